@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes the virtual environment named by the first argument and installs zmlx-bench with the MLX build this machine can run.
+set -euo pipefail
+venv=${1:?usage: tools/setup.sh VENV_DIR}
+cd "$(dirname "$0")/.."
+
+python=${PYTHON_FOR_VENV:-python3}
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "zmlx needs Python 3.11 or newer; set PYTHON_FOR_VENV to one" >&2
+  exit 4
+fi
+"$python" -m venv "$venv"
+pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+"${pip[@]}" -e '.[dev]'
+
+if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  # The CPU and CUDA builds of MLX install the same files: the CPU one must go before the other comes.
+  "$venv/bin/python" -m pip uninstall --quiet --yes mlx-cpu
+  "${pip[@]}" --force-reinstall --no-deps mlx-cuda-13==0.32.4
+  "${pip[@]}" 'mlx[cuda13]==0.32.4'
+fi
+
+touch "$venv/.ready"

@@ -1,0 +1,64 @@
+"""What all schemas share: strictness, names, times, and the canonical form that content hashes are taken over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+SCHEMA_VERSION = 1
+"""Version of every file format of this release; an older one is migrated, a newer one refused."""
+
+
+class StrictModel(BaseModel):
+    """Base of all schemas: unknown fields, NaN and infinities are errors, and instances do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, strict=False, use_attribute_docstrings=True
+    )
+
+
+def _is_utc(value: str) -> str:
+    parsed = datetime.fromisoformat(value)
+    if not value.endswith("Z") or parsed.utcoffset() is None:
+        raise ValueError("must be RFC 3339 in UTC, such as 2026-02-10T12:00:00Z")
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+"""An identifier that is safe as a file name: letters, digits, '_', '.', '-'."""
+
+KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$")]
+"""`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+UtcTime = Annotated[str, AfterValidator(_is_utc)]
+NonEmpty = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+Backend = Literal["metal", "cuda", "cpu"]
+CheckpointKind = Literal["full", "synthetic", "tiny", "path", "hub"]
+Role = Literal["baseline", "null", "incumbent", "variant"]
+Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
+
+
+def utc_now() -> str:
+    """Return the present time as RFC 3339 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def canonical_json(value: Any) -> bytes:
+    """Serialise `value` with sorted keys and no spaces: the byte form under every content hash."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def content_hash(value: Any) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -1,0 +1,58 @@
+"""A kernel's declaration: `kernels/<name>/kernel.toml`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from zmlx_bench.schema.base import Backend, Name, NonEmpty, Positive, StrictModel
+
+Site = Literal[
+    "router",
+    "experts",
+    "down",
+    "combine",
+    "shared_experts",
+    "qkv",
+    "qk_norm_rope",
+    "residual_norm",
+    "attention",
+    "linear",
+]
+"""A place in the decoder layer where a kernel can be plugged; `zmlx_bench.patch.contract` gives each one's inputs."""
+
+Numerics = Literal["stock", "bf16_rounded", "fp32", "fp32_no_fma", "other"]
+
+
+class Mode(StrictModel):
+    """One numerical form of a kernel."""
+
+    numerics: Numerics
+    """`stock` is bit-identical to the unpatched model on the same backend; the others change a rounding."""
+    backends: tuple[Backend, ...] = Field(min_length=1)
+    """Where it runs."""
+    changes: str = ""
+    """What it changes against the unpatched model; empty for `stock`, needed for everything else."""
+
+    @model_validator(mode="after")
+    def _says_what_changes(self) -> Mode:
+        if (self.numerics == "stock") != (self.changes == ""):
+            raise ValueError("`changes` must be empty for numerics 'stock' and must say what changes for any other")
+        return self
+
+
+class KernelDeclaration(StrictModel):
+    """What a kernel folder offers, readable without importing MLX."""
+
+    schema_version: Literal[1]
+    summary: NonEmpty
+    """One line for `zmlx kernels`."""
+    sites: tuple[Site, ...] = Field(min_length=1)
+    """The sites it covers at once; several are contiguous in the data flow and fused."""
+    families: tuple[Name, ...] = Field(min_length=1)
+    max_tokens: Positive | Literal["any"]
+    """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
+    mode: dict[Name, Mode] = Field(min_length=1)
+    uses: tuple[Name, ...] = ()
+    """Other folders under `kernels/` whose files belong to its source, for the source hash."""
