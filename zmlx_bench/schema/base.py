@@ -54,9 +54,7 @@ def utc_now() -> str:
 
 def canonical_json(value: Any) -> bytes:
     """Serialise `value` with sorted keys and no spaces: the byte form under every content hash."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def content_hash(value: Any) -> str:

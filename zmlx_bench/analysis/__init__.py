@@ -1,0 +1,1 @@
+"""Pure functions from raw records to figures and verdicts. Imports no MLX and reads no file."""

@@ -1,0 +1,117 @@
+"""Token identity of an arm with the baseline, prompt by prompt.
+
+Every token of the budget must be the same; shorter budgets are prefixes of the untimed prompts' outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zmlx_bench.schema.figures import Fidelity, PromptFidelity
+from zmlx_bench.schema.run import Generation, Run
+
+NGRAM = 8
+LOOP_SHARE = 0.60
+"""Below this share of distinct 8-grams an output loops, and its prompt is weak evidence."""
+
+Outputs = Mapping[str, Sequence[int]]
+
+
+def distinct_ngrams(tokens: Sequence[int], n: int = NGRAM) -> float:
+    """Return the share of the n-grams of `tokens` that are distinct; 1.0 when there is none."""
+    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 1.0
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many leading tokens `a` and `b` share."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))
+
+
+def answers(runs: Sequence[Run]) -> dict[str, list[Generation]]:
+    """Return every generation of successful runs by prompt."""
+    found: dict[str, list[Generation]] = {}
+    for run in runs:
+        if run.status == "ok":
+            for generation in run.generations:
+                found.setdefault(generation.prompt, []).append(generation)
+    return found
+
+
+def same_tokens(generations: Sequence[Generation], outputs: Outputs, budget: int) -> bool:
+    """Return whether all generations gave the same first `budget` tokens."""
+    texts = {tuple(outputs[g.output][:budget]) for g in generations}
+    return len(texts) <= 1
+
+
+def compare(
+    arm: Sequence[Run],
+    baseline: Sequence[Run],
+    null: Sequence[Run] | None,
+    outputs: Outputs,
+    budget: int,
+    prompts: Sequence[str],
+) -> Fidelity | None:
+    """Compare an arm with the baseline over `prompts` (timed and untimed runs together) at `budget` tokens.
+
+    Every process of the arm counts, the worst one is reported for each prompt. Returns None when the
+    arm or the baseline answered nothing. `null` is None where the session has no null arm.
+    """
+    mine, reference = answers(arm), answers(baseline)
+    compared: list[PromptFidelity] = []
+    for prompt in prompts:
+        if prompt in mine and prompt in reference:
+            compared.append(_prompt(prompt, mine[prompt], reference[prompt], outputs, budget))
+    if not compared:
+        return None
+    total = sum(p.total for p in compared)
+    repeats = [same_tokens(generations, outputs, budget) for generations in reference.values() if len(generations) > 1]
+    return Fidelity(
+        verdict="identical" if all(p.identical for p in compared) else "diverged",
+        matched_tokens=sum(p.matched for p in compared),
+        total_tokens=total,
+        prompts=tuple(compared),
+        counting_prompts=sum(not p.loops for p in compared),
+        baseline_repeats=all(repeats) if repeats else None,
+        null_identical=None if null is None else _identical(null, reference, outputs, budget),
+    )
+
+
+def _prompt(
+    prompt: str, mine: Sequence[Generation], reference: Sequence[Generation], outputs: Outputs, budget: int
+) -> PromptFidelity:
+    expected = tuple(outputs[reference[0].output][:budget])
+    worst = min((tuple(outputs[g.output][:budget]) for g in mine), key=lambda t: common_prefix(t, expected))
+    matched = common_prefix(worst, expected)
+    identical = worst == expected
+    share = distinct_ngrams(expected)
+    return PromptFidelity(
+        prompt=prompt,
+        identical=identical,
+        matched=matched,
+        total=len(expected),
+        first_divergence=None if identical else matched,
+        baseline_margin=None if identical else _margin(reference, matched),
+        distinct_8grams=share,
+        loops=share < LOOP_SHARE,
+    )
+
+
+def _margin(reference: Sequence[Generation], position: int) -> float | None:
+    for generation in reference:
+        if position < len(generation.margins):
+            return generation.margins[position]
+    return None
+
+
+def _identical(
+    null: Sequence[Run], reference: Mapping[str, Sequence[Generation]], outputs: Outputs, budget: int
+) -> bool | None:
+    mine = answers(null)
+    shared = [prompt for prompt in mine if prompt in reference]
+    if not shared:
+        return None
+    return all(same_tokens([*reference[p], *mine[p]], outputs, budget) for p in shared)

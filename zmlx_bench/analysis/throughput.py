@@ -1,0 +1,83 @@
+"""Decode and prefill speed of single runs, and their paired log differences by block.
+
+Decode tok/s = (n - 1) / (t_last - t_first): the first token belongs to the prompt.
+d = y_variant - (y_base + y_null) / 2, or y_variant - y_base without a null arm, y = ln(tok/s) of a block.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from zmlx_bench.analysis.intervals import ratio_of_logs
+from zmlx_bench.schema.figures import Latency, Ratio
+from zmlx_bench.schema.run import Generation, Run
+
+Speed = Callable[[Generation], float | None]
+
+
+def decode_tok_s(generation: Generation) -> float | None:
+    """Return decode speed in tokens a second; None for a single token or a zero duration."""
+    if generation.tokens < 2 or generation.decode_s <= 0:
+        return None
+    return (generation.tokens - 1) / generation.decode_s
+
+
+def prefill_tok_s(generation: Generation) -> float | None:
+    """Return prompt tokens over the time to the first token."""
+    return generation.prompt_tokens / generation.ttft_s if generation.ttft_s > 0 else None
+
+
+def ttft_ms(generation: Generation) -> float | None:
+    """Return the time to the first token in milliseconds."""
+    return generation.ttft_s * 1e3
+
+
+def by_block(runs: Sequence[Run], speed: Speed) -> dict[int, float]:
+    """Return the speed of each block's process; failed processes and unmeasured speeds are left out."""
+    found: dict[int, float] = {}
+    for run in runs:
+        if run.status == "ok" and run.block is not None:
+            value = speed(run.generations[0])
+            if value is not None:
+                found[run.block] = value
+    return found
+
+
+def median(runs: Sequence[Run], speed: Speed) -> float | None:
+    """Return the median speed over blocks, or None when nothing was measured."""
+    values = by_block(runs, speed).values()
+    return statistics.median(values) if values else None
+
+
+def paired(variant: Sequence[Run], baseline: Sequence[Run], null: Sequence[Run] | None, speed: Speed) -> Ratio | None:
+    """Return the variant's paired ratio to the stock arms over the blocks that have all of them.
+
+    `null` is None where the session has no null arm; then the baseline alone is the reference.
+    """
+    numerator = by_block(variant, speed)
+    references = [by_block(baseline, speed)]
+    if null is not None:
+        references.append(by_block(null, speed))
+    return _paired(numerator, references)
+
+
+def _paired(numerator: Mapping[int, float], references: Sequence[Mapping[int, float]]) -> Ratio | None:
+    blocks = sorted(b for b in numerator if all(b in reference for reference in references))
+    logs = [
+        math.log(numerator[b]) - math.fsum(math.log(ref[b]) for ref in references) / len(references) for b in blocks
+    ]
+    return ratio_of_logs(logs, blocks)
+
+
+def latency(runs: Sequence[Run]) -> Latency | None:
+    """Return percentiles (nearest rank) of the per-token latencies of all blocks, in milliseconds."""
+    pooled = sorted(us for run in runs if run.status == "ok" for us in run.generations[0].token_us)
+    if not pooled:
+        return None
+
+    def rank(share: float) -> float:
+        return pooled[max(0, math.ceil(share * len(pooled)) - 1)] / 1e3
+
+    return Latency(p50_ms=rank(0.50), p95_ms=rank(0.95), p99_ms=rank(0.99), max_ms=pooled[-1] / 1e3)

@@ -1,0 +1,41 @@
+"""What is known of the machine: fixed facts of a session, and its state around each process. Unknown is null."""
+
+from __future__ import annotations
+
+from zmlx_bench.schema.base import Backend, Count, NonEmpty, NonNegative, Positive, StrictModel
+
+
+class Machine(StrictModel):
+    """Facts that do not change during a session."""
+
+    device: NonEmpty
+    """Name of the GPU, or of the CPU on the cpu backend; part of the key that groups evidence."""
+    backend: Backend
+    os: NonEmpty
+    arch: NonEmpty
+    cpu: str | None = None
+    cpu_count: Positive | None = None
+    memory_gb: NonNegative | None = None
+    gpu_memory_gb: NonNegative | None = None
+    gpu_driver: str | None = None
+
+
+class MachineState(StrictModel):
+    """State just before or after a process."""
+
+    load_average: NonNegative | None = None
+    """One-minute load average."""
+    cpu_busy_by_others: NonNegative | None = None
+    """Cores that other processes kept busy while the worker ran; only in the state after it."""
+    cpu_mhz: NonNegative | None = None
+    gpu_mhz: NonNegative | None = None
+    temperature_c: float | None = None
+    """GPU temperature on CUDA; the hottest CPU sensor elsewhere."""
+    thermal_pressure: str | None = None
+    """macOS: nominal, moderate, heavy, trapping or sleeping."""
+    power_source: str | None = None
+    """`ac` or `battery`."""
+    available_memory_gb: NonNegative | None = None
+    other_gpu_processes: Count | None = None
+    throttled: bool | None = None
+    """Whether the platform says that it holds the clocks back; null where it does not say."""

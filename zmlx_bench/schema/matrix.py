@@ -1,0 +1,107 @@
+"""A row of `matrix.jsonl`: one capsule in one line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zmlx_bench.schema.base import (
+    Backend,
+    Count,
+    Name,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    Sha256,
+    Status,
+    StrictModel,
+    UtcTime,
+)
+from zmlx_bench.schema.capsule import Capsule
+
+
+class MatrixRow(StrictModel):
+    """The summary of a capsule. A thing not measured is null, never 0."""
+
+    schema_version: Literal[1]
+    time: UtcTime
+    session: Name
+    family: Name
+    checkpoint: Name
+    checkpoint_id: NonEmpty
+    backend: Backend
+    device: NonEmpty
+    variant: Name
+    tokens: Positive
+    runs: Positive
+    decode_tok_s: NonNegative | None
+    baseline_decode_tok_s: NonNegative | None
+    speedup: NonNegative | None
+    speedup_low: NonNegative | None
+    speedup_high: NonNegative | None
+    null_speedup: NonNegative | None
+    prefill_tok_s: NonNegative | None
+    baseline_prefill_tok_s: NonNegative | None
+    fidelity: Literal["identical", "diverged"] | None
+    matched_tokens: Count | None
+    total_tokens: Count | None
+    peak_mem_gb: NonNegative | None
+    baseline_peak_mem_gb: NonNegative | None
+    peak_rss_gb: NonNegative | None
+    status: Status
+    mlx: NonEmpty
+    mlx_lm: NonEmpty
+    zmlx: NonEmpty
+    commit: str | None
+    dirty: bool | None
+    capsule: NonEmpty
+    """Path of the capsule in the workspace, with forward slashes."""
+    capsule_sha256: Sha256
+    """The capsule's content hash."""
+
+
+def capsule_file_name(capsule: Capsule) -> str:
+    """Return the capsule's file name in its session's folder."""
+    return (
+        f"{capsule.family}_{capsule.checkpoint.label}_{capsule.machine.backend}"
+        f"_t{capsule.tokens}_r{capsule.protocol.runs}_{capsule.variant.name}.json"
+    )
+
+
+def row_of(capsule: Capsule) -> MatrixRow:
+    """Return the matrix row of a capsule."""
+    figures = capsule.figures
+    return MatrixRow(
+        schema_version=1,
+        time=capsule.time,
+        session=capsule.session,
+        family=capsule.family,
+        checkpoint=capsule.checkpoint.label,
+        checkpoint_id=capsule.checkpoint.id,
+        backend=capsule.machine.backend,
+        device=capsule.machine.device,
+        variant=capsule.variant.name,
+        tokens=capsule.tokens,
+        runs=capsule.protocol.runs,
+        decode_tok_s=figures.decode_tok_s,
+        baseline_decode_tok_s=figures.baseline_decode_tok_s,
+        speedup=figures.speedup.value if figures.speedup else None,
+        speedup_low=figures.speedup.low if figures.speedup else None,
+        speedup_high=figures.speedup.high if figures.speedup else None,
+        null_speedup=figures.null.value if figures.null else None,
+        prefill_tok_s=figures.prefill_tok_s,
+        baseline_prefill_tok_s=figures.baseline_prefill_tok_s,
+        fidelity=figures.fidelity.verdict if figures.fidelity else None,
+        matched_tokens=figures.fidelity.matched_tokens if figures.fidelity else None,
+        total_tokens=figures.fidelity.total_tokens if figures.fidelity else None,
+        peak_mem_gb=figures.memory.peak_mem_gb,
+        baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
+        peak_rss_gb=figures.memory.peak_rss_gb,
+        status=capsule.status,
+        mlx=capsule.software.mlx,
+        mlx_lm=capsule.software.mlx_lm,
+        zmlx=capsule.software.zmlx,
+        commit=capsule.software.commit,
+        dirty=capsule.software.dirty,
+        capsule=f"capsules/{capsule.session}/{capsule_file_name(capsule)}",
+        capsule_sha256=capsule.content_sha256,
+    )

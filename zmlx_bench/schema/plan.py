@@ -1,0 +1,107 @@
+"""The plan of a session: its arms, and every process to run, in order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from zmlx_bench.schema.base import (
+    Backend,
+    CheckpointKind,
+    Count,
+    Name,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    Role,
+    Sha256,
+    StrictModel,
+)
+from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.variant import ResolvedVariant
+
+JobKind = Literal["warmup", "timed", "fidelity"]
+
+
+class Checkpoint(StrictModel):
+    """The weights measured, and what identifies them."""
+
+    kind: CheckpointKind
+    label: Name
+    """Short name for file names and tables: the kind, or a slug of the path or hub id."""
+    id: NonEmpty
+    """Identity: `<kind>-<16 hex>`; evidence never crosses it."""
+    source: NonEmpty
+    """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
+    config_sha256: Sha256
+    weights_sha256: Sha256 | None = None
+    """Over the weight files; null where hub blob ids (`full`) or a recipe (`synthetic`) identify them."""
+    blobs: dict[str, str] = {}
+    """Hub blob id of each file, for `full` and hub checkpoints."""
+    recipe: str | None = None
+    """For `synthetic`: recipe, seed, MLX version and backend."""
+    trust_remote_code: bool = False
+
+
+class Arm(StrictModel):
+    """What one process measures."""
+
+    name: Name
+    role: Role
+    variant: ResolvedVariant | None = None
+    """Null for the stock model (baseline and null arm)."""
+
+    @model_validator(mode="after")
+    def _variant_fits_role(self) -> Arm:
+        if (self.variant is None) != (self.role in ("baseline", "null")):
+            raise ValueError("baseline and null arms have no variant; incumbent and variant arms have one")
+        return self
+
+
+class Job(StrictModel):
+    """One process: an arm at a budget in a block, a discarded warm-up, or the untimed fidelity prompts of an arm."""
+
+    id: Count
+    kind: JobKind
+    arm: Name
+    tokens: Positive
+    """Tokens to generate for each prompt."""
+    prompts: tuple[Name, ...] = Field(min_length=1)
+    block: Positive | None = None
+    """Block of a timed job, from 1."""
+    position: Positive | None = None
+    """Place of a timed job among the arms of its block and budget, from 1."""
+
+
+class Timeouts(StrictModel):
+    """Longest silence allowed from a worker in each phase, seconds."""
+
+    load_s: NonNegative = 900.0
+    prefill_s: NonNegative = 300.0
+    decode_s: NonNegative = 60.0
+
+
+class Plan(StrictModel):
+    """Everything a session will do; fixed before its first process starts and never changed by a resume."""
+
+    family: Name
+    checkpoint: Checkpoint
+    backend: Backend
+    tokens: tuple[Positive, ...] = Field(min_length=1)
+    """Budgets, ascending."""
+    runs: Positive
+    """Blocks at each budget."""
+    seed: Count
+    cooldown_s: NonNegative = 0.0
+    timeouts: Timeouts = Timeouts()
+    prompts: PromptSet
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    jobs: tuple[Job, ...] = Field(min_length=1)
+
+    def arm(self, name: str) -> Arm:
+        """Return the arm called `name`; KeyError when there is none."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise KeyError(name)

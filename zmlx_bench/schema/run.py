@@ -1,0 +1,83 @@
+"""Raw records: what one process measured. Everything else in a capsule is derived from these."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from zmlx_bench.schema.base import Count, Name, NonNegative, Positive, Role, Sha256, Status, StrictModel
+from zmlx_bench.schema.kernel import Site
+from zmlx_bench.schema.machine import MachineState
+
+
+class Generation(StrictModel):
+    """One prompt answered by one process."""
+
+    prompt: Name
+    prompt_tokens: Positive
+    output: Sha256
+    """Hash of the generated token ids; the ids stand in the capsule's `outputs`."""
+    tokens: Positive
+    """How many tokens were generated."""
+    ttft_s: NonNegative
+    """Time to first token, worker's clock."""
+    decode_s: NonNegative
+    """From the first to the last token, worker's clock."""
+    supervisor_decode_s: NonNegative
+    """The same tokens by the supervisor's clock."""
+    token_us: tuple[Count, ...]
+    """Microseconds between successive tokens, `tokens - 1` of them; empty for untimed prompts."""
+    peak_mem_gb: NonNegative
+    """`mx.get_peak_memory()`, reset before this prompt."""
+    active_before_gb: NonNegative
+    """`mx.get_active_memory()` before this prompt: the weights."""
+    cache_gb: NonNegative
+    """`mx.get_cache_memory()` after this prompt."""
+    margins: tuple[NonNegative, ...] = ()
+    """Top-1 minus top-2 log-probability at each token; only where the untimed process recorded them."""
+
+
+class Run(StrictModel):
+    """One process of an arm."""
+
+    arm: Name
+    role: Role
+    job: Count
+    """Index into the plan's jobs."""
+    block: Positive | None = None
+    position: Positive | None = None
+    tokens: Positive
+    """Budget."""
+    status: Status
+    message: str | None = None
+    """Why the status is not `ok`: one line, then the end of standard error."""
+    exit_code: int | None = None
+    """Of the worker; negative is a signal."""
+    load_s: NonNegative | None = None
+    warm_up_s: NonNegative | None = None
+    generations: tuple[Generation, ...] = ()
+    calls_per_token: dict[Site, NonNegative] = {}
+    """How often each replaced site ran per decoded token, counted in the process."""
+    peak_rss_gb: NonNegative | None = None
+    """Peak resident set of the process (phys_footprint on macOS)."""
+    page_faults_minor: Count | None = None
+    page_faults_major: Count | None = None
+    before: MachineState | None = None
+    after: MachineState | None = None
+
+    @model_validator(mode="after")
+    def _status_fits_fields(self) -> Run:
+        if self.status == "ok" and not self.generations:
+            raise ValueError("a run with status 'ok' needs its generations")
+        if self.status != "ok" and not self.message:
+            raise ValueError(f"a run with status {self.status!r} needs a message")
+        return self
+
+
+class RunSet(StrictModel):
+    """All processes that one capsule rests on: one budget, one variant, and what it is compared with."""
+
+    baseline: tuple[Run, ...] = ()
+    null: tuple[Run, ...] = ()
+    incumbent: tuple[Run, ...] = ()
+    """Empty where no incumbent was measured beside the variant, or where the variant is the incumbent."""
+    variant: tuple[Run, ...] = Field(min_length=1)
