@@ -1,0 +1,1 @@
+"""What a workspace declares: kernels and variants, read and resolved without importing MLX."""

@@ -1,0 +1,167 @@
+"""The variants of a workspace: read from `variants/<family>.toml`, checked, and resolved against its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zmlx_bench import files
+from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.kernel import Mode, Site
+from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
+from zmlx_bench.workspace import Workspace
+
+MOST_DEFAULTS = 4
+RESERVED = ("baseline", "null", "all", "none", "promoted")
+
+
+class Catalog:
+    """The variants of one family in a workspace, with the kernels they name."""
+
+    def __init__(self, workspace: Workspace, family: str) -> None:
+        self.workspace = workspace
+        self.family = family
+        self.path = workspace.variants / f"{family}.toml"
+        if not self.path.is_file():
+            raise UnusableInput(f"{self.path}: no such file; the family {family!r} has no variants in this workspace")
+        declared = files.read_toml(self.path, VariantFile)
+        if declared.family != family:
+            raise UnusableInput(
+                f"{self.path}: family: is {declared.family!r}; must be {family!r}, as the file's name says"
+            )
+        self.specs = declared.variant
+        self.kernels = kernel_catalog.load(workspace)
+        self._check()
+
+    def names(self) -> list[str]:
+        """Return all variants in the order of the file."""
+        return list(self.specs)
+
+    def defaults(self) -> list[str]:
+        """Return the variants that a run measures without being asked by name."""
+        return [name for name, spec in self.specs.items() if spec.default]
+
+    def choose(self, wanted: Sequence[str] | None) -> list[str]:
+        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named."""
+        if wanted is None:
+            return self.defaults()
+        if list(wanted) == ["all"]:
+            return self.names()
+        for name in wanted:
+            if name not in self.specs:
+                raise unknown(f"{self.family} variant", name, self.specs)
+        return list(dict.fromkeys(wanted))
+
+    def resolve(self, name: str) -> ResolvedVariant:
+        """Return the variant with `extends` followed and its kernels identified by their source."""
+        spec = self.specs[name]
+        references, env = self._merged(name)
+        fused: dict[str, list[Site]] = {}
+        for site, reference in references.items():
+            fused.setdefault(reference, []).append(site)
+        resolved: list[ResolvedKernel] = []
+        for reference, sites in fused.items():
+            kernel, mode_name, mode = self._find(name, sites[0], reference)
+            covered = kernel.declaration.sites
+            if missing := [site for site in covered if site not in sites]:
+                raise self._error(
+                    name,
+                    f"kernels.{missing[0]}",
+                    f"{kernel.name} is fused over {', '.join(covered)}: name it at each of them",
+                )
+            resolved.append(
+                ResolvedKernel(
+                    kernel=kernel.name,
+                    mode=mode_name,
+                    sites=covered,
+                    numerics=mode.numerics,
+                    source_sha256=kernel_catalog.source_hash(self.workspace, kernel),
+                )
+            )
+        return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
+
+    def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
+        """Return each kernel of a resolved variant with the declaration of its mode."""
+        return [(k, self.kernels[k.kernel].declaration.mode[k.mode]) for k in variant.kernels]
+
+    def missing_on(self, variant: ResolvedVariant, backend: Backend) -> str | None:
+        """Say which kernel does not run on `backend`, or None when all do."""
+        for kernel, mode in self.modes(variant):
+            if backend not in mode.backends:
+                return f"{kernel.kernel}.{kernel.mode} runs on {', '.join(mode.backends)}, not on {backend}"
+        return None
+
+    def _check(self) -> None:
+        if len(self.defaults()) > MOST_DEFAULTS:
+            raise UnusableInput(
+                f"{self.path}: variant.{self.defaults()[MOST_DEFAULTS]}.default: at most {MOST_DEFAULTS} variants may be default"
+            )
+        folded: dict[str, str] = {}
+        for name, spec in self.specs.items():
+            if name in RESERVED:
+                raise self._error(name, "", f"the name {name!r} is reserved")
+            if name.lower() in folded:
+                raise self._error(
+                    name, "", f"differs from {folded[name.lower()]!r} only in case; capsules need distinct names"
+                )
+            folded[name.lower()] = name
+            if spec.extends is not None and spec.extends not in self.specs:
+                raise self._error(name, "extends", str(unknown("variant", spec.extends, self.specs)))
+            references, _ = self._merged(name)
+            if not references:
+                raise self._error(
+                    name, "kernels", "names no kernel: that is the baseline, which every session measures"
+                )
+            for site, reference in references.items():
+                self._find(name, site, reference)
+
+    def _merged(self, name: str) -> tuple[dict[Site, str], dict[str, str]]:
+        chain: list[VariantSpec] = []
+        seen: list[str] = []
+        at: str | None = name
+        while at is not None:
+            if at in seen:
+                raise self._error(name, "extends", f"goes in a circle: {' -> '.join([*seen, at])}")
+            seen.append(at)
+            chain.append(self.specs[at])
+            at = self.specs[at].extends
+            if at is not None and at not in self.specs:
+                break
+        references: dict[Site, str] = {}
+        env: dict[str, str] = {}
+        for spec in reversed(chain):
+            references.update(spec.kernels)
+            env.update(spec.env)
+        return references, env
+
+    def _find(self, name: str, site: Site, reference: str) -> tuple[Kernel, str, Mode]:
+        kernel_name, _, mode_name = reference.partition(".")
+        field = f"kernels.{site}"
+        if kernel_name not in self.kernels:
+            raise self._error(name, field, str(unknown("kernel", kernel_name, self.kernels)))
+        kernel = self.kernels[kernel_name]
+        modes: Mapping[str, Mode] = kernel.declaration.mode
+        mode_name = mode_name or "stock"
+        if mode_name not in modes:
+            raise self._error(name, field, str(unknown(f"mode of {kernel_name}", mode_name, modes)))
+        if site not in kernel.declaration.sites:
+            raise self._error(
+                name, field, f"{kernel_name} is for {', '.join(kernel.declaration.sites)}, not for {site}"
+            )
+        if self.family not in kernel.declaration.families:
+            raise self._error(
+                name, field, f"{kernel_name} serves {', '.join(kernel.declaration.families)}, not {self.family}"
+            )
+        return kernel, mode_name, modes[mode_name]
+
+    def _error(self, name: str, field: str, message: str) -> UnusableInput:
+        return UnusableInput(f"{self.path}: variant.{name}{'.' + field if field else ''}: {message}")
+
+
+def families(workspace: Workspace) -> list[str]:
+    """Return the families that have a variants file in the workspace."""
+    reserved = {"policy", "promoted"}
+    return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)

@@ -1,0 +1,163 @@
+"""Reading and writing artifacts: strict parsing with one-line errors, and writes that are whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.schema.base import SCHEMA_VERSION
+
+Model = TypeVar("Model", bound=BaseModel)
+LARGEST_FILE = 256 * 1024 * 1024
+"""Bytes; a larger artifact is refused before it is read."""
+_LONGEST_NUMBER = 40
+
+
+def read_toml(path: Path, model: type[Model]) -> Model:
+    """Read a TOML file into `model`; UnusableInput names file, table and field."""
+    return parse(path, model, _read(path), tomllib.loads)
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """Read a JSON file into `model`; UnusableInput names file and field. Duplicate keys and NaN are errors."""
+    return parse(path, model, _read(path), loads)
+
+
+def parse(path: Path, model: type[Model], text: str, decode: Callable[[str], Any]) -> Model:
+    """Decode `text` and validate it as `model`; `path` is only for the error."""
+    try:
+        raw = decode(text)
+    except RecursionError:
+        raise UnusableInput(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        raise UnusableInput(f"{path}: {error}") from None
+    _refuse_newer(path, raw)
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise UnusableInput(f"{path}: {first_error(error)}") from None
+
+
+def first_error(error: ValidationError) -> str:
+    """Return the first validation error as `field: message`."""
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "file"
+    message = problem["msg"].removeprefix("Value error, ")
+    more = error.error_count() - 1
+    return f"{field}: {message}" + (f" (and {more} more)" if more else "")
+
+
+def loads(text: str) -> Any:
+    """Decode JSON strictly: no duplicate keys, no NaN or infinity, no absurdly long numbers."""
+    return json.loads(
+        text,
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_int=_short(int),
+        parse_float=_finite,
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _short(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if len(text) > _LONGEST_NUMBER:
+            raise ValueError(f"a number of {len(text)} characters")
+        return convert(text)
+
+    return read
+
+
+def _finite(text: str) -> float:
+    value = float(_short(str)(text))
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text} is out of range")
+    return value
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UnusableInput(f"{path}: larger than {LARGEST_FILE // 1024**2} MiB")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UnusableInput(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UnusableInput(f"{path}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise UnusableInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _refuse_newer(path: Path, raw: Any) -> None:
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
+        raise UnusableInput(
+            f"{path}: schema_version: {version} is newer than this zmlx knows ({SCHEMA_VERSION}); update zmlx"
+        )
+
+
+def dump_json(model: BaseModel) -> bytes:
+    """Return the bytes of an artifact file: one JSON object, one line for each top-level field."""
+    fields = model.model_dump(mode="json")
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for key, value in fields.items()
+    ]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path` by way of a temporary file: fsynced, then renamed. CannotHere when the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable where the platform can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def cannot_write(path: Path, error: OSError) -> CannotHere:
+    """Return the error for a write that the system refused."""
+    return CannotHere(f"{path}: cannot be written: {error.strerror or error}; free space or choose another --workspace")

@@ -1,0 +1,95 @@
+"""A workspace: the folder that holds kernels, variants, capsules, the matrix and the notebook."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.errors import CannotHere, UnusableInput
+
+_PACKAGE = Path(__file__).resolve().parent
+_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "*.lock")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of a workspace; `root` is the folder that holds `variants/`."""
+
+    root: Path
+
+    @property
+    def kernels(self) -> Path:
+        """The kernels that variants here can name."""
+        return self.root / "kernels"
+
+    @property
+    def variants(self) -> Path:
+        """Declarations of variants, the policy and the promotions."""
+        return self.root / "variants"
+
+    @property
+    def capsules(self) -> Path:
+        """One folder a session."""
+        return self.root / "capsules"
+
+    @property
+    def matrix(self) -> Path:
+        """The matrix: one row a capsule."""
+        return self.root / "matrix.jsonl"
+
+    @property
+    def notebook(self) -> Path:
+        """The lab notebook."""
+        return self.root / "LAB_NOTEBOOK.md"
+
+    def session(self, name: str) -> Path:
+        """Folder of the session called `name`."""
+        return self.capsules / name
+
+
+def packaged() -> Path:
+    """Return the folder with the kernels and variants that came with zmlx: in the wheel, or the checkout's root."""
+    inside = _PACKAGE / "_workspace"
+    return inside if inside.is_dir() else _PACKAGE.parent
+
+
+def is_workspace(folder: Path) -> bool:
+    """Return whether `folder` has what makes a workspace."""
+    return (folder / "variants").is_dir() and (folder / "kernels").is_dir()
+
+
+def find(explicit: Path | None, start: Path | None = None) -> Workspace:
+    """Return the workspace given with --workspace, else the nearest one upwards from `start` (default: here)."""
+    if explicit is not None:
+        if not is_workspace(explicit):
+            raise UnusableInput(
+                f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); make one with `zmlx init {explicit}`"
+            )
+        return Workspace(explicit.resolve())
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if is_workspace(folder):
+            return Workspace(folder)
+    raise UnusableInput(
+        f"no workspace in {here} or above it; make one with `zmlx init DIR`, or name one with --workspace"
+    )
+
+
+def create(folder: Path) -> Workspace:
+    """Make a new workspace in `folder` from the packaged kernels and variants; it must not hold one already."""
+    if is_workspace(folder):
+        raise UnusableInput(f"{folder}: is a workspace already")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UnusableInput(f"{folder}: exists and is not an empty folder")
+    source = packaged()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("kernels", "variants"):
+            shutil.copytree(source / name, folder / name, ignore=_IGNORED)
+        (folder / "capsules").mkdir()
+        (folder / ".gitignore").write_text("capsules/*/events.jsonl\ncapsules/*/logs/\n*.lock\n__pycache__/\n")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None
+    return Workspace(folder.resolve())
