@@ -1,0 +1,137 @@
+"""GLM-4.7-Flash: mlx-lm `glm4_moe_lite`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import mlx.core as mx
+from mlx_lm.models.base import scaled_dot_product_attention
+from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteMoE
+
+from zmlx_bench.families import moe
+from zmlx_bench.families.base import Family
+from zmlx_bench.families.layer import compose_layer
+from zmlx_bench.families.linear import linear_hosts
+from zmlx_bench.patch.host import Calls, Host, stock_call
+
+
+class Glm47(Family):
+    """Multi-head latent attention; sigmoid router with a correction bias in float32; one shared expert."""
+
+    name = "glm47"
+    title = "GLM-4.7-Flash"
+    model_type = "glm4_moe_lite"
+    hub_id = "mlx-community/GLM-4.7-Flash-4bit"
+    full_gb = 16.91
+    published_config: ClassVar[dict[str, Any]] = {
+        "model_type": "glm4_moe_lite",
+        "vocab_size": 154880,
+        "hidden_size": 2048,
+        "intermediate_size": 10240,
+        "moe_intermediate_size": 1536,
+        "num_hidden_layers": 47,
+        "num_attention_heads": 20,
+        "num_key_value_heads": 20,
+        "n_shared_experts": 1,
+        "n_routed_experts": 64,
+        "routed_scaling_factor": 1.8,
+        "kv_lora_rank": 512,
+        "q_lora_rank": 768,
+        "qk_rope_head_dim": 64,
+        "qk_nope_head_dim": 192,
+        "v_head_dim": 256,
+        "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid",
+        "norm_topk_prob": True,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_tok": 4,
+        "moe_layer_freq": 1,
+        "first_k_dense_replace": 1,
+        "max_position_embeddings": 202752,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1000000.0,
+        "attention_bias": False,
+        "tie_word_embeddings": False,
+        "num_nextn_predict_layers": 0,
+    }
+
+    def hosts(self, model: Any) -> Sequence[Host]:
+        """Return the MoE blocks, shared experts, attentions, decoder layers and dense projections."""
+        found: list[Host] = []
+        for layer in model.layers:
+            if isinstance(layer.mlp, Glm4MoeLiteMoE):
+                found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
+                if layer.mlp.config.n_shared_experts is not None:
+                    found.append(Host(layer.mlp.shared_experts, ("shared_experts",), _compose_shared))
+            found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention))
+            found.append(
+                Host(
+                    layer,
+                    ("residual_norm",),
+                    compose_layer,
+                    bind_to={"residual_norm": layer.post_attention_layernorm},
+                )
+            )
+        return [*found, *linear_hosts(model)]
+
+
+def _compose_moe(block: Any, calls: Calls) -> Callable[..., Any]:
+    routed = moe.compose_routed(block, calls, lambda x: block.gate(x))
+    if block.config.n_shared_experts is None:
+        return routed
+    return lambda x: routed(x) + block.shared_experts(x)
+
+
+def _compose_shared(_: Any, calls: Calls) -> Callable[..., Any]:
+    shared = calls[("shared_experts",)]
+    return lambda x: shared(x=x)
+
+
+def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
+    stock = stock_call(attention)
+
+    def stock_qkv(x: mx.array) -> tuple[mx.array, mx.array]:
+        return attention.q_a_proj(x), attention.kv_a_proj_with_mqa(x)
+
+    def stock_attention(
+        q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array, mask: Any, cache: Any
+    ) -> Any:
+        pe_scores = (q_pe * attention.scale) @ k_pe.swapaxes(-1, -2)
+        if mask is not None:
+            pe_scores = mx.where(mask, pe_scores, mx.array(mx.finfo(pe_scores.dtype).min, pe_scores.dtype))
+        return scaled_dot_product_attention(
+            q_nope, kv_latent, kv_latent, cache=cache, scale=attention.scale, mask=pe_scores
+        )
+
+    qkv = calls.get(("qkv",), stock_qkv)
+    bound = calls.get(("attention",))
+
+    def attend(q_nope: Any, q_pe: Any, kv_latent: Any, k_pe: Any, mask: Any, cache: Any) -> Any:
+        if bound is None:
+            return stock_attention(q_nope, q_pe, kv_latent, k_pe, mask, cache)
+        return bound(q_nope=q_nope, q_pe=q_pe, kv_latent=kv_latent, k_pe=k_pe, mask=mask)
+
+    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
+        B, L, _ = x.shape
+        if L != 1 or attention.q_lora_rank is None:
+            # Only decode uses the latent form below; a longer input expands keys and values instead.
+            return stock(x, mask, cache)
+        q_a, compressed_kv = qkv(x=x)
+        q = attention.q_b_proj(attention.q_a_layernorm(q_a))
+        q = q.reshape(B, L, attention.num_heads, attention.q_head_dim).transpose(0, 2, 1, 3)
+        q_nope, q_pe = mx.split(q, [attention.qk_nope_head_dim], axis=-1)
+        compressed_kv, k_pe = mx.split(compressed_kv, [attention.kv_lora_rank], axis=-1)
+        k_pe = k_pe.reshape(B, L, 1, attention.qk_rope_head_dim).transpose(0, 2, 1, 3)
+        kv_latent = attention.kv_a_layernorm(compressed_kv)
+        offset = cache.offset if cache is not None else 0
+        q_pe = attention.rope(q_pe, offset)
+        k_pe = attention.rope(k_pe, offset)
+        kv_latent = mx.expand_dims(kv_latent, axis=1)
+        if cache is not None:
+            kv_latent, k_pe = cache.update_and_fetch(kv_latent, k_pe)
+        out = attention.unembed_out(attend(attention.embed_q(q_nope), q_pe, kv_latent, k_pe, mask, cache))
+        return attention.o_proj(out.transpose(0, 2, 1, 3).reshape(B, L, -1))
+
+    return call

@@ -1,0 +1,53 @@
+"""What a kernel folder implements: `kernel.py` has `bind(module, request) -> Binding`.
+
+`bind` is called once for each module that holds the kernel's sites, after the weights are loaded. The
+returned `call` gets keyword arguments and returns the outputs of its last site. Shapes: B batch, L sequence,
+D hidden, k experts a token, I intermediate, H heads; inputs and outputs have the model's dtype unless said.
+
+| site | module given to `bind` | inputs | outputs |
+|---|---|---|---|
+| router | MoE block | x (B, L, D) | inds (B, L, k) uint32, scores (B, L, k): Qwen x's dtype, GLM float32 |
+| experts | MoE block | x, inds | h (B, L, k, I) = swiglu(gate, up) |
+| down | MoE block | h, inds | y (B, L, k, D) |
+| combine | MoE block | y, scores | out (B, L, D) in y's dtype (GLM: before the shared experts are added) |
+| shared_experts | GLM's shared MLP | x | s (B, L, D) |
+| qkv | attention | x | Qwen: q, k, v projections; GLM: q_a and compressed_kv projections |
+| qk_norm_rope | Qwen's attention | q (B, L, Hq*hd), k (B, L, Hk*hd), offset | q (B, Hq, L, hd), k (B, Hk, L, hd) |
+| residual_norm | RMSNorm after attention | x, r (B, L, D) | h = x + r, norm(h) |
+| attention | GLM's attention | q_nope (B, H, 1, rank), q_pe, kv_latent (B, 1, S, rank), k_pe, mask | (B, H, 1, rank) |
+| linear | each nn.QuantizedLinear | x (..., K) | (..., N) |
+
+A kernel fused over contiguous sites takes what is not made inside it: down+combine gets h, inds, scores;
+experts+down gets x, inds; experts+down+combine gets x, inds, scores; router+experts+down+combine gets x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BindRequest:
+    """What is asked of a kernel for one module."""
+
+    family: str
+    sites: tuple[str, ...]
+    mode: str
+    backend: str
+    """`cpu`, `cuda` or `metal`."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A kernel bound to one module."""
+
+    call: Callable[..., Any]
+    undo: Callable[[], None] | None = None
+    """Puts back what `bind` changed in the module; None when it changed nothing."""
+
+
+class Unavailable(Exception):
+    """Raised by `bind` with one plain sentence: it cannot serve this module or machine. The whole variant is
+    then `unavailable`, never silently reduced."""

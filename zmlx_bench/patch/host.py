@@ -1,0 +1,60 @@
+"""A host: a module of the model whose call is replaced when a kernel sits at one of its sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Calls = Mapping[tuple[str, ...], Callable[..., Any]]
+"""Bound kernels of one host by the sites that each covers."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A module with sites.
+
+    `compose(calls)` returns the function that replaces the module's call; it takes the same arguments.
+    `fusions` are the runs of sites that one kernel may cover at once.
+    """
+
+    module: Any
+    sites: tuple[str, ...]
+    compose: Callable[[Any, Calls], Callable[..., Any]]
+    fusions: tuple[tuple[str, ...], ...] = ()
+    bind_to: Mapping[str, Any] = field(default_factory=dict)
+    """The module given to `bind` where it is not the host itself."""
+
+    def offers(self, sites: tuple[str, ...]) -> bool:
+        """Return whether a kernel over exactly these sites can be plugged in here."""
+        return (len(sites) == 1 and sites[0] in self.sites) or sites in self.fusions
+
+
+def replace_call(module: Any, call: Callable[..., Any]) -> Callable[[], None]:
+    """Make `module(...)` run `call(...)`; return what undoes it.
+
+    Python looks `__call__` up on the class, so the module gets a subclass of its own. Parameters, children
+    and every attribute stay as they are.
+    """
+    stock = type(module)
+
+    def patched_call(_: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(*args, **kwargs)
+
+    module.__class__ = type(stock.__name__, (stock,), {"__call__": patched_call, "__module__": stock.__module__})
+
+    def undo() -> None:
+        module.__class__ = stock
+
+    return undo
+
+
+def stock_call(module: Any) -> Callable[..., Any]:
+    """Return the module's unpatched call, bound to it; take it before `replace_call`."""
+    stock: Callable[..., Any] = type(module).__call__.__get__(module)
+    return stock
+
+
+def tokens_of(x: Any) -> int:
+    """Return batch times sequence of an input shaped (B, L, ...)."""
+    return int(x.shape[0]) * int(x.shape[1])
