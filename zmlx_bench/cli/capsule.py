@@ -28,7 +28,7 @@ def capsule_import(
     stored = import_into(find(workspace), sources(path))
     _print_import(stored, Console(stderr=as_json, highlight=False))
     if as_json:
-        typer.echo(json.dumps([_import_json(item) for item in stored], ensure_ascii=False))
+        typer.echo(json.dumps({"imported": [_import_json(item) for item in stored]}, ensure_ascii=False))
 
 
 def _import_json(item: Stored) -> dict[str, Any]:
@@ -40,21 +40,23 @@ def _print_import(stored: tuple[Stored, ...], console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for heading in ("file", "layout", "records", "skipped", "faults", "evidence", "stored"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("layout", "records", "skipped", "faults", "evidence", "stored", "file"):
+        table.add_column(heading, no_wrap=heading != "file", overflow="fold")
     for item in stored:
         legacy = item.legacy
         table.add_row(
-            escape(legacy.source_name),
             legacy.shape,
             str(len(legacy.records)),
             str(len(legacy.not_measured)),
             str(len(legacy.inconsistencies)),
-            "yes" if legacy.is_evidence else f"no: {escape(legacy.why_not or '')}",
+            "yes" if legacy.is_evidence else "no",
             "written" if item.changed else "unchanged",
+            escape(legacy.source_name),
         )
     console.print(table)
     for item in stored:
+        if item.legacy.why_not is not None:
+            _line(console, f"{item.legacy.source_name}: no evidence: {item.legacy.why_not}")
         for absent in item.legacy.not_measured:
             _line(console, f"{item.legacy.source_name}: {absent.where}: not measured: {absent.reason}")
         for fault in item.legacy.inconsistencies:
