@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import mlx.core as mx
 from mlx_lm.models.base import scaled_dot_product_attention
@@ -20,42 +20,6 @@ class Glm47(Family):
     """Multi-head latent attention; sigmoid router with a correction bias in float32; one shared expert."""
 
     name = "glm47"
-    title = "GLM-4.7-Flash"
-    model_type = "glm4_moe_lite"
-    hub_id = "mlx-community/GLM-4.7-Flash-4bit"
-    full_gb = 16.91
-    published_config: ClassVar[dict[str, Any]] = {
-        "model_type": "glm4_moe_lite",
-        "vocab_size": 154880,
-        "hidden_size": 2048,
-        "intermediate_size": 10240,
-        "moe_intermediate_size": 1536,
-        "num_hidden_layers": 47,
-        "num_attention_heads": 20,
-        "num_key_value_heads": 20,
-        "n_shared_experts": 1,
-        "n_routed_experts": 64,
-        "routed_scaling_factor": 1.8,
-        "kv_lora_rank": 512,
-        "q_lora_rank": 768,
-        "qk_rope_head_dim": 64,
-        "qk_nope_head_dim": 192,
-        "v_head_dim": 256,
-        "topk_method": "noaux_tc",
-        "scoring_func": "sigmoid",
-        "norm_topk_prob": True,
-        "n_group": 1,
-        "topk_group": 1,
-        "num_experts_per_tok": 4,
-        "moe_layer_freq": 1,
-        "first_k_dense_replace": 1,
-        "max_position_embeddings": 202752,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 1000000.0,
-        "attention_bias": False,
-        "tie_word_embeddings": False,
-        "num_nextn_predict_layers": 0,
-    }
 
     def hosts(self, model: Any) -> Sequence[Host]:
         """Return the MoE blocks, shared experts, attentions, decoder layers and dense projections."""
@@ -105,7 +69,7 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
             q_nope, kv_latent, kv_latent, cache=cache, scale=attention.scale, mask=pe_scores
         )
 
-    qkv = calls.get(("qkv",), stock_qkv)
+    qkv: Any = calls.get(("qkv",), stock_qkv)
     bound = calls.get(("attention",))
 
     def attend(q_nope: Any, q_pe: Any, kv_latent: Any, k_pe: Any, mask: Any, cache: Any) -> Any:

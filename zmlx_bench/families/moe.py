@@ -18,11 +18,11 @@ FUSIONS = (
 )
 
 
-def stock_experts(block: Any) -> Callable[..., mx.array]:
+def stock_experts(block: Any) -> Callable[..., Any]:
     """Return experts(x (B, L, D), inds (B, L, k)) -> (B, L, k, I): SwitchGLU up to its activation, unsorted."""
     switch = block.switch_mlp
 
-    def experts(x: mx.array, inds: mx.array) -> mx.array:
+    def experts(x: mx.array, inds: mx.array) -> Any:
         expanded = mx.expand_dims(x, (-2, -3))
         up = switch.up_proj(expanded, inds)
         gate = switch.gate_proj(expanded, inds)
@@ -31,11 +31,11 @@ def stock_experts(block: Any) -> Callable[..., mx.array]:
     return experts
 
 
-def stock_down(block: Any) -> Callable[..., mx.array]:
+def stock_down(block: Any) -> Callable[..., Any]:
     """Return down(h (B, L, k, I), inds (B, L, k)) -> (B, L, k, D)."""
     switch = block.switch_mlp
 
-    def down(h: mx.array, inds: mx.array) -> mx.array:
+    def down(h: mx.array, inds: mx.array) -> Any:
         return switch.down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
 
     return down

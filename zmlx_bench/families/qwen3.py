@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import mlx.core as mx
 from mlx_lm.models.base import scaled_dot_product_attention
@@ -15,35 +15,13 @@ from zmlx_bench.families.layer import compose_layer
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host
 
+_attend: Any = scaled_dot_product_attention
+
 
 class Qwen3(Family):
     """Grouped-query attention with q/k norms; softmax router in the weights' dtype; no shared expert."""
 
     name = "qwen3"
-    title = "Qwen3-30B-A3B"
-    model_type = "qwen3_moe"
-    hub_id = "mlx-community/Qwen3-30B-A3B-4bit"
-    full_gb = 17.24
-    published_config: ClassVar[dict[str, Any]] = {
-        "model_type": "qwen3_moe",
-        "hidden_size": 2048,
-        "num_hidden_layers": 48,
-        "intermediate_size": 6144,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-        "head_dim": 128,
-        "num_experts": 128,
-        "num_experts_per_tok": 8,
-        "decoder_sparse_step": 1,
-        "mlp_only_layers": [],
-        "moe_intermediate_size": 768,
-        "norm_topk_prob": True,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1000000.0,
-        "vocab_size": 151936,
-        "tie_word_embeddings": False,
-        "max_position_embeddings": 40960,
-    }
 
     def hosts(self, model: Any) -> Sequence[Host]:
         """Return the MoE blocks, attentions, decoder layers and dense projections."""
@@ -86,8 +64,8 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
         k = attention.k_norm(k.reshape(B, L, attention.n_kv_heads, -1)).transpose(0, 2, 1, 3)
         return attention.rope(q, offset=offset), attention.rope(k, offset=offset)
 
-    qkv = calls.get(("qkv",), stock_qkv)
-    norm_rope = calls.get(("qk_norm_rope",), stock_norm_rope)
+    qkv: Any = calls.get(("qkv",), stock_qkv)
+    norm_rope: Any = calls.get(("qk_norm_rope",), stock_norm_rope)
 
     def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
         B, L, _ = x.shape
@@ -96,7 +74,7 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
         q, k = norm_rope(q=q, k=k, offset=cache.offset if cache is not None else 0)
         if cache is not None:
             k, v = cache.update_and_fetch(k, v)
-        out = scaled_dot_product_attention(q, k, v, cache=cache, scale=attention.scale, mask=mask)
+        out = _attend(q, k, v, cache=cache, scale=attention.scale, mask=mask)
         return attention.o_proj(out.transpose(0, 2, 1, 3).reshape(B, L, -1))
 
     return call

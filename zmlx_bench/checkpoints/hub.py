@@ -1,0 +1,79 @@
+"""Checkpoints from the Hugging Face hub: found in the local cache, or downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zmlx_bench.errors import CannotHere, UnusableInput
+
+PATTERNS = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "tokenizer.model"]
+
+
+def split(reference: str) -> tuple[str, str | None]:
+    """Split `ID@REVISION` into its parts."""
+    repo, _, revision = reference.partition("@")
+    return repo, revision or None
+
+
+def cached(repo: str, revision: str | None = None) -> Path | None:
+    """Return the snapshot's folder when it is whole in the local cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS, local_files_only=True))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
+        return None
+
+
+def fetch(repo: str, revision: str | None = None) -> Path:
+    """Return the snapshot's folder, downloading what is missing; errors say what to do without a network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    found = cached(repo, revision)
+    if found is not None:
+        return found
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
+    except HFValidationError:
+        raise UnusableInput(f"checkpoint {repo!r}: neither a folder nor a hub id of the form OWNER/NAME") from None
+    except GatedRepoError:
+        raise UnusableInput(
+            f"checkpoint {repo}: is gated; accept its terms on the hub and run `hf auth login`"
+        ) from None
+    except RevisionNotFoundError:
+        raise UnusableInput(f"checkpoint {repo}: has no revision {revision!r}") from None
+    except RepositoryNotFoundError:
+        raise UnusableInput(f"checkpoint {repo}: there is no such repository on the hub (or it is private)") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
+        raise CannotHere(
+            f"checkpoint {repo}: is not in the local cache and cannot be downloaded ({_short(error)}); "
+            "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
+        ) from None
+
+
+def commit_of(snapshot: Path) -> str:
+    """Return the commit of a snapshot's folder, which the cache names after it."""
+    return snapshot.name
+
+
+def blobs_of(snapshot: Path) -> dict[str, str]:
+    """Return the hub's blob id of each file: the cache links every file to a blob named by it."""
+    return {
+        path.relative_to(snapshot).as_posix(): path.resolve().name
+        for path in sorted(snapshot.rglob("*"))
+        if path.is_symlink()
+    }
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:160]

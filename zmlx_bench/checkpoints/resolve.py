@@ -1,0 +1,188 @@
+"""Turns `--checkpoint` into a folder (or a recipe) and the identity that evidence is grouped by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from zmlx_bench.checkpoints import folder as checkpoint_folder
+from zmlx_bench.checkpoints import hub
+from zmlx_bench.errors import CannotHere, UnusableInput, unknown
+from zmlx_bench.families.registry import facts
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.schema.base import Backend, CheckpointKind, content_hash
+from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import Checkpoint
+
+TINY = Path(__file__).resolve().parent
+KINDS = ("auto", "tiny", "synthetic", "full")
+RECIPE_VERSION = 1
+"""Of `checkpoints.synthetic`; it changes whenever the weights do."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checkpoint ready to be loaded."""
+
+    checkpoint: Checkpoint
+    path: Path
+    """Its folder; for `synthetic` the tiny one, which lends its tokenizer."""
+    context: int | None
+    """Longest sequence that it was made for."""
+    layers: int | None = None
+    why: str = ""
+    """How `auto` came to it."""
+
+
+def locate(
+    family: str,
+    wanted: str,
+    machine: Machine,
+    *,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    force: bool = False,
+    layers: int | None = None,
+) -> Located:
+    """Find the checkpoint for `--checkpoint WANTED`: auto, tiny, synthetic, full, a folder, or a hub id.
+
+    `force` builds a synthetic checkpoint on a CPU too; `layers` builds only so many of its decoder layers.
+    Raises UnusableInput for what cannot be used, CannotHere for what this machine cannot do.
+    """
+    if wanted == "auto":
+        return _auto(family, machine, trust_remote_code)
+    if wanted == "tiny":
+        return _tiny(family)
+    if wanted == "synthetic":
+        return _synthetic(family, machine, seed, force=force, layers=layers)
+    if wanted.split("@")[0] == "full":
+        _, revision = hub.split(wanted)
+        _needs_memory(family, machine)
+        return _from_hub(family, "full", facts(family).hub_id, revision, trust_remote_code)
+    path = Path(wanted).expanduser()
+    if path.exists():
+        return _from_folder(family, "path", path, trust_remote_code)
+    repo, revision = hub.split(wanted)
+    if "/" not in repo or wanted.startswith((".", "/", "~")):
+        raise unknown("checkpoint", wanted, KINDS, "(or give a folder that exists, or a hub id OWNER/NAME)")
+    return _from_hub(family, "hub", repo, revision, trust_remote_code)
+
+
+def memory_gb(machine: Machine) -> float:
+    """Return the memory that weights can use: the GPU's own, else the machine's."""
+    return machine.gpu_memory_gb or machine.memory_gb or 0.0
+
+
+def _auto(family: str, machine: Machine, trust_remote_code: bool) -> Located:
+    need = facts(family).memory_gb
+    snapshot = hub.cached(facts(family).hub_id)
+    if snapshot is not None and memory_gb(machine) * 0.75 >= need:
+        found = _from_hub(family, "full", facts(family).hub_id, None, trust_remote_code)
+        return _because(found, "the published checkpoint is in the hub cache and fits")
+    reason = (
+        f"{facts(family).hub_id} is not in the hub cache"
+        if snapshot is None
+        else f"{facts(family).hub_id} needs {need} GB and {memory_gb(machine):.0f} GB are here"
+    )
+    return _because(_tiny(family), reason)
+
+
+def _because(located: Located, why: str) -> Located:
+    return Located(located.checkpoint, located.path, located.context, located.layers, why)
+
+
+def _tiny(family: str) -> Located:
+    return _from_folder(family, "tiny", TINY / f"tiny_{family}", trust_remote_code=False)
+
+
+def _needs_memory(family: str, machine: Machine) -> None:
+    need, have = facts(family).memory_gb, memory_gb(machine)
+    if have * 0.9 < need:
+        raise CannotHere(
+            f"checkpoint full: {facts(family).hub_id} needs {need} GB and this machine has {have:.1f} GB; use tiny"
+        )
+
+
+def _from_folder(family: str, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
+    config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
+    weights = checkpoint_folder.weight_files(path)
+    config_sha = checkpoint_folder.config_hash(config)
+    weights_sha = checkpoint_folder.weights_hash(weights, path)
+    digest = hashlib.sha256(f"{config_sha}{weights_sha}".encode()).hexdigest()
+    checkpoint = Checkpoint(
+        kind=kind,
+        label="tiny" if kind == "tiny" else _slug(path.resolve().name),
+        id=f"{kind}-{digest[:16]}",
+        source=path.resolve().name,
+        config_sha256=config_sha,
+        weights_sha256=weights_sha,
+        trust_remote_code=trust_remote_code,
+    )
+    return Located(checkpoint, path, checkpoint_folder.context_length(config))
+
+
+def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
+    snapshot = hub.fetch(repo, revision)
+    config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
+    checkpoint_folder.weight_files(snapshot)
+    config_sha = checkpoint_folder.config_hash(config)
+    blobs = hub.blobs_of(snapshot)
+    checkpoint = Checkpoint(
+        kind=kind,
+        label="full" if kind == "full" else _slug(repo.split("/")[-1]),
+        id=f"{kind}-{content_hash([config_sha, blobs])[:16]}",
+        source=f"{repo}@{hub.commit_of(snapshot)}",
+        config_sha256=config_sha,
+        blobs=blobs,
+        trust_remote_code=trust_remote_code,
+    )
+    return Located(checkpoint, snapshot, checkpoint_folder.context_length(config))
+
+
+def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers: int | None) -> Located:
+    if machine.backend == "cpu" and not force:
+        raise CannotHere(
+            "checkpoint synthetic: the published sizes are for a GPU, on a CPU a token takes seconds; "
+            "use tiny, or insist with --force"
+        )
+    if memory_gb(machine) * 0.9 < facts(family).memory_gb and layers is None:
+        raise CannotHere(
+            f"checkpoint synthetic: needs {facts(family).memory_gb} GB "
+            f"and this machine has {memory_gb(machine):.1f} GB; use tiny"
+        )
+    config = facts(family).config
+    version = installed("mlx")
+    recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (
+        f", {layers} layers" if layers else ""
+    )
+    config_sha = content_hash(config)
+    checkpoint = Checkpoint(
+        kind="synthetic",
+        label="synthetic",
+        id=f"synthetic-{content_hash([config_sha, recipe])[:16]}",
+        source=f"{facts(family).hub_id}'s configuration with random weights",
+        config_sha256=config_sha,
+        recipe=recipe,
+    )
+    return Located(checkpoint, TINY / f"tiny_{family}", _context(config), layers)
+
+
+def _context(config: dict[str, Any]) -> int | None:
+    return checkpoint_folder.context_length(config)
+
+
+def _slug(name: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60]
+    if not slug:
+        raise UnusableInput(f"checkpoint {name!r}: its name has no letter or digit to name capsules by")
+    return slug
+
+
+def available_gb(backend: Backend) -> float | None:
+    """Return the memory that is free right now, GB; None on a GPU with memory of its own."""
+    return None if backend == "cuda" else psutil.virtual_memory().available / 1e9

@@ -1,0 +1,1 @@
+"""Reads what the platform says about itself. Whatever it does not say is None; nothing here imports MLX."""

@@ -1,0 +1,54 @@
+"""Which of MLX's backends can run here, from what is installed and what hardware answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine.command import output_of
+from zmlx_bench.schema.base import Backend
+
+
+def installed(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def why_not(backend: Backend) -> str | None:
+    """Say why `backend` cannot run here, with the remedy; None when it can."""
+    if installed("mlx") is None:
+        return "mlx is not installed; run `make setup` or `pip install zmlx-bench`"
+    mac = sys.platform == "darwin"
+    if backend == "metal":
+        return None if mac and platform.machine() == "arm64" else "metal needs a Mac with Apple silicon"
+    if backend == "cuda":
+        if mac or output_of("nvidia-smi", "-L") is None:
+            return "cuda needs Linux with an NVIDIA GPU that nvidia-smi lists"
+        if installed("mlx-cuda-13") is None:
+            return "MLX's CUDA build is not installed; run `make setup` (it puts mlx[cuda13] in place of mlx[cpu])"
+        return None
+    if not mac and installed("mlx-cpu") is None and installed("mlx-cuda-13") is None:
+        return "MLX has no backend installed; run `make setup` or `pip install 'mlx[cpu]'`"
+    return None
+
+
+def choose(wanted: str) -> Backend:
+    """Return the backend for `--backend`: the one named, or for `auto` the first of metal, cuda, cpu that runs.
+
+    Raises CannotHere with the reason when it cannot run here.
+    """
+    order: tuple[Backend, ...] = ("metal", "cuda", "cpu")
+    if wanted == "auto":
+        for backend in order:
+            if why_not(backend) is None:
+                return backend
+        raise CannotHere(f"no backend runs here: {why_not('cpu')}")
+    backend = next(b for b in order if b == wanted)
+    if (reason := why_not(backend)) is not None:
+        raise CannotHere(f"--backend {wanted}: {reason}")
+    return backend

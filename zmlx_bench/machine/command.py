@@ -1,0 +1,17 @@
+"""Runs a system tool for a reading."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+
+def output_of(*command: str, timeout_s: float = 5.0) -> str | None:
+    """Return what `command` prints, or None when it is missing, fails or takes too long."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()

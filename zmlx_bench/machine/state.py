@@ -1,0 +1,104 @@
+"""State of the machine around a process: load, clocks, temperature, power, throttling."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import psutil
+
+from zmlx_bench.machine.command import output_of
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.machine import MachineState
+
+_MAC_PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
+# Bits of NVIDIA's clock event reasons that mean held back: software power cap, hardware slowdown,
+# software and hardware thermal slowdown, hardware power brake.
+_NVIDIA_HELD_BACK = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+
+
+def read(backend: Backend, busy_by_others: float | None = None) -> MachineState:
+    """Return the state now; `busy_by_others` is what the caller measured over the process, in cores."""
+    gpu = _nvidia() if backend == "cuda" else {}
+    pressure = _mac_pressure()
+    held = gpu.get("reasons")
+    throttled = None if held is None else bool(held & _NVIDIA_HELD_BACK)
+    if pressure is not None:
+        throttled = pressure != "nominal"
+    return MachineState(
+        load_average=round(psutil.getloadavg()[0], 3),
+        cpu_busy_by_others=busy_by_others,
+        cpu_mhz=_cpu_mhz(),
+        gpu_mhz=gpu.get("mhz"),
+        temperature_c=gpu.get("temperature", _cpu_temperature()),
+        thermal_pressure=pressure,
+        power_source=_power_source(),
+        available_memory_gb=round(psutil.virtual_memory().available / 1e9, 2),
+        other_gpu_processes=gpu.get("processes"),
+        throttled=throttled,
+    )
+
+
+def busy_cpu_s() -> float:
+    """Return the CPU seconds that all processes of the machine have used since it started."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
+    guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    return float(sum(times) - idle - guest)
+
+
+def _cpu_mhz() -> float | None:
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, RuntimeError, AttributeError, NotImplementedError):
+        return None
+    return round(frequency.current, 1) if frequency and frequency.current > 0 else None
+
+
+def _cpu_temperature() -> float | None:
+    read_sensors = getattr(psutil, "sensors_temperatures", None)
+    if read_sensors is None:
+        return None
+    readings = [sensor.current for group in read_sensors().values() for sensor in group]
+    return round(max(readings), 1) if readings else None
+
+
+def _power_source() -> str | None:
+    try:
+        battery = psutil.sensors_battery()
+    except (OSError, RuntimeError, AttributeError, NotImplementedError):
+        return None
+    if battery is None:
+        return None
+    return "ac" if battery.power_plugged else "battery"
+
+
+def _mac_pressure() -> str | None:
+    if sys.platform != "darwin":
+        return None
+    text = output_of("notifyutil", "-g", "com.apple.system.thermalpressurelevel")
+    level = re.search(r"(\d+)\s*$", text or "")
+    if level is None or int(level[1]) >= len(_MAC_PRESSURE):
+        return None
+    return _MAC_PRESSURE[int(level[1])]
+
+
+def _nvidia() -> dict[str, int]:
+    line = output_of(
+        "nvidia-smi",
+        "--query-gpu=clocks.sm,temperature.gpu,clocks_event_reasons.active",
+        "--format=csv,noheader,nounits",
+    )
+    if not line:
+        return {}
+    found: dict[str, int] = {}
+    values = [value.strip() for value in line.splitlines()[0].split(",")]
+    for name, value in zip(("mhz", "temperature", "reasons"), values, strict=False):
+        try:
+            found[name] = int(value, 0)
+        except ValueError:
+            continue
+    processes = output_of("nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader")
+    if processes is not None:
+        found["processes"] = len(processes.split())
+    return found

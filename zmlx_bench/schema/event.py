@@ -1,0 +1,158 @@
+"""What crosses the pipe between supervisor and worker, and what `events.jsonl` keeps of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zmlx_bench.schema.base import (
+    Backend,
+    CheckpointKind,
+    Count,
+    Name,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    Status,
+    StrictModel,
+    UtcTime,
+)
+from zmlx_bench.schema.kernel import Site
+from zmlx_bench.schema.machine import MachineState
+from zmlx_bench.schema.prompts import Prompt
+from zmlx_bench.schema.variant import ResolvedVariant
+
+
+class Instructions(StrictModel):
+    """All that a worker is told: one JSON object on its standard input."""
+
+    family: Name
+    checkpoint_kind: CheckpointKind
+    path: str
+    """Folder of the checkpoint; for `synthetic` the folder that lends its tokenizer."""
+    seed: Count
+    """Of the synthetic weights."""
+    layers: Positive | None = None
+    """For `synthetic`: decoder layers to build; null builds all."""
+    trust_remote_code: bool = False
+    backend: Backend
+    variant: ResolvedVariant | None
+    kernels: str
+    """Folder of the workspace's kernels."""
+    limits: dict[Name, Positive | None] = {}
+    """`max_tokens` of each kernel of the variant; null is any."""
+    tokens: Positive
+    prompts: tuple[Prompt, ...] = Field(min_length=1)
+    margins: bool
+    """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
+    events_fd: Count
+
+
+class Loaded(StrictModel):
+    """The checkpoint is in memory."""
+
+    event: Literal["loaded"] = "loaded"
+    load_s: NonNegative
+    mlx: NonEmpty
+    mlx_lm: NonEmpty
+    chat_template: bool
+
+
+class Patched(StrictModel):
+    """The variant is applied; how many modules each site was found in."""
+
+    event: Literal["patched"] = "patched"
+    hosts: dict[Site, Positive]
+
+
+class Warmed(StrictModel):
+    """Warm-up is over."""
+
+    event: Literal["warmed"] = "warmed"
+    warm_up_s: NonNegative
+    calls_per_token: dict[Site, NonNegative]
+
+
+class PromptStart(StrictModel):
+    """A prompt goes in; `t_ns` is the worker's clock (perf_counter) at that moment."""
+
+    event: Literal["prompt"] = "prompt"
+    prompt: Name
+    prompt_tokens: Positive
+    t_ns: Count
+    active_before_gb: NonNegative
+
+
+class Token(StrictModel):
+    """One generated token and when the worker had it."""
+
+    event: Literal["token"] = "token"
+    id: Count
+    t_ns: Count
+    margin: NonNegative | None = None
+
+
+class PromptEnd(StrictModel):
+    """The budget is generated."""
+
+    event: Literal["prompt_end"] = "prompt_end"
+    prompt: Name
+    peak_mem_gb: NonNegative
+    cache_gb: NonNegative
+
+
+class Done(StrictModel):
+    """The last event of a worker that did its job."""
+
+    event: Literal["done"] = "done"
+    peak_rss_gb: NonNegative
+    page_faults_minor: Count
+    page_faults_major: Count
+    cpu_s: NonNegative
+
+
+class Failed(StrictModel):
+    """The last event of a worker that knows why it failed."""
+
+    event: Literal["failed"] = "failed"
+    status: Literal["crash", "oom", "unavailable"]
+    message: NonEmpty
+
+
+WorkerEvent = Annotated[
+    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Done | Failed, Field(discriminator="event")
+]
+
+
+class JobStart(StrictModel):
+    """A job's process is about to start; an earlier, unfinished attempt at the same job is void."""
+
+    kind: Literal["start"] = "start"
+    job: Count
+    time: UtcTime
+    before: MachineState
+
+
+class JobEvent(StrictModel):
+    """A worker's event and when the supervisor had it (seconds, its own perf_counter)."""
+
+    kind: Literal["event"] = "event"
+    job: Count
+    at: NonNegative
+    event: WorkerEvent
+
+
+class JobEnd(StrictModel):
+    """A job's process has ended."""
+
+    kind: Literal["end"] = "end"
+    job: Count
+    time: UtcTime
+    status: Status
+    message: str | None = None
+    exit_code: int | None = None
+    after: MachineState
+
+
+LogLine = Annotated[JobStart | JobEvent | JobEnd, Field(discriminator="kind")]

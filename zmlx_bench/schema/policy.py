@@ -1,0 +1,97 @@
+"""The policy: every threshold of the decision, as data in `variants/policy.toml`. No field has a default."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.schema.base import (
+    CheckpointKind,
+    NonNegative,
+    Positive,
+    StrictModel,
+    content_hash,
+)
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Policy(StrictModel):
+    """What a kernel set must show before it may become the default."""
+
+    schema_version: Literal[1]
+
+    min_gain: Fraction
+    """Smallest decode gain that matters: the least floor of `faster`, and the margin of `equivalent`."""
+    faster_alpha: Fraction
+    """Family-wise error of `faster` over the planned variants of a session (Holm)."""
+    slower_alpha: Fraction
+    """Family-wise error of `slower` over variants x budgets of a session (a Holm of its own)."""
+    interval_level: Fraction
+    """Level of the unadjusted interval that is printed, and that decides `equivalent`."""
+    bias_level: Fraction
+    """Level of the interval of the null arm; where it excludes zero, the session is biased."""
+    min_blocks: dict[Positive, Positive] = Field(min_length=1)
+    """Budgets that a verdict needs (tokens), and the fewest blocks at each."""
+
+    min_prompts: Positive
+    """Fewest prompts whose baseline output does not loop."""
+    distinct_8gram_share: Fraction
+    """A baseline output loops when a smaller share than this of its 8-grams is distinct."""
+
+    memory_tolerance: NonNegative
+    """Allowed excess of the peak memory reported by MLX over the baseline's, as a fraction."""
+    memory_slack_gb: NonNegative
+    """Allowed excess in GB where that is more: an allocator's step, which matters for small checkpoints only."""
+    resident_tolerance: NonNegative
+    """Allowed excess of the process's peak resident set, which sees what MLX does not count, as a fraction."""
+    resident_slack_gb: NonNegative
+    """Allowed excess of the resident set in GB where that is more."""
+    prefill_tolerance: Fraction
+    """Allowed loss of prefill speed in paired blocks, as a fraction."""
+
+    clock_disagreement: Fraction
+    """Largest relative difference between the worker's and the supervisor's decode time."""
+
+    sessions: Annotated[int, Field(ge=2)]
+    """Latest valid sessions that must agree before a promotion or a demotion."""
+    session_gap_s: NonNegative
+    """Least time between two of them, seconds."""
+    arm_effect: NonNegative
+    """Standard deviation (log) that a promotion allows for an arm being off for a whole session, which no
+    number of blocks averages away; 0 trusts the sessions' own scatter."""
+    promotable_checkpoints: tuple[CheckpointKind, ...]
+    """Checkpoints whose evidence may promote; the others end at CANDIDATE."""
+
+    planned_effect: Fraction
+    """Gain for which the blocks needed are computed, whatever gain was observed."""
+    planned_power: Fraction
+    """Probability with which that gain must be found."""
+    max_blocks: Positive
+    """Where more blocks than this would be needed, the answer is "more than"."""
+
+    @model_validator(mode="after")
+    def _effect_exceeds_floor(self) -> Policy:
+        if self.planned_effect <= self.min_gain:
+            raise ValueError("`planned_effect` must be larger than `min_gain`, or no number of blocks finds it")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Content hash; a promotion names the policy that made it."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+def parse_policy(text: str, where: str = "variants/policy.toml") -> Policy:
+    """Parse the TOML of a policy; UnusableInput names the file and what is wrong with it."""
+    try:
+        return Policy.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UnusableInput(f"{where} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "policy"
+        raise UnusableInput(f"{where}: {field}: {first['msg']}") from error

@@ -1,0 +1,1 @@
+"""The measured process: load, patch, warm up, generate, report; nothing else runs in it."""
