@@ -64,7 +64,8 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
     if explicit is not None:
         if not is_workspace(explicit):
             raise UnusableInput(
-                f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); make one with `zmlx init {explicit}`"
+                f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); "
+                f"make one with `zmlx init {explicit}`"
             )
         return Workspace(explicit.resolve())
     here = (start or Path.cwd()).resolve()

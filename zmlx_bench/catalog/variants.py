@@ -96,8 +96,8 @@ class Catalog:
 
     def _check(self) -> None:
         if len(self.defaults()) > MOST_DEFAULTS:
-            raise UnusableInput(
-                f"{self.path}: variant.{self.defaults()[MOST_DEFAULTS]}.default: at most {MOST_DEFAULTS} variants may be default"
+            raise self._error(
+                self.defaults()[MOST_DEFAULTS], "default", f"at most {MOST_DEFAULTS} variants may be default"
             )
         folded: dict[str, str] = {}
         for name, spec in self.specs.items():

@@ -62,7 +62,9 @@ class Policy(StrictModel):
     """Least time between two of them, seconds."""
     arm_effect: NonNegative
     """Standard deviation (log) that a promotion allows for an arm being off for a whole session, which no
-    number of blocks averages away; 0 trusts the sessions' own scatter."""
+    number of blocks averages away; 0 does not ask for it."""
+    promote_alpha: Fraction
+    """Family-wise error of that allowance over the planned variants (Bonferroni)."""
     promotable_checkpoints: tuple[CheckpointKind, ...]
     """Checkpoints whose evidence may promote; the others end at CANDIDATE."""
 

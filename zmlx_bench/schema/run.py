@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from zmlx_bench.schema.base import Count, Name, NonNegative, Positive, Role, Sha256, Status, StrictModel
 from zmlx_bench.schema.kernel import Site
@@ -80,4 +80,4 @@ class RunSet(StrictModel):
     null: tuple[Run, ...] = ()
     incumbent: tuple[Run, ...] = ()
     """Empty where no incumbent was measured beside the variant, or where the variant is the incumbent."""
-    variant: tuple[Run, ...] = Field(min_length=1)
+    variant: tuple[Run, ...] = ()

@@ -1,0 +1,28 @@
+"""Prompt sets: the packaged default, a selection of it, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zmlx_bench import files
+from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.schema.prompts import PromptSet
+
+DEFAULT = Path(__file__).resolve().parent.parent / "data" / "prompts.toml"
+
+
+def load(wanted: str | None) -> PromptSet:
+    """Return the prompts for `--prompts`: the five defaults for None, a TOML file, or ids of defaults by comma."""
+    if wanted is None:
+        return files.read_toml(DEFAULT, PromptSet)
+    if wanted.endswith(".toml") or "/" in wanted:
+        return files.read_toml(Path(wanted).expanduser(), PromptSet)
+    defaults = files.read_toml(DEFAULT, PromptSet)
+    by_id = {prompt.id: prompt for prompt in defaults.prompt}
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if not names:
+        raise UnusableInput("--prompts: names no prompt; give ids by comma or a TOML file")
+    for name in names:
+        if name not in by_id:
+            raise unknown("prompt", name, by_id, "(or give a TOML file)")
+    return PromptSet(prompt=tuple(by_id[name] for name in dict.fromkeys(names)))

@@ -1,0 +1,1 @@
+"""Capsules, the matrix, promotions and the notebook: read, append, verify, import."""

@@ -1,0 +1,1 @@
+"""Plans, supervises, records and resumes sessions."""

@@ -1,0 +1,241 @@
+"""Starts and resumes sessions: the way in for `zmlx run` and for replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zmlx_bench.catalog import prompts as prompt_catalog
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.checkpoints import context
+from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.ledger import capsules as capsule_files
+from zmlx_bench.ledger import matrix
+from zmlx_bench.machine import backend as backends
+from zmlx_bench.machine import facts
+from zmlx_bench.schema.base import Backend, utc_now
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.matrix import capsule_file_name, row_of
+from zmlx_bench.schema.plan import Arm, Timeouts
+from zmlx_bench.schema.session import CapsuleRef, Session
+from zmlx_bench.schema.variant import ResolvedVariant
+from zmlx_bench.session import capsules, store
+from zmlx_bench.session.environment import shared_variables, software
+from zmlx_bench.session.log import read as read_log
+from zmlx_bench.session.plan import arms_of, draw_up
+from zmlx_bench.session.records import runs_of
+from zmlx_bench.session.runner import Ground, Observer, run_jobs
+from zmlx_bench.workspace import Workspace
+
+Incumbent = Callable[[Workspace, str, Located, Machine], str | None]
+"""Tells the name of the variant promoted for (workspace, family, checkpoint, machine), or None."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `zmlx run` was asked for."""
+
+    family: str
+    tokens: Sequence[int] = (200,)
+    runs: int = 3
+    variants: Sequence[str] | None = None
+    checkpoint: str = "auto"
+    backend: str = "auto"
+    null_arm: bool = True
+    cooldown_s: float = 0.0
+    timeout_s: float | None = None
+    seed: int = 0
+    prompts: str | None = None
+    trust_remote_code: bool = False
+    force: bool = False
+    layers: int | None = None
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A session that is planned and written but whose jobs have not all run."""
+
+    session: Session
+    ground: Ground
+    located: Located
+
+
+def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
+    """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
+    for budget in request.tokens:
+        if budget < 2:
+            raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
+    if request.runs < 1:
+        raise UnusableInput(f"--runs {request.runs}: must be at least 1")
+    catalog = Catalog(workspace, request.family)
+    names = catalog.choose(request.variants)
+    backend = backends.choose(request.backend)
+    machine = facts.read(backend)
+    prompts = prompt_catalog.load(request.prompts)
+    located = _locate(request, machine)
+    context.check(located, prompts, max(request.tokens))
+    promoted = incumbent_of(workspace, request.family, located, machine)
+    if promoted is not None and promoted not in catalog.specs:
+        promoted = None
+    plan = draw_up(
+        family=request.family,
+        checkpoint=located.checkpoint,
+        backend=backend,
+        tokens=request.tokens,
+        runs=request.runs,
+        seed=request.seed,
+        cooldown_s=request.cooldown_s,
+        timeouts=_timeouts(request.timeout_s),
+        prompts=prompts,
+        arms=arms_of(
+            _resolved(catalog, names, backend, explicit=request.variants is not None),
+            catalog.resolve(promoted) if promoted is not None else None,
+            null_arm=request.null_arm,
+        ),
+    )
+    session = Session(
+        schema_version=1,
+        session=store.new_name(request.family),
+        state="running",
+        started=utc_now(),
+        command=request.command,
+        environment=shared_variables(),
+        plan=plan,
+        machine=machine,
+        software=software(workspace.root),
+        content_sha256="0" * 64,
+    )
+    ground = Ground(workspace, located.path, _limits(catalog), located.layers)
+    return Prepared(store.write(workspace, session), ground, located)
+
+
+def reopen(workspace: Workspace, name: str) -> Prepared:
+    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did."""
+    session = store.load(workspace, name)
+    plan = session.plan
+    catalog = Catalog(workspace, plan.family)
+    machine = facts.read(backends.choose(plan.backend))
+    located = locate(
+        plan.family,
+        plan.checkpoint.kind if plan.checkpoint.kind in ("tiny", "full") else _wanted_again(session),
+        machine,
+        seed=plan.seed,
+        trust_remote_code=plan.checkpoint.trust_remote_code,
+        force=True,
+        layers=_layers_of(session),
+    )
+    if session.state != "finished":
+        changed = _differences(session, catalog, machine, located, workspace)
+        if changed:
+            raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
+        session = store.write(workspace, session.model_copy(update={"resumed": session.resumed + 1}))
+    ground = Ground(workspace, located.path, _limits(catalog), located.layers)
+    return Prepared(session, ground, located)
+
+
+def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Capsule]]:
+    """Run what is left of a prepared session and write its capsules, matrix rows and final `session.json`."""
+    session, workspace = prepared.session, prepared.ground.workspace
+    if session.state == "finished":
+        folder = workspace.session(session.session)
+        return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
+    run_jobs(session, prepared.ground, observer)
+    logs = read_log(store.events_path(workspace, session.session))
+    runs, outputs, loaded = runs_of(session.plan, logs)
+    ended = max(log.end.time for log in logs.values() if log.end is not None)
+    built = capsules.build(session, runs, outputs, chat_template=loaded.chat_template if loaded else False, ended=ended)
+    for capsule in built:
+        capsule_files.write(workspace, capsule)
+    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    finished = session.model_copy(
+        update={
+            "state": "finished",
+            "ended": ended,
+            "capsules": tuple(
+                CapsuleRef(file=capsule_file_name(capsule), content_sha256=capsule.content_sha256) for capsule in built
+            ),
+        }
+    )
+    return store.write(workspace, finished), built
+
+
+def _locate(request: Request, machine: Machine) -> Located:
+    return locate(
+        request.family,
+        request.checkpoint,
+        machine,
+        seed=request.seed,
+        trust_remote_code=request.trust_remote_code,
+        force=request.force,
+        layers=request.layers,
+    )
+
+
+def _resolved(catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool) -> list[ResolvedVariant]:
+    variants = [catalog.resolve(name) for name in names]
+    usable: list[ResolvedVariant] = []
+    for variant in variants:
+        reason = catalog.missing_on(variant, backend)
+        if reason is None:
+            usable.append(variant)
+        elif explicit:
+            raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
+    return usable
+
+
+def _timeouts(silence_s: float | None) -> Timeouts:
+    if silence_s is None:
+        return Timeouts()
+    if silence_s <= 0:
+        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds")
+    return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
+
+
+def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
+    def limits(arm: Arm) -> dict[str, int | None]:
+        found: dict[str, int | None] = {}
+        for kernel in arm.variant.kernels if arm.variant is not None else ():
+            most = catalog.kernels[kernel.kernel].declaration.max_tokens
+            found[kernel.kernel] = None if most == "any" else most
+        return found
+
+    return limits
+
+
+def _wanted_again(session: Session) -> str:
+    if session.plan.checkpoint.kind == "synthetic":
+        return "synthetic"
+    option = "--checkpoint"
+    if option in session.command:
+        return session.command[session.command.index(option) + 1]
+    return session.plan.checkpoint.source
+
+
+def _layers_of(session: Session) -> int | None:
+    recipe = session.plan.checkpoint.recipe or ""
+    words = recipe.replace(",", "").split()
+    return int(words[words.index("layers") - 1]) if "layers" in words else None
+
+
+def _differences(
+    session: Session, catalog: Catalog, machine: Machine, located: Located, workspace: Workspace
+) -> list[str]:
+    changed: list[str] = []
+    now = software(workspace.root)
+    for field in ("mlx", "mlx_lm", "zmlx", "python", "commit"):
+        before, after = getattr(session.software, field), getattr(now, field)
+        if before != after:
+            changed.append(f"{field} was {before} and is {after}")
+    for field in ("device", "os", "cpu_count", "memory_gb"):
+        before, after = getattr(session.machine, field), getattr(machine, field)
+        if before != after:
+            changed.append(f"machine.{field} was {before} and is {after}")
+    if located.checkpoint.id != session.plan.checkpoint.id:
+        changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
+    for arm in session.plan.arms:
+        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
+            changed.append(f"variant {arm.name} or its kernels' source changed")
+    return changed

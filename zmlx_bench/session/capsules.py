@@ -1,0 +1,115 @@
+"""Builds the capsules of a finished session from its raw runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zmlx_bench.analysis import figures
+from zmlx_bench.schema.capsule import Capsule, Protocol, sealed
+from zmlx_bench.schema.plan import Arm, Plan
+from zmlx_bench.schema.run import Run, RunSet
+from zmlx_bench.schema.session import Session
+
+
+def build(
+    session: Session, runs: Sequence[Run], outputs: Mapping[str, tuple[int, ...]], *, chat_template: bool, ended: str
+) -> list[Capsule]:
+    """Return one capsule for each variant (the incumbent too) at each budget, in the order of the plan.
+
+    A variant without a single process at a budget (it had failed before) gets no capsule there.
+    """
+    plan = session.plan
+    found: list[Capsule] = []
+    for budget in plan.tokens:
+        for arm in plan.arms:
+            if arm.variant is not None:
+                capsule = _capsule(session, arm, budget, runs, outputs, chat_template=chat_template, ended=ended)
+                if capsule is not None:
+                    found.append(capsule)
+    return found
+
+
+def _capsule(
+    session: Session,
+    arm: Arm,
+    budget: int,
+    runs: Sequence[Run],
+    outputs: Mapping[str, tuple[int, ...]],
+    *,
+    chat_template: bool,
+    ended: str,
+) -> Capsule | None:
+    plan = session.plan
+    kinds = {job.id: job.kind for job in plan.jobs}
+    timed = [run for run in runs if kinds[run.job] == "timed" and run.tokens == budget]
+    untimed = [run for run in runs if kinds[run.job] == "fidelity"]
+    mine = _of(timed, arm.name)
+    if not mine:
+        return None
+    timed_set = _run_set(plan, arm, timed)
+    fidelity_set = _run_set(plan, arm, untimed)
+    named = {g.output for runset in (timed_set, fidelity_set) for run in _all(runset) for g in run.generations}
+    own_outputs = {digest: outputs[digest] for digest in sorted(named)}
+    null_arm = any(a.role == "null" for a in plan.arms)
+    prompts = [prompt.id for prompt in plan.prompts.prompt]
+    incumbent = next((a.variant for a in plan.arms if a.role == "incumbent"), None)
+    return sealed(
+        {
+            "schema_version": 1,
+            "session": session.session,
+            "time": ended,
+            "family": plan.family,
+            "checkpoint": plan.checkpoint,
+            "machine": session.machine,
+            "software": session.software,
+            "variant": arm.variant,
+            "incumbent": incumbent,
+            "tokens": budget,
+            "protocol": Protocol(
+                command=session.command,
+                runs=plan.runs,
+                seed=plan.seed,
+                cooldown_s=plan.cooldown_s,
+                null_arm=null_arm,
+                order=_order(plan, budget),
+                environment=session.environment,
+                shared_device=session.shared_device,
+                trust_remote_code=plan.checkpoint.trust_remote_code,
+            ),
+            "prompts": plan.prompts,
+            "timed_prompt": prompts[0],
+            "chat_template": chat_template,
+            "status": figures.worst_status((*timed_set.variant, *fidelity_set.variant)),
+            "runs": timed_set,
+            "fidelity_runs": fidelity_set,
+            "outputs": own_outputs,
+            "figures": figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
+        }
+    )
+
+
+def _run_set(plan: Plan, arm: Arm, runs: Sequence[Run]) -> RunSet:
+    by_role = {a.role: a.name for a in plan.arms if a.role != "variant"}
+    fields = {
+        "baseline": _of(runs, by_role["baseline"]),
+        "null": _of(runs, by_role.get("null")),
+        "incumbent": () if arm.role == "incumbent" else _of(runs, by_role.get("incumbent")),
+        "variant": _of(runs, arm.name),
+    }
+    return RunSet.model_validate(fields)
+
+
+def _of(runs: Sequence[Run], arm: str | None) -> tuple[Run, ...]:
+    return tuple(run for run in runs if run.arm == arm)
+
+
+def _all(runs: RunSet) -> tuple[Run, ...]:
+    return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
+
+
+def _order(plan: Plan, budget: int) -> tuple[tuple[str, ...], ...]:
+    blocks: dict[int, list[str]] = {}
+    for job in plan.jobs:
+        if job.kind == "timed" and job.tokens == budget and job.block is not None:
+            blocks.setdefault(job.block, []).append(job.arm)
+    return tuple(tuple(blocks[block]) for block in sorted(blocks))

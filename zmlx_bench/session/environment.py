@@ -1,0 +1,54 @@
+"""The environment of workers, and the software that the numbers belong to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from zmlx_bench import __version__
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.schema.capsule import Software
+from zmlx_bench.schema.plan import Arm
+from zmlx_bench.schema.variant import ALLOWED_ENV
+
+_EVIDENCE = ("capsules", "matrix.jsonl", "LAB_NOTEBOOK.md", "variants/promoted.toml")
+
+
+def shared_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the MLX_* and ZMLX_* variables that are set for all arms; they are recorded, nothing else is."""
+    source = os.environ if environ is None else environ
+    return {name: value for name, value in sorted(source.items()) if ALLOWED_ENV.fullmatch(name)}
+
+
+def worker_environment(arm: Arm) -> dict[str, str]:
+    """Return the whole environment of an arm's worker: the user's, and the variant's on top."""
+    return {**os.environ, **(arm.variant.env if arm.variant is not None else {}), "PYTHONUNBUFFERED": "1"}
+
+
+def software(root: Path) -> Software:
+    """Return the versions here, with the git commit of the workspace at `root` where it is in a repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = None
+    if commit is not None:
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{p}" for p in _EVIDENCE))
+    return Software(
+        mlx=installed("mlx") or "none",
+        mlx_lm=installed("mlx-lm") or "none",
+        zmlx=__version__,
+        python=platform.python_version(),
+        commit=commit,
+        dirty=None if changes is None else bool(changes),
+    )
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,105 @@
+"""Turns the event log of finished jobs into raw run records and the outputs that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from zmlx_bench.schema.capsule import output_hash
+from zmlx_bench.schema.event import Done, JobEvent, Loaded, Patched, PromptEnd, PromptStart, Token, Warmed
+from zmlx_bench.schema.plan import Job, Plan
+from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.session.log import JobLog
+
+Outputs = dict[str, tuple[int, ...]]
+
+
+def runs_of(plan: Plan, logs: Mapping[int, JobLog]) -> tuple[list[Run], Outputs, Loaded | None]:
+    """Return every finished job's run in the order of the plan, the generated tokens by hash, and a `loaded` event.
+
+    The `loaded` event (of any successful job) tells versions and whether a chat template was applied.
+    """
+    runs: list[Run] = []
+    outputs: Outputs = {}
+    loaded: Loaded | None = None
+    for job in plan.jobs:
+        log = logs.get(job.id)
+        if log is None:
+            continue
+        runs.append(_run(plan, job, log, outputs))
+        for line in log.events:
+            if isinstance(line.event, Loaded):
+                loaded = line.event
+    return runs, outputs, loaded
+
+
+def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
+    end = log.end
+    if end is None:
+        raise ValueError(f"job {job.id} has not ended")
+    generations = _generations(log.events, outputs, timed=job.kind != "fidelity") if end.status == "ok" else []
+    events = [line.event for line in log.events]
+    loaded = next((e for e in events if isinstance(e, Loaded)), None)
+    warmed = next((e for e in events if isinstance(e, Warmed)), None)
+    patched = next((e for e in events if isinstance(e, Patched)), None)
+    done = next((e for e in events if isinstance(e, Done)), None)
+    return Run(
+        arm=job.arm,
+        role=plan.arm(job.arm).role,
+        job=job.id,
+        block=job.block,
+        position=job.position,
+        tokens=job.tokens,
+        status=end.status,
+        message=end.message,
+        exit_code=end.exit_code,
+        load_s=loaded.load_s if loaded else None,
+        warm_up_s=warmed.warm_up_s if warmed else None,
+        generations=tuple(generations),
+        calls_per_token=warmed.calls_per_token if warmed and patched else {},
+        peak_rss_gb=done.peak_rss_gb if done else None,
+        page_faults_minor=done.page_faults_minor if done else None,
+        page_faults_major=done.page_faults_major if done else None,
+        before=log.start.before,
+        after=end.after,
+    )
+
+
+def _generations(lines: Sequence[JobEvent], outputs: Outputs, *, timed: bool) -> list[Generation]:
+    found: list[Generation] = []
+    start: PromptStart | None = None
+    tokens: list[JobEvent] = []
+    for line in lines:
+        event = line.event
+        if isinstance(event, PromptStart):
+            start, tokens = event, []
+        elif isinstance(event, Token):
+            tokens.append(line)
+        elif isinstance(event, PromptEnd) and start is not None and tokens:
+            found.append(_generation(start, tokens, event, outputs, timed=timed))
+    return found
+
+
+def _generation(
+    start: PromptStart, lines: Sequence[JobEvent], end: PromptEnd, outputs: Outputs, *, timed: bool
+) -> Generation:
+    tokens = [line.event for line in lines if isinstance(line.event, Token)]
+    ids = tuple(token.id for token in tokens)
+    digest = output_hash(ids)
+    outputs[digest] = ids
+    times = [token.t_ns for token in tokens]
+    margins = [token.margin for token in tokens if token.margin is not None]
+    return Generation(
+        prompt=start.prompt,
+        prompt_tokens=start.prompt_tokens,
+        output=digest,
+        tokens=len(ids),
+        ttft_s=(times[0] - start.t_ns) / 1e9,
+        decode_s=(times[-1] - times[0]) / 1e9,
+        supervisor_decode_s=max(0.0, lines[-1].at - lines[0].at),
+        token_us=tuple((b - a) // 1000 for a, b in pairwise(times)) if timed else (),
+        peak_mem_gb=end.peak_mem_gb,
+        active_before_gb=start.active_before_gb,
+        cache_gb=end.cache_gb,
+        margins=tuple(round(m, 6) for m in margins) if len(margins) == len(ids) else (),
+    )

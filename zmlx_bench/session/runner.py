@@ -1,0 +1,156 @@
+"""Runs the jobs of a session, one process after the other, and leaves every event on disk as it happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import state
+from zmlx_bench.schema.base import Status, utc_now
+from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, WorkerEvent
+from zmlx_bench.schema.plan import Arm, Job, Plan
+from zmlx_bench.schema.session import Session
+from zmlx_bench.session import store
+from zmlx_bench.session.environment import worker_environment
+from zmlx_bench.session.log import EventLog, JobLog
+from zmlx_bench.session.log import read as read_log
+from zmlx_bench.session.supervise import Outcome, Worker
+from zmlx_bench.workspace import Workspace
+
+WORKER_MODULE = "zmlx_bench.worker"
+STOCK_TRIES = 2
+
+
+class Observer(Protocol):
+    """Told what happens, for progress; it cannot change it."""
+
+    def job_started(self, job: Job) -> None:
+        """Tell that a job's process starts."""
+
+    def event(self, job: Job, at: float, event: WorkerEvent) -> None:
+        """Tell a worker's event."""
+
+    def job_ended(self, job: Job, outcome: Outcome) -> None:
+        """Tell how a job ended."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the jobs of a session need beside its plan."""
+
+    workspace: Workspace
+    checkpoint_path: Path
+    limits: Callable[[Arm], dict[str, int | None]]
+    """`max_tokens` of each kernel of an arm's variant."""
+    layers: int | None = None
+
+
+def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
+    """Run every job of the plan that has not ended yet.
+
+    An arm whose process failed is not run again (its verdict is clear and the other arms need the time); the
+    stock arms are tried once more. Raises CannotHere when the stock model itself does not run.
+    """
+    plan = session.plan
+    path = store.events_path(ground.workspace, session.session)
+    ended = read_log(path)
+    failures: dict[str, list[Status]] = {}
+    for job_id, job_log in ended.items():
+        _note_failure(failures, plan.jobs[job_id], job_log)
+    log = EventLog(path)
+    try:
+        for job in plan.jobs:
+            if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):
+                continue
+            outcome = _run_job(session, job, ground, log, observer)
+            if outcome.status != "ok":
+                failures.setdefault(job.arm, []).append(outcome.status)
+                _stop_if_stock_fails(plan, job, failures[job.arm], outcome)
+            if plan.cooldown_s and job.kind == "timed":
+                time.sleep(plan.cooldown_s)
+    finally:
+        log.close()
+
+
+def _note_failure(failures: dict[str, list[Status]], job: Job, log: JobLog) -> None:
+    if log.end is not None and log.end.status != "ok":
+        failures.setdefault(job.arm, []).append(log.end.status)
+
+
+def _retired(arm: Arm, failures: list[Status]) -> bool:
+    allowed = STOCK_TRIES if arm.variant is None else 1
+    return len(failures) >= allowed
+
+
+def _stop_if_stock_fails(plan: Plan, job: Job, failures: list[Status], outcome: Outcome) -> None:
+    if plan.arm(job.arm).role == "baseline" and (job.kind == "warmup" or len(failures) >= STOCK_TRIES):
+        raise CannotHere(
+            f"the stock model does not run here ({outcome.status}): {(outcome.message or '').splitlines()[0]}; "
+            "see the session's logs/ folder"
+        )
+
+
+def _run_job(session: Session, job: Job, ground: Ground, log: EventLog, observer: Observer) -> Outcome:
+    plan = session.plan
+    arm = plan.arm(job.arm)
+    log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
+    observer.job_started(job)
+    busy, wall = state.busy_cpu_s(), time.perf_counter()
+    own = time.process_time()
+    worker = Worker(
+        _instructions(plan, job, arm, ground),
+        worker_environment(arm),
+        store.log_path(ground.workspace, session.session, job.id),
+        WORKER_MODULE,
+    )
+
+    def on_event(at: float, event: WorkerEvent) -> None:
+        log.write(JobEvent(job=job.id, at=at, event=event))
+        observer.event(job, at, event)
+
+    try:
+        outcome = worker.watch(plan.timeouts, on_event)
+    except BaseException:
+        worker.kill()
+        raise
+    others = None
+    if outcome.cpu_s is not None:
+        used = outcome.cpu_s + time.process_time() - own
+        others = round(max(0.0, state.busy_cpu_s() - busy - used) / (time.perf_counter() - wall), 3)
+    log.write(
+        JobEnd(
+            job=job.id,
+            time=utc_now(),
+            status=outcome.status,
+            message=outcome.message,
+            exit_code=outcome.exit_code,
+            after=state.read(plan.backend, others),
+        )
+    )
+    log.sync()
+    observer.job_ended(job, outcome)
+    return outcome
+
+
+def _instructions(plan: Plan, job: Job, arm: Arm, ground: Ground) -> Instructions:
+    by_id = {prompt.id: prompt for prompt in plan.prompts.prompt}
+    return Instructions(
+        family=plan.family,
+        checkpoint_kind=plan.checkpoint.kind,
+        path=str(ground.checkpoint_path),
+        seed=plan.seed,
+        layers=ground.layers,
+        trust_remote_code=plan.checkpoint.trust_remote_code,
+        backend=plan.backend,
+        variant=arm.variant,
+        kernels=str(ground.workspace.kernels),
+        limits=ground.limits(arm),
+        tokens=job.tokens,
+        prompts=tuple(by_id[name] for name in job.prompts),
+        margins=job.kind == "fidelity" and arm.role == "baseline",
+        events_fd=0,
+    )

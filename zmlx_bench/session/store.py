@@ -1,0 +1,49 @@
+"""Where a session lies: its folder, `session.json`, and the event log."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from zmlx_bench import files
+from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.schema.session import Session, sealed, session_hash
+from zmlx_bench.workspace import Workspace
+
+SESSION_FILE = "session.json"
+EVENTS_FILE = "events.jsonl"
+
+
+def new_name(family: str) -> str:
+    """Return a name for a session that starts now: `<UTC>-<family>-<4 hex>`."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{family}-{secrets.token_hex(2)}"
+
+
+def write(workspace: Workspace, session: Session) -> Session:
+    """Seal and write `session.json`; return the sealed session."""
+    whole = sealed(session)
+    files.write_atomic(workspace.session(session.session) / SESSION_FILE, files.dump_json(whole))
+    return whole
+
+
+def load(workspace: Workspace, name: str) -> Session:
+    """Read a session of the workspace; UnusableInput when there is none or it was edited."""
+    path = workspace.session(name) / SESSION_FILE
+    if not path.is_file():
+        known = [p.parent.name for p in workspace.capsules.glob(f"*/{SESSION_FILE}")]
+        raise unknown("session", name, known)
+    session = files.read_json(path, Session)
+    if session_hash(session) != session.content_sha256:
+        raise UnusableInput(f"{path}: content_sha256: does not match; the file was edited")
+    return session
+
+
+def events_path(workspace: Workspace, name: str) -> Path:
+    """Return the path of a session's event log."""
+    return workspace.session(name) / EVENTS_FILE
+
+
+def log_path(workspace: Workspace, name: str, job: int) -> Path:
+    """Return where the standard output and error of a job go."""
+    return workspace.session(name) / "logs" / f"job-{job:04d}.log"

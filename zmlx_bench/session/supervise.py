@@ -1,0 +1,183 @@
+"""Runs one worker process: start, watch, time out, classify. Stamps its events with the supervisor's own clock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.event import (
+    Done,
+    Failed,
+    Instructions,
+    Loaded,
+    Patched,
+    PromptEnd,
+    PromptStart,
+    Token,
+    Warmed,
+    WorkerEvent,
+)
+from zmlx_bench.schema.plan import Timeouts
+
+_EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
+_TAIL_BYTES = 2000
+_LONGEST_LINE = 1 << 20
+_GRACE_S = 1.0
+
+OnEvent = Callable[[float, WorkerEvent], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a worker ended."""
+
+    status: Status
+    message: str | None
+    exit_code: int | None
+    cpu_s: float | None
+    """CPU seconds it used, where it lived to say so."""
+
+
+class Worker:
+    """One worker process in a process group of its own."""
+
+    def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        read_end, write_end = os.pipe()
+        told = instructions.model_copy(update={"events_fd": write_end})
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                pass_fds=(write_end,),
+                start_new_session=True,
+            )
+        os.close(write_end)
+        self._pipe = read_end
+        self._buffer = b""
+        stdin = self._process.stdin
+        if stdin is not None:
+            # A worker that dies at once closes its end; how it died is told by its exit.
+            with contextlib.suppress(BrokenPipeError):
+                stdin.write(told.model_dump_json().encode())
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+
+    def watch(self, timeouts: Timeouts, on_event: OnEvent) -> Outcome:
+        """Pass every event on until the worker ends, and say how it ended. Kills it when it is silent too long."""
+        failed: Failed | None = None
+        done: Done | None = None
+        limit, phase = timeouts.load_s, "loading"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            deadline = time.perf_counter() + limit
+            while True:
+                ready = selector.select(max(0.0, deadline - time.perf_counter()))
+                now = time.perf_counter()
+                if not ready:
+                    self.kill()
+                    return self._end("timeout", f"silent for {limit:g} s while {phase}")
+                data = os.read(self._pipe, 1 << 16)
+                if not data:
+                    break
+                deadline = now + limit
+                try:
+                    events = self._parse(data)
+                except ValueError as error:
+                    self.kill()
+                    return self._end("crash", f"sent something that is no event: {error}")
+                for event in events:
+                    on_event(now, event)
+                    match event:
+                        case Failed():
+                            failed = event
+                        case Done():
+                            done = event
+                        case Loaded() | Patched():
+                            limit, phase = timeouts.prefill_s, "warming up"
+                        case Warmed() | PromptEnd():
+                            limit, phase = timeouts.prefill_s, "between prompts"
+                        case PromptStart():
+                            limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
+                        case Token():
+                            limit, phase = timeouts.decode_s, "decoding"
+                    deadline = now + limit
+        return self._ended(failed, done, timeouts)
+
+    def kill(self) -> None:
+        """End the worker's whole process group, politely first."""
+        for number, wait in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, 10.0)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(wait)
+        self._close()
+
+    def _ended(self, failed: Failed | None, done: Done | None, timeouts: Timeouts) -> Outcome:
+        try:
+            self._process.wait(timeouts.decode_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._end("timeout", "closed its pipe and did not exit")
+        # Whatever it forked goes with it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        code = self._process.returncode
+        if failed is not None:
+            return self._end(failed.status, failed.message)
+        if code == 0 and done is not None:
+            self._close()
+            return Outcome("ok", None, code, done.cpu_s)
+        if code < 0:
+            return self._end("crash", f"killed by {_signal_name(-code)}")
+        return self._end("crash", f"exited with code {code}" + ("" if done else " before it was done"))
+
+    def _parse(self, data: bytes) -> list[WorkerEvent]:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if len(self._buffer) > _LONGEST_LINE:
+            raise ValueError("a line without an end")
+        try:
+            return [_EVENT.validate_json(line) for line in lines]
+        except ValidationError as error:
+            raise ValueError(error.errors(include_url=False)[0]["msg"]) from None
+
+    def _end(self, status: Status, message: str) -> Outcome:
+        self._close()
+        tail = self._tail()
+        return Outcome(status, message + (f"\n{tail}" if tail else ""), self._process.returncode, None)
+
+    def _tail(self) -> str:
+        try:
+            with self._log.open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - _TAIL_BYTES))
+                return file.read().decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    def _close(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
