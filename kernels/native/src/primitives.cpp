@@ -1,0 +1,431 @@
+#include "primitives.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "checks.h"
+#include "dispatch.h"
+#include "mlx/allocator.h"
+#include "mlx/backend/common/utils.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/primitives.h"
+#include "moe.h"
+#include "router.h"
+
+namespace zmlx {
+
+namespace {
+
+// Tokens worked on at once: bounds the float32 temporaries of a long prompt.
+constexpr int64_t token_block = 256;
+
+Type type_of(mx::Dtype d) {
+  return d == mx::bfloat16 ? Type::bf16 : d == mx::float16 ? Type::f16 : Type::f32;
+}
+
+std::unique_ptr<float[]> floats(int64_t n) {
+  return std::make_unique_for_overwrite<float[]>(std::size_t(n));
+}
+
+// The elements first <= i < first + n of `a` in row-major order, as float32.
+std::unique_ptr<float[]> read(const mx::array& a, int64_t first, int64_t n) {
+  auto out = floats(n);
+  auto load = table().load[int(type_of(a.dtype()))];
+  auto* base = a.data<uint8_t>();
+  if (a.flags().row_contiguous) {
+    load(base + first * a.itemsize(), out.get(), n);
+  } else {
+    for (int64_t i = 0; i < n; i++) {
+      load(base + mx::elem_to_loc(int(first + i), a.shape(), a.strides()) * int64_t(a.itemsize()), out.get() + i, 1);
+    }
+  }
+  return out;
+}
+
+std::vector<uint32_t> read_indices(const mx::array& a) {
+  std::vector<uint32_t> out(a.size());
+  auto* base = a.data<uint32_t>();
+  for (std::size_t i = 0; i < out.size(); i++) {
+    out[i] = base[a.flags().row_contiguous ? int64_t(i) : mx::elem_to_loc(int(i), a.shape(), a.strides())];
+  }
+  return out;
+}
+
+void write(const float* values, mx::array& out, int64_t first, int64_t n) {
+  table().store[int(type_of(out.dtype()))](values, out.data<uint8_t>() + first * int64_t(out.itemsize()), n);
+}
+
+// Weights in row-major order: loaded ones already are, and then this adds nothing to the graph.
+mx::array dense(const mx::array& a, mx::Stream s) {
+  return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a, false, s);
+}
+
+void append(std::vector<mx::array>& inputs, const Quantized& q, mx::Stream s) {
+  inputs.push_back(dense(std::get<0>(q), s));
+  inputs.push_back(dense(std::get<1>(q), s));
+  inputs.push_back(dense(std::get<2>(q), s));
+}
+
+// The three arrays at inputs[at] as experts; a matrix of two dimensions is one expert.
+Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p) {
+  const mx::array& w = inputs[at];
+  return {w.data<uint8_t>(),
+          inputs[at + 1].data<uint8_t>(),
+          inputs[at + 2].data<uint8_t>(),
+          w.ndim() == 2 ? 1 : w.shape(0),
+          w.shape(-2),
+          k,
+          p.bits,
+          p.group_size,
+          type_of(inputs[at + 1].dtype())};
+}
+
+mx::Shape with_last(mx::Shape shape, int last) {
+  shape.back() = last;
+  return shape;
+}
+
+mx::Shape without_last(const mx::array& a) {
+  return mx::Shape(a.shape().begin(), a.shape().end() - 1);
+}
+
+class Native : public mx::Primitive {
+ public:
+  Native(mx::Stream s, Packing p) : Primitive(s), packing_(p) {}
+
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
+    throw std::runtime_error(std::string("[") + name() + "] has no GPU kernel");
+  }
+
+  bool is_equivalent(const Primitive& other) const override {
+    auto* o = dynamic_cast<const Native*>(&other);
+    return o != nullptr && std::string(name()) == o->name() && packing_ == o->packing_;
+  }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    std::vector<mx::array> in;
+    std::vector<mx::array> out;
+    for (auto& a : inputs) {
+      encoder.set_input_array(a);
+      in.push_back(mx::array::unsafe_weak_copy(a));
+    }
+    for (auto& a : outputs) {
+      a.set_data(mx::allocator::malloc(a.nbytes()));
+      encoder.set_output_array(a);
+      out.push_back(mx::array::unsafe_weak_copy(a));
+    }
+    if (outputs[0].size() != 0) {
+      encoder.dispatch(task(std::move(in), std::move(out)));
+    }
+  }
+
+ protected:
+  using Arrays = std::vector<mx::array>;
+  virtual std::function<void()> task(Arrays in, Arrays out) = 0;
+
+  Packing packing_;
+};
+
+class GatherQmmSwiglu : public Native {
+ public:
+  using Native::Native;
+  DEFINE_NAME(ZmlxGatherQmmSwiglu)
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    mx::Shape shape = inputs[7].shape();
+    shape.push_back(inputs[1].shape(-2));
+    return {shape};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+      const int64_t k = in[0].shape(-1);
+      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p);
+      auto indices = read_indices(in[7]);
+      require_in_range("gather_qmm_swiglu", indices.data(), int64_t(indices.size()), gate.experts);
+      const int top_k = in[7].shape(-1);
+      const int64_t tokens = int64_t(indices.size()) / top_k;
+      for (int64_t t = 0; t < tokens; t += token_block) {
+        int64_t n = std::min(token_block, tokens - t);
+        auto x = read(in[0], t * k, n * k);
+        auto h = floats(n * top_k * gate.n);
+        experts_swiglu(gate, up, x.get(), indices.data() + t * top_k, n, top_k, h.get());
+        write(h.get(), out[0], t * top_k * gate.n, n * top_k * gate.n);
+      }
+    };
+  }
+};
+
+class GatherQmmDownCombine : public Native {
+ public:
+  using Native::Native;
+  DEFINE_NAME(ZmlxGatherQmmDownCombine)
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    return {with_last(inputs[4].shape(), inputs[1].shape(-2))};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+      const int64_t k = in[0].shape(-1);
+      Experts down = experts_at(in, 1, k, p);
+      auto indices = read_indices(in[4]);
+      require_in_range("gather_qmm_down_combine", indices.data(), int64_t(indices.size()), down.experts);
+      const int top_k = in[4].shape(-1);
+      const int64_t tokens = int64_t(indices.size()) / top_k;
+      auto scores = read(in[5], 0, tokens * top_k);
+      const bool product_f32 = in[5].dtype() == mx::float32;
+      for (int64_t t = 0; t < tokens; t += token_block) {
+        int64_t n = std::min(token_block, tokens - t);
+        auto h = read(in[0], t * top_k * k, n * top_k * k);
+        auto sums = floats(n * down.n);
+        experts_down_combine(
+            down, h.get(), indices.data() + t * top_k, scores.get() + t * top_k, product_f32, n, top_k, sums.get());
+        write(sums.get(), out[0], t * down.n, n * down.n);
+      }
+    };
+  }
+};
+
+class Moe : public Native {
+ public:
+  using Native::Native;
+  DEFINE_NAME(ZmlxMoe)
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    return {with_last(inputs[0].shape(), inputs[7].shape(-2))};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+      const int64_t k = in[0].shape(-1);
+      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p), down = experts_at(in, 7, gate.n, p);
+      auto indices = read_indices(in[10]);
+      require_in_range("moe_gather_qmm_swiglu_downproj_combine", indices.data(), int64_t(indices.size()), gate.experts);
+      const int top_k = in[10].shape(-1);
+      const int64_t tokens = int64_t(indices.size()) / top_k;
+      auto scores = read(in[11], 0, tokens * top_k);
+      const bool product_f32 = in[11].dtype() == mx::float32;
+      for (int64_t t = 0; t < tokens; t += token_block) {
+        int64_t n = std::min(token_block, tokens - t);
+        const uint32_t* idx = indices.data() + t * top_k;
+        auto x = read(in[0], t * k, n * k);
+        auto h = floats(n * top_k * gate.n);
+        auto sums = floats(n * down.n);
+        experts_swiglu(gate, up, x.get(), idx, n, top_k, h.get());
+        experts_down_combine(down, h.get(), idx, scores.get() + t * top_k, product_f32, n, top_k, sums.get());
+        write(sums.get(), out[0], t * down.n, n * down.n);
+      }
+    };
+  }
+};
+
+class QuantizedMatvec : public Native {
+ public:
+  using Native::Native;
+  DEFINE_NAME(ZmlxQuantizedMatvec)
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    return {with_last(inputs[0].shape(), inputs[1].shape(-2))};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+      const int64_t k = in[0].shape(-1);
+      Experts weight = experts_at(in, 1, k, p);
+      // With one matrix a head, x is (B, H, L, K): the head changes every L rows.
+      const int64_t rows = int64_t(in[0].size()) / k;
+      const int64_t run = weight.experts == 1 ? rows : in[0].shape(-2);
+      std::vector<uint32_t> indices(static_cast<std::size_t>(rows));
+      for (int64_t r = 0; r < rows; r++) {
+        indices[std::size_t(r)] = uint32_t((r / run) % weight.experts);
+      }
+      for (int64_t r = 0; r < rows; r += token_block) {
+        int64_t n = std::min(token_block, rows - r);
+        auto x = read(in[0], r * k, n * k);
+        auto y = floats(n * weight.n);
+        matmul(weight, indices.data() + r, x.get(), n, y.get());
+        write(y.get(), out[0], r * weight.n, n * weight.n);
+      }
+    };
+  }
+};
+
+class MoeRouter : public Native {
+ public:
+  MoeRouter(mx::Stream s, int top_k, bool normalize, float scale)
+      : Native(s, {0, 0}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
+  DEFINE_NAME(ZmlxMoeRouter)
+
+  bool is_equivalent(const Primitive& other) const override {
+    auto* o = dynamic_cast<const MoeRouter*>(&other);
+    return o != nullptr && top_k_ == o->top_k_ && normalize_ == o->normalize_ && scale_ == o->scale_;
+  }
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    mx::Shape shape = with_last(inputs[0].shape(), top_k_);
+    return {shape, shape};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), top_k = top_k_, normalize = normalize_, scale = scale_]() mutable {
+      const int experts = in[0].shape(-1);
+      const int64_t rows = int64_t(in[0].size()) / experts;
+      auto gates = read(in[0], 0, rows * experts);
+      auto correction = in.size() > 1 ? read(in[1], 0, experts) : nullptr;
+      auto scores = floats(rows * top_k);
+      auto* indices = out[0].data<uint32_t>();
+      for (int64_t r = 0; r < rows; r++) {
+        const float* row = gates.get() + r * experts;
+        if (correction) {
+          route_sigmoid(
+              row, correction.get(), experts, top_k, normalize, scale, indices + r * top_k, scores.get() + r * top_k);
+        } else {
+          route_softmax(
+              row, experts, top_k, normalize, type_of(in[0].dtype()), indices + r * top_k, scores.get() + r * top_k);
+        }
+      }
+      write(scores.get(), out[1], 0, rows * top_k);
+    };
+  }
+
+ private:
+  int top_k_;
+  bool normalize_;
+  float scale_;
+};
+
+void require_input(const char* name, const mx::array& a) {
+  require_float(name, a);
+  if (a.ndim() < 1) {
+    throw std::invalid_argument(std::string(name) + " must have at least one dimension");
+  }
+}
+
+void require_scores(const mx::array& scores, const mx::array& indices, mx::Dtype dtype) {
+  if (scores.dtype() != mx::float32) {
+    require_dtype("scores", scores, dtype);
+  }
+  require_shape("scores", scores, indices.shape());
+}
+
+// Gate and up: same experts, same rows. Returns the rows.
+int require_pair(const mx::array& x, const Quantized& gate, const Quantized& up, Packing p) {
+  int n = require_quantized("gate", gate, 3, x.shape(-1), x.dtype(), p);
+  require_quantized("up", up, 3, x.shape(-1), x.dtype(), p);
+  require_shape("up w", std::get<0>(up), std::get<0>(gate).shape());
+  return n;
+}
+
+}  // namespace
+
+mx::array gather_qmm_swiglu(
+    const mx::array& x, const Quantized& gate, const Quantized& up, const mx::array& indices, int group_size, int bits,
+    mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  Packing p = require_packing(group_size, bits);
+  require_input("x", x);
+  int n = require_pair(x, gate, up, p);
+  require_indices(indices, without_last(x));
+  mx::Shape shape = indices.shape();
+  shape.push_back(n);
+  std::vector<mx::array> inputs{x};
+  append(inputs, gate, stream);
+  append(inputs, up, stream);
+  inputs.push_back(indices);
+  return mx::array(shape, x.dtype(), std::make_shared<GatherQmmSwiglu>(stream, p), std::move(inputs));
+}
+
+mx::array gather_qmm_down_combine(
+    const mx::array& h, const Quantized& down, const mx::array& indices, const mx::array& scores, int group_size,
+    int bits, mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  Packing p = require_packing(group_size, bits);
+  require_input("h", h);
+  int n = require_quantized("down", down, 3, h.shape(-1), h.dtype(), p);
+  require_dtype("indices", indices, mx::uint32);
+  require_shape("indices", indices, without_last(h));
+  require_experts_named(indices);
+  require_scores(scores, indices, h.dtype());
+  std::vector<mx::array> inputs{h};
+  append(inputs, down, stream);
+  inputs.push_back(indices);
+  inputs.push_back(scores);
+  return mx::array(
+      with_last(indices.shape(), n), h.dtype(), std::make_shared<GatherQmmDownCombine>(stream, p), std::move(inputs));
+}
+
+mx::array moe_gather_qmm_swiglu_downproj_combine(
+    const mx::array& x, const Quantized& gate, const Quantized& up, const Quantized& down, const mx::array& indices,
+    const mx::array& scores, int group_size, int bits, mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  Packing p = require_packing(group_size, bits);
+  require_input("x", x);
+  int inner = require_pair(x, gate, up, p);
+  int n = require_quantized("down", down, 3, inner, x.dtype(), p);
+  require_indices(indices, without_last(x));
+  require_experts_named(indices);
+  if (std::get<0>(down).shape(0) != std::get<0>(gate).shape(0)) {
+    throw std::invalid_argument("down w must have as many experts as gate w");
+  }
+  require_scores(scores, indices, x.dtype());
+  std::vector<mx::array> inputs{x};
+  append(inputs, gate, stream);
+  append(inputs, up, stream);
+  append(inputs, down, stream);
+  inputs.push_back(indices);
+  inputs.push_back(scores);
+  return mx::array(with_last(x.shape(), n), x.dtype(), std::make_shared<Moe>(stream, p), std::move(inputs));
+}
+
+mx::array quantized_matvec(
+    const mx::array& x, const Quantized& weight, int group_size, int bits, mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  Packing p = require_packing(group_size, bits);
+  require_input("x", x);
+  const mx::array& w = std::get<0>(weight);
+  const bool per_head = w.ndim() == 3;
+  int n = require_quantized("weight", weight, per_head ? 3 : 2, x.shape(-1), x.dtype(), p);
+  if (per_head && (x.ndim() != 4 || x.shape(1) != w.shape(0))) {
+    throw std::invalid_argument(
+        "x must have shape (B, H, L, K) with H = " + std::to_string(w.shape(0)) + " for one matrix a head, not " +
+        shape_text(x.shape()));
+  }
+  std::vector<mx::array> inputs{x};
+  append(inputs, weight, stream);
+  return mx::array(
+      with_last(x.shape(), n), x.dtype(), std::make_shared<QuantizedMatvec>(stream, p), std::move(inputs));
+}
+
+std::pair<mx::array, mx::array> moe_router(
+    const mx::array& gates, int top_k, bool normalize, const std::optional<mx::array>& correction_bias, float scale,
+    mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  require_input("gates", gates);
+  if (top_k < 1 || top_k > gates.shape(-1)) {
+    throw std::invalid_argument(
+        "top_k must be 1 to the number of experts, " + std::to_string(gates.shape(-1)) + ", not " +
+        std::to_string(top_k));
+  }
+  std::vector<mx::array> inputs{gates};
+  if (correction_bias) {
+    require_float("correction_bias", *correction_bias);
+    require_shape("correction_bias", *correction_bias, {gates.shape(-1)});
+    inputs.push_back(*correction_bias);
+  } else if (scale != 1.0f) {
+    throw std::invalid_argument("scale needs a correction_bias");
+  }
+  mx::Shape shape = with_last(gates.shape(), top_k);
+  auto outputs = mx::array::make_arrays(
+      {shape, shape}, {mx::uint32, correction_bias ? mx::float32 : gates.dtype()},
+      std::make_shared<MoeRouter>(stream, top_k, normalize, scale), inputs);
+  return {outputs[0], outputs[1]};
+}
+
+}  // namespace zmlx

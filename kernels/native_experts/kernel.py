@@ -1,0 +1,23 @@
+"""The experts' gate, up and SwiGLU as one native operation: x (B, L, D), inds (B, L, k) -> h (B, L, k, I)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+from zmlx_bench.patch.contract import Binding, BindRequest
+
+from ..native.wiring import expert_weights, extension
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Return the operation over the block's own weights; raise Unavailable for what it does not serve."""
+    del request
+    (gate, up), packing = expert_weights(module, "gate_proj", "up_proj")
+    operation = extension().gather_qmm_swiglu
+
+    def call(x: mx.array, inds: mx.array) -> mx.array:
+        h: mx.array = operation(x, gate, up, inds, **packing)
+        return h
+
+    return Binding(call)

@@ -1,0 +1,61 @@
+"""The router as native operations: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k).
+
+Qwen's gate is a (quantised) linear layer, GLM's a plain matrix that stays mlx's own matmul.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..native.wiring import extension, packing, weights
+
+Router = Callable[[mx.array], tuple[mx.array, mx.array]]
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Return the family's router; raise Unavailable for what the operation does not serve."""
+    if getattr(module, "sharding_group", None) is not None:
+        raise Unavailable("the model is sharded")
+    return Binding(qwen_router(module) if request.family == "qwen3" else glm_router(module.gate))
+
+
+def qwen_router(block: Any) -> Router:
+    """Return the router of a Qwen3MoeSparseMoeBlock."""
+    native = extension()
+    gate = block.gate
+    top_k, normalize = block.top_k, block.norm_topk_prob
+    if isinstance(gate, nn.QuantizedLinear) and "bias" not in gate:
+        weight, how = weights(gate, "the router's gate"), packing(gate)
+
+        def logits(x: mx.array) -> mx.array:
+            y: mx.array = native.quantized_matvec(x, weight, **how)
+            return y
+
+    else:
+        logits = gate
+
+    def call(x: mx.array) -> tuple[mx.array, mx.array]:
+        inds, scores = native.moe_router(logits(x), top_k, normalize)
+        return inds, scores
+
+    return call
+
+
+def glm_router(gate: Any) -> Router:
+    """Return the router of a MoEGate with one group of experts."""
+    if gate.n_group != 1:
+        raise Unavailable(f"the router selects among {gate.n_group} groups of experts; 1 is served")
+    native = extension()
+    top_k, normalize, scale = gate.top_k, gate.norm_topk_prob, gate.routed_scaling_factor
+    transposed, correction = gate.weight.T, gate.e_score_correction_bias
+
+    def call(x: mx.array) -> tuple[mx.array, mx.array]:
+        inds, scores = native.moe_router(x @ transposed, top_k, normalize, correction_bias=correction, scale=scale)
+        return inds, scores
+
+    return call
