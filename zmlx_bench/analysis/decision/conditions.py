@@ -1,0 +1,191 @@
+"""The gates that do not depend on the other variants: fidelity, status, memory, measurement, prompts, prefill.
+
+Each function returns gates; none decides a verdict. A gate that failed names the worst capsule's figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
+from zmlx_bench.analysis.decision.statistics import biased, estimate, interval
+from zmlx_bench.analysis.decision.verdict import Gate, Outcome
+from zmlx_bench.schema.policy import Policy
+
+
+def judged(arm: ArmEvidence, policy: Policy) -> list[BudgetEvidence]:
+    """Return the arm's capsules at the policy's budgets, ascending; others are shown and never judged."""
+    return [arm.budgets[tokens] for tokens in sorted(policy.min_blocks) if tokens in arm.budgets]
+
+
+def fidelity(arm: ArmEvidence, policy: Policy) -> Gate:
+    """Every token of every prompt at every budget; unknown where the baseline does not repeat itself."""
+    found = [(b, b.fidelity) for b in judged(arm, policy) if b.fidelity is not None]
+    for budget, tokens in found:
+        if not tokens.identical:
+            steady = tokens.baseline_repeats is not False and tokens.null_identical is not False
+            where = f" (prompt {tokens.divergence[0]}, token {tokens.divergence[1]})" if tokens.divergence else ""
+            figure = f"{tokens.matched}/{tokens.total}"
+            if steady:
+                text = f"at {budget.tokens} tokens {figure} tokens match the baseline{where}"
+                return Gate("fidelity", "fail", figure, "all", (budget.capsule,), text)
+            text = f"at {budget.tokens} tokens the outputs differ, but the baseline does not repeat itself either"
+            return Gate("fidelity", "unknown", figure, "all", (budget.capsule,), text)
+    if not found:
+        return Gate("fidelity", "unknown", None, "all", _paths(arm, policy), "no outputs were compared")
+    matched, total = sum(t.matched for _, t in found), sum(t.total for _, t in found)
+    text = f"all {total} tokens match the baseline"
+    return Gate("fidelity", "pass", f"{matched}/{total}", "all", tuple(b.capsule for b, _ in found), text)
+
+
+def status(arm: ArmEvidence, policy: Policy) -> Gate:
+    """Every process of the variant ended well."""
+    for wanted in ("oom", "crash", "timeout", "unavailable"):
+        for budget in judged(arm, policy):
+            if budget.status == wanted:
+                first = (budget.message or "no message").splitlines()[0]
+                outcome: Outcome = "unknown" if wanted == "unavailable" else "fail"
+                text = f"at {budget.tokens} tokens: {wanted}: {first}"
+                return Gate("status", outcome, wanted, "ok", (budget.capsule,), text)
+    return Gate("status", "pass", "ok", "ok", _paths(arm, policy), "every process ended well")
+
+
+def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Peak memory as MLX counts it, and the process's resident set, against the baseline's."""
+    return [
+        _excess(
+            "memory",
+            "peak memory",
+            arm,
+            policy,
+            lambda b: (b.peak_mem_gb, b.baseline_peak_mem_gb),
+            policy.memory_tolerance,
+            policy.memory_slack_gb,
+        ),
+        _excess(
+            "resident",
+            "resident set",
+            arm,
+            policy,
+            lambda b: (b.peak_rss_gb, b.baseline_peak_rss_gb),
+            policy.resident_tolerance,
+            policy.resident_slack_gb,
+        ),
+    ]
+
+
+def _excess(
+    gate: str,
+    what: str,
+    arm: ArmEvidence,
+    policy: Policy,
+    of: Callable[[BudgetEvidence], tuple[float | None, float | None]],
+    tolerance: float,
+    slack_gb: float,
+) -> Gate:
+    worst: tuple[float, float, float, BudgetEvidence] | None = None
+    for budget in judged(arm, policy):
+        ours, stock = of(budget)
+        if ours is None or stock is None:
+            continue
+        limit = max(stock * (1 + tolerance), stock + slack_gb)
+        if worst is None or ours - limit > worst[0]:
+            worst = (ours - limit, ours, limit, budget)
+    if worst is None:
+        return Gate(gate, "unknown", None, tolerance, _paths(arm, policy), f"{what} was not measured")
+    over, ours, limit, budget = worst
+    text = f"{what} {ours:.2f} GB at {budget.tokens} tokens, {limit:.2f} GB allowed"
+    return Gate(gate, "fail" if over > 0 else "pass", ours, limit, (budget.capsule,), text)
+
+
+def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
+    """Whether there was a null arm, and whether it differs from the baseline beyond chance."""
+    budgets = [b for arm in session.arms for b in judged(arm, policy)]
+    if not session.null_arm:
+        text = "the session ran without a null arm, so nothing shows that its arms are comparable"
+        return [Gate("null_arm", "fail", "off", "on", tuple(b.capsule for b in budgets), text)]
+    gates = [Gate("null_arm", "pass", "on", "on", tuple(b.capsule for b in budgets), "the null arm was measured")]
+    worst: tuple[float, BudgetEvidence] | None = None
+    for budget in budgets:
+        null = estimate(budget.null or ())
+        if biased(null, policy.bias_level) and (worst is None or abs(float(null.mean)) > abs(worst[0])):
+            worst = (float(null.mean), budget)
+    level = f"{policy.bias_level:.0%} interval holds 1"
+    if worst is not None:
+        figure = math.exp(worst[0])
+        low, high = interval(estimate(worst[1].null or ()), policy.bias_level)
+        text = (
+            f"two equal arms differ at {worst[1].tokens} tokens: {figure:.4f}x "
+            f"[{math.exp(low):.4f}, {math.exp(high):.4f}]"
+        )
+        return [*gates, Gate("bias", "fail", figure, level, (worst[1].capsule,), text)]
+    text = "two equal arms do not differ beyond chance"
+    return [*gates, Gate("bias", "pass", None, level, tuple(b.capsule for b in budgets), text)]
+
+
+def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Whether the clocks agree, the machine held its speed, and the variant's kernels ran at all."""
+    budgets = judged(arm, policy)
+    clocks = [(b.clock_disagreement, b) for b in budgets if b.clock_disagreement is not None]
+    gates = []
+    if clocks:
+        off, budget = max(clocks, key=lambda pair: pair[0])
+        text = f"worker and supervisor disagree by at most {off:.2%}"
+        outcome: Outcome = "fail" if off > policy.clock_disagreement else "pass"
+        gates.append(Gate("clock", outcome, off, policy.clock_disagreement, (budget.capsule,), text))
+    else:
+        text = "decode was not timed by both clocks"
+        gates.append(Gate("clock", "unknown", None, policy.clock_disagreement, _paths(arm, policy), text))
+    throttled = [b for b in budgets if b.throttled]
+    if throttled:
+        text = f"the machine throttled at {throttled[0].tokens} tokens"
+        gates.append(Gate("throttle", "fail", "yes", "no", _capsules(throttled), text))
+    else:
+        known = any(b.throttled is not None for b in budgets)
+        text = "no throttling was reported" if known else "this platform does not report throttling"
+        gates.append(Gate("throttle", "pass" if known else "unknown", None, "no", _paths(arm, policy), text))
+    idle = [b for b in budgets if b.idle_kernels]
+    if idle:
+        names = ", ".join(idle[0].idle_kernels)
+        text = f"never called at {idle[0].tokens} tokens: {names}; the stock model was measured in their place"
+        gates.append(Gate("applied", "fail", names, "all kernels", _capsules(idle), text))
+    return gates
+
+
+def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Whether identity was shown on enough prompts, and whether the null arm shows it too."""
+    found = [(b, b.fidelity) for b in judged(arm, policy) if b.fidelity is not None]
+    gates = []
+    for budget, tokens in found:
+        if tokens.null_identical is False or tokens.baseline_repeats is False:
+            text = f"the stock model does not repeat its own tokens at {budget.tokens} tokens"
+            gates.append(Gate("repeatable", "fail", "differs", "identical", (budget.capsule,), text))
+            break
+    if found:
+        budget, tokens = min(found, key=lambda pair: pair[1].counting_prompts)
+        count = tokens.counting_prompts
+        text = f"{count} prompts count at {budget.tokens} tokens, {policy.min_prompts} needed"
+        outcome: Outcome = "pass" if count >= policy.min_prompts else "fail"
+        gates.append(Gate("prompts", outcome, count, policy.min_prompts, (budget.capsule,), text))
+    return gates
+
+
+def prefill(arm: ArmEvidence, policy: Policy) -> Gate:
+    """Prefill speed at the worst budget."""
+    least = 1 - policy.prefill_tolerance
+    known = [(b.prefill, b) for b in judged(arm, policy) if b.prefill is not None]
+    if not known:
+        return Gate("prefill", "unknown", None, least, _paths(arm, policy), "prefill was not measured")
+    log, budget = min(known, key=lambda pair: pair[0])
+    ratio = math.exp(log)
+    text = f"prefill {ratio:.3f}x at {budget.tokens} tokens, at least {least:.2f}x needed"
+    return Gate("prefill", "pass" if ratio >= least else "fail", ratio, least, (budget.capsule,), text)
+
+
+def _paths(arm: ArmEvidence, policy: Policy) -> tuple[str, ...]:
+    return _capsules(judged(arm, policy))
+
+
+def _capsules(budgets: Iterable[BudgetEvidence]) -> tuple[str, ...]:
+    return tuple(budget.capsule for budget in budgets)

@@ -1,0 +1,272 @@
+"""From the verdicts of sessions to what becomes of a group's default.
+
+A variant is promoted on its two latest valid sessions (the policy's `sessions`), apart in time, that both say
+CANDIDATE for the same kernel sources. What no number of blocks averages away, an arm being off for a whole
+session, is allowed for between sessions: see `allowance`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, GroupEvidence, SessionEvidence
+from zmlx_bench.analysis.decision.session import judge_session
+from zmlx_bench.analysis.decision.statistics import Array, estimate
+from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
+from zmlx_bench.schema.policy import Policy
+
+_RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
+
+# Variance of an arm-by-session effect in d = variant - (baseline + null) / 2, and in variant - incumbent.
+_AGAINST_STOCK = 1.5
+_AGAINST_INCUMBENT = 2.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A variant in one session."""
+
+    session: SessionEvidence
+    arm: ArmEvidence
+    verdict: SessionVerdict
+
+
+def decide_group(group: GroupEvidence, policy: Policy) -> GroupDecision:
+    """Decide a group: a verdict on every variant, and whether its default changes."""
+    entries: dict[str, list[_Entry]] = {}
+    for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
+        for arm, verdict in zip(session.arms, judge_session(session, policy), strict=True):
+            entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
+    verdicts = [_judge_variant(group, entries[name], policy) for name in sorted(entries)]
+    verdicts = _only_the_best(verdicts, group.incumbent)
+    verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
+    action, recommended, why = _action(group, verdicts, entries, policy)
+    return GroupDecision(action, recommended, why, tuple(verdicts))
+
+
+def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: int, policy: Policy) -> Array:
+    """What the mean of several sessions must exceed so that equal kernels pass with `promote_alpha` at most.
+
+    q * sqrt(sum(se_i^2 + per_session * arm_effect^2)) / sessions with q the normal quantile of
+    1 - promote_alpha / hypotheses (Bonferroni over the variants); `spreads` are the standard errors se_i, one a
+    session (numbers or arrays of one shape). Zero when the policy's `arm_effect` is.
+    """
+    squares = [np.square(np.asarray(se, dtype=np.float64)) + per_session * policy.arm_effect**2 for se in spreads]
+    if policy.arm_effect == 0:
+        return np.zeros_like(squares[0])
+    quantile = float(special.ndtri(1 - policy.promote_alpha / hypotheses))
+    return np.asarray(quantile * np.sqrt(sum(squares)) / len(squares))
+
+
+def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) -> GroupVerdict:
+    """Judge one variant from its entries, latest first."""
+    diverged = next((e for e in entries if e.verdict.reason == "fidelity" and e.verdict.verdict == "REJECT"), None)
+    current = entries[0].arm.identity
+    same = [e for e in entries if e.arm.identity == current]
+    if diverged is not None and diverged.arm.identity == current:
+        # Identity of tokens is not a matter of averages: one failure of the same source stands.
+        return _verdict(diverged, [diverged], diverged.verdict.verdict, "fidelity", diverged.verdict.why, ())
+    valid = [e for e in same if e.verdict.valid]
+    if not valid:
+        shown = entries[0]
+        return _verdict(shown, [shown], shown.verdict.verdict, shown.verdict.reason, shown.verdict.why, ())
+    latest = valid[0]
+    if latest.verdict.verdict != "CANDIDATE":
+        return _verdict(latest, [latest], latest.verdict.verdict, latest.verdict.reason, latest.verdict.why, ())
+    gates = _between_sessions(group, valid, len(entries) > len(same), policy)
+    failed = next((gate for gate in gates if gate.outcome != "pass"), None)
+    rests_on = _rests_on(valid, policy)
+    if failed is None:
+        why = f"faster at every budget in {len(rests_on)} sessions, every token identical"
+        return _verdict(latest, rests_on, "PROMOTE", "faster", why, gates)
+    return _verdict(latest, rests_on, "CANDIDATE", failed.id, failed.text, gates)
+
+
+def _verdict(
+    shown: _Entry, rests_on: list[_Entry], verdict: Verdict, reason: str, why: str, gates: Sequence[Gate]
+) -> GroupVerdict:
+    gains = [
+        sum(sample) / len(sample)
+        for tokens in (figures.tokens for figures in shown.verdict.budgets)
+        if (sample := [float(estimate(b.gain).mean) for b in _at(rests_on, tokens) if b.gain])
+    ]
+    return GroupVerdict(
+        variant=shown.arm.variant,
+        verdict=verdict,
+        reason=reason,
+        why=why,
+        latest=shown.verdict,
+        rests_on=tuple(e.session.session for e in rests_on),
+        gates=(*shown.verdict.gates, *gates),
+        gain=min(gains) if gains else None,
+    )
+
+
+def _rests_on(valid: list[_Entry], policy: Policy) -> list[_Entry]:
+    """Return the run of latest valid sessions that say CANDIDATE; the more there are, the less one can mislead."""
+    run = []
+    for entry in valid:
+        if entry.verdict.verdict != "CANDIDATE":
+            break
+        run.append(entry)
+    return run if len(run) >= policy.sessions else run[:1]
+
+
+def _at(entries: Sequence[_Entry], tokens: int) -> list[BudgetEvidence]:
+    return [entry.arm.budgets[tokens] for entry in entries if tokens in entry.arm.budgets]
+
+
+def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, policy: Policy) -> list[Gate]:
+    wanted = valid[: policy.sessions]
+    capsules = tuple(b.capsule for e in wanted for b in e.arm.budgets.values())
+    agreeing = 0
+    for entry in wanted:
+        if entry.verdict.verdict != "CANDIDATE":
+            break
+        agreeing += 1
+    enough = agreeing >= policy.sessions
+    text = f"{agreeing} of the {policy.sessions} latest valid sessions say CANDIDATE"
+    if changed and not enough:
+        text += "; sessions of other kernel sources or settings do not count"
+    gates = [Gate("sessions", "pass" if enough else "fail", agreeing, policy.sessions, capsules, text)]
+    if enough:
+        gates.append(_gap(wanted, capsules, policy))
+        gates.append(_repeat("repeat", "gain", valid, policy, lambda b: b.gain, _AGAINST_STOCK))
+    gates += _incumbent_gates(group, valid, wanted, capsules, enough, policy)
+    allowed = group.checkpoint_kind in policy.promotable_checkpoints
+    text = f"evidence of a {group.checkpoint_kind} checkpoint {'may promote' if allowed else 'ends at CANDIDATE'}"
+    names = ", ".join(policy.promotable_checkpoints)
+    gates.append(Gate("checkpoint", "pass" if allowed else "fail", group.checkpoint_kind, names, capsules, text))
+    return gates
+
+
+def _gap(wanted: list[_Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
+    least = min((after.session.started - before.session.ended).total_seconds() for after, before in pairwise(wanted))
+    far = least >= policy.session_gap_s
+    text = f"the sessions are {max(0.0, least) / 60:.0f} min apart, {policy.session_gap_s / 60:.0f} needed"
+    return Gate("gap", "pass" if far else "fail", least, policy.session_gap_s, capsules, text)
+
+
+def _repeat(
+    gate: str,
+    what: str,
+    valid: list[_Entry],
+    policy: Policy,
+    sample: Callable[[BudgetEvidence], tuple[float, ...]],
+    per_session: float,
+) -> Gate:
+    """The mean over the agreeing sessions against the allowance for arms that are off for a whole session."""
+    rests_on = _rests_on(valid, policy)
+    hypotheses = max(len(e.session.planned) for e in rests_on)
+    worst: tuple[float, float, float, int] | None = None
+    for tokens in sorted(policy.min_blocks):
+        found = [estimate(sample(b)) for b in _at(rests_on, tokens)]
+        mean = sum(float(f.mean) for f in found) / len(found)
+        needed = float(allowance([f.se for f in found], per_session, hypotheses, policy))
+        if worst is None or mean - needed < worst[0]:
+            worst = (mean - needed, mean, needed, tokens)
+    assert worst is not None
+    over, mean, needed, tokens = worst
+    ratio, least = math.exp(mean), math.exp(needed)
+    capsules = tuple(b.capsule for e in rests_on for b in e.arm.budgets.values())
+    text = (
+        f"mean {what} of {len(rests_on)} sessions {ratio:.3f}x at {tokens} tokens; "
+        f"{least:.3f}x is what arms that are off for a session may show"
+    )
+    return Gate(gate, "pass" if over > 0 else "fail", ratio, least, capsules, text)
+
+
+def _incumbent_gates(
+    group: GroupEvidence,
+    valid: list[_Entry],
+    wanted: list[_Entry],
+    capsules: tuple[str, ...],
+    enough: bool,
+    policy: Policy,
+) -> list[Gate]:
+    name = group.incumbent
+    if name is None or name == wanted[0].arm.variant:
+        return []
+    beside = [
+        e.session.incumbent == name and any(g.id == "incumbent" and g.outcome == "pass" for g in e.verdict.gates)
+        for e in wanted
+    ]
+    good = all(beside)
+    text = (
+        f"faster than the incumbent {name} in the same blocks"
+        if good
+        else f"not measured against the incumbent {name} in the same blocks of every session"
+    )
+    gates = [
+        Gate("over_incumbent", "pass" if good else "fail", sum(beside), len(wanted), capsules, text),
+    ]
+    if good and enough:
+        gates.append(
+            _repeat(
+                "repeat_incumbent",
+                "gain over the incumbent",
+                valid,
+                policy,
+                lambda b: b.over_incumbent or (),
+                _AGAINST_INCUMBENT,
+            )
+        )
+    return gates
+
+
+def _only_the_best(verdicts: list[GroupVerdict], incumbent: str | None) -> list[GroupVerdict]:
+    """Of several variants that may become the default, keep the fastest; the incumbent keeps its own verdict."""
+    rivals = [v for v in verdicts if v.verdict == "PROMOTE" and v.variant != incumbent]
+    if len(rivals) < 2:
+        return verdicts
+    best = max(rivals, key=lambda v: (v.gain or 0.0, v.variant))
+    kept = []
+    for verdict in verdicts:
+        if verdict in rivals and verdict is not best:
+            text = f"{best.variant} is promoted instead; it must be beaten in the same blocks"
+            gate = Gate("best", "fail", math.exp(verdict.gain or 0.0), math.exp(best.gain or 0.0), (), text)
+            verdict = GroupVerdict(
+                verdict.variant,
+                "CANDIDATE",
+                "best",
+                text,
+                verdict.latest,
+                verdict.rests_on,
+                (*verdict.gates, gate),
+                verdict.gain,
+            )
+        kept.append(verdict)
+    return kept
+
+
+def _weakest(verdict: SessionVerdict) -> float:
+    return min((b.speedup for b in verdict.budgets if b.speedup is not None), default=0.0)
+
+
+def _action(
+    group: GroupEvidence, verdicts: list[GroupVerdict], entries: dict[str, list[_Entry]], policy: Policy
+) -> tuple[Action, str | None, str]:
+    for verdict in verdicts:
+        if verdict.verdict == "PROMOTE" and verdict.variant != group.incumbent:
+            return "promote", verdict.variant, f"{verdict.variant}: {verdict.why}"
+    if group.incumbent is None:
+        return "none", None, "no variant has been promoted; the stock model stays"
+    against = _rejected(entries.get(group.incumbent, []), policy)
+    if against:
+        return "demote", None, f"{group.incumbent}: rejected in {len(against)} sessions: {against[0].verdict.why}"
+    return "keep", group.incumbent, f"{group.incumbent} stays promoted"
+
+
+def _rejected(entries: list[_Entry], policy: Policy) -> list[_Entry]:
+    """Return the latest valid sessions of the incumbent when enough of them, apart in time, reject it."""
+    latest = [e for e in entries if e.verdict.valid][: policy.sessions]
+    if len(latest) < policy.sessions or any(e.verdict.verdict != "REJECT" for e in latest):
+        return []
+    return latest if _gap(latest, (), policy).outcome == "pass" else []

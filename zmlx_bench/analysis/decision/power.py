@@ -1,0 +1,49 @@
+"""How many blocks a new session needs to find the policy's planned effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from scipy import special
+
+from zmlx_bench.schema.policy import Policy
+
+
+def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
+    """Probability that one budget finds the planned effect with pair scatter `sd` (log).
+
+    Noncentral t of the excess over the floor ln(1 + min_gain), at Holm's first step over `hypotheses` variants.
+    """
+    if blocks < 2:
+        return 0.0
+    excess = math.log1p(policy.planned_effect) - math.log1p(policy.min_gain)
+    if sd <= 0:
+        return 1.0
+    critical = float(special.stdtrit(blocks - 1, 1 - policy.faster_alpha / hypotheses))
+    return float(1 - special.nctdtr(blocks - 1, excess / sd * math.sqrt(blocks), critical))
+
+
+def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy) -> tuple[int, bool] | None:
+    """Return (blocks, capped): the fewest blocks that find the planned effect at every budget of the policy.
+
+    `scatter` maps tokens to the standard deviation of d; None when a budget's is unknown. The power that each
+    budget must reach leaves the planned power for all of them together (Bonferroni). `capped` says that even
+    `max_blocks` does not reach it.
+    """
+    if any(tokens not in scatter for tokens in policy.min_blocks):
+        return None
+    each = 1 - (1 - policy.planned_power) / len(policy.min_blocks)
+    needed = 0
+    for tokens, least in policy.min_blocks.items():
+        low, high = least, policy.max_blocks
+        if power(high, scatter[tokens], hypotheses, policy) < each:
+            return policy.max_blocks, True
+        while low < high:
+            middle = (low + high) // 2
+            if power(middle, scatter[tokens], hypotheses, policy) >= each:
+                high = middle
+            else:
+                low = middle + 1
+        needed = max(needed, low)
+    return needed, False

@@ -1,0 +1,78 @@
+"""From p-values to what a variant's speed is at each budget: slower, unresolved, equivalent or faster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from zmlx_bench.analysis.decision.statistics import Array, Estimate, holm, interval, p_above, p_below
+from zmlx_bench.schema.policy import Policy
+
+
+class Speed(IntEnum):
+    """Speed of a variant, in the order of precedence: over several budgets the smallest holds."""
+
+    SLOWER = 0
+    UNRESOLVED = 1
+    EQUIVALENT = 2
+    FASTER = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Unadjusted evidence of a variant at a budget; every array has the same shape."""
+
+    above: Array
+    """p of "the gain is at most the floor"; NaN where it cannot be computed."""
+    below: Array
+    """p of "the variant is not slower"."""
+    within: npt.NDArray[np.bool_]
+    """Whether the printed interval lies within the margin of `min_gain` on both sides."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Speed of every variant of a session at every budget, arrays (..., variants, budgets)."""
+
+    speed: npt.NDArray[np.int_]
+    """Values of `Speed`."""
+    above: Array
+    """p of `faster` at each budget after Holm over the variants; a variant's own is the largest of its budgets."""
+    below: Array
+    """p of `slower` after Holm over variants x budgets."""
+
+
+def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy) -> Evidence:
+    """Evidence of the paired log differences d: against the floor, against zero, and for equivalence."""
+    margin = np.log1p(policy.min_gain)
+    low, high = interval(gain, policy.interval_level)
+    return Evidence(p_above(gain, floor), p_below(gain, 0.0), (low >= -margin) & (high <= margin))
+
+
+def judge(found: Evidence, policy: Policy) -> Judgement:
+    """Judge all variants of a session together; `found` has shape (..., variants, budgets).
+
+    A variant is faster when it is so at every budget: its p is the largest of its budgets (an intersection-union
+    test) and Holm runs over the variants. A budget's own corrected p takes the factor of its variant, so that the
+    largest of them is the variant's. `slower` at any budget rejects, so Holm runs over variants x budgets.
+    """
+    above = np.where(np.isnan(found.above), 1.0, found.above)
+    over_variants = holm(above.max(axis=-1))
+    adjusted = np.maximum(np.minimum(1.0, above * over_variants.factor[..., None]), over_variants.carried[..., None])
+    flat = found.below.reshape(*found.below.shape[:-2], -1)
+    below = holm(flat).adjusted.reshape(found.below.shape)
+    speed = np.select(
+        [below <= policy.slower_alpha, adjusted <= policy.faster_alpha, found.within],
+        [Speed.SLOWER, Speed.FASTER, Speed.EQUIVALENT],
+        default=Speed.UNRESOLVED,
+    )
+    return Judgement(speed, adjusted, below)
+
+
+def overall(speed: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
+    """Speed over all budgets of a variant: slower, unresolved, equivalent, faster, in this precedence."""
+    worst: npt.NDArray[np.int_] = speed.min(axis=-1)
+    return worst

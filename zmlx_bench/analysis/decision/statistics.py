@@ -1,0 +1,111 @@
+"""The statistics under a verdict: t estimates over blocks and Holm's correction, on arrays.
+
+Everything works on the last axis and over any leading axes, so that the simulation of the rule
+(`benchmarks/decision_error.py`) runs the very functions that decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Array = npt.NDArray[np.float64]
+
+# Scatter below this is rounding of logarithms, not measurement: the sample is constant.
+_DUST = 1e-12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of a sample and its standard error; arrays over the leading axes of the sample."""
+
+    blocks: int
+    mean: Array
+    """NaN without blocks."""
+    se: Array
+    """Standard deviation (ddof 1) over sqrt(blocks); NaN below two blocks."""
+
+
+@dataclass(frozen=True)
+class Holm:
+    """Holm's step-down correction along the last axis of the p-values."""
+
+    adjusted: Array
+    """Adjusted p-values: reject where `adjusted <= alpha`."""
+    factor: Array
+    """What each p-value was multiplied with: hypotheses not yet rejected before it."""
+    carried: Array
+    """Largest adjusted value of the hypotheses before it, below which it cannot fall."""
+
+
+def estimate(sample: npt.ArrayLike) -> Estimate:
+    """Estimate the mean of `sample` (..., blocks)."""
+    values = np.asarray(sample, dtype=np.float64)
+    blocks = values.shape[-1]
+    shape = values.shape[:-1]
+    if blocks == 0:
+        return Estimate(0, np.full(shape, np.nan), np.full(shape, np.nan))
+    mean = values.mean(axis=-1)
+    if blocks == 1:
+        return Estimate(1, mean, np.full(shape, np.nan))
+    sd = values.std(axis=-1, ddof=1)
+    return Estimate(blocks, mean, np.where(sd < _DUST, 0.0, sd / np.sqrt(blocks)))
+
+
+def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
+    """One-sided t p-value of "the mean is at most `floor`" (Student, blocks - 1 degrees of freedom).
+
+    Without scatter it is 0 above the floor and 1 elsewhere; below two blocks it is NaN.
+    """
+    excess = of.mean - np.asarray(floor, dtype=np.float64)
+    if of.blocks < 2:
+        return np.full(np.shape(excess), np.nan)
+    scatter = of.se > 0
+    t = excess / np.where(scatter, of.se, 1.0)
+    return np.where(scatter, special.stdtr(of.blocks - 1, -t), np.where(excess > 0, 0.0, 1.0))
+
+
+def p_below(of: Estimate, ceiling: npt.ArrayLike) -> Array:
+    """One-sided t p-value of "the mean is at least `ceiling`"."""
+    mirrored = Estimate(of.blocks, -of.mean, of.se)
+    return p_above(mirrored, -np.asarray(ceiling, dtype=np.float64))
+
+
+def interval(of: Estimate, level: float) -> tuple[Array, Array]:
+    """Two-sided t interval of the mean at `level`; NaN below two blocks."""
+    if of.blocks < 2:
+        nothing = np.full(of.mean.shape, np.nan)
+        return nothing, nothing
+    half = special.stdtrit(of.blocks - 1, (1 + level) / 2) * of.se
+    return of.mean - half, of.mean + half
+
+
+def floor_of(null: Estimate | None, min_gain: float) -> Array:
+    """delta0 = max(ln(1 + min_gain), |mean z|); without a null arm its first term."""
+    least = np.float64(np.log1p(min_gain))
+    if null is None or null.blocks == 0:
+        return np.asarray(least)
+    return np.maximum(least, np.abs(null.mean))
+
+
+def biased(null: Estimate, level: float) -> npt.NDArray[np.bool_]:
+    """Whether the null arm's interval at `level` excludes zero; False below two blocks."""
+    low, high = interval(null, level)
+    return (low > 0) | (high < 0)
+
+
+def holm(p: npt.ArrayLike) -> Holm:
+    """Correct `p` (..., hypotheses) after Holm 1979; an unknown p-value (NaN) counts as 1."""
+    values = np.asarray(p, dtype=np.float64)
+    values = np.where(np.isnan(values), 1.0, values)
+    count = values.shape[-1]
+    order = np.argsort(values, axis=-1, kind="stable")
+    factors = np.broadcast_to(np.arange(count, 0, -1, dtype=np.float64), values.shape)
+    stepped = np.minimum(1.0, np.take_along_axis(values, order, axis=-1) * factors)
+    running = np.maximum.accumulate(stepped, axis=-1)
+    before = np.concatenate([np.zeros_like(running[..., :1]), running[..., :-1]], axis=-1)
+    back = np.argsort(order, axis=-1, kind="stable")
+    return Holm(*(np.take_along_axis(part, back, axis=-1) for part in (running, factors, before)))
