@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import psutil
-
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.families.registry import facts
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.schema.base import Backend, CheckpointKind, content_hash
+from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint
 
@@ -32,9 +28,10 @@ class Located:
     checkpoint: Checkpoint
     path: Path
     """Its folder; for `synthetic` the tiny one, which lends its tokenizer."""
+    option: str
+    """What `--checkpoint` must say to find it again."""
     context: int | None
     """Longest sequence that it was made for."""
-    layers: int | None = None
     why: str = ""
     """How `auto` came to it."""
 
@@ -93,7 +90,7 @@ def _auto(family: str, machine: Machine, trust_remote_code: bool) -> Located:
 
 
 def _because(located: Located, why: str) -> Located:
-    return Located(located.checkpoint, located.path, located.context, located.layers, why)
+    return replace(located, why=why)
 
 
 def _tiny(family: str) -> Located:
@@ -123,7 +120,8 @@ def _from_folder(family: str, kind: CheckpointKind, path: Path, trust_remote_cod
         weights_sha256=weights_sha,
         trust_remote_code=trust_remote_code,
     )
-    return Located(checkpoint, path, checkpoint_folder.context_length(config))
+    option = "tiny" if kind == "tiny" else str(path.resolve())
+    return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 
 def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
@@ -141,7 +139,9 @@ def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None
         blobs=blobs,
         trust_remote_code=trust_remote_code,
     )
-    return Located(checkpoint, snapshot, checkpoint_folder.context_length(config))
+    commit = hub.commit_of(snapshot)
+    option = f"{'full' if kind == 'full' else repo}@{commit}"
+    return Located(checkpoint, snapshot, option, checkpoint_folder.context_length(config))
 
 
 def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers: int | None) -> Located:
@@ -168,12 +168,9 @@ def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers:
         source=f"{facts(family).hub_id}'s configuration with random weights",
         config_sha256=config_sha,
         recipe=recipe,
+        layers=layers,
     )
-    return Located(checkpoint, TINY / f"tiny_{family}", _context(config), layers)
-
-
-def _context(config: dict[str, Any]) -> int | None:
-    return checkpoint_folder.context_length(config)
+    return Located(checkpoint, TINY / f"tiny_{family}", "synthetic", checkpoint_folder.context_length(config))
 
 
 def _slug(name: str) -> str:
@@ -182,7 +179,3 @@ def _slug(name: str) -> str:
         raise UnusableInput(f"checkpoint {name!r}: its name has no letter or digit to name capsules by")
     return slug
 
-
-def available_gb(backend: Backend) -> float | None:
-    """Return the memory that is free right now, GB; None on a GPU with memory of its own."""
-    return None if backend == "cuda" else psutil.virtual_memory().available / 1e9

@@ -6,9 +6,19 @@ import importlib.metadata
 import platform
 import sys
 
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, unknown
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
+
+ORDER: tuple[Backend, ...] = ("metal", "cuda", "cpu")
+
+
+def named(name: str) -> Backend:
+    """Return the backend called `name`; UnusableInput when there is none."""
+    for backend in ORDER:
+        if backend == name:
+            return backend
+    raise unknown("backend", name, ORDER)
 
 
 def installed(distribution: str) -> str | None:
@@ -42,13 +52,12 @@ def choose(wanted: str) -> Backend:
 
     Raises CannotHere with the reason when it cannot run here.
     """
-    order: tuple[Backend, ...] = ("metal", "cuda", "cpu")
     if wanted == "auto":
-        for backend in order:
+        for backend in ORDER:
             if why_not(backend) is None:
                 return backend
         raise CannotHere(f"no backend runs here: {why_not('cpu')}")
-    backend = next(b for b in order if b == wanted)
+    backend = named(wanted)
     if (reason := why_not(backend)) is not None:
         raise CannotHere(f"--backend {wanted}: {reason}")
     return backend

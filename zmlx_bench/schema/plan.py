@@ -41,6 +41,8 @@ class Checkpoint(StrictModel):
     """Hub blob id of each file, for `full` and hub checkpoints."""
     recipe: str | None = None
     """For `synthetic`: recipe, seed, MLX version and backend."""
+    layers: Positive | None = None
+    """For `synthetic`: decoder layers built; null is all of them."""
     trust_remote_code: bool = False
 
 

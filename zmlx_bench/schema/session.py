@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Name, Sha256, StrictModel, UtcTime, content_hash
+from zmlx_bench.schema.base import Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Plan
@@ -27,6 +27,8 @@ class Session(StrictModel):
     started: UtcTime
     ended: UtcTime | None = None
     command: tuple[str, ...]
+    checkpoint_option: NonEmpty
+    """What `--checkpoint` said, or what `auto` came to; a resume finds the weights by it."""
     environment: dict[str, str] = {}
     shared_device: bool = False
     plan: Plan

@@ -102,13 +102,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         state="running",
         started=utc_now(),
         command=request.command,
+        checkpoint_option=located.option,
         environment=shared_variables(),
         plan=plan,
         machine=machine,
         software=software(workspace.root),
         content_sha256="0" * 64,
     )
-    ground = Ground(workspace, located.path, _limits(catalog), located.layers)
+    ground = Ground(workspace, located.path, _limits(catalog))
     return Prepared(store.write(workspace, session), ground, located)
 
 
@@ -120,19 +121,19 @@ def reopen(workspace: Workspace, name: str) -> Prepared:
     machine = facts.read(backends.choose(plan.backend))
     located = locate(
         plan.family,
-        plan.checkpoint.kind if plan.checkpoint.kind in ("tiny", "full") else _wanted_again(session),
+        session.checkpoint_option,
         machine,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
-        layers=_layers_of(session),
+        layers=plan.checkpoint.layers,
     )
     if session.state != "finished":
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
         session = store.write(workspace, session.model_copy(update={"resumed": session.resumed + 1}))
-    ground = Ground(workspace, located.path, _limits(catalog), located.layers)
+    ground = Ground(workspace, located.path, _limits(catalog))
     return Prepared(session, ground, located)
 
 
@@ -203,21 +204,6 @@ def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
         return found
 
     return limits
-
-
-def _wanted_again(session: Session) -> str:
-    if session.plan.checkpoint.kind == "synthetic":
-        return "synthetic"
-    option = "--checkpoint"
-    if option in session.command:
-        return session.command[session.command.index(option) + 1]
-    return session.plan.checkpoint.source
-
-
-def _layers_of(session: Session) -> int | None:
-    recipe = session.plan.checkpoint.recipe or ""
-    words = recipe.replace(",", "").split()
-    return int(words[words.index("layers") - 1]) if "layers" in words else None
 
 
 def _differences(

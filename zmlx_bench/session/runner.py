@@ -46,7 +46,6 @@ class Ground:
     checkpoint_path: Path
     limits: Callable[[Arm], dict[str, int | None]]
     """`max_tokens` of each kernel of an arm's variant."""
-    layers: int | None = None
 
 
 def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
@@ -143,7 +142,7 @@ def _instructions(plan: Plan, job: Job, arm: Arm, ground: Ground) -> Instruction
         checkpoint_kind=plan.checkpoint.kind,
         path=str(ground.checkpoint_path),
         seed=plan.seed,
-        layers=ground.layers,
+        layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
         variant=arm.variant,

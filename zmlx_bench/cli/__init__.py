@@ -1,0 +1,1 @@
+"""One module a command: each parses and prints, and decides nothing."""

@@ -1,0 +1,18 @@
+"""`zmlx doctor`: is this machine fit to measure, and what to do where it is not."""
+
+from __future__ import annotations
+
+from zmlx_bench.cli.options import JsonOption
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at this machine: backend, versions, memory, load, power, compiler, hub cache; with a fix per finding."""
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.machine import checkup
+    from zmlx_bench.report import listings
+
+    findings = checkup.findings()
+    if as_json:
+        print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})
+    else:
+        console().print(listings.findings_table(findings))

@@ -1,0 +1,87 @@
+"""The command `zmlx`. Exit codes stand in `zmlx_bench.exit_codes`; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+import typer
+
+from zmlx_bench import __version__, exit_codes
+from zmlx_bench.cli import doctor, init, kernels, models, run, schema, variants
+from zmlx_bench.errors import ZmlxError
+
+app = typer.Typer(
+    name="zmlx",
+    help="Find out whether a kernel set makes LLM decode in MLX faster without changing a token.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zmlx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+app.command("run")(run.run)
+app.command("variants")(variants.variants)
+app.command("kernels")(kernels.kernels)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)
+app.command("init")(init.init)
+app.command("schema")(schema.schema)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run `zmlx` and leave with a code of the contract."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        outcome: Any = app(arguments, standalone_mode=False)
+    except ZmlxError as error:
+        _say(str(error))
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        _say("interrupted")
+        return exit_codes.INTERRUPTED
+    except Terminated:
+        _say("terminated")
+        return exit_codes.TERMINATED
+    except click.ClickException as error:
+        error.show()
+        return exit_codes.UNUSABLE
+    except BrokenPipeError:
+        # The reader of a pipe has gone; nothing is left to tell it.
+        sys.stderr.close()
+        return exit_codes.DONE
+    return outcome if isinstance(outcome, int) else exit_codes.DONE
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _say(message: str) -> None:
+    typer.echo(f"zmlx: {message}", err=True)

@@ -1,0 +1,17 @@
+"""`zmlx models`: the families and the checkpoints that can be measured here."""
+
+from __future__ import annotations
+
+from zmlx_bench.cli.options import JsonOption
+
+
+def models(as_json: JsonOption = False) -> None:
+    """List the model families and, for each checkpoint, whether it can be measured here and why not."""
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.report import listings
+
+    rows = listings.models()
+    if as_json:
+        print_json({"models": rows})
+    else:
+        console().print(listings.model_table(rows))

@@ -1,0 +1,114 @@
+"""`zmlx run`: measure the variants of a family against the baseline."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from zmlx_bench.cli.options import FamilyArgument, JsonOption, WorkspaceOption
+
+Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
+
+
+def run(
+    family: FamilyArgument,
+    tokens: Tokens = None,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each.")] = 3,
+    variants: Annotated[
+        str | None,
+        typer.Option("--variants", metavar="A,B", help="Variants by comma, or 'all'; default: the defaults."),
+    ] = None,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            "--checkpoint", metavar="WHICH", help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id."
+        ),
+    ] = "auto",
+    backend: Annotated[str, typer.Option("--backend", help="auto, metal, cuda or cpu.")] = "auto",
+    no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
+    cooldown: Annotated[
+        float, typer.Option("--cooldown", metavar="S", help="Seconds to wait after each process.")
+    ] = 0.0,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option("--prompts", metavar="IDS|FILE", help="Prompts by id or TOML file; the first is timed."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="SESSION", help="Finish an interrupted session.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")] = False,
+    layers: Annotated[
+        int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.cli.progress import Progress
+    from zmlx_bench.errors import UnusableInput
+    from zmlx_bench.families import registry
+    from zmlx_bench.ledger.incumbent import incumbent_of
+    from zmlx_bench.report.session_table import session_summary, session_table
+    from zmlx_bench.session import api
+
+    registry.check_name(family)
+    if layers is not None and layers < 1:
+        raise UnusableInput(f"--layers {layers}: must be at least 1")
+    if seed < 0:
+        raise UnusableInput(f"--seed {seed}: must not be negative")
+    if cooldown < 0:
+        raise UnusableInput(f"--cooldown {cooldown:g}: must not be negative")
+    place = workspaces.find(workspace)
+    people = console(stderr=True)
+    if resume is not None:
+        prepared = api.reopen(place, resume)
+        if prepared.session.plan.family != family:
+            raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
+    else:
+        request = api.Request(
+            family=family,
+            tokens=tokens or [200],
+            runs=runs,
+            variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+            checkpoint=checkpoint,
+            backend=backend,
+            null_arm=not no_null,
+            cooldown_s=cooldown,
+            timeout_s=timeout,
+            seed=seed,
+            prompts=prompts,
+            trust_remote_code=trust_remote_code,
+            force=force,
+            layers=layers,
+            command=("zmlx", *sys.argv[1:]),
+        )
+        prepared = api.prepare(place, request, incumbent_of)
+    session = prepared.session
+    chosen, plan = prepared.located, session.plan
+    people.print(
+        f"session {session.session}: {family}, checkpoint {chosen.checkpoint.label} ({chosen.checkpoint.id})"
+        f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
+    )
+    if chosen.why:
+        people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+    with Progress(plan, people) as progress:
+        try:
+            session, capsules = api.complete(prepared, progress)
+        except BaseException:
+            people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+            raise
+    if as_json:
+        print_json(session_summary(session, capsules))
+    else:
+        console().print(session_table(session, capsules))

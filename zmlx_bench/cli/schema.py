@@ -1,0 +1,18 @@
+"""`zmlx schema`: the JSON Schema of an artifact."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def schema(kind: Annotated[str, typer.Argument(metavar="KIND", help="capsule, session, matrix, variant, ...")]) -> None:
+    """Print the JSON Schema of an artifact: capsule, session, matrix, variant, kernel, prompts, policy, promotion."""
+    from zmlx_bench.cli.output import print_json
+    from zmlx_bench.errors import unknown
+    from zmlx_bench.schema.kinds import KINDS
+
+    if kind not in KINDS:
+        raise unknown("artifact", kind, KINDS)
+    print_json(KINDS[kind].model_json_schema())

@@ -1,0 +1,122 @@
+"""The table at the end of `zmlx run`: what one session measured, ranked; no verdict (that is `zmlx promote`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from zmlx_bench.report import words
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.matrix import row_of
+from zmlx_bench.schema.session import Session
+
+
+def ranked(capsules: Sequence[Capsule], tokens: int) -> list[Capsule]:
+    """Return the capsules of a budget: identical ones first, each kind by speed-up, failed ones last."""
+
+    def key(capsule: Capsule) -> tuple[int, float]:
+        figures = capsule.figures
+        if capsule.status != "ok":
+            return 2, 0.0
+        diverged = figures.fidelity is None or figures.fidelity.verdict != "identical"
+        return int(diverged), -(figures.speedup.value if figures.speedup else 0.0)
+
+    return sorted((c for c in capsules if c.tokens == tokens), key=key)
+
+
+def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
+    """Return the tables of a session, one a budget, with the floor of the machine under each."""
+    parts: list[Any] = []
+    for tokens in session.plan.tokens:
+        rows = ranked(capsules, tokens)
+        if rows:
+            parts.append(_budget_table(session, rows, tokens))
+            parts.append(Text(_floor(rows[0]), style="dim"))
+    failed = [c for c in capsules if c.status != "ok"]
+    parts.extend(Text(f"{c.variant.name}: {_first_line(c)}", style="red") for c in failed)
+    parts.append(
+        Text(
+            "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for "
+            f"the number of variants.\nEvidence: capsules/{session.session}/, matrix.jsonl. "
+            "Next: zmlx promote --dry-run",
+            style="dim",
+        )
+    )
+    return Group(*parts)
+
+
+def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, Any]:
+    """Return the session as one JSON object: its name, plan in short, and a matrix row for each capsule."""
+    return {
+        "schema_version": 1,
+        "session": session.session,
+        "family": session.plan.family,
+        "checkpoint": session.plan.checkpoint.model_dump(mode="json"),
+        "machine": session.machine.model_dump(mode="json"),
+        "tokens": list(session.plan.tokens),
+        "runs": session.plan.runs,
+        "rows": [row_of(capsule).model_dump(mode="json") for capsule in capsules],
+    }
+
+
+def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Table:
+    table = Table(title=f"{session.plan.family}, {tokens} tokens, {session.plan.runs} blocks", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("variant", overflow="fold")
+    table.add_column("tok/s", justify="right")
+    table.add_column("ratio [90%]", justify="right")
+    table.add_column("prefill", justify="right")
+    table.add_column("tokens", overflow="fold")
+    table.add_column("peak GB", justify="right")
+    table.add_column("RSS GB", justify="right")
+    table.add_column("status")
+    first = rows[0].figures
+    table.add_row(
+        "",
+        "baseline",
+        words.number(first.baseline_decode_tok_s),
+        "1",
+        words.number(first.baseline_prefill_tok_s),
+        "",
+        words.gigabytes(first.baseline_memory.peak_mem_gb),
+        words.gigabytes(first.baseline_memory.peak_rss_gb),
+        "ok",
+        style="dim",
+    )
+    for rank, capsule in enumerate(rows, start=1):
+        figures = capsule.figures
+        table.add_row(
+            str(rank),
+            capsule.variant.name,
+            words.number(figures.decode_tok_s),
+            words.ratio(figures.speedup),
+            words.number(figures.prefill_tok_s),
+            words.fidelity(figures.fidelity),
+            words.gigabytes(figures.memory.peak_mem_gb),
+            words.gigabytes(figures.memory.peak_rss_gb),
+            capsule.status,
+        )
+    return table
+
+
+def _floor(capsule: Capsule) -> str:
+    figures = capsule.figures
+    if figures.null is None:
+        return "no null arm: the floor of this machine is unknown"
+    tokens = figures.fidelity.null_identical if figures.fidelity else None
+    same = {
+        True: "its tokens are the baseline's",
+        False: "ITS TOKENS DIFFER FROM THE BASELINE'S",
+        None: "tokens unknown",
+    }
+    return f"null arm (the baseline against itself): {words.ratio(figures.null)}; {same[tokens]}"
+
+
+def _first_line(capsule: Capsule) -> str:
+    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
+    message = next((run.message for run in runs if run.message), "")
+    return f"{capsule.status}: {message.splitlines()[0] if message else 'no message'}"

@@ -1,0 +1,38 @@
+"""How figures are written for people: one way everywhere; a thing not measured is a dash."""
+
+from __future__ import annotations
+
+from zmlx_bench.schema.figures import Fidelity, Ratio
+
+DASH = "-"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Return a figure with fixed digits."""
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def ratio(value: Ratio | None) -> str:
+    """Return `1.023x [1.010, 1.036]`, the interval where there is one."""
+    if value is None:
+        return DASH
+    if value.low is None or value.high is None:
+        return f"{value.value:.3f}x"
+    return f"{value.value:.3f}x [{value.low:.3f}, {value.high:.3f}]"
+
+
+def fidelity(value: Fidelity | None) -> str:
+    """Return `identical` or where the first prompt diverged."""
+    if value is None:
+        return DASH
+    if value.verdict == "identical":
+        return "identical"
+    worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
+    return f"diverged at {worst.matched} ({worst.prompt})"
+
+
+def gigabytes(value: float | None) -> str:
+    """Return GB with digits that suit its size."""
+    if value is None:
+        return DASH
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
