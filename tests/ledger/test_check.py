@@ -1,0 +1,331 @@
+"""Every fault, planted in a copy of a workspace, is found and named; an untouched copy passes."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger.check.finding import Finding
+from zmlx_bench.ledger.check.targets import check
+from zmlx_bench.ledger.check.workspace import check_workspace
+from zmlx_bench.ledger.legacy.store import import_into, sources
+from zmlx_bench.schema.capsule import Capsule, capsule_hash, output_hash
+from zmlx_bench.schema.legacy import LegacyImport
+from zmlx_bench.schema.session import Session, session_hash
+from zmlx_bench.workspace import Workspace
+
+FIRST = "20300101-qwen3-0001"
+GOOD = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_combine_one.json"
+WRONG = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_other_one.json"
+SESSION = f"capsules/{FIRST}/session.json"
+MATRIX = "matrix.jsonl"
+LEGACY = "capsules/legacy/fixture_capsule_20300101.json"
+FIXTURES = Path(__file__).resolve().parents[1] / "data" / "legacy"
+
+Json = dict[str, Any]
+
+
+def edit(workspace: Workspace, file: str, change: Callable[[Json], None], *, rehash: bool = False) -> None:
+    """Change an artifact; with `rehash` the forger also makes its own content hash right again."""
+    path = workspace.root / file
+    content: Json = json.loads(path.read_text())
+    change(content)
+    if rehash:
+        if file == SESSION:
+            content["content_sha256"] = session_hash(Session.model_validate(content))
+        elif file == LEGACY:
+            content["content_sha256"] = LegacyImport.model_validate(content).seal().content_sha256
+        else:
+            content["content_sha256"] = capsule_hash(Capsule.model_validate(content))
+    path.write_text(json.dumps(content))
+
+
+def rows(workspace: Workspace, change: Callable[[list[str]], None]) -> None:
+    lines = workspace.matrix.read_text().splitlines(keepends=True)
+    change(lines)
+    workspace.matrix.write_text("".join(lines))
+
+
+def row(workspace: Workspace, index: int, field: str, value: object) -> None:
+    def change(lines: list[str]) -> None:
+        lines[index] = json.dumps({**json.loads(lines[index]), field: value}) + "\n"
+
+    rows(workspace, change)
+
+
+def put(path: list[str | int], value: object) -> Callable[[Json], None]:
+    def change(content: Json) -> None:
+        place: Any = content
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+def found(workspace: Workspace) -> list[Finding]:
+    return list(check_workspace(workspace, processes=1).findings)
+
+
+def assert_found(workspace: Workspace, file: str, field: str, message: str = "") -> None:
+    findings = found(workspace)
+    matching = [f for f in findings if f.file == file and f.field.startswith(field) and message in f.message]
+    assert matching, "\n".join(str(f) for f in findings) or "nothing was found"
+    assert all("\n" not in str(f) for f in findings)
+
+
+def test_an_untouched_workspace_passes(workspace: Workspace) -> None:
+    import_into(workspace, sources(FIXTURES))
+    checked = check_workspace(workspace)
+    assert checked.findings == ()
+    assert (checked.capsules, checked.sessions, checked.rows) == (8, 2, 8)
+
+
+EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
+    (GOOD, ["figures", "speedup", "value"], 1.5, False, "content_sha256"),
+    (GOOD, ["figures", "speedup", "value"], 1.5, True, "figures.speedup.value"),
+    (GOOD, ["figures", "speedup", "low"], 0.5, True, "figures.speedup.low"),
+    (GOOD, ["figures", "speedup", "high"], 2.5, True, "figures.speedup.high"),
+    (GOOD, ["figures", "speedup", "logs", 1], 0.5, True, "figures.speedup.logs[1]"),
+    (GOOD, ["figures", "null", "value"], 1.0, True, "figures.null.value"),
+    (GOOD, ["figures", "decode_tok_s"], 999.0, True, "figures.decode_tok_s"),
+    (GOOD, ["figures", "prefill", "value"], 3.0, True, "figures.prefill.value"),
+    (GOOD, ["figures", "memory", "peak_mem_gb"], 0.1, True, "figures.memory.peak_mem_gb"),
+    (GOOD, ["figures", "latency", "p99_ms"], 0.1, True, "figures.latency.p99_ms"),
+    (GOOD, ["figures", "busy_by_others"], None, True, "figures.busy_by_others"),
+    (WRONG, ["figures", "fidelity", "verdict"], "identical", True, "figures.fidelity.verdict"),
+    (WRONG, ["figures", "fidelity", "matched_tokens"], 79, True, "figures.fidelity.matched_tokens"),
+    (WRONG, ["figures", "fidelity", "prompts", 0, "first_divergence"], 7, True, "figures.fidelity.prompts[0].first"),
+    (GOOD, ["status"], "crash", True, "status"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "decode_s"], 1.0, True, "runs.variant[0].generations[0].decode_s"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "token_us", 5], 1, True, "runs.variant[0].generations[0].decode_s"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "token_us"], [], True, "runs.variant[0].generations[0].token_us"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "tokens"], 15, True, "runs.variant[0].generations[0].tokens"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "prompt"], "p3", True, "runs.variant[0].generations[0].prompt"),
+    (GOOD, ["runs", "variant", 0, "generations", 0, "output"], "f" * 64, True, "runs.variant[0].generations[0].output"),
+    (GOOD, ["runs", "variant", 0, "block"], 2, True, "runs.variant[1].block"),
+    (GOOD, ["runs", "variant", 0, "role"], "null", True, "runs.variant[0].role"),
+    (GOOD, ["runs", "baseline", 0, "job"], 0, True, "runs.baseline[0].job"),
+    (GOOD, ["runs", "variant", 0, "position"], 99, True, "runs.variant[0].position"),
+    (GOOD, ["outputs", "f" * 64], [1, 2], True, "outputs.ffffffffffff"),
+    (GOOD, ["protocol", "order", 0], ["baseline", "null"], True, "protocol.order"),
+    (GOOD, ["protocol", "seed"], 5, True, "protocol.seed"),
+    (GOOD, ["machine", "device"], "Faster CPU", True, "machine"),
+    (GOOD, ["software", "mlx"], "9.9", True, "software"),
+    (GOOD, ["checkpoint", "id"], "tiny-ffffffffffffffff", True, "checkpoint"),
+    (GOOD, ["variant", "why"], "another", True, "variant"),
+    (GOOD, ["tokens"], 21, True, "tokens"),
+    (GOOD, ["session"], "another", True, "session"),
+    (GOOD, ["time"], "2031-01-01T00:00:00.000Z", True, "time"),
+    (GOOD, ["schema_version"], 2, False, "schema_version"),
+    (GOOD, ["invented"], 1, False, "invented"),
+    (SESSION, ["started"], "2029-01-01T00:00:00.000Z", False, "content_sha256"),
+    (SESSION, ["plan", "seed"], 77, True, "plan.jobs"),
+    (SESSION, ["plan", "jobs", 3, "arm"], "baseline", True, "plan.jobs[3].arm"),
+    (SESSION, ["session"], "another", True, "session"),
+    (SESSION, ["ended"], None, True, "ended"),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value", "rehash", "field"),
+    EDITS,
+    ids=[f"{e[4]}-{'rehashed' if e[3] else 'plain'}" for e in EDITS],
+)
+def test_an_edited_field_is_named(
+    workspace: Workspace, file: str, path: list[str | int], value: object, rehash: bool, field: str
+) -> None:
+    edit(workspace, file, put(path, value), rehash=rehash)
+    assert_found(workspace, file, field)
+
+
+def test_a_re_hashed_capsule_is_found_by_its_session_and_by_the_matrix(workspace: Workspace) -> None:
+    edit(workspace, GOOD, put(["runs", "variant", 0, "load_s"], 0.1), rehash=True)
+    assert_found(workspace, SESSION, "capsules[", "replaced")
+    assert_found(workspace, MATRIX, "line 1.capsule_sha256")
+
+
+def test_edited_tokens_are_found_by_their_hash(workspace: Workspace) -> None:
+    def change(content: Json) -> None:
+        name = next(iter(content["outputs"]))
+        content["outputs"][name][3] += 1
+
+    edit(workspace, GOOD, change, rehash=True)
+    assert_found(workspace, GOOD, "outputs.", "edited")
+
+
+def test_tokens_made_to_match_the_verdict_change_it(workspace: Workspace) -> None:
+    """A forger who swaps the variant's outputs for the baseline's must forge the verdict too, and the reverse."""
+
+    def change(content: Json) -> None:
+        tokens = [7] * 20
+        name = output_hash(tokens)
+        for run in content["runs"]["variant"]:
+            run["generations"][0]["output"] = name
+        content["outputs"][name] = tokens
+
+    edit(workspace, GOOD, change, rehash=True)
+    assert_found(workspace, GOOD, "figures.fidelity.verdict", "says identical, the raw runs give diverged")
+
+
+def test_a_missing_capsule(workspace: Workspace) -> None:
+    (workspace.root / GOOD).unlink()
+    assert_found(workspace, GOOD, "file", "is missing")
+    assert_found(workspace, MATRIX, "line 1.capsule", "missing")
+
+
+def test_a_capsule_missing_without_a_trace_is_missed_by_the_plan(workspace: Workspace) -> None:
+    (workspace.root / GOOD).unlink()
+    name = GOOD.rpartition("/")[2]
+    edit(
+        workspace,
+        SESSION,
+        lambda content: content.update(capsules=[c for c in content["capsules"] if c["file"] != name]),
+        rehash=True,
+    )
+    rows(workspace, lambda lines: lines.pop(0) and None)
+    assert_found(workspace, SESSION, "plan.arms", "combine_one was planned at 20 tokens")
+
+
+def test_an_orphaned_capsule(workspace: Workspace) -> None:
+    copy = workspace.root / GOOD.replace("combine_one", "combine_two")
+    shutil.copy(workspace.root / GOOD, copy)
+    assert_found(workspace, GOOD.replace("combine_one", "combine_two"), "file", "orphaned")
+    assert_found(workspace, GOOD.replace("combine_one", "combine_two"), "file", "its content belongs to")
+
+
+def test_a_capsule_without_its_session_file_is_orphaned(workspace: Workspace) -> None:
+    (workspace.root / SESSION).unlink()
+    assert_found(workspace, SESSION, "file", "is missing")
+    assert_found(workspace, GOOD, "file", "orphaned")
+
+
+def test_a_capsule_outside_any_session_is_orphaned(workspace: Workspace) -> None:
+    shutil.copy(workspace.root / GOOD, workspace.capsules / "loose.json")
+    assert_found(workspace, "capsules/loose.json", "file", "orphaned")
+
+
+def test_a_deleted_matrix_row(workspace: Workspace) -> None:
+    rows(workspace, lambda lines: lines.pop(2) and None)
+    assert_found(workspace, MATRIX, "rows", "deleted")
+
+
+def test_a_deleted_matrix(workspace: Workspace) -> None:
+    workspace.matrix.unlink()
+    assert len([f for f in found(workspace) if "deleted" in f.message]) == 8
+
+
+def test_a_duplicated_matrix_row(workspace: Workspace) -> None:
+    rows(workspace, lambda lines: lines.insert(4, lines[1]))
+    assert_found(workspace, MATRIX, "line 5", "a second row")
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_reordered_matrix_rows(workspace: Workspace, index: int) -> None:
+    def swap(lines: list[str]) -> None:
+        lines[index], lines[index + 1] = lines[index + 1], lines[index]
+
+    rows(workspace, swap)
+    assert_found(workspace, MATRIX, f"line {index + 2}", "out of order")
+
+
+def test_sessions_in_the_wrong_order(workspace: Workspace) -> None:
+    rows(workspace, lambda lines: lines.extend([lines.pop(0) for _ in range(4)]))
+    assert_found(workspace, MATRIX, "line 5", "out of order")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("speedup", 1.5), ("speedup_low", 1.4), ("fidelity", "diverged"), ("status", "crash"), ("device", "x"),
+     ("peak_mem_gb", None), ("commit", "abc"), ("time", "2030-01-05T10:00:00.000Z")],
+)  # fmt: skip
+def test_an_edited_matrix_row(workspace: Workspace, field: str, value: object) -> None:
+    row(workspace, 0, field, value)
+    assert_found(workspace, MATRIX, f"line 1.{field}")
+
+
+def test_a_torn_matrix_row(workspace: Workspace) -> None:
+    workspace.matrix.write_bytes(workspace.matrix.read_bytes()[:-20])
+    assert_found(workspace, MATRIX, "line 8")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rehash", "field"),
+    [
+        (["source_name"], "other.json", True, "source_name"),
+        (["records", 0, "speedup"], 2.0, True, "records[0].speedup"),
+        (["records", 0, "notes"], "edited", False, "content_sha256"),
+        (["records", 0, "stated_speedup"], 2.0, True, "inconsistencies"),
+    ],
+)
+def test_an_edited_legacy_import(
+    workspace: Workspace, path: list[str | int], value: object, rehash: bool, field: str
+) -> None:
+    import_into(workspace, sources(FIXTURES))
+    edit(workspace, LEGACY, put(path, value), rehash=rehash)
+    assert_found(workspace, LEGACY, field)
+
+
+@pytest.mark.parametrize("file", [GOOD, SESSION, MATRIX, LEGACY])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00", b"\xff\xfe", b"[" * 50_000, b"null\n", b"{}\n", b'{"schema_version": 99}\n', b'{"a": 1, "a": 2}\n',
+     b'{"tokens": 1e999}\n', b"\x1b[2J\n", b'{"\\u001b[2J\\ud800": 1}\n', b'{"schema_version": true}\n'],
+)  # fmt: skip
+def test_hostile_bytes_give_findings_on_one_clean_line(workspace: Workspace, file: str, content: bytes) -> None:
+    import_into(workspace, sources(FIXTURES))
+    (workspace.root / file).write_bytes(content)
+    findings = found(workspace)
+    assert any(f.file == file for f in findings)
+    assert all(str(f).isprintable() for f in findings)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_random_change_of_a_leaf_is_never_missed_and_never_a_traceback(workspace: Workspace, seed: int) -> None:
+    """Whatever leaf of whatever artifact changes, without re-hashing, something is found in that file."""
+    generator = random.Random(seed)
+    file = generator.choice([GOOD, WRONG, SESSION])
+
+    def change(content: Json) -> None:
+        place: Any = content
+        while True:
+            key = generator.choice(list(place)) if isinstance(place, dict) else generator.randrange(len(place))
+            if not isinstance(place[key], dict | list) or not place[key]:
+                break
+            place = place[key]
+        place[key] = generator.choice([v for v in (None, -1, 0, 3.5, "wrong", [], {}, True) if v != place[key]])
+
+    edit(workspace, file, change)
+    assert any(f.file == file for f in found(workspace))
+
+
+def test_paths_narrow_the_findings(workspace: Workspace) -> None:
+    edit(workspace, GOOD, put(["status"], "crash"), rehash=True)
+    row(workspace, 7, "speedup", 9.0)
+    of_capsule = check([workspace.root / GOOD], None).findings
+    of_matrix = check([workspace.matrix], None).findings
+    assert {f.file for f in of_capsule} == {GOOD}
+    assert {f.file for f in of_matrix} == {MATRIX}
+    assert {f.file for f in check([workspace.root], None).findings} == {GOOD, SESSION, MATRIX}
+
+
+def test_a_capsule_that_somebody_sent_is_checked_alone(workspace: Workspace, tmp_path: Path) -> None:
+    sent = tmp_path / Path(GOOD).name
+    shutil.copy(workspace.root / GOOD, sent)
+    assert check([sent], None).findings == ()
+    sent.write_text(sent.read_text().replace('"status": "ok"', '"status": "oom"', 1))
+    assert {f.file for f in check([sent], None).findings} == {sent.name}
+
+
+def test_unusable_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableInput, match="no such file"):
+        check([tmp_path / "absent"], None)
+    with pytest.raises(UnusableInput, match="no workspace"):
+        check([tmp_path], None)

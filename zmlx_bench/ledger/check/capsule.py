@@ -1,0 +1,130 @@
+"""One capsule: its name, its hash, its raw records, and every figure recomputed from them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.analysis.figures import derive, worst_status
+from zmlx_bench.ledger.check.compare import compare_models
+from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
+from zmlx_bench.ledger.check.reading import read, relative
+from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.matrix import MatrixRow, capsule_file_name, row_of
+from zmlx_bench.schema.session import Session
+
+
+@dataclass(frozen=True)
+class CheckedCapsule:
+    """What is left of a capsule once it is checked: enough to check its session and its matrix row."""
+
+    path: str
+    """In the workspace."""
+    findings: tuple[Finding, ...]
+    row: MatrixRow | None
+    """The row that the matrix must have for it; None when the capsule cannot be read."""
+
+
+def check_capsule_file(root: Path, path: Path, session: Session | None) -> CheckedCapsule:
+    """Read and check one capsule, against its session where there is one."""
+    name = relative(root, path)
+    capsule, findings = read(root, path, Capsule)
+    if capsule is None:
+        return CheckedCapsule(name, tuple(findings), None)
+    findings += check_capsule(capsule, name, session)
+    return CheckedCapsule(name, tuple(findings), row_of(capsule))
+
+
+def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
+    """Return every fault of a capsule."""
+    findings = [*_identity(capsule, file)]
+    raw = [*check_outputs(capsule, file), *check_runs(capsule, file), *check_blocks(capsule, file)]
+    findings += raw
+    findings += _figures(capsule, file)
+    if session is not None:
+        findings += _session(capsule, file, session)
+    return findings
+
+
+def _identity(capsule: Capsule, file: str) -> Iterator[Finding]:
+    folder, _, name = file.rpartition("/")
+    if name != capsule_file_name(capsule):
+        yield finding(file, "file", f"its content belongs to {capsule_file_name(capsule)}")
+    if folder and folder.rpartition("/")[2] != capsule.session:
+        yield finding(file, "session", f"says {capsule.session}, the folder is {folder.rpartition('/')[2]}")
+    if capsule_hash(capsule) != capsule.content_sha256:
+        yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
+
+
+def _figures(capsule: Capsule, file: str) -> Iterator[Finding]:
+    worst = worst_status((*capsule.runs.variant, *capsule.fidelity_runs.variant))
+    if capsule.status != worst:
+        yield finding(file, "status", f"says {capsule.status}, the worst of its processes is {worst}")
+    try:
+        expected = derive(
+            capsule.runs,
+            capsule.fidelity_runs,
+            capsule.outputs,
+            capsule.tokens,
+            [prompt.id for prompt in capsule.prompts.prompt],
+            capsule.protocol.null_arm,
+        )
+    except (ArithmeticError, LookupError, ValueError, statistics.StatisticsError) as error:
+        yield finding(file, "figures", f"cannot be derived from the raw runs: {type(error).__name__}: {error}")
+        return
+    yield from compare_models(file, "figures", capsule.figures, expected, "the raw runs give")
+
+
+def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]:
+    plan = session.plan
+    facts = (
+        ("family", capsule.family, plan.family),
+        ("checkpoint", capsule.checkpoint, plan.checkpoint),
+        ("machine", capsule.machine, session.machine),
+        ("software", capsule.software, session.software),
+        ("prompts", capsule.prompts, plan.prompts),
+        ("protocol.runs", capsule.protocol.runs, plan.runs),
+        ("protocol.seed", capsule.protocol.seed, plan.seed),
+        ("protocol.cooldown_s", capsule.protocol.cooldown_s, plan.cooldown_s),
+        ("protocol.command", capsule.protocol.command, session.command),
+        ("protocol.environment", capsule.protocol.environment, session.environment),
+        ("protocol.shared_device", capsule.protocol.shared_device, session.shared_device),
+    )
+    for field, mine, theirs in facts:
+        if mine != theirs:
+            yield finding(file, field, "is not what session.json says")
+    if capsule.tokens not in plan.tokens:
+        yield finding(file, "tokens", f"{capsule.tokens} is no budget of the session's plan")
+    if all(arm.variant != capsule.variant for arm in plan.arms):
+        yield finding(file, "variant", f"{capsule.variant.name} as resolved here is no arm of the session's plan")
+    if session.ended is not None and capsule.time != session.ended:
+        yield finding(file, "time", f"says {capsule.time}, the session ended {session.ended}")
+    order = _planned_order(session, capsule.tokens)
+    if capsule.protocol.order != order:
+        yield finding(file, "protocol.order", "is not the order of the session's plan")
+    yield from _jobs(capsule, file, session)
+
+
+def _planned_order(session: Session, tokens: int) -> tuple[tuple[str, ...], ...]:
+    blocks: dict[int, list[tuple[int, str]]] = {}
+    for job in session.plan.jobs:
+        if job.kind == "timed" and job.tokens == tokens:
+            blocks.setdefault(job.block or 0, []).append((job.position or 0, job.arm))
+    return tuple(tuple(arm for _, arm in sorted(blocks[block])) for block in sorted(blocks))
+
+
+def _jobs(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]:
+    """Every run is the job of the plan that it says it is."""
+    jobs = {job.id: job for job in session.plan.jobs}
+    for group in ("runs", "fidelity_runs"):
+        for role in ("baseline", "null", "incumbent", "variant"):
+            for index, run in enumerate(getattr(getattr(capsule, group), role)):
+                job = jobs.get(run.job)
+                field = f"{group}.{role}[{index}].job"
+                if job is None:
+                    yield finding(file, field, f"{run.job} is no job of the session's plan")
+                elif (job.arm, job.tokens, job.block) != (run.arm, run.tokens, run.block):
+                    yield finding(file, field, f"job {run.job} of the plan is another arm, budget or block")

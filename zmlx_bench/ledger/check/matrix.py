@@ -1,0 +1,72 @@
+"""`matrix.jsonl`: one true row for every capsule, once, in the order in which sessions ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from zmlx_bench.files import first_error, loads
+from zmlx_bench.ledger.check.compare import compare_models
+from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.schema.matrix import MatrixRow
+
+Numbered = tuple[int, MatrixRow]
+
+
+def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
+    """Read the rows that can be read, with their line numbers from 1."""
+    name = relative(root, path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [finding(name, "file", f"cannot be read: {error.strerror}")]
+    findings = []
+    if lines[-1]:
+        findings.append(finding(name, f"line {len(lines)}", "does not end in a newline: cut off"))
+    rows: list[Numbered] = []
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
+        try:
+            rows.append((number, MatrixRow.model_validate(loads(line.decode()))))
+        except ValidationError as error:
+            findings.append(finding(name, f"line {number}", first_error(error)))
+        except RecursionError:
+            findings.append(finding(name, f"line {number}", "nested too deeply"))
+        except ValueError as error:
+            findings.append(finding(name, f"line {number}", str(error)))
+    return rows, findings
+
+
+def check_rows(
+    file: str, rows: Sequence[Numbered], expected: Mapping[str, MatrixRow], order: Mapping[str, tuple[str, int]]
+) -> Iterator[Finding]:
+    """Compare the rows with those that the capsules must have.
+
+    `expected` maps a capsule's path to its row; `order` maps the path of each capsule of a finished session
+    to (time the session ended, place in the session's list).
+    """
+    first: dict[str, int] = {}
+    last: tuple[str, str, int] | None = None
+    for number, row in rows:
+        line = f"line {number}"
+        if row.capsule in first:
+            yield finding(file, line, f"a second row for {row.capsule}, which stands on line {first[row.capsule]}")
+            continue
+        first[row.capsule] = number
+        if row.capsule not in expected:
+            yield finding(file, f"{line}.capsule", f"{row.capsule} is missing or cannot be read")
+            continue
+        yield from compare_models(file, line, row, expected[row.capsule], f"{row.capsule} says")
+        if row.capsule in order:
+            ended, place = order[row.capsule]
+            here = (ended, row.session, place)
+            if last is not None and here < last:
+                yield finding(file, line, f"out of order: {row.capsule} was recorded before the row above it")
+            last = here
+    for capsule in order:
+        if capsule in expected and capsule not in first:
+            yield finding(file, "rows", f"no row for {capsule}: deleted")

@@ -1,0 +1,110 @@
+"""One session's folder: `session.json`, and that its capsules are all there and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.ledger.check.capsule import CheckedCapsule
+from zmlx_bench.ledger.check.compare import compare_models
+from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.reading import read, relative
+from zmlx_bench.schema.plan import Plan
+from zmlx_bench.schema.session import Session, session_hash
+from zmlx_bench.session.plan import draw_up
+
+SESSION_FILE = "session.json"
+
+
+@dataclass(frozen=True)
+class ReadSession:
+    """A session's folder as far as it could be read."""
+
+    folder: Path
+    session: Session | None
+    """None where `session.json` is absent or cannot be read."""
+    capsules: tuple[Path, ...]
+    """The other JSON files of the folder."""
+    findings: tuple[Finding, ...]
+
+
+def read_session(root: Path, folder: Path) -> ReadSession:
+    """Read a session's folder and check `session.json` itself."""
+    capsules = tuple(sorted(p for p in folder.glob("*.json") if p.name != SESSION_FILE))
+    path = folder / SESSION_FILE
+    if not path.is_file():
+        name = relative(root, folder)
+        lost = [finding(f"{name}/{SESSION_FILE}", "file", "is missing")] if capsules else []
+        return ReadSession(folder, None, capsules, tuple(lost))
+    session, findings = read(root, path, Session)
+    if session is not None:
+        findings += _check(session, relative(root, path), folder)
+    return ReadSession(folder, session, capsules, tuple(findings))
+
+
+def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
+    if session.session != folder.name:
+        yield finding(file, "session", f"says {session.session}, the folder is {folder.name}")
+    if session_hash(session) != session.content_sha256:
+        yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
+    if (session.state == "finished") != (session.ended is not None):
+        yield finding(file, "ended", f"says {session.ended}, the state is {session.state}")
+    yield from _plan(session.plan, file)
+
+
+def _plan(plan: Plan, file: str) -> Iterator[Finding]:
+    """Compare the plan's processes with those that its seed draws."""
+    expected = draw_up(
+        family=plan.family,
+        checkpoint=plan.checkpoint,
+        backend=plan.backend,
+        tokens=plan.tokens,
+        runs=plan.runs,
+        seed=plan.seed,
+        cooldown_s=plan.cooldown_s,
+        timeouts=plan.timeouts,
+        prompts=plan.prompts,
+        arms=plan.arms,
+    )
+    yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
+
+
+def check_links(root: Path, read: ReadSession, capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
+    """Compare the session's list of capsules with the files that are there."""
+    folder = relative(root, read.folder)
+    file = f"{folder}/{SESSION_FILE}"
+    present = {capsule.path.rpartition("/")[2]: capsule for capsule in capsules}
+    session = read.session
+    if session is None:
+        for name in present:
+            yield finding(f"{folder}/{name}", "file", "orphaned: no readable session.json names it")
+        return
+    named = [reference.file for reference in session.capsules]
+    for index, reference in enumerate(session.capsules):
+        capsule = present.get(reference.file)
+        field = f"capsules[{index}]"
+        if named.index(reference.file) != index:
+            yield finding(file, f"{field}.file", f"{reference.file} is listed twice")
+        if capsule is None:
+            yield finding(f"{folder}/{reference.file}", "file", f"is missing, {file} lists it")
+        elif capsule.row is not None and capsule.row.capsule_sha256 != reference.content_sha256:
+            message = f"is not the hash of {reference.file}: the capsule was replaced"
+            yield finding(file, f"{field}.content_sha256", message)
+    for name in present:
+        if name not in named:
+            yield finding(f"{folder}/{name}", "file", f"orphaned: {file} does not list it")
+    yield from _planned(session, file, capsules)
+
+
+def _planned(session: Session, file: str, capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
+    """Every variant of a finished session has a capsule at every budget, but where it had failed before."""
+    rows = [capsule.row for capsule in capsules if capsule.row is not None]
+    if session.state != "finished" or len(rows) < len(capsules):
+        return
+    found = {(row.variant, row.tokens) for row in rows}
+    failed = {row.variant for row in rows if row.status != "ok"}
+    for arm in session.plan.arms:
+        for tokens in session.plan.tokens if arm.variant is not None and arm.name not in failed else ():
+            if (arm.name, tokens) not in found:
+                yield finding(file, "plan.arms", f"{arm.name} was planned at {tokens} tokens and has no capsule")

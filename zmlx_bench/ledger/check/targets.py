@@ -1,0 +1,66 @@
+"""What the paths given to `zmlx check` mean: whole workspaces, parts of one, or a capsule that somebody sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.files import loads
+from zmlx_bench.ledger.check.capsule import check_capsule_file
+from zmlx_bench.ledger.check.finding import Finding
+from zmlx_bench.ledger.check.legacy import check_legacy_file
+from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.ledger.check.workspace import Checked, check_workspace
+from zmlx_bench.workspace import Workspace, find
+
+
+def check(paths: Sequence[Path], workspace: Path | None) -> Checked:
+    """Check the workspace, or of the workspaces that hold `paths` only what concerns those."""
+    if not paths:
+        return check_workspace(find(workspace))
+    parts = [_check_path(path, workspace) for path in paths]
+    return Checked(
+        findings=tuple(sorted({finding for part in parts for finding in part.findings})),
+        capsules=sum(part.capsules for part in parts),
+        sessions=sum(part.sessions for part in parts),
+        rows=sum(part.rows for part in parts),
+    )
+
+
+def _check_path(path: Path, workspace: Path | None) -> Checked:
+    if not path.exists():
+        raise UnusableInput(f"{path}: no such file or folder")
+    resolved = path.resolve()
+    try:
+        home = find(workspace, resolved if resolved.is_dir() else resolved.parent)
+    except UnusableInput:
+        return _check_alone(resolved)
+    if not resolved.is_relative_to(home.root):
+        return _check_alone(resolved)
+    checked = check_workspace(home)
+    return Checked(_within(checked.findings, resolved, home), checked.capsules, checked.sessions, checked.rows)
+
+
+def _within(findings: Sequence[Finding], path: Path, workspace: Workspace) -> tuple[Finding, ...]:
+    part = relative(workspace.root, path)
+    if part == ".":
+        return tuple(findings)
+    return tuple(f for f in findings if f.file == part or f.file.startswith(f"{part}/"))
+
+
+def _check_alone(path: Path) -> Checked:
+    """Check a file outside any workspace: nothing can be said about its session or its matrix row."""
+    if path.is_dir():
+        raise UnusableInput(f"{path}: no workspace in it or above it; give a workspace, or single files")
+    if _is_legacy(path):
+        return Checked(tuple(sorted(check_legacy_file(path.parent, path))), 0, 0, 0)
+    return Checked(tuple(sorted(check_capsule_file(path.parent, path, None).findings)), 1, 0, 0)
+
+
+def _is_legacy(path: Path) -> bool:
+    try:
+        content = loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == "legacy"

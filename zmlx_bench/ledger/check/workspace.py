@@ -1,0 +1,104 @@
+"""All checks over a workspace, capsules in parallel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
+from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.legacy import check_legacy_file
+from zmlx_bench.ledger.check.matrix import check_rows, read_rows
+from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
+from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
+from zmlx_bench.schema.session import Session
+from zmlx_bench.workspace import Workspace
+
+BATCH = 8
+"""Capsules that a process takes at a time."""
+
+PARALLEL_FROM = 24
+"""Capsules; below this, starting processes takes longer than the work."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of a check."""
+
+    findings: tuple[Finding, ...]
+    capsules: int
+    sessions: int
+    rows: int
+
+
+def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
+    """Check everything in a workspace; `processes` is the most to use (default: one a CPU)."""
+    root = workspace.root
+    sessions = [read_session(root, folder) for folder in _session_folders(workspace)]
+    findings = [f for session in sessions for f in session.findings]
+    findings += _strays(workspace)
+
+    checked = _check_capsules(root, sessions, processes or os.cpu_count() or 1)
+    findings += [f for capsule in checked for f in capsule.findings]
+    by_folder: dict[str, list[CheckedCapsule]] = {}
+    for capsule in checked:
+        by_folder.setdefault(capsule.path.rpartition("/")[0], []).append(capsule)
+    for session in sessions:
+        findings += check_links(root, session, by_folder.get(relative(root, session.folder), []))
+
+    rows, unread = read_rows(root, workspace.matrix)
+    expected = {capsule.path: capsule.row for capsule in checked if capsule.row is not None}
+    matrix = relative(root, workspace.matrix)
+    findings += [*unread, *check_rows(matrix, rows, expected, _order(root, sessions))]
+    for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
+        findings += check_legacy_file(root, path)
+    return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
+
+
+def _session_folders(workspace: Workspace) -> list[Path]:
+    if not workspace.capsules.is_dir():
+        return []
+    return sorted(p for p in workspace.capsules.iterdir() if p.is_dir() and p.name != LEGACY)
+
+
+def _strays(workspace: Workspace) -> Iterator[Finding]:
+    if workspace.capsules.is_dir():
+        for path in sorted(workspace.capsules.glob("*.json")):
+            yield finding(relative(workspace.root, path), "file", "orphaned: lies outside any session")
+
+
+def _order(root: Path, sessions: Iterable[ReadSession]) -> dict[str, tuple[str, int]]:
+    """Map each capsule of a finished session to when that ended and the capsule's place in its list."""
+    return {
+        f"{relative(root, read.folder)}/{reference.file}": (read.session.ended, place)
+        for read in sessions
+        if read.session is not None and read.session.ended is not None
+        for place, reference in enumerate(read.session.capsules)
+    }
+
+
+Batch = tuple[Session | None, tuple[Path, ...]]
+
+
+def _check_batch(root: Path, batch: Batch) -> list[CheckedCapsule]:
+    session, paths = batch
+    return [check_capsule_file(root, path, session) for path in paths]
+
+
+def _check_capsules(root: Path, sessions: Sequence[ReadSession], processes: int) -> list[CheckedCapsule]:
+    batches: list[Batch] = [
+        (read.session, read.capsules[start : start + BATCH])
+        for read in sessions
+        for start in range(0, len(read.capsules), BATCH)
+    ]
+    count = sum(len(paths) for _, paths in batches)
+    if processes < 2 or count < PARALLEL_FROM:
+        return [capsule for batch in batches for capsule in _check_batch(root, batch)]
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_check_batch, root, batch) for batch in batches]
+        return [capsule for future in futures for capsule in future.result()]
