@@ -94,6 +94,7 @@ def parse_policy(text: str, where: str = "variants/policy.toml") -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise UnusableInput(f"{where} is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "policy"
-        raise UnusableInput(f"{where}: {field}: {first['msg']}") from error
+        faults = (
+            f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise UnusableInput(f"{where}: {'; '.join(faults)}") from error

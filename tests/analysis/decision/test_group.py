@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, session
+from zmlx_bench.analysis.decision import ArmEvidence, GroupDecision, decide_group
+from zmlx_bench.analysis.decision.group import allowance
+
+FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
+
+
+def fast(name: str = "fused", gain: float = 0.05, identity: str = "a", **changes: object) -> ArmEvidence:
+    return arm(around(gain), around(gain), name, identity, **changes)
+
+
+def of(decision: GroupDecision, name: str = "fused") -> tuple[str, str]:
+    found = next(v for v in decision.verdicts if v.variant == name)
+    return found.verdict, found.reason
+
+
+def test_two_candidate_sessions_apart_promote() -> None:
+    decision = decide_group(group(session(fast()), session(fast(), hour=2)), POLICY)
+    assert (decision.action, decision.recommended) == ("promote", "fused")
+    assert of(decision) == ("PROMOTE", "faster")
+    assert len(decision.verdicts[0].rests_on) == 2
+
+
+def test_the_order_in_which_sessions_are_given_does_not_matter() -> None:
+    one, two = session(fast()), session(fast(), hour=2)
+    assert decide_group(group(one, two), POLICY) == decide_group(group(two, one), POLICY)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "reason"),
+    [
+        (fast(), None, "sessions"),
+        (arm(FAST, EQUAL), fast(), "sessions"),
+        (fast(identity="older source"), fast(), "sessions"),
+        (fast(gain=0.015), fast(gain=0.015), "repeat"),
+    ],
+)
+def test_what_keeps_a_candidate_from_promotion(earlier: ArmEvidence, later: ArmEvidence | None, reason: str) -> None:
+    sessions = [session(earlier)] + ([session(later, hour=2)] if later else [])
+    decision = decide_group(group(*sessions), POLICY)
+    assert of(decision) == ("CANDIDATE", reason)
+    assert (decision.action, decision.recommended) == ("none", None)
+
+
+def test_sessions_too_close_do_not_promote() -> None:
+    assert of(decide_group(group(session(fast()), session(fast(), hour=1)), POLICY)) == ("CANDIDATE", "gap")
+
+
+def test_a_synthetic_checkpoint_ends_at_candidate() -> None:
+    sessions = session(fast()), session(fast(), hour=2)
+    assert of(decide_group(group(*sessions, kind="synthetic"), POLICY)) == ("CANDIDATE", "checkpoint")
+
+
+def test_invalid_sessions_are_skipped_and_unresolved_ones_are_not() -> None:
+    throttled = session(fast(throttled=True), hour=2)
+    unresolved = session(arm(FAST, (0.1, -0.1, 0.1, -0.1)), hour=2)
+    ends = session(fast()), session(fast(), hour=4)
+    assert of(decide_group(group(ends[0], throttled, ends[1]), POLICY)) == ("PROMOTE", "faster")
+    assert of(decide_group(group(ends[0], unresolved, ends[1]), POLICY)) == ("CANDIDATE", "sessions")
+
+
+def test_the_latest_valid_session_speaks() -> None:
+    decision = decide_group(group(session(fast()), session(fast(), hour=2), session(arm(FAST, SLOW), hour=4)), POLICY)
+    assert of(decision) == ("REJECT", "performance")
+
+
+def test_one_divergence_of_the_same_source_stands() -> None:
+    bad = session(fast(fidelity=DIFFERENT))
+    later = session(fast(), hour=2), session(fast(), hour=4)
+    assert of(decide_group(group(bad, *later), POLICY)) == ("REJECT", "fidelity")
+    repaired = session(fast(identity="b"), hour=2), session(fast(identity="b"), hour=4)
+    assert of(decide_group(group(bad, *repaired), POLICY)) == ("PROMOTE", "faster")
+
+
+def test_more_sessions_make_a_small_gain_promotable() -> None:
+    small = [session(fast(gain=0.016), hour=2 * i) for i in range(4)]
+    assert of(decide_group(group(*small[:2]), POLICY)) == ("CANDIDATE", "repeat")
+    assert of(decide_group(group(*small), POLICY)) == ("PROMOTE", "faster")
+
+
+def test_only_the_fastest_of_several_is_promoted() -> None:
+    sessions = [session(fast("a", 0.05), fast("b", 0.08), hour=2 * i) for i in range(2)]
+    decision = decide_group(group(*sessions), POLICY)
+    assert decision.recommended == "b"
+    assert of(decision, "b") == ("PROMOTE", "faster")
+    assert of(decision, "a") == ("CANDIDATE", "best")
+
+
+def with_incumbent(over: float, hour: float, new: str = "new") -> object:
+    old = fast("old", 0.03)
+    rival = fast(new, 0.03 + over, over_incumbent=around(over))
+    return session(old, rival, hour=hour, incumbent="old")
+
+
+def test_an_incumbent_is_replaced_only_by_what_beats_it() -> None:
+    better = [with_incumbent(0.04, 2 * i) for i in range(2)]
+    decision = decide_group(group(*better, incumbent="old"), POLICY)  # type: ignore[arg-type]
+    assert (decision.action, decision.recommended) == ("promote", "new")
+    same = [with_incumbent(0.0, 2 * i) for i in range(2)]
+    decision = decide_group(group(*same, incumbent="old"), POLICY)  # type: ignore[arg-type]
+    assert (decision.action, decision.recommended) == ("keep", "old")
+    assert of(decision, "new") == ("HOLD", "incumbent")
+
+
+def test_a_candidate_not_measured_beside_the_incumbent_is_not_promoted() -> None:
+    sessions = session(fast("new")), session(fast("new"), hour=2)
+    decision = decide_group(group(*sessions, incumbent="old"), POLICY)
+    assert of(decision, "new") == ("CANDIDATE", "over_incumbent")
+    assert decision.action == "keep"
+
+
+def test_promoting_again_changes_nothing() -> None:
+    sessions = [session(fast("a", 0.05), fast("b", 0.08), hour=2 * i) for i in range(2)]
+    decision = decide_group(group(*sessions, incumbent="b"), POLICY)
+    assert (decision.action, decision.recommended) == ("keep", "b")
+
+
+@pytest.mark.parametrize("bad", [arm(SLOW, SLOW, "old"), arm(FAST, FAST, "old", fidelity=DIFFERENT)])
+def test_a_demotion_takes_two_sessions(bad: ArmEvidence) -> None:
+    once = decide_group(group(session(fast("old")), session(bad, hour=2), incumbent="old"), POLICY)
+    assert once.action == "keep"
+    assert of(once, "old")[0] == "REJECT"
+    twice = decide_group(group(session(bad), session(bad, hour=2), incumbent="old"), POLICY)
+    assert (twice.action, twice.recommended) == ("demote", None)
+    hurried = decide_group(group(session(bad), session(bad, hour=0.5), incumbent="old"), POLICY)
+    assert hurried.action == "keep"
+
+
+def test_allowance_falls_with_sessions_and_grows_with_variants() -> None:
+    two = float(allowance([0.001] * 2, 1.5, 1, POLICY))
+    assert two == pytest.approx(2.3263 * np.sqrt(0.001**2 + 1.5 * 0.01**2) / np.sqrt(2), rel=1e-3)
+    assert float(allowance([0.001] * 4, 1.5, 1, POLICY)) < two < float(allowance([0.001] * 2, 1.5, 5, POLICY))
+    assert float(allowance([0.001] * 2, 1.5, 1, POLICY.model_copy(update={"arm_effect": 0.0}))) == 0.0
+
+
+def test_verdicts_are_sorted_best_first() -> None:
+    tested = [arm(SLOW, SLOW, "slow"), fast("fast"), arm(EQUAL, EQUAL, "equal"), fast("faster", 0.1)]
+    decision = decide_group(group(session(*tested)), POLICY)
+    assert [v.variant for v in decision.verdicts] == ["faster", "fast", "equal", "slow"]
+
+
+def test_a_changed_identity_alone_is_told() -> None:
+    decision = decide_group(group(session(fast(identity="x")), session(fast(), hour=2)), POLICY)
+    assert "other kernel sources" in decision.verdicts[0].why
