@@ -96,7 +96,8 @@ def add_session(
     roles: dict[str, Role] = {arm.name: arm.role for arm in plan.arms}
     runs_made = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
     session = Session(
-        schema_version=1, session=name, state="running", started="2030-01-01T00:00:00.000Z", command=COMMAND, checkpoint_option="tiny",
+        schema_version=1, session=name, state="running", started="2030-01-01T00:00:00.000Z", command=COMMAND,
+        checkpoint_option="tiny",
         plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256="0" * 64,
     )  # fmt: skip
     made = capsules.build(session, runs_made, maker.outputs, chat_template=False, ended=ended)

@@ -1,67 +1,56 @@
-"""`zmlx capsule import`: take over the predecessor's files as legacy evidence."""
+"""`zmlx capsule show | verify | import`: look at evidence, check it, take over the predecessor's."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
-    from zmlx_bench.ledger.legacy.store import Stored
+CapsulePath = Annotated[Path, typer.Argument(metavar="PATH", help="A capsule, or an import of the predecessor's.")]
+SourcePath = Annotated[Path, typer.Argument(metavar="PATH", help="A file of the predecessor, or a folder of them.")]
 
 
-def capsule_import(
-    path: Annotated[Path, typer.Argument(help="A file of the predecessor, or a folder of them.")],
-    workspace: Annotated[Path | None, typer.Option(help="Workspace; else the nearest one upwards.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-) -> None:
-    """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
-    from rich.console import Console
+def capsule_show(path: CapsulePath, as_json: JsonOption = False) -> None:
+    """Show a capsule: what was measured, how, its figures and every block."""
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.ledger.evidence import read_evidence
+    from zmlx_bench.report import capsule as capsules
+    from zmlx_bench.report import legacy as legacies
+    from zmlx_bench.schema.capsule import Capsule
 
-    from zmlx_bench.ledger.legacy.store import import_into, sources
-    from zmlx_bench.workspace import find
-
-    stored = import_into(find(workspace), sources(path))
-    _print_import(stored, Console(stderr=as_json, highlight=False))
+    evidence = read_evidence(path)
     if as_json:
-        typer.echo(json.dumps({"imported": [_import_json(item) for item in stored]}, ensure_ascii=False))
+        print_json(evidence.model_dump(mode="json"))
+    elif isinstance(evidence, Capsule):
+        console().print(capsules.view(evidence), soft_wrap=False)
+    else:
+        console().print(legacies.view(evidence))
 
 
-def _import_json(item: Stored) -> dict[str, Any]:
-    return {"path": item.path.name, "changed": item.changed, **item.legacy.model_dump(mode="json")}
+def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Recompute one capsule from its raw numbers; exit code 1 when something does not hold."""
+    from zmlx_bench.cli.check import say
+    from zmlx_bench.ledger.check.targets import check
+
+    say(check([path], workspace), as_json)
 
 
-def _print_import(stored: tuple[Stored, ...], console: Console) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.ledger.legacy.store import import_into, sources
+    from zmlx_bench.report.legacy import import_table, remarks
 
-    table = Table(box=None, header_style="bold")
-    for heading in ("layout", "records", "skipped", "faults", "evidence", "stored", "file"):
-        table.add_column(heading, no_wrap=heading != "file", overflow="fold")
+    stored = import_into(workspaces.find(workspace), sources(path))
+    screen = console(stderr=as_json)
+    screen.print(import_table([(item.legacy, item.changed) for item in stored]))
     for item in stored:
-        legacy = item.legacy
-        table.add_row(
-            legacy.shape,
-            str(len(legacy.records)),
-            str(len(legacy.not_measured)),
-            str(len(legacy.inconsistencies)),
-            "yes" if legacy.is_evidence else "no",
-            "written" if item.changed else "unchanged",
-            escape(legacy.source_name),
-        )
-    console.print(table)
-    for item in stored:
-        if item.legacy.why_not is not None:
-            _line(console, f"{item.legacy.source_name}: no evidence: {item.legacy.why_not}")
-        for absent in item.legacy.not_measured:
-            _line(console, f"{item.legacy.source_name}: {absent.where}: not measured: {absent.reason}")
-        for fault in item.legacy.inconsistencies:
-            _line(console, f"{item.legacy.source_name}: {fault.field}: {fault.sentence}")
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+        for line in remarks(item.legacy):
+            screen.print(line, markup=False, soft_wrap=True)
+    if as_json:
+        imported = [{"changed": item.changed, **item.legacy.model_dump(mode="json")} for item in stored]
+        print_json({"imported": imported})

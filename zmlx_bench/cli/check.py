@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zmlx_bench import exit_codes
+from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from zmlx_bench.ledger.check.workspace import Checked
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[PATHS]...", help="Workspaces, folders or files of one; default: the nearest workspace."),
+]
 
 
-def check(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Workspaces, folders or files; default: the nearest workspace.")
-    ] = None,
-    workspace: Annotated[Path | None, typer.Option(help="Workspace; else the nearest one upwards.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-) -> None:
+def check(paths: Paths = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Recompute every capsule, session, matrix row, promotion and notebook figure from the raw numbers."""
     from zmlx_bench.ledger.check.targets import check as run_check
 
-    checked = run_check(paths or [], workspace)
-    counts = f"{checked.capsules} capsules, {checked.sessions} sessions, {checked.rows} matrix rows"
-    faults = f"{len(checked.findings)} faults" if len(checked.findings) != 1 else "1 fault"
+    say(run_check(paths or [], workspace), as_json)
+
+
+def say(checked: Checked, as_json: bool) -> None:
+    """Print the findings, one line each, and leave with the code that they ask for."""
+    from dataclasses import asdict
+
+    from zmlx_bench.cli.output import print_json
+
     if as_json:
-        typer.echo(json.dumps(asdict(checked), ensure_ascii=False))
-    else:
-        for finding in checked.findings:
-            typer.echo(str(finding))
-    typer.echo(f"checked {counts}: {faults if checked.findings else 'everything holds'}", err=True)
-    raise typer.Exit(exit_codes.NO if checked.findings else exit_codes.DONE)
+        print_json(asdict(checked))
+    for finding in () if as_json else checked.findings:
+        typer.echo(str(finding))
+    faults = len(checked.findings)
+    counts = f"{checked.capsules} capsules, {checked.sessions} sessions, {checked.rows} matrix rows"
+    found = "everything holds" if faults == 0 else f"{faults} fault{'' if faults == 1 else 's'}"
+    typer.echo(f"checked {counts}: {found}", err=True)
+    raise typer.Exit(exit_codes.NO if faults else exit_codes.DONE)

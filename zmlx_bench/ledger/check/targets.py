@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import loads
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.finding import Finding
 from zmlx_bench.ledger.check.legacy import check_legacy_file
 from zmlx_bench.ledger.check.reading import relative
-from zmlx_bench.ledger.check.workspace import Checked, check_workspace
+from zmlx_bench.ledger.check.workspace import Checked, check_session, check_workspace
+from zmlx_bench.ledger.evidence import is_legacy
+from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
 from zmlx_bench.workspace import Workspace, find
 
 
@@ -38,8 +39,17 @@ def _check_path(path: Path, workspace: Path | None) -> Checked:
         return _check_alone(resolved)
     if not resolved.is_relative_to(home.root):
         return _check_alone(resolved)
-    checked = check_workspace(home)
+    folder = _session_of(resolved, home)
+    checked = check_workspace(home) if folder is None else check_session(home, folder)
     return Checked(_within(checked.findings, resolved, home), checked.capsules, checked.sessions, checked.rows)
+
+
+def _session_of(path: Path, workspace: Workspace) -> Path | None:
+    """Return the session's folder that `path` is or lies in, if any."""
+    if not path.is_relative_to(workspace.capsules) or path == workspace.capsules:
+        return None
+    folder = workspace.capsules / path.relative_to(workspace.capsules).parts[0]
+    return folder if folder.is_dir() and folder.name != LEGACY else None
 
 
 def _within(findings: Sequence[Finding], path: Path, workspace: Workspace) -> tuple[Finding, ...]:
@@ -53,14 +63,6 @@ def _check_alone(path: Path) -> Checked:
     """Check a file outside any workspace: nothing can be said about its session or its matrix row."""
     if path.is_dir():
         raise UnusableInput(f"{path}: no workspace in it or above it; give a workspace, or single files")
-    if _is_legacy(path):
+    if is_legacy(path):
         return Checked(tuple(sorted(check_legacy_file(path.parent, path))), 0, 0, 0)
     return Checked(tuple(sorted(check_capsule_file(path.parent, path, None).findings)), 1, 0, 0)
-
-
-def _is_legacy(path: Path) -> bool:
-    try:
-        content = loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("kind") == "legacy"

@@ -6,13 +6,13 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.matrix import check_rows, read_rows
+from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
@@ -38,25 +38,36 @@ class Checked:
 
 def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
     """Check everything in a workspace; `processes` is the most to use (default: one a CPU)."""
-    root = workspace.root
-    sessions = [read_session(root, folder) for folder in _session_folders(workspace)]
-    findings = [f for session in sessions for f in session.findings]
-    findings += _strays(workspace)
+    sessions = [read_session(workspace.root, folder) for folder in _session_folders(workspace)]
+    rows, unread = read_rows(workspace.root, workspace.matrix)
+    checked = _check_sessions(workspace, sessions, rows, processes or os.cpu_count() or 1)
+    findings = [*checked.findings, *unread, *_strays(workspace)]
+    for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
+        findings += check_legacy_file(workspace.root, path)
+    return replace(checked, findings=tuple(sorted(set(findings))))
 
-    checked = _check_capsules(root, sessions, processes or os.cpu_count() or 1)
+
+def check_session(workspace: Workspace, folder: Path) -> Checked:
+    """Check one session: its folder and its rows of the matrix."""
+    rows, _ = read_rows(workspace.root, workspace.matrix)
+    own = [(number, row) for number, row in rows if row.session == folder.name]
+    return _check_sessions(workspace, [read_session(workspace.root, folder)], own, 1)
+
+
+def _check_sessions(
+    workspace: Workspace, sessions: Sequence[ReadSession], rows: Sequence[Numbered], processes: int
+) -> Checked:
+    root = workspace.root
+    findings = [f for session in sessions for f in session.findings]
+    checked = _check_capsules(root, sessions, processes)
     findings += [f for capsule in checked for f in capsule.findings]
     by_folder: dict[str, list[CheckedCapsule]] = {}
     for capsule in checked:
         by_folder.setdefault(capsule.path.rpartition("/")[0], []).append(capsule)
     for session in sessions:
         findings += check_links(root, session, by_folder.get(relative(root, session.folder), []))
-
-    rows, unread = read_rows(root, workspace.matrix)
     expected = {capsule.path: capsule.row for capsule in checked if capsule.row is not None}
-    matrix = relative(root, workspace.matrix)
-    findings += [*unread, *check_rows(matrix, rows, expected, _order(root, sessions))]
-    for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
-        findings += check_legacy_file(root, path)
+    findings += check_rows(relative(root, workspace.matrix), rows, expected, _order(root, sessions))
     return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
 
 

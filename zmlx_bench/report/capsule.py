@@ -1,0 +1,132 @@
+"""A capsule for people: what was measured, the figures with their intervals, every block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from zmlx_bench.analysis.throughput import by_block, decode_tok_s
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.figures import Latency, Ratio
+
+NOTHING = "-"
+"""Shown for what was not measured."""
+
+
+def view(capsule: Capsule) -> RenderableType:
+    """Return the capsule as tables."""
+    return Group(_pairs([*_origin(capsule)]), "", _figures(capsule), "", _blocks(capsule), "", *_fidelity(capsule))
+
+
+def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
+    variant, software, machine = capsule.variant, capsule.software, capsule.machine
+    yield "session", f"{capsule.session}, ended {capsule.time}"
+    yield "variant", f"{variant.name}: {variant.why}"
+    for kernel in variant.kernels:
+        yield "kernel", f"{'+'.join(kernel.sites)} = {kernel.kernel}.{kernel.mode} ({kernel.source_sha256[:12]})"
+    for name, value in variant.env.items():
+        yield "env", f"{name}={value}"
+    yield "model", f"{capsule.family}, {capsule.checkpoint.label} ({capsule.checkpoint.id}), {capsule.tokens} tokens"
+    yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
+    commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"
+    yield "software", f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, {commit}"
+    yield "command", " ".join(capsule.protocol.command)
+    yield "status", capsule.status
+
+
+def _pairs(pairs: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, escape(value))
+    return table
+
+
+def _figures(capsule: Capsule) -> Table:
+    figures = capsule.figures
+    table = Table(box=None, header_style="bold")
+    for heading in ("figure", "variant", "baseline", "ratio", "90% interval (unadjusted)"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    table.add_row(
+        "decode tok/s (median)",
+        _number(figures.decode_tok_s, 2),
+        _number(figures.baseline_decode_tok_s, 2),
+        *_ratio(figures.speedup),
+    )
+    table.add_row("null arm tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null))
+    if figures.incumbent is not None:
+        table.add_row(
+            "against the incumbent", NOTHING, _number(figures.incumbent_decode_tok_s, 2), *_ratio(figures.incumbent)
+        )
+    table.add_row(
+        "prefill tok/s",
+        _number(figures.prefill_tok_s, 2),
+        _number(figures.baseline_prefill_tok_s, 2),
+        *_ratio(figures.prefill),
+    )
+    mine, stock = figures.memory, figures.baseline_memory
+    rows = (
+        ("peak memory GB", mine.peak_mem_gb, stock.peak_mem_gb, 3),
+        ("peak resident GB", mine.peak_rss_gb, stock.peak_rss_gb, 3),
+        ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
+        ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),
+        ("token p99 ms", _p99(figures.latency), _p99(figures.baseline_latency), 2),
+    )
+    for name, value, reference, places in rows:
+        table.add_row(name, _number(value, places), _number(reference, places), NOTHING, NOTHING)
+    return table
+
+
+def _p99(latency: Latency | None) -> float | None:
+    return None if latency is None else latency.p99_ms
+
+
+def _blocks(capsule: Capsule) -> Table:
+    runs = capsule.runs
+    arms = [
+        (name, by_block(group, decode_tok_s))
+        for name, group in (
+            ("baseline", runs.baseline),
+            ("null", runs.null),
+            ("incumbent", runs.incumbent),
+            ("variant", runs.variant),
+        )
+        if group
+    ]
+    table = Table(box=None, header_style="bold")
+    table.add_column("block")
+    for name, _ in arms:
+        table.add_column(f"{name} tok/s", justify="right")
+    table.add_column("order")
+    for block, order in enumerate(capsule.protocol.order, start=1):
+        speeds = [_number(found.get(block), 2) for _, found in arms]
+        table.add_row(str(block), *speeds, escape(" > ".join(order)))
+    return table
+
+
+def _fidelity(capsule: Capsule) -> Iterator[str]:
+    fidelity = capsule.figures.fidelity
+    if fidelity is None:
+        yield "fidelity: nothing was compared"
+        return
+    yield f"fidelity: {fidelity.verdict}, {fidelity.matched_tokens} of {fidelity.total_tokens} tokens"
+    for prompt in fidelity.prompts:
+        where = "identical" if prompt.identical else f"differs from token {prompt.first_divergence}"
+        margin = "" if prompt.baseline_margin is None else f", the baseline's margin there {prompt.baseline_margin:.4g}"
+        loops = ", loops and does not count" if prompt.loops else ""
+        yield f"  {escape(prompt.prompt)}: {where}{margin}{loops}"
+
+
+def _ratio(ratio: Ratio | None) -> tuple[str, str]:
+    if ratio is None:
+        return NOTHING, NOTHING
+    interval = NOTHING if ratio.low is None or ratio.high is None else f"{ratio.low:.4f} to {ratio.high:.4f}"
+    return f"{ratio.value:.4f}x", interval
+
+
+def _number(value: float | None, places: int) -> str:
+    return NOTHING if value is None else f"{value:.{places}f}"
