@@ -20,4 +20,10 @@ if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -
   "${pip[@]}" 'mlx[cuda13]==0.32.4'
 fi
 
+# The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.
+if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
+  "${pip[@]}" -e '.[native]'
+  "$venv/bin/python" kernels/native/build.py || echo "the native kernels were not built; see above" >&2
+fi
+
 touch "$venv/.ready"

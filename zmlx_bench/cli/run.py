@@ -102,6 +102,8 @@ def run(
     )
     if chosen.why:
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+    for reason in prepared.left_out:
+        people.print(f"left out: {reason}")
     with Progress(plan, people) as progress:
         try:
             session, capsules = api.complete(prepared, progress)

@@ -61,6 +61,8 @@ class Prepared:
     session: Session
     ground: Ground
     located: Located
+    left_out: tuple[str, ...] = ()
+    """Default variants that cannot run here, each with the reason."""
 
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
@@ -80,6 +82,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
+    usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -91,7 +94,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         timeouts=_timeouts(request.timeout_s),
         prompts=prompts,
         arms=arms_of(
-            _resolved(catalog, names, backend, explicit=request.variants is not None),
+            usable,
             catalog.resolve(promoted) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
@@ -110,7 +113,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         content_sha256="0" * 64,
     )
     ground = Ground(workspace, located.path, _limits(catalog))
-    return Prepared(store.write(workspace, session), ground, located)
+    return Prepared(store.write(workspace, session), ground, located, left_out)
 
 
 def reopen(workspace: Workspace, name: str) -> Prepared:
@@ -175,16 +178,20 @@ def _locate(request: Request, machine: Machine) -> Located:
     )
 
 
-def _resolved(catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool) -> list[ResolvedVariant]:
-    variants = [catalog.resolve(name) for name in names]
+def _resolved(
+    catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
+) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
     usable: list[ResolvedVariant] = []
-    for variant in variants:
+    left_out: list[str] = []
+    for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
             usable.append(variant)
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
-    return usable
+        else:
+            left_out.append(f"{variant.name}: {reason}")
+    return usable, tuple(left_out)
 
 
 def _timeouts(silence_s: float | None) -> Timeouts:
