@@ -23,7 +23,7 @@ from zmlx_bench.schema.policy import Policy, parse_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 ARM_SD = 0.01
-SESSIONS = {1: 40_000, 5: 12_000, 20: 5_000}
+SESSIONS = {1: 40_000, 5: 12_000, 20: 8_000}
 SEED = 20261122
 
 Gains = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -138,7 +138,7 @@ def main() -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text)
     print(text)
-    return 0 if all(held for *_, held in bounds(cells, rows)) else 1
+    return 0 if all(claim.held for claim in bounds(cells, rows)) else 1
 
 
 if __name__ == "__main__":

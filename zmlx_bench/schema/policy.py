@@ -60,6 +60,9 @@ class Policy(StrictModel):
     """Latest valid sessions that must agree before a promotion or a demotion."""
     session_gap_s: NonNegative
     """Least time between two of them, seconds."""
+    sessions_averaged: Positive
+    """Most sessions, from the latest back while they agree, whose mean is held against `arm_effect`: more sessions
+    than `sessions` need not be, but they make a smaller gain promotable."""
     arm_effect: NonNegative
     """Standard deviation (log) that a promotion allows for an arm being off for a whole session, which no
     number of blocks averages away; 0 does not ask for it."""
@@ -76,9 +79,11 @@ class Policy(StrictModel):
     """Where more blocks than this would be needed, the answer is "more than"."""
 
     @model_validator(mode="after")
-    def _effect_exceeds_floor(self) -> Policy:
+    def _figures_fit_each_other(self) -> Policy:
         if self.planned_effect <= self.min_gain:
             raise ValueError("`planned_effect` must be larger than `min_gain`, or no number of blocks finds it")
+        if self.sessions_averaged < self.sessions:
+            raise ValueError("`sessions_averaged` must not be smaller than `sessions`")
         return self
 
     @property

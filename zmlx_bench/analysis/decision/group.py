@@ -112,7 +112,7 @@ def _verdict(
 def _rests_on(valid: list[_Entry], policy: Policy) -> list[_Entry]:
     """Return the run of latest valid sessions that say CANDIDATE; the more there are, the less one can mislead."""
     run = []
-    for entry in valid:
+    for entry in valid[: policy.sessions_averaged]:
         if entry.verdict.verdict != "CANDIDATE":
             break
         run.append(entry)
