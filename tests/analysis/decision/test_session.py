@@ -165,7 +165,7 @@ def test_every_gate_names_its_capsules_and_a_sentence() -> None:
 samples = st.lists(st.floats(-0.2, 0.2, allow_nan=False), min_size=3, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, samples)
 def test_never_a_candidate_unless_above_the_floor_everywhere(short: list[float], long: list[float]) -> None:
     found = verdict_on(arm(short, long, null=None))
@@ -173,7 +173,7 @@ def test_never_a_candidate_unless_above_the_floor_everywhere(short: list[float],
         assert min(np.mean(short), np.mean(long)) > np.log1p(POLICY.min_gain)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, samples)
 def test_a_slower_budget_never_helps(short: list[float], long: list[float]) -> None:
     order = {"REJECT": 0, "INCONCLUSIVE": 1, "HOLD": 2, "CANDIDATE": 3}
@@ -182,7 +182,7 @@ def test_a_slower_budget_never_helps(short: list[float], long: list[float]) -> N
     assert order[after.verdict] < order[before.verdict]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(samples, st.randoms(use_true_random=False))
 def test_the_order_of_blocks_does_not_change_the_verdict(values: list[float], random: object) -> None:
     shuffled = values.copy()
@@ -192,7 +192,7 @@ def test_the_order_of_blocks_does_not_change_the_verdict(values: list[float], ra
     assert said(verdict_on(arm(values, FAST))) == said(verdict_on(arm(shuffled, FAST)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(samples, samples), min_size=1, max_size=4))
 def test_verdicts_do_not_depend_on_the_order_of_the_variants(pairs: list[tuple[list[float], list[float]]]) -> None:
     arms = [arm(short, long, f"v{i}") for i, (short, long) in enumerate(pairs)]
