@@ -19,14 +19,15 @@ from torch import Tensor
 EXTRA = {"train_chinese": 3.0, "train_mathematics": 0.7}
 QUANTISED_FROM = 0.6
 BALANCED_UNTIL = 0.9
-PEAK, SMOOTHING, DROPOUT, BALANCE = 3e-3, 0.05, 0.1, 0.01
+PEAK, DROPOUT, BALANCE = 3e-3, 0.1, 0.01
+ROWS = 16
 PARTS = 2
 
 
 class Batches:
     """Random windows of the training streams, and rows of chats, on the device."""
 
-    def __init__(self, ids: dict[str, np.ndarray], device: str, scale: int) -> None:
+    def __init__(self, ids: dict[str, np.ndarray], device: str, scale: int, passage_rows: int) -> None:
         tensors = {name: torch.from_numpy(array.astype(np.int64)).to(device) for name, array in ids.items()}
         names = [name for name in tensors if name.startswith("train_")]
         self.streams = [tensors[name] for name in names]
@@ -34,7 +35,7 @@ class Batches:
         self.weights = weights / weights.sum()
         self.passages, self.chats = tensors["passages"], tensors["chats"]
         self.held = {name: tensors[name] for name in tensors if name.startswith("held_")}
-        self.scale, self.device = scale, device
+        self.scale, self.device, self.passage_rows = scale, device, passage_rows
 
     def corpus(self, rows: int, length: int) -> Tensor:
         """`rows` windows of length + 1 ids."""
@@ -56,20 +57,31 @@ class Batches:
             return table[torch.randint(len(table), (count,), device=self.device)]
 
         length = self.passages.shape[1] - 1
-        passages = max(2 // self.scale, 1)
-        parts = (rows(self.passages, passages), rows(self.chats, passages), self.corpus(12 // self.scale, length))
+        passages, chats = max(self.passage_rows // self.scale, 1), max(2 // self.scale, 1)
+        corpus = ROWS // self.scale - passages - chats
+        parts = (rows(self.passages, passages), rows(self.chats, chats), self.corpus(max(corpus, 1), length))
         return torch.cat(parts), passages
 
 
-def loss_of(model: torch.nn.Module, ids: Tensor, smoothed: int) -> Tensor:
+def corrupted(ids: Tensor, rows: int, share: float) -> Tensor:
+    """A copy in which a share of the ids of the first `rows` rows is wrong: a passage must survive a slip of its own."""
+    wrong = ids[:rows].roll(7, 1)
+    ids = ids.clone()
+    ids[:rows] = torch.where(torch.rand(wrong.shape, device=ids.device) < share, wrong, ids[:rows])
+    return ids
+
+
+def loss_of(
+    model: torch.nn.Module, ids: Tensor, smoothed: int = 0, smoothing: float = 0.0, corrupt: float = 0.0
+) -> Tensor:
     """Mean cross-entropy in nats; the first `smoothed` rows with smoothed labels, so that margins stay natural."""
     with torch.autocast(ids.device.type, torch.bfloat16):
-        logits = model(ids[:, :-1])
+        logits = model(corrupted(ids, smoothed, corrupt)[:, :-1])
     logits, target = logits.float(), ids[:, 1:]
     parts = []
     if smoothed:
         low, aim = logits[:smoothed].flatten(0, 1), target[:smoothed].flatten()
-        parts.append(F.cross_entropy(low, aim, reduction="sum", label_smoothing=SMOOTHING))
+        parts.append(F.cross_entropy(low, aim, reduction="sum", label_smoothing=smoothing))
     parts.append(F.cross_entropy(logits[smoothed:].flatten(0, 1), target[smoothed:].flatten(), reduction="sum"))
     return torch.stack(parts).sum() / target.numel()
 
@@ -82,7 +94,7 @@ def held_out(model: torch.nn.Module, batches: Batches, length: int = 1024) -> st
     for name, stream in batches.held.items():
         rows = stream[: (len(stream) - 1) // length * length + 1]
         windows = rows.unfold(0, length + 1, length)[: 64 // batches.scale]
-        report.append(f"{name[5:]} {loss_of(model, windows, 0).item():.3f}")
+        report.append(f"{name[5:]} {loss_of(model, windows).item():.3f}")
     with torch.autocast(batches.device, torch.bfloat16):
         rows = batches.passages[:5, :1400]
         right = (model(rows[:, :-1]).argmax(-1) == rows[:, 1:]).float().mean(1)
@@ -110,12 +122,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=3.5)
     parser.add_argument("--scale", type=int, default=1, help="divide the batch, to try it on a CPU")
+    parser.add_argument("--passage-rows", type=int, default=2, help="rows of a batch of 16 that are passages")
+    parser.add_argument("--smoothing", type=float, default=0.05, help="label smoothing of the passages")
+    parser.add_argument("--corrupt", type=float, default=0.0, help="share of wrong ids in the passages read")
     args = parser.parse_args()
     torch.manual_seed(5)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     source = importlib.import_module(f"tools.train_tiny.model_{args.family}")
     model = source.Model(source.CONFIG, DROPOUT).to(device)
-    batches = Batches(dict(np.load(args.ids)), device, args.scale)
+    batches = Batches(dict(np.load(args.ids)), device, args.scale, args.passage_rows)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
@@ -131,7 +146,7 @@ def main() -> None:
             group["lr"] = rate
         model.switch.on = progress >= QUANTISED_FROM
         ids, smoothed = batches.second() if model.switch.on else batches.first()
-        loss = loss_of(model, ids, smoothed)
+        loss = loss_of(model, ids, smoothed, args.smoothing, args.corrupt)
         (loss + BALANCE * model.balance_loss()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
