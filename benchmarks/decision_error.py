@@ -19,7 +19,8 @@ from decision_model import RIGHT, WRONG, Noise, Outcome, Sessions, decide, other
 from decision_page import BLOCKS, PAIR_SD_1, PROCESS_SD, SHAPES, VARIANTS, Cell, Rivals, bounds, document
 
 from zmlx_bench.analysis.decision.speed import Speed
-from zmlx_bench.schema.policy import Policy, parse_policy
+from zmlx_bench.files import read_toml
+from zmlx_bench.schema.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
 ARM_SD = 0.01
@@ -132,7 +133,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a twentieth of the sessions")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "decision-error.md")
     options = parser.parse_args()
-    policy = parse_policy((ROOT / "variants" / "policy.toml").read_text())
+    policy = read_toml(ROOT / "variants" / "policy.toml", Policy)
     cells, rows = all_cells(policy, options.quick), compare(policy, options.quick)
     text = document(cells, rows)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.base import (
     CheckpointKind,
     NonNegative,
@@ -90,16 +88,3 @@ class Policy(StrictModel):
     def sha256(self) -> str:
         """Content hash; a promotion names the policy that made it."""
         return content_hash(self.model_dump(mode="json"))
-
-
-def parse_policy(text: str, where: str = "variants/policy.toml") -> Policy:
-    """Parse the TOML of a policy; UnusableInput names the file and what is wrong with it."""
-    try:
-        return Policy.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UnusableInput(f"{where} is not TOML: {error}") from error
-    except ValidationError as error:
-        faults = (
-            f"{'.'.join(str(part) for part in fault['loc']) or 'policy'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise UnusableInput(f"{where}: {'; '.join(faults)}") from error

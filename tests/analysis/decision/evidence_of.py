@@ -15,9 +15,10 @@ from zmlx_bench.analysis.decision import (
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.schema.policy import parse_policy
+from zmlx_bench.files import read_toml
+from zmlx_bench.schema.policy import Policy
 
-POLICY = parse_policy((Path(__file__).parents[3] / "variants" / "policy.toml").read_text(encoding="utf-8"))
+POLICY = read_toml(Path(__file__).parents[3] / "variants" / "policy.toml", Policy)
 SAME = FidelityEvidence(True, 600, 600, 3, True, True)
 DIFFERENT = FidelityEvidence(False, 412, 600, 3, True, True, ("story", 12))
 QUIET = (0.002, -0.002, 0.001, -0.001, 0.0015, -0.0015)

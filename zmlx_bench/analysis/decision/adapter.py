@@ -1,0 +1,116 @@
+"""From capsules and sessions to evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+
+from zmlx_bench.analysis.decision.evidence import (
+    ArmEvidence,
+    BudgetEvidence,
+    FidelityEvidence,
+    GroupKey,
+    SessionEvidence,
+)
+from zmlx_bench.schema.base import content_hash
+from zmlx_bench.schema.figures import Fidelity, Ratio
+from zmlx_bench.schema.head import CapsuleHead, SessionHead
+from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.variant import ResolvedVariant
+
+
+def key_of_session(session: SessionHead) -> GroupKey:
+    """Return the group that a session's evidence belongs to."""
+    plan, machine = session.plan, session.machine
+    return GroupKey(plan.family, plan.checkpoint.id, machine.backend, machine.device, session.software.mlx)
+
+
+def key_of_row(row: MatrixRow) -> GroupKey:
+    """Return the group that a matrix row belongs to."""
+    return GroupKey(row.family, row.checkpoint_id, row.backend, row.device, row.mlx)
+
+
+def identity_of(variant: ResolvedVariant) -> str:
+    """Return the hash of everything that makes two runs of a variant the same: kernels, sources, environment."""
+    return content_hash(variant.model_dump(mode="json", exclude={"why"}))
+
+
+def session_evidence(
+    session: SessionHead, capsules: Iterable[tuple[str, CapsuleHead]], policy: Policy
+) -> SessionEvidence:
+    """Return the evidence of a finished session from its capsules with their paths."""
+    arms: dict[str, ArmEvidence] = {}
+    incumbent = next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None)
+    for path, capsule in capsules:
+        budget = budget_evidence(path, capsule, policy)
+        name = capsule.variant.name
+        before = arms[name].budgets if name in arms else {}
+        arms[name] = ArmEvidence(name, identity_of(capsule.variant), {**before, capsule.tokens: budget})
+    planned = tuple(arm.name for arm in session.plan.arms if arm.role in ("incumbent", "variant"))
+    return SessionEvidence(
+        session=session.session,
+        started=datetime.fromisoformat(session.started),
+        ended=datetime.fromisoformat(session.ended or session.started),
+        null_arm=any(arm.role == "null" for arm in session.plan.arms),
+        arms=tuple(arms[name] for name in planned if name in arms),
+        planned=planned,
+        incumbent=incumbent,
+    )
+
+
+def budget_evidence(path: str, capsule: CapsuleHead, policy: Policy) -> BudgetEvidence:
+    """Return what one capsule says."""
+    figures = capsule.figures
+    return BudgetEvidence(
+        tokens=capsule.tokens,
+        capsule=path,
+        status=capsule.status,
+        message=_message(capsule),
+        gain=_logs(figures.speedup) or (),
+        null=_logs(figures.null),
+        over_incumbent=_logs(figures.incumbent),
+        fidelity=None if figures.fidelity is None else _fidelity(figures.fidelity, policy),
+        prefill=None if figures.prefill is None else math.log(figures.prefill.value),
+        peak_mem_gb=figures.memory.peak_mem_gb,
+        baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
+        peak_rss_gb=figures.memory.peak_rss_gb,
+        baseline_peak_rss_gb=figures.baseline_memory.peak_rss_gb,
+        clock_disagreement=figures.clock_disagreement,
+        throttled=figures.throttled,
+        idle_kernels=_idle(capsule),
+    )
+
+
+def _logs(ratio: Ratio | None) -> tuple[float, ...] | None:
+    return None if ratio is None else ratio.logs
+
+
+def _fidelity(found: Fidelity, policy: Policy) -> FidelityEvidence:
+    first = min((p for p in found.prompts if not p.identical), key=lambda p: p.matched, default=None)
+    return FidelityEvidence(
+        identical=found.verdict == "identical",
+        matched=found.matched_tokens,
+        total=found.total_tokens,
+        counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in found.prompts),
+        baseline_repeats=found.baseline_repeats,
+        null_identical=found.null_identical,
+        divergence=None if first is None else (first.prompt, first.matched),
+    )
+
+
+def _idle(capsule: CapsuleHead) -> tuple[str, ...]:
+    if capsule.status != "ok":
+        return ()
+    calls = capsule.figures.calls_per_token
+    return tuple(
+        f"{used.kernel}.{used.mode}"
+        for used in capsule.variant.kernels
+        if not any(calls.get(site, 0.0) > 0 for site in used.sites)
+    )
+
+
+def _message(capsule: CapsuleHead) -> str | None:
+    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
+    return next((run.message for run in runs if run.message and run.status == capsule.status), None)
