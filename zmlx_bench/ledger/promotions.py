@@ -117,17 +117,17 @@ def _promotion(
                     baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
                 )
             )
-    newest = sessions[verdict.rests_on[0]]
+    newest = max(evidence, key=lambda loaded: loaded.evidence.ended)
     return Promotion(
         family=key.family,
         checkpoint=newest.label,
         checkpoint_id=key.checkpoint,
-        backend=newest.capsules[capsules[0].capsule].machine.backend,
+        backend=next(iter(newest.capsules.values())).machine.backend,
         device=key.device,
         mlx=key.mlx,
         variant=verdict.variant,
         identity=verdict.latest.identity,
-        since=newest.capsules[capsules[0].capsule].time,
+        since=max(capsule.time for capsule in newest.capsules.values()),
         replaced=replaced,
         policy_sha256=policy.sha256,
         sessions=verdict.rests_on,

@@ -51,13 +51,13 @@ class Promotion(StrictModel):
     identity: Sha256
     """Hash of the resolved variant with the source hashes of its kernels."""
     since: UtcTime
-    """When the newest session that it rests on ended."""
+    """When the newest session of the group had ended: all that had ended by then took part in the decision."""
     replaced: Name | None = None
     """The default before it; absent when that was the stock model."""
     policy_sha256: Sha256
     """Hash of the policy that promoted it."""
     sessions: tuple[Name, ...] = Field(min_length=2)
-    """Latest first."""
+    """Those that it rests on, latest first."""
     capsules: tuple[PromotedCapsule, ...] = Field(min_length=2)
 
 
