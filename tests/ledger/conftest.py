@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from zmlx_bench.analysis.decision.group import decide_group
 from zmlx_bench.ledger import capsules as ledger
-from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger import matrix, promotions
+from zmlx_bench.ledger.bodies import Reader, everything, group_of, read_policy
 from zmlx_bench.schema.base import Role
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
@@ -23,6 +26,7 @@ from zmlx_bench.session import capsules, store
 from zmlx_bench.session.plan import arms_of, draw_up
 from zmlx_bench.workspace import Workspace
 
+ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = Checkpoint(
     kind="tiny",
     label="tiny",
@@ -54,9 +58,9 @@ def plan_of(names: list[str], tokens: list[int], runs: int, seed: int) -> Plan:
 class Maker:
     """Answers jobs with invented times and tokens; the same seed gives the same answers."""
 
-    def __init__(self, seed: int, wrong: str | None = None, slow: str | None = None) -> None:
+    def __init__(self, seed: int, wrong: str | None = None, slow: str | None = None, fast: Sequence[str] = ()) -> None:
         self._random = random.Random(seed)
-        self._wrong, self._slow = wrong, slow
+        self._wrong, self._slow, self._fast = wrong, slow, fast
         self.outputs: dict[str, tuple[int, ...]] = {}
 
     def generation(self, arm: str, prompt: str, tokens: int, timed: bool) -> Generation:
@@ -66,7 +70,7 @@ class Maker:
             ids[tokens // 2] += 1
         name = output_hash(ids)
         self.outputs[name] = tuple(ids)
-        pace = 12_000 if arm == self._slow else 10_000
+        pace = 12_000 if arm == self._slow else 9_000 if arm in self._fast else 10_000
         steps = [self._random.randrange(pace, pace + 400) for _ in range(tokens - 1)]
         return Generation(
             prompt=prompt, prompt_tokens=10, output=name, tokens=tokens, ttft_s=0.1 + self._random.random() / 100,
@@ -90,13 +94,14 @@ class Maker:
 def add_session(
     workspace: Workspace, name: str, ended: str, names: list[str], *, runs: int = 3, seed: int = 1,
     tokens: tuple[int, ...] = (20, 50), wrong: str | None = None, slow: str | None = None,
+    fast: Sequence[str] = (),
 ) -> Session:  # fmt: skip
     """Record a session: `session.json`, its capsules, its matrix rows."""
-    plan, maker = plan_of(names, list(tokens), runs, seed), Maker(seed, wrong, slow)
+    plan, maker = plan_of(names, list(tokens), runs, seed), Maker(seed, wrong, slow, fast)
     roles: dict[str, Role] = {arm.name: arm.role for arm in plan.arms}
     runs_made = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
     session = Session(
-        schema_version=1, session=name, state="running", started="2030-01-01T00:00:00.000Z", command=COMMAND,
+        schema_version=1, session=name, state="running", started=ended.replace("T10", "T09"), command=COMMAND,
         checkpoint_option="tiny",
         plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256="0" * 64,
     )  # fmt: skip
@@ -112,25 +117,46 @@ def add_session(
 
 
 def small_workspace(root: Path) -> Workspace:
-    """Two sessions of two variants; `other_one` diverges and is slow."""
+    """Two sessions of two variants: `combine_one` is faster by a tenth; `other_one` diverges, then is slow."""
     workspace = Workspace(root)
     for folder in (workspace.variants, workspace.kernels):
         folder.mkdir(parents=True)
+    policy = (ROOT / "variants" / "policy.toml").read_text()
+    (workspace.variants / "policy.toml").write_text(
+        policy.replace("\n200 = ", "\n20 = ").replace("\n1024 = ", "\n50 = ")
+    )
     names = ["combine_one", "other_one"]
-    add_session(workspace, "20300101-qwen3-0001", "2030-01-01T10:00:00.000Z", names, seed=1, wrong="other_one")
-    add_session(workspace, "20300102-qwen3-0002", "2030-01-02T10:00:00.000Z", names, seed=2, slow="other_one")
+    for day, odd in ((1, {"wrong": "other_one"}), (2, {"slow": "other_one"})):
+        name, ended = f"2030010{day}-qwen3-000{day}", f"2030-01-0{day}T10:00:00.000Z"
+        add_session(workspace, name, ended, names, seed=day, fast=["combine_one"], **odd)
     return workspace
 
 
 @pytest.fixture(scope="session")
 def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "workspace"
-    small_workspace(root)
+    promote(small_workspace(root))
     return root
 
 
 @pytest.fixture
+def add() -> Callable[..., Session]:
+    """Record another session: `add(workspace, name, ended, variants, ...)`."""
+    return add_session
+
+
+@pytest.fixture
 def workspace(_template: Path, tmp_path: Path) -> Workspace:
-    """A copy of the small workspace."""
+    """A copy of the small workspace, with `combine_one` promoted."""
     shutil.copytree(_template, tmp_path / "workspace")
     return Workspace(tmp_path / "workspace")
+
+
+def promote(workspace: Workspace) -> None:
+    """Carry the decision on the workspace's evidence into `promoted.toml`."""
+    policy = read_policy(workspace)
+    evidence = everything(Reader(workspace, policy), None)
+    before = promotions.read(workspace)
+    current = promotions.incumbents(before)
+    decisions = {key: decide_group(group_of(loaded, current.get(key)), policy) for key, loaded in evidence.items()}
+    promotions.write(workspace, promotions.after(before, decisions, evidence, policy))

@@ -1,4 +1,4 @@
-"""`zmlx capsule show | verify | import`: look at evidence, check it, take over the predecessor's."""
+"""`zmlx capsule show | verify | replay | import`: look at evidence, check it, measure it again, take it over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zmlx_bench import exit_codes
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
 CapsulePath = Annotated[Path, typer.Argument(metavar="PATH", help="A capsule, or an import of the predecessor's.")]
@@ -54,3 +55,44 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
     if as_json:
         imported = [{"changed": item.changed, **item.legacy.model_dump(mode="json")} for item in stored]
         print_json({"imported": imported})
+
+
+def capsule_replay(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The capsule to measure again.")],
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", min=1, help="Blocks; default: the capsule's.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", metavar="WHICH", help="Where the capsule's checkpoint is here.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a capsule's variant again here: exit code 0 when it agrees, 1 when not, 2 when nothing can be said."""
+    import sys
+
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.cli.progress import Progress
+    from zmlx_bench.ledger import capsules
+    from zmlx_bench.report.replay import lines, summary
+    from zmlx_bench.session import replay
+
+    place = workspaces.find(workspace)
+    wishes = replay.Wishes(runs, checkpoint, trust_remote_code, ("zmlx", *sys.argv[1:]))
+    planned = replay.prepare(place, capsules.read(path), wishes)
+    people = console(stderr=True)
+    for line in planned.instead:
+        people.print(line, markup=False)
+    with Progress(planned.prepared.session.plan, people) as progress:
+        again, verdict = replay.measure(planned, progress)
+    if as_json:
+        print_json(summary(planned.original, again, verdict, planned.instead))
+    else:
+        for line in lines(planned.original, again, verdict):
+            typer.echo(line)
+    codes = {"agree": exit_codes.DONE, "disagree": exit_codes.NO, "not comparable": exit_codes.INCONCLUSIVE}
+    raise typer.Exit(codes[verdict.answer])
