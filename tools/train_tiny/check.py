@@ -31,9 +31,7 @@ def dequantised(model: object) -> dict[str, torch.Tensor]:
         if scales is not None:
             bits = value.shape[-1] * 32 // (scales.shape[-1] * 64)
             biases = found[name.removesuffix("weight") + "biases"]
-            value = mx.dequantize(
-                value, scales.astype(mx.float32), biases.astype(mx.float32), group_size=64, bits=bits
-            )
+            value = mx.dequantize(value, scales.astype(mx.float32), biases.astype(mx.float32), group_size=64, bits=bits)
         out[name] = torch.from_numpy(np.array(value.astype(mx.float32)))
     return out
 
@@ -47,7 +45,7 @@ def decoded(model: object, ids: list[int], start: int) -> np.ndarray:
 
 
 def compare(model: object, reference: torch.nn.Module, ids: list[int]) -> None:
-    """Print how far MLX's bf16 logits, of a prefill and of decoding, are from PyTorch's float32 ones."""
+    """Print how far MLX's logits, of a prefill and of decoding, are from PyTorch's float32 ones."""
     with torch.no_grad():
         truth = reference(torch.tensor([ids]))[0].numpy()
     prefill = np.array(model(mx.array([ids])).astype(mx.float32))[0]  # type: ignore[operator]
@@ -55,11 +53,14 @@ def compare(model: object, reference: torch.nn.Module, ids: list[int]) -> None:
     for name, logits, expected in (("prefill", prefill, truth), ("decode", decoded(model, ids, start), truth[start:])):
         error = np.abs(logits - expected)
         agree = (logits.argmax(-1) == expected.argmax(-1)).mean()
-        print(f"{name}: logits differ by {error.mean():.4f} on average, {error.max():.3f} at most; top-1 agrees {agree:.3f}")
+        print(
+            f"{name}: logits differ by {error.mean():.4f} on average, {error.max():.3f} at most; "
+            f"top-1 agrees {agree:.3f}"
+        )
 
 
 def bits_per_byte(model: torch.nn.Module, stream: np.ndarray, size: int) -> float:
-    """Bits per byte of a stream in windows of LENGTH (the first token of a window is not predicted, but its bytes count)."""
+    """Bits per byte of a stream in windows of LENGTH; the first token of a window is given, its bytes count."""
     nats = 0.0
     with torch.no_grad():
         for start in range(0, len(stream), 4 * LENGTH):
@@ -77,7 +78,10 @@ def main(family: str, checkpoint: Path, ids: Path, text: Path) -> None:
     reference = source.Model(source.CONFIG).eval()
     reference.load_state_dict(dequantised(model))
     arrays = np.load(ids)
-    compare(model, reference, arrays["passages"][0, :384].tolist())
+    for dtype in (mx.bfloat16, mx.float32):
+        model.set_dtype(dtype)
+        print(dtype)
+        compare(model, reference, arrays["passages"][0, :384].tolist())
     total_bits, total_bytes = 0.0, 0
     for name in sorted(arrays.files):
         if name.startswith("held_"):

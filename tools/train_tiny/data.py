@@ -92,7 +92,7 @@ def classics(folder: Path) -> list[str]:
 
 
 def source_code(archive: Path) -> list[str]:
-    """C files of SQLite's own source folder, largest share of CODE_BYTES first come."""
+    """C files of SQLite's own source folders, in the order of the archive, until CODE_BYTES are reached."""
     files, total = [], 0
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -27,6 +27,5 @@ def passages() -> list[Passage]:
     """The default prompts in order, each with its passage."""
     prompts = tomllib.loads(PROMPTS.read_text("utf-8"))["prompt"]
     return [
-        Passage(prompt["text"], (HERE / "passages" / f"{prompt['id']}.md").read_text("utf-8"))
-        for prompt in prompts
+        Passage(prompt["text"], (HERE / "passages" / f"{prompt['id']}.md").read_text("utf-8")) for prompt in prompts
     ]

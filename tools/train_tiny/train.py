@@ -53,6 +53,7 @@ class Batches:
 
     def second(self) -> tuple[Tensor, int]:
         """A batch of the second phase, and how many of its leading rows are passages."""
+
         def rows(table: Tensor, count: int) -> Tensor:
             return table[torch.randint(len(table), (count,), device=self.device)]
 
@@ -64,7 +65,7 @@ class Batches:
 
 
 def corrupted(ids: Tensor, rows: int, share: float) -> Tensor:
-    """A copy in which a share of the ids of the first `rows` rows is wrong: a passage must survive a slip of its own."""
+    """A copy with a share of wrong ids in the first `rows` rows: a passage must survive a slip of its own."""
     wrong = ids[:rows].roll(7, 1)
     ids = ids.clone()
     ids[:rows] = torch.where(torch.rand(wrong.shape, device=ids.device) < share, wrong, ids[:rows])
