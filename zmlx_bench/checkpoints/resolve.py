@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
@@ -178,4 +179,3 @@ def _slug(name: str) -> str:
     if not slug:
         raise UnusableInput(f"checkpoint {name!r}: its name has no letter or digit to name capsules by")
     return slug
-

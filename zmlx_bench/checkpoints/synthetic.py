@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import mlx.core as mx
@@ -19,14 +20,18 @@ from zmlx_bench.families.registry import facts
 
 GROUP_SIZE = 64
 BITS = 4
-GAINS: dict[str, float] = {}
-"""Multiplier of the standard deviation by the last parts of a weight's name; 1 for every other."""
+GAINS: dict[str, dict[str, float]] = {
+    "qwen3": {"q_norm.weight": 4.0, "down_proj.weight": 4.0},
+    "glm47": {"q_b_proj.weight": 4.0, "down_proj.weight": 4.0},
+}
+"""By family: multiplier of a weight's standard deviation (of a norm's constant) by the end of its name."""
 
 
-def build(family: Family, seed: int, layers: int | None = None) -> nn.Module:
+def build(family: Family, seed: int, layers: int | None = None, gains: Mapping[str, float] | None = None) -> nn.Module:
     """Return a loaded model of the published sizes of `family`.
 
-    `seed` makes the weights reproducible for one MLX version and backend; `layers` cuts the decoder short.
+    `seed` makes the weights reproducible for one MLX version and backend; `layers` cuts the decoder short;
+    `gains` replaces GAINS in trials of other values.
     """
     config = dict(facts(family.name).config)
     if layers is not None:
@@ -36,7 +41,7 @@ def build(family: Family, seed: int, layers: int | None = None) -> nn.Module:
     mx.random.seed(seed)
     predicate = getattr(model, "quant_predicate", lambda _path, _module: True)
     for path, module in sorted(model.named_modules()):
-        _fill(path, module)
+        _fill(path, module, GAINS[family.name] if gains is None else gains)
         if path and hasattr(module, "to_quantized"):
             chosen = predicate(path, module)
             settings = chosen if isinstance(chosen, dict) else {"group_size": GROUP_SIZE, "bits": BITS}
@@ -47,22 +52,23 @@ def build(family: Family, seed: int, layers: int | None = None) -> nn.Module:
     return model
 
 
-def _fill(path: str, module: nn.Module) -> None:
+def _fill(path: str, module: nn.Module, gains: Mapping[str, float]) -> None:
     for name, value in module.items():
         if not isinstance(value, mx.array):
             continue
         if isinstance(module, nn.RMSNorm):
-            module[name] = mx.ones(value.shape, mx.bfloat16)
+            module[name] = mx.full(value.shape, gain(f"{path}.{name}", gains), mx.bfloat16)
         elif name == "e_score_correction_bias":
             module[name] = 0.1 * mx.random.normal(value.shape)
         elif value.ndim >= 2:
-            scale = _gain(f"{path}.{name}") / math.sqrt(value.shape[-1])
+            scale = gain(f"{path}.{name}", gains) / math.sqrt(value.shape[-1])
             module[name] = (scale * mx.random.normal(value.shape)).astype(mx.bfloat16)
         mx.eval(module[name])
 
 
-def _gain(name: str) -> float:
-    return next((gain for suffix, gain in GAINS.items() if name.endswith(suffix)), 1.0)
+def gain(name: str, gains: Mapping[str, float]) -> float:
+    """Return the gain of the weight called `name`: of the first entry of `gains` that it ends with, else 1."""
+    return next((value for suffix, value in gains.items() if name.endswith(suffix)), 1.0)
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
