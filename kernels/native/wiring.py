@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import mlx.core as mx
+
 from zmlx_bench.patch.contract import Unavailable
 
 from . import NotBuilt, load

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..native.wiring import expert_weights, extension

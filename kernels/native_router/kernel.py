@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx import nn
+
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..native.wiring import extension, packing, weights

@@ -8,7 +8,7 @@
 
 #include "dispatch.h"
 #include "pool.h"
-#include "primitives.h"
+#include "operations.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -21,10 +21,9 @@ NB_MODULE(_zmlx_native, m) {
   nb::module_::import_("mlx.core");
   nb::exception<zmlx::TypeMismatch>(m, "TypeMismatch", PyExc_TypeError);
 
-  m.def(
-      "gather_qmm_swiglu", &zmlx::gather_qmm_swiglu, "x"_a, "gate"_a, "up"_a, "indices"_a, nb::kw_only(),
-      "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
-      R"(silu(x @ gate[e].T) * (x @ up[e].T) for each token's experts e.
+  m.def("gather_qmm_swiglu", &zmlx::gather_qmm_swiglu, "x"_a, "gate"_a, "up"_a, "indices"_a, nb::kw_only(),
+        "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
+        R"(silu(x @ gate[e].T) * (x @ up[e].T) for each token's experts e.
 
 Args:
     x: (..., K), bfloat16, float16 or float32.
@@ -39,10 +38,9 @@ Returns:
 
 Raises:
     TypeError, ValueError: a wrong dtype; a wrong shape or value. The message names the argument.)");
-  m.def(
-      "gather_qmm_down_combine", &zmlx::gather_qmm_down_combine, "h"_a, "down"_a, "indices"_a, "scores"_a,
-      nb::kw_only(), "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
-      R"(The sum over each token's experts e of (h @ down[e].T) * score.
+  m.def("gather_qmm_down_combine", &zmlx::gather_qmm_down_combine, "h"_a, "down"_a, "indices"_a, "scores"_a,
+        nb::kw_only(), "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
+        R"(The sum over each token's experts e of (h @ down[e].T) * score.
 
 Args:
     h: (..., k, I), bfloat16, float16 or float32.
@@ -56,10 +54,10 @@ Returns:
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
-  m.def(
-      "moe_gather_qmm_swiglu_downproj_combine", &zmlx::moe_gather_qmm_swiglu_downproj_combine, "x"_a, "gate"_a, "up"_a,
-      "down"_a, "indices"_a, "scores"_a, nb::kw_only(), "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
-      R"(gather_qmm_down_combine of gather_qmm_swiglu in one operation.
+  m.def("moe_gather_qmm_swiglu_downproj_combine", &zmlx::moe_gather_qmm_swiglu_downproj_combine, "x"_a, "gate"_a,
+        "up"_a, "down"_a, "indices"_a, "scores"_a, nb::kw_only(), "group_size"_a = 64, "bits"_a = 4,
+        "stream"_a = nb::none(),
+        R"(gather_qmm_down_combine of gather_qmm_swiglu in one operation.
 
 Args:
     x: (..., K).
@@ -71,10 +69,9 @@ Returns:
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
-  m.def(
-      "quantized_matvec", &zmlx::quantized_matvec, "x"_a, "weight"_a, nb::kw_only(), "group_size"_a = 64,
-      "bits"_a = 4, "stream"_a = nb::none(),
-      R"(x @ weight.T.
+  m.def("quantized_matvec", &zmlx::quantized_matvec, "x"_a, "weight"_a, nb::kw_only(), "group_size"_a = 64,
+        "bits"_a = 4, "stream"_a = nb::none(),
+        R"(x @ weight.T.
 
 Args:
     x: (..., K), bfloat16, float16 or float32; (B, H, L, K) for one matrix a head.
@@ -87,10 +84,9 @@ Returns:
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
-  m.def(
-      "moe_router", &zmlx::moe_router, "gates"_a, "top_k"_a, "normalize"_a, nb::kw_only(),
-      "correction_bias"_a = nb::none(), "scale"_a = 1.0f, "stream"_a = nb::none(),
-      R"(The experts of each token and their scores, in the order stock mlx gives them.
+  m.def("moe_router", &zmlx::moe_router, "gates"_a, "top_k"_a, "normalize"_a, nb::kw_only(),
+        "correction_bias"_a = nb::none(), "scale"_a = 1.0f, "stream"_a = nb::none(),
+        R"(The experts of each token and their scores, in the order stock mlx gives them.
 
 Without a correction_bias: softmax in float32 rounded to gates.dtype, the top_k largest, divided by their sum where
 `normalize` (Qwen3-MoE). With one: sigmoid in float32, the top_k largest of sigmoid + correction_bias, the sigmoids

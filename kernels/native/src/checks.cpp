@@ -41,8 +41,8 @@ void require_dtype(const char* name, const mx::array& a, mx::Dtype dtype) {
 
 void require_shape(const char* name, const mx::array& a, const mx::Shape& shape) {
   if (a.shape() != shape) {
-    throw std::invalid_argument(
-        std::string(name) + " must have shape " + shape_text(shape) + ", not " + shape_text(a.shape()));
+    throw std::invalid_argument(std::string(name) + " must have shape " + shape_text(shape) + ", not " +
+                                shape_text(a.shape()));
   }
 }
 
@@ -58,7 +58,8 @@ void require_indices(const mx::array& indices, const mx::Shape& lead) {
 
 void require_experts_named(const mx::array& indices) {
   if (indices.ndim() < 1 || indices.shape(-1) == 0) {
-    throw std::invalid_argument("indices must have shape (..., k) with k at least 1, not " + shape_text(indices.shape()));
+    throw std::invalid_argument("indices must have shape (..., k) with k at least 1, not " +
+                                shape_text(indices.shape()));
   }
 }
 
@@ -79,13 +80,12 @@ int require_quantized(const std::string& name, const Quantized& q, int ndim, int
   require_dtype(scales_name.c_str(), scales, dtype);
   require_dtype(biases_name.c_str(), biases, dtype);
   if (int(w.ndim()) != ndim) {
-    throw std::invalid_argument(
-        w_name + " must have " + std::to_string(ndim) + " dimensions, not shape " + shape_text(w.shape()));
+    throw std::invalid_argument(w_name + " must have " + std::to_string(ndim) + " dimensions, not shape " +
+                                shape_text(w.shape()));
   }
   if (k == 0 || k % p.group_size != 0) {
-    throw std::invalid_argument(
-        name + ": the input's last dimension " + std::to_string(k) + " is no positive multiple of group_size " +
-        std::to_string(p.group_size));
+    throw std::invalid_argument(name + ": the input's last dimension " + std::to_string(k) +
+                                " is no positive multiple of group_size " + std::to_string(p.group_size));
   }
   mx::Shape shape = w.shape();
   shape.back() = int(int64_t(k) * p.bits / 32);
@@ -97,7 +97,8 @@ int require_quantized(const std::string& name, const Quantized& q, int ndim, int
 }
 
 mx::Stream cpu_stream(mx::StreamOrDevice s) {
-  mx::Stream stream = std::holds_alternative<std::monostate>(s) ? mx::default_stream(mx::Device::cpu) : mx::to_stream(s);
+  mx::Stream stream =
+      std::holds_alternative<std::monostate>(s) ? mx::default_stream(mx::Device::cpu) : mx::to_stream(s);
   if (stream.device != mx::Device::cpu) {
     throw std::invalid_argument("stream must be on the CPU: these operations have no GPU kernel");
   }
@@ -107,9 +108,8 @@ mx::Stream cpu_stream(mx::StreamOrDevice s) {
 void require_in_range(const char* op, const uint32_t* indices, int64_t n, int64_t experts) {
   for (int64_t i = 0; i < n; i++) {
     if (indices[i] >= experts) {
-      throw std::out_of_range(
-          std::string("[") + op + "] indices: " + std::to_string(indices[i]) + " is not below the number of experts, " +
-          std::to_string(experts));
+      throw std::out_of_range(std::string("[") + op + "] indices: " + std::to_string(indices[i]) +
+                              " is not below the number of experts, " + std::to_string(experts));
     }
   }
 }

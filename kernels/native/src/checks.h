@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "primitives.h"
+#include "operations.h"
 
 namespace zmlx {
 

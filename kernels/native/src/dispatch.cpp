@@ -13,8 +13,8 @@ std::vector<const Table*> runnable() {
 #if defined(ZMLX_X86)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
       tables.push_back(&avx512_table());
     }
     tables.push_back(&avx2_table());
@@ -36,8 +36,7 @@ const Table* find(const std::string& name) {
 }
 
 std::atomic<const Table*>& current() {
-  static std::atomic<const Table*> table{
-      std::getenv("ZMLX_ISA") ? find(std::getenv("ZMLX_ISA")) : runnable().front()};
+  static std::atomic<const Table*> table{std::getenv("ZMLX_ISA") ? find(std::getenv("ZMLX_ISA")) : runnable().front()};
   return table;
 }
 

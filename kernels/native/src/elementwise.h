@@ -66,9 +66,8 @@ inline VF swiglu_values(VF gate, VF up) {
 
 template <Type T>
 void swiglu(const float* gate, const float* up, float* h, int64_t n) {
-  each(n, [&](int64_t i, int w) {
-    store_some(h + i, swiglu_values<T>(load_some(gate + i, w), load_some(up + i, w)), w);
-  });
+  each(n,
+       [&](int64_t i, int w) { store_some(h + i, swiglu_values<T>(load_some(gate + i, w), load_some(up + i, w)), w); });
 }
 
 // A float32 NaN may have only low bits set, which rounding to bfloat16 would carry into an infinity.

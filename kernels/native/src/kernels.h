@@ -22,15 +22,15 @@ struct Matrix {
 // out[t][r - first] = dot(row r, x[t]) for rows first <= r < last and at most `max_tokens` vectors x, all float32
 // holding values of the dtype. Rounds as mlx's CPU `quantized_matmul` does: after scale*q, +bias, *x and +=.
 // `scratch` holds at least 2 * (k / group) * max_rows floats, 64-byte aligned.
-using MatvecFn = void (*)(
-    const Matrix& m, const float* const* x, int tokens, int64_t first, int64_t last, float* const* out, float* scratch);
+using MatvecFn = void (*)(const Matrix& m, const float* const* x, int tokens, int64_t first, int64_t last,
+                          float* const* out, float* scratch);
 
 // h = silu(gate) * up with the roundings of mlx's compiled swiglu.
 using SwigluFn = void (*)(const float* gate, const float* up, float* h, int64_t n);
 
 // out[i] = sum over k of round(y[k][i] * score[k]) in float32, rounded once. `product_f32`: the product is not rounded.
-using CombineFn =
-    void (*)(const float* y, int64_t stride, const float* score, int k, bool product_f32, float* out, int64_t n);
+using CombineFn = void (*)(const float* y, int64_t stride, const float* score, int k, bool product_f32, float* out,
+                           int64_t n);
 
 using ConvertInFn = void (*)(const uint8_t* in, float* out, int64_t n);
 // float32 -> the dtype's nearest value, kept as float32; any NaN stays a NaN.

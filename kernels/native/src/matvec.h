@@ -1,4 +1,5 @@
-// Quantised matrix times vector: W rows in W lanes, serial over k, so that each row sees mlx's roundings in mlx's order.
+// Quantised matrix times vector: W rows in W lanes, serial over k, so that each row sees mlx's roundings in mlx's
+// order.
 
 template <Type T>
 inline VF round_to(VF x) {
@@ -74,11 +75,10 @@ inline void transpose_groups(const uint8_t* base, int64_t groups, int64_t first,
 
 // B * W rows for M vectors.
 template <Type T, int bits, int B, int M>
-void rows_pass(
-    const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift, float* scratch) {
+void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift,
+               float* scratch) {
   constexpr int R = B * W;
   constexpr int per_word = 32 / bits;
-  constexpr uint32_t mask = (1u << bits) - 1;
   const int64_t groups = m.k / m.group;
   const int chunks = m.group / (4 * per_word);
   float* scales = scratch;
@@ -107,7 +107,7 @@ void rows_pass(
         for (int e = 0; e < per_word; e++, k++) {
 #pragma GCC unroll 4
           for (int b = 0; b < B; b++) {
-            VF q = __builtin_convertvector((VI)((words[b][j] >> (bits * e)) & mask), VF);
+            VF q = low_integer<bits>(words[b][j] >> (bits * e));
             VF w = round_to<T>(round_to<T>(scale[b] * q) + bias[b]);
 #pragma GCC unroll 4
             for (int t = 0; t < M; t++) {
@@ -134,8 +134,8 @@ void rows_pass(
 }
 
 template <Type T, int bits, int B, int M>
-int64_t passes(
-    const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift, float* scratch) {
+int64_t passes(const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift,
+               float* scratch) {
   while (last - first > (B - 1) * W) {
     rows_pass<T, bits, B, M>(m, x, first, last - first < B * W ? last : first + B * W, out, shift, scratch);
     first = last - first < B * W ? last : first + B * W;
@@ -144,8 +144,8 @@ int64_t passes(
 }
 
 template <Type T, int bits>
-void matvec(
-    const Matrix& m, const float* const* x, int tokens, int64_t first, int64_t last, float* const* out, float* scratch) {
+void matvec(const Matrix& m, const float* const* x, int tokens, int64_t first, int64_t last, float* const* out,
+            float* scratch) {
   int64_t at = first;
   if (tokens == 1) {
     at = passes<T, bits, 2, 1>(m, x, at, last, out, first, scratch);

@@ -12,7 +12,7 @@ namespace zmlx {
 
 namespace {
 
-constexpr int64_t chunk_rows = 64;  // rows of one task
+constexpr int64_t chunk_rows = 64;            // rows of one task
 constexpr int64_t serial_elements = 1 << 14;  // below this much work a loop is not worth waking a thread
 
 int64_t element_size(Type t) {
@@ -75,19 +75,19 @@ MatvecFn matvec_of(const Experts& e) {
 }
 
 // y[a] = expert(a) @ x[a] for every assignment a.
-void batched_matvec(
-    const Experts& e, const std::vector<Batch>& batches, const float* x, float* y) {
+void batched_matvec(const Experts& e, const std::vector<Batch>& batches, const float* x, float* y) {
   MatvecFn matvec = matvec_of(e);
-  for_chunks(int64_t(batches.size()), e.n, int64_t(batches.size()) * e.n * e.k, [&](int64_t i, int64_t first, int64_t last) {
-    const Batch& b = batches[std::size_t(i)];
-    const float* in[max_tokens];
-    float* out[max_tokens];
-    for (int t = 0; t < b.count; t++) {
-      in[t] = x + b.at[t] * e.k;
-      out[t] = y + b.at[t] * e.n + first;
-    }
-    matvec(e.matrix(b.expert), in, b.count, first, last, out, scratch(e.k, e.group));
-  });
+  for_chunks(int64_t(batches.size()), e.n, int64_t(batches.size()) * e.n * e.k,
+             [&](int64_t i, int64_t first, int64_t last) {
+               const Batch& b = batches[std::size_t(i)];
+               const float* in[max_tokens];
+               float* out[max_tokens];
+               for (int t = 0; t < b.count; t++) {
+                 in[t] = x + b.at[t] * e.k;
+                 out[t] = y + b.at[t] * e.n + first;
+               }
+               matvec(e.matrix(b.expert), in, b.count, first, last, out, scratch(e.k, e.group));
+             });
 }
 
 }  // namespace
@@ -98,8 +98,8 @@ Matrix Experts::matrix(uint32_t expert) const {
   return {w + expert * n * row, scales + expert * groups, biases + expert * groups, n, k, group};
 }
 
-void experts_swiglu(
-    const Experts& gate, const Experts& up, const float* x, const uint32_t* indices, int64_t tokens, int top_k, float* h) {
+void experts_swiglu(const Experts& gate, const Experts& up, const float* x, const uint32_t* indices, int64_t tokens,
+                    int top_k, float* h) {
   auto batches = batches_by_expert(indices, tokens * top_k);
   MatvecFn gate_fn = matvec_of(gate);
   MatvecFn up_fn = matvec_of(up);
@@ -125,16 +125,14 @@ void experts_swiglu(
   });
 }
 
-void experts_down_combine(
-    const Experts& down, const float* h, const uint32_t* indices, const float* scores, bool product_f32, int64_t tokens,
-    int top_k, float* out) {
+void experts_down_combine(const Experts& down, const float* h, const uint32_t* indices, const float* scores,
+                          bool product_f32, int64_t tokens, int top_k, float* out) {
   CombineFn combine = table().combine[int(down.type)];
   auto y = floats(tokens * top_k * down.n);
   batched_matvec(down, batches_by_expert(indices, tokens * top_k), h, y.get());
   for_chunks(tokens, down.n, tokens * top_k * down.n, [&](int64_t t, int64_t first, int64_t last) {
-    combine(
-        y.get() + t * top_k * down.n + first, down.n, scores + t * top_k, top_k, product_f32,
-        out + t * down.n + first, last - first);
+    combine(y.get() + t * top_k * down.n + first, down.n, scores + t * top_k, top_k, product_f32,
+            out + t * down.n + first, last - first);
   });
 }
 

@@ -23,13 +23,12 @@ struct Experts {
 };
 
 // h (tokens * top_k, I) = swiglu(gate(x), up(x)) of each token's experts; x (tokens, K) and h in float32.
-void experts_swiglu(
-    const Experts& gate, const Experts& up, const float* x, const uint32_t* indices, int64_t tokens, int top_k, float* h);
+void experts_swiglu(const Experts& gate, const Experts& up, const float* x, const uint32_t* indices, int64_t tokens,
+                    int top_k, float* h);
 
 // out (tokens, D) = sum over a token's experts of round(down(h) * score), rounded to the dtype.
-void experts_down_combine(
-    const Experts& down, const float* h, const uint32_t* indices, const float* scores, bool product_f32, int64_t tokens,
-    int top_k, float* out);
+void experts_down_combine(const Experts& down, const float* h, const uint32_t* indices, const float* scores,
+                          bool product_f32, int64_t tokens, int top_k, float* out);
 
 // y[r] = matrix(indices[r]) @ x[r] for each row r of x (rows, K); y (rows, N).
 void matmul(const Experts& weights, const uint32_t* indices, const float* x, int64_t rows, float* y);

@@ -8,11 +8,15 @@
 #include "mlx/allocator.h"
 #include "mlx/backend/common/utils.h"
 #include "mlx/backend/cpu/encoder.h"
-#include "mlx/primitives.h"
 #include "moe.h"
 #include "router.h"
 
 namespace zmlx {
+
+mx::Shape with_last(mx::Shape shape, int last) {
+  shape.back() = last;
+  return shape;
+}
 
 namespace {
 
@@ -55,17 +59,6 @@ void write(const float* values, mx::array& out, int64_t first, int64_t n) {
   table().store[int(type_of(out.dtype()))](values, out.data<uint8_t>() + first * int64_t(out.itemsize()), n);
 }
 
-// Weights in row-major order: loaded ones already are, and then this adds nothing to the graph.
-mx::array dense(const mx::array& a, mx::Stream s) {
-  return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a, false, s);
-}
-
-void append(std::vector<mx::array>& inputs, const Quantized& q, mx::Stream s) {
-  inputs.push_back(dense(std::get<0>(q), s));
-  inputs.push_back(dense(std::get<1>(q), s));
-  inputs.push_back(dense(std::get<2>(q), s));
-}
-
 // The three arrays at inputs[at] as experts; a matrix of two dimensions is one expert.
 Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p) {
   const mx::array& w = inputs[at];
@@ -78,15 +71,6 @@ Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t
           p.bits,
           p.group_size,
           type_of(inputs[at + 1].dtype())};
-}
-
-mx::Shape with_last(mx::Shape shape, int last) {
-  shape.back() = last;
-  return shape;
-}
-
-mx::Shape without_last(const mx::array& a) {
-  return mx::Shape(a.shape().begin(), a.shape().end() - 1);
 }
 
 class Native : public mx::Primitive {
@@ -182,8 +166,8 @@ class GatherQmmDownCombine : public Native {
         int64_t n = std::min(token_block, tokens - t);
         auto h = read(in[0], t * top_k * k, n * top_k * k);
         auto sums = floats(n * down.n);
-        experts_down_combine(
-            down, h.get(), indices.data() + t * top_k, scores.get() + t * top_k, product_f32, n, top_k, sums.get());
+        experts_down_combine(down, h.get(), indices.data() + t * top_k, scores.get() + t * top_k, product_f32, n, top_k,
+                             sums.get());
         write(sums.get(), out[0], t * down.n, n * down.n);
       }
     };
@@ -274,25 +258,26 @@ class MoeRouter : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), top_k = top_k_, normalize = normalize_, scale = scale_]() mutable {
-      const int experts = in[0].shape(-1);
-      const int64_t rows = int64_t(in[0].size()) / experts;
-      auto gates = read(in[0], 0, rows * experts);
-      auto correction = in.size() > 1 ? read(in[1], 0, experts) : nullptr;
-      auto scores = floats(rows * top_k);
-      auto* indices = out[0].data<uint32_t>();
-      for (int64_t r = 0; r < rows; r++) {
-        const float* row = gates.get() + r * experts;
-        if (correction) {
-          route_sigmoid(
-              row, correction.get(), experts, top_k, normalize, scale, indices + r * top_k, scores.get() + r * top_k);
-        } else {
-          route_softmax(
-              row, experts, top_k, normalize, type_of(in[0].dtype()), indices + r * top_k, scores.get() + r * top_k);
-        }
-      }
-      write(scores.get(), out[1], 0, rows * top_k);
-    };
+    return
+        [in = std::move(in), out = std::move(out), top_k = top_k_, normalize = normalize_, scale = scale_]() mutable {
+          const int experts = in[0].shape(-1);
+          const int64_t rows = int64_t(in[0].size()) / experts;
+          auto gates = read(in[0], 0, rows * experts);
+          auto correction = in.size() > 1 ? read(in[1], 0, experts) : nullptr;
+          auto scores = floats(rows * top_k);
+          auto* indices = out[0].data<uint32_t>();
+          for (int64_t r = 0; r < rows; r++) {
+            const float* row = gates.get() + r * experts;
+            if (correction) {
+              route_sigmoid(row, correction.get(), experts, top_k, normalize, scale, indices + r * top_k,
+                            scores.get() + r * top_k);
+            } else {
+              route_softmax(row, experts, top_k, normalize, type_of(in[0].dtype()), indices + r * top_k,
+                            scores.get() + r * top_k);
+            }
+          }
+          write(scores.get(), out[1], 0, rows * top_k);
+        };
   }
 
  private:
@@ -301,131 +286,26 @@ class MoeRouter : public Native {
   float scale_;
 };
 
-void require_input(const char* name, const mx::array& a) {
-  require_float(name, a);
-  if (a.ndim() < 1) {
-    throw std::invalid_argument(std::string(name) + " must have at least one dimension");
-  }
-}
-
-void require_scores(const mx::array& scores, const mx::array& indices, mx::Dtype dtype) {
-  if (scores.dtype() != mx::float32) {
-    require_dtype("scores", scores, dtype);
-  }
-  require_shape("scores", scores, indices.shape());
-}
-
-// Gate and up: same experts, same rows. Returns the rows.
-int require_pair(const mx::array& x, const Quantized& gate, const Quantized& up, Packing p) {
-  int n = require_quantized("gate", gate, 3, x.shape(-1), x.dtype(), p);
-  require_quantized("up", up, 3, x.shape(-1), x.dtype(), p);
-  require_shape("up w", std::get<0>(up), std::get<0>(gate).shape());
-  return n;
-}
-
 }  // namespace
 
-mx::array gather_qmm_swiglu(
-    const mx::array& x, const Quantized& gate, const Quantized& up, const mx::array& indices, int group_size, int bits,
-    mx::StreamOrDevice s) {
-  mx::Stream stream = cpu_stream(s);
-  Packing p = require_packing(group_size, bits);
-  require_input("x", x);
-  int n = require_pair(x, gate, up, p);
-  require_indices(indices, without_last(x));
-  mx::Shape shape = indices.shape();
-  shape.push_back(n);
-  std::vector<mx::array> inputs{x};
-  append(inputs, gate, stream);
-  append(inputs, up, stream);
-  inputs.push_back(indices);
-  return mx::array(shape, x.dtype(), std::make_shared<GatherQmmSwiglu>(stream, p), std::move(inputs));
+Node gather_qmm_swiglu_node(mx::Stream s, Packing p) {
+  return std::make_shared<GatherQmmSwiglu>(s, p);
 }
 
-mx::array gather_qmm_down_combine(
-    const mx::array& h, const Quantized& down, const mx::array& indices, const mx::array& scores, int group_size,
-    int bits, mx::StreamOrDevice s) {
-  mx::Stream stream = cpu_stream(s);
-  Packing p = require_packing(group_size, bits);
-  require_input("h", h);
-  int n = require_quantized("down", down, 3, h.shape(-1), h.dtype(), p);
-  require_dtype("indices", indices, mx::uint32);
-  require_shape("indices", indices, without_last(h));
-  require_experts_named(indices);
-  require_scores(scores, indices, h.dtype());
-  std::vector<mx::array> inputs{h};
-  append(inputs, down, stream);
-  inputs.push_back(indices);
-  inputs.push_back(scores);
-  return mx::array(
-      with_last(indices.shape(), n), h.dtype(), std::make_shared<GatherQmmDownCombine>(stream, p), std::move(inputs));
+Node gather_qmm_down_combine_node(mx::Stream s, Packing p) {
+  return std::make_shared<GatherQmmDownCombine>(s, p);
 }
 
-mx::array moe_gather_qmm_swiglu_downproj_combine(
-    const mx::array& x, const Quantized& gate, const Quantized& up, const Quantized& down, const mx::array& indices,
-    const mx::array& scores, int group_size, int bits, mx::StreamOrDevice s) {
-  mx::Stream stream = cpu_stream(s);
-  Packing p = require_packing(group_size, bits);
-  require_input("x", x);
-  int inner = require_pair(x, gate, up, p);
-  int n = require_quantized("down", down, 3, inner, x.dtype(), p);
-  require_indices(indices, without_last(x));
-  require_experts_named(indices);
-  if (std::get<0>(down).shape(0) != std::get<0>(gate).shape(0)) {
-    throw std::invalid_argument("down w must have as many experts as gate w");
-  }
-  require_scores(scores, indices, x.dtype());
-  std::vector<mx::array> inputs{x};
-  append(inputs, gate, stream);
-  append(inputs, up, stream);
-  append(inputs, down, stream);
-  inputs.push_back(indices);
-  inputs.push_back(scores);
-  return mx::array(with_last(x.shape(), n), x.dtype(), std::make_shared<Moe>(stream, p), std::move(inputs));
+Node moe_node(mx::Stream s, Packing p) {
+  return std::make_shared<Moe>(s, p);
 }
 
-mx::array quantized_matvec(
-    const mx::array& x, const Quantized& weight, int group_size, int bits, mx::StreamOrDevice s) {
-  mx::Stream stream = cpu_stream(s);
-  Packing p = require_packing(group_size, bits);
-  require_input("x", x);
-  const mx::array& w = std::get<0>(weight);
-  const bool per_head = w.ndim() == 3;
-  int n = require_quantized("weight", weight, per_head ? 3 : 2, x.shape(-1), x.dtype(), p);
-  if (per_head && (x.ndim() != 4 || x.shape(1) != w.shape(0))) {
-    throw std::invalid_argument(
-        "x must have shape (B, H, L, K) with H = " + std::to_string(w.shape(0)) + " for one matrix a head, not " +
-        shape_text(x.shape()));
-  }
-  std::vector<mx::array> inputs{x};
-  append(inputs, weight, stream);
-  return mx::array(
-      with_last(x.shape(), n), x.dtype(), std::make_shared<QuantizedMatvec>(stream, p), std::move(inputs));
+Node quantized_matvec_node(mx::Stream s, Packing p) {
+  return std::make_shared<QuantizedMatvec>(s, p);
 }
 
-std::pair<mx::array, mx::array> moe_router(
-    const mx::array& gates, int top_k, bool normalize, const std::optional<mx::array>& correction_bias, float scale,
-    mx::StreamOrDevice s) {
-  mx::Stream stream = cpu_stream(s);
-  require_input("gates", gates);
-  if (top_k < 1 || top_k > gates.shape(-1)) {
-    throw std::invalid_argument(
-        "top_k must be 1 to the number of experts, " + std::to_string(gates.shape(-1)) + ", not " +
-        std::to_string(top_k));
-  }
-  std::vector<mx::array> inputs{gates};
-  if (correction_bias) {
-    require_float("correction_bias", *correction_bias);
-    require_shape("correction_bias", *correction_bias, {gates.shape(-1)});
-    inputs.push_back(*correction_bias);
-  } else if (scale != 1.0f) {
-    throw std::invalid_argument("scale needs a correction_bias");
-  }
-  mx::Shape shape = with_last(gates.shape(), top_k);
-  auto outputs = mx::array::make_arrays(
-      {shape, shape}, {mx::uint32, correction_bias ? mx::float32 : gates.dtype()},
-      std::make_shared<MoeRouter>(stream, top_k, normalize, scale), inputs);
-  return {outputs[0], outputs[1]};
+Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale) {
+  return std::make_shared<MoeRouter>(s, top_k, normalize, scale);
 }
 
 }  // namespace zmlx

@@ -1,50 +1,21 @@
-// The mlx operations. Weights are affine-quantised as `mx.quantize` makes them: w uint32 (..., N, K * bits / 32), scales
-// and biases (..., N, K / group_size) in the activations' dtype: bfloat16, float16 or float32.
+// The graph nodes of the operations. Inputs are checked, weights dense, before one is made.
 #pragma once
 
-#include <optional>
-#include <stdexcept>
-#include <tuple>
-#include <utility>
-#include <vector>
+#include <memory>
 
-#include "mlx/mlx.h"
+#include "mlx/primitives.h"
+#include "operations.h"
 
 namespace zmlx {
 
-namespace mx = mlx::core;
+using Node = std::shared_ptr<mx::Primitive>;
 
-// (w, scales, biases)
-using Quantized = std::tuple<mx::array, mx::array, mx::array>;
+Node gather_qmm_swiglu_node(mx::Stream s, Packing p);        // x, gate w, scales, biases, up ..., indices
+Node gather_qmm_down_combine_node(mx::Stream s, Packing p);  // h, down ..., indices, scores
+Node moe_node(mx::Stream s, Packing p);                      // x, gate ..., up ..., down ..., indices, scores
+Node quantized_matvec_node(mx::Stream s, Packing p);         // x, weight ...
+Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale);  // gates, or gates, correction bias
 
-struct Packing {
-  int group_size;
-  int bits;
-  bool operator==(const Packing&) const = default;
-};
-
-// A wrong dtype; becomes Python's TypeError. A wrong shape or value is a std::invalid_argument, ValueError.
-struct TypeMismatch : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-mx::array gather_qmm_swiglu(
-    const mx::array& x, const Quantized& gate, const Quantized& up, const mx::array& indices, int group_size, int bits,
-    mx::StreamOrDevice s);
-
-mx::array gather_qmm_down_combine(
-    const mx::array& h, const Quantized& down, const mx::array& indices, const mx::array& scores, int group_size,
-    int bits, mx::StreamOrDevice s);
-
-mx::array moe_gather_qmm_swiglu_downproj_combine(
-    const mx::array& x, const Quantized& gate, const Quantized& up, const Quantized& down, const mx::array& indices,
-    const mx::array& scores, int group_size, int bits, mx::StreamOrDevice s);
-
-mx::array quantized_matvec(
-    const mx::array& x, const Quantized& weight, int group_size, int bits, mx::StreamOrDevice s);
-
-std::pair<mx::array, mx::array> moe_router(
-    const mx::array& gates, int top_k, bool normalize, const std::optional<mx::array>& correction_bias, float scale,
-    mx::StreamOrDevice s);
+mx::Shape with_last(mx::Shape shape, int last);
 
 }  // namespace zmlx

@@ -41,8 +41,8 @@ void exp_of(std::vector<float>& values) {
 
 }  // namespace
 
-void route_softmax(
-    const float* logits, int experts, int top_k, bool normalize, Type type, uint32_t* indices, float* scores) {
+void route_softmax(const float* logits, int experts, int top_k, bool normalize, Type type, uint32_t* indices,
+                   float* scores) {
   float highest = -std::numeric_limits<float>::infinity();
   for (int i = 0; i < experts; i++) {
     // A NaN takes over here and then fails every comparison.
@@ -79,9 +79,8 @@ void route_softmax(
   }
 }
 
-void route_sigmoid(
-    const float* logits, const float* correction, int experts, int top_k, bool normalize, float scale,
-    uint32_t* indices, float* scores) {
+void route_sigmoid(const float* logits, const float* correction, int experts, int top_k, bool normalize, float scale,
+                   uint32_t* indices, float* scores) {
   std::vector<float> s(logits, logits + experts);
   for (float& v : s) {
     v = std::abs(v);

@@ -59,6 +59,19 @@ inline VF round_bf16(VF x) {
   return (VF)((u + ((u >> 16) & 1u) + 0x7fffu) & 0xffff0000u);
 }
 
+// The low 4 or 8 bits of each lane as float32.
+template <int bits>
+inline VF low_integer(VU word) {
+#if ZMLX_ISA == 512
+  if constexpr (bits == 4) {
+    // A table of sixteen floats looks at four bits of each lane by itself.
+    const __m512 table = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return (VF)_mm512_permutexvar_ps((__m512i)word, table);
+  }
+#endif
+  return __builtin_convertvector((VI)(word & ((1u << bits) - 1)), VF);
+}
+
 #if ZMLX_ISA == 512
 inline VF widen_f16(VH h) {
   return (VF)_mm512_cvtph_ps((__m256i)h);
