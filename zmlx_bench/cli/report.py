@@ -1,0 +1,59 @@
+"""`zmlx report`: ranked tables, the recommendation of each group, the reject list and what is undecided."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zmlx_bench.cli.options import OptionalFamily, WorkspaceOption
+
+
+class Format(StrEnum):
+    """How to write the report."""
+
+    TABLE = "table"
+    MD = "md"
+    JSON = "json"
+
+
+def report(
+    family: OptionalFamily = None,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Rank what was measured, recommend a variant for each group, and say what is rejected and what is undecided."""
+    import json
+    from dataclasses import asdict
+
+    from zmlx_bench import files
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.cli.output import console
+    from zmlx_bench.families import registry
+    from zmlx_bench.report import overview_text
+    from zmlx_bench.report.build import build
+    from zmlx_bench.report.overview import as_json
+
+    if family is not None:
+        registry.check_name(family)
+    built = build(workspaces.find(workspace), family)
+    if form is Format.JSON:
+        legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
+        refused = [asdict(refusal) for refusal in built.refusals]
+        value = {"schema_version": 1, "groups": as_json(built.groups), "legacy": legacy, "refused": refused}
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    elif form is Format.MD:
+        text = overview_text.markdown(built.groups, built.legacy, built.refusals)
+    else:
+        screen = console()
+        with screen.capture() as captured:
+            screen.print(overview_text.tables(built.groups, built.legacy, built.refusals))
+        text = captured.get()
+    if out is not None:
+        files.write_atomic(out, text.encode())
+        typer.echo(f"wrote {out}", err=True)
+    else:
+        typer.echo(text, nl=False)

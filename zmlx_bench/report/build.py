@@ -1,0 +1,37 @@
+"""Gathers what `zmlx report` shows: matrix rows for the tables, and the capsules that the verdicts rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zmlx_bench.analysis.decision import decide_group
+from zmlx_bench.analysis.legacy import LegacyVerdict, legacy_verdicts
+from zmlx_bench.ledger import matrix, promotions
+from zmlx_bench.ledger.bodies import Reader, Refusal, deciding, group_of, read_policy
+from zmlx_bench.ledger.legacy.store import stored_imports
+from zmlx_bench.report.overview import GroupOverview, overview
+from zmlx_bench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report shows."""
+
+    groups: Sequence[GroupOverview]
+    legacy: Sequence[LegacyVerdict]
+    refusals: Sequence[Refusal]
+
+
+def build(workspace: Workspace, family: str | None) -> Report:
+    """Build the report of a workspace, or of one family of it."""
+    policy = read_policy(workspace)
+    rows = [row for row in matrix.read(workspace.matrix) if family in (None, row.family)]
+    incumbents = promotions.incumbents(promotions.read(workspace))
+    reader = Reader(workspace, policy)
+    evidence = deciding(reader, rows, incumbents, policy)
+    decisions = {
+        key: decide_group(group_of(loaded, incumbents.get(key)), policy) for key, loaded in evidence.items() if loaded
+    }
+    legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
+    return Report(overview(evidence, decisions, incumbents, rows), legacy, reader.refusals)

@@ -1,0 +1,240 @@
+"""What a report says, as values: every group's variants ranked, its recommendation, rejects, and what is undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
+from zmlx_bench.analysis.decision.adapter import key_of_row
+from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.head import CapsuleHead
+from zmlx_bench.schema.matrix import MatrixRow
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant at one budget in the session that is shown. Unknown is None."""
+
+    tokens: int
+    blocks: int
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    decode_tok_s: float | None
+    baseline_decode_tok_s: float | None
+    prefill_tok_s: float | None
+    baseline_prefill_tok_s: float | None
+    identical: bool | None
+    matched_tokens: int | None
+    total_tokens: int | None
+    peak_mem_gb: float | None
+    baseline_peak_mem_gb: float | None
+    peak_rss_gb: float | None
+    status: Status
+    capsule: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A variant of a group."""
+
+    variant: str
+    session: str
+    cells: tuple[Cell, ...]
+    """By budget, ascending."""
+    verdict: str | None
+    """Null where its capsules are not here."""
+    reason: str | None
+    why: str | None
+    blocks_needed: int | None = None
+    blocks_capped: bool = False
+    sessions: tuple[str, ...] = ()
+    """What the verdict rests on."""
+    gates: tuple[Gate, ...] = ()
+
+
+@dataclass(frozen=True)
+class GroupOverview:
+    """One group."""
+
+    family: str
+    checkpoint: str
+    checkpoint_id: str
+    backend: str
+    device: str
+    mlx: str
+    sessions: int
+    recommended: str | None
+    """Null is the stock model."""
+    promoted: str | None
+    """What `promoted.toml` says now."""
+    action: str
+    recommendation: str
+    lines: tuple[Line, ...]
+    """Best first."""
+
+    @property
+    def rejected(self) -> tuple[Line, ...]:
+        """The reject list."""
+        return tuple(line for line in self.lines if line.verdict == "REJECT")
+
+    @property
+    def undecided(self) -> tuple[Line, ...]:
+        """What is not decided yet."""
+        return tuple(line for line in self.lines if line.verdict in (None, "INCONCLUSIVE", "CANDIDATE"))
+
+
+def cell_of_capsule(path: str, capsule: CapsuleHead) -> Cell:
+    """Return the cell of a capsule."""
+    figures = capsule.figures
+    fidelity, speedup = figures.fidelity, figures.speedup
+    return Cell(
+        tokens=capsule.tokens,
+        blocks=capsule.protocol.runs,
+        speedup=speedup.value if speedup else None,
+        speedup_low=speedup.low if speedup else None,
+        speedup_high=speedup.high if speedup else None,
+        decode_tok_s=figures.decode_tok_s,
+        baseline_decode_tok_s=figures.baseline_decode_tok_s,
+        prefill_tok_s=figures.prefill_tok_s,
+        baseline_prefill_tok_s=figures.baseline_prefill_tok_s,
+        identical=fidelity.verdict == "identical" if fidelity else None,
+        matched_tokens=fidelity.matched_tokens if fidelity else None,
+        total_tokens=fidelity.total_tokens if fidelity else None,
+        peak_mem_gb=figures.memory.peak_mem_gb,
+        baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
+        peak_rss_gb=figures.memory.peak_rss_gb,
+        status=capsule.status,
+        capsule=path,
+    )
+
+
+def cell_of_row(row: MatrixRow) -> Cell:
+    """Return the cell of a matrix row."""
+    return Cell(
+        tokens=row.tokens,
+        blocks=row.runs,
+        speedup=row.speedup,
+        speedup_low=row.speedup_low,
+        speedup_high=row.speedup_high,
+        decode_tok_s=row.decode_tok_s,
+        baseline_decode_tok_s=row.baseline_decode_tok_s,
+        prefill_tok_s=row.prefill_tok_s,
+        baseline_prefill_tok_s=row.baseline_prefill_tok_s,
+        identical=None if row.fidelity is None else row.fidelity == "identical",
+        matched_tokens=row.matched_tokens,
+        total_tokens=row.total_tokens,
+        peak_mem_gb=row.peak_mem_gb,
+        baseline_peak_mem_gb=row.baseline_peak_mem_gb,
+        peak_rss_gb=row.peak_rss_gb,
+        status=row.status,
+        capsule=row.capsule,
+    )
+
+
+def overview(
+    evidence: Mapping[GroupKey, Sequence[Loaded]],
+    decisions: Mapping[GroupKey, GroupDecision],
+    incumbents: Mapping[GroupKey, str],
+    rows: Iterable[MatrixRow] = (),
+) -> tuple[GroupOverview, ...]:
+    """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict."""
+    by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
+    for row in rows:
+        by_group.setdefault(key_of_row(row), []).append(row)
+    keys = sorted(by_group, key=lambda k: (k.family, k.checkpoint, k.backend, k.device, k.mlx))
+    return tuple(
+        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key]) for key in keys
+    )
+
+
+def _group(
+    key: GroupKey,
+    loaded: Sequence[Loaded],
+    decision: GroupDecision | None,
+    promoted: str | None,
+    rows: Sequence[MatrixRow],
+) -> GroupOverview:
+    lines = {v.variant: _judged(v, loaded) for v in decision.verdicts} if decision else {}
+    for line in _unjudged(row for row in rows if row.variant not in lines):
+        lines[line.variant] = line
+    action = decision.action if decision else "none"
+    recommended = decision.recommended if decision else None
+    why = decision.why if decision else "the capsules behind these rows are not here"
+    return GroupOverview(
+        family=key.family,
+        checkpoint=loaded[0].label if loaded else rows[0].checkpoint,
+        checkpoint_id=key.checkpoint,
+        backend=key.backend,
+        device=key.device,
+        mlx=key.mlx,
+        sessions=len({row.session for row in rows} | {s.evidence.session for s in loaded}),
+        recommended=recommended,
+        promoted=promoted,
+        action=action,
+        recommendation=_recommendation(recommended, promoted, action, why),
+        lines=tuple(sorted(lines.values(), key=_rank)),
+    )
+
+
+def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
+    session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
+    cells = [cell_of_capsule(p, c) for p, c in session.capsules.items() if c.variant.name == verdict.variant]
+    return Line(
+        variant=verdict.variant,
+        session=verdict.latest.session,
+        cells=tuple(sorted(cells, key=lambda cell: cell.tokens)),
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        why=verdict.why,
+        blocks_needed=verdict.latest.blocks_needed,
+        blocks_capped=verdict.latest.blocks_capped,
+        sessions=verdict.rests_on,
+        gates=verdict.gates,
+    )
+
+
+def _unjudged(rows: Iterable[MatrixRow]) -> Iterable[Line]:
+    newest: dict[str, list[MatrixRow]] = {}
+    for row in rows:
+        known = newest.setdefault(row.variant, [])
+        if known and (row.time, row.session) > (known[0].time, known[0].session):
+            known.clear()
+        if not known or row.session == known[0].session:
+            known.append(row)
+    for variant, found in newest.items():
+        cells = tuple(sorted((cell_of_row(row) for row in found), key=lambda cell: cell.tokens))
+        yield Line(variant, found[0].session, cells, None, None, None)
+
+
+def _rank(line: Line) -> tuple[int, float, str]:
+    """Rank by the slower budget; text that is not the baseline's, and what did not run, come last."""
+    if any(cell.status != "ok" for cell in line.cells):
+        place = 2
+    else:
+        place = int(any(cell.identical is not True for cell in line.cells))
+    return place, -min((cell.speedup or 0.0 for cell in line.cells), default=0.0), line.variant
+
+
+def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:
+    name = recommended or "the stock model"
+    if action == "promote" and recommended != promoted:
+        return f"{name} ({why}); `zmlx promote` makes it the default"
+    if action == "demote" and promoted is not None:
+        return f"{name} ({why}); `zmlx promote` withdraws the default"
+    return f"{name} ({why})"
+
+
+def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
+    """Return the groups as plain values, with the lists that a reader would make of them."""
+    return [
+        {
+            **asdict(group),
+            "rejected": [line.variant for line in group.rejected],
+            "undecided": [line.variant for line in group.undecided],
+        }
+        for group in groups
+    ]

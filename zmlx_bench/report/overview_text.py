@@ -1,0 +1,152 @@
+"""An overview as Markdown and as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from zmlx_bench.analysis.legacy import LegacyVerdict
+from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.report import words
+from zmlx_bench.report.overview import Cell, GroupOverview, Line
+
+NOTE = (
+    "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
+    "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
+    "memory of variant / baseline."
+)
+LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
+_SHOWN = 5
+
+
+def title(group: GroupOverview) -> str:
+    """Return the group in one line."""
+    return (
+        f"{group.family}, checkpoint {group.checkpoint} ({group.checkpoint_id}), {group.backend}, {group.device}, "
+        f"mlx {group.mlx}"
+    )
+
+
+def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], refusals: Sequence[Refusal]) -> str:
+    """Return the report as Markdown."""
+    out = ["# Report", ""]
+    for group in groups:
+        out += [f"## {title(group)}", "", f"**Recommended:** {_sentence(group.recommendation)}", ""]
+        budgets = _budgets(group)
+        head = ["#", "variant", *(f"{tokens} tokens" for tokens in budgets), "tokens", "GB", "verdict"]
+        out += _markdown_table(head, _rows(group, budgets))
+        for name, lines in _lists(group):
+            out += [f"**{name}**", "", *(f"- `{line.split(':', 1)[0]}`:{line.split(':', 1)[1]}" for line in lines), ""]
+    if legacy:
+        out += ["## Inherited evidence", "", LEGACY_NOTE, ""]
+        out += _markdown_table(
+            ["family", "variant", "verdict", "why"],
+            [(v.family, v.variant, f"{v.verdict} ({v.reason})", "; ".join(v.why)) for v in legacy],
+        )
+    if refusals:
+        out += ["## Not used", "", *(f"- `{r.file}`: {r.why}" for r in refusals), ""]
+    return "\n".join([*out, NOTE]) + "\n" if groups or legacy else "# Report\n\nNo evidence yet: run `zmlx run`.\n"
+
+
+def tables(
+    groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], refusals: Sequence[Refusal]
+) -> RenderableType:
+    """Return the report for a terminal."""
+    parts: list[RenderableType] = []
+    for group in groups:
+        budgets = _budgets(group)
+        table = Table(title=escape(title(group)), title_justify="left", box=None, header_style="bold", pad_edge=False)
+        table.add_column("#", justify="right")
+        table.add_column("variant", overflow="fold")
+        for tokens in budgets:
+            table.add_column(f"{tokens} tokens", overflow="fold")
+        table.add_column("tokens", overflow="fold")
+        table.add_column("GB", overflow="fold")
+        table.add_column("verdict", overflow="fold")
+        for row in _rows(group, budgets):
+            table.add_row(*(escape(cell) for cell in row))
+        parts += [table, Text(f"recommended: {group.recommendation}", style="bold")]
+        for name, lines in _lists(group):
+            parts += [Text(f"{name}:"), *(Text(f"  {line}") for line in lines)]
+        parts.append(Text(""))
+    if legacy:
+        parts.append(Text(LEGACY_NOTE))
+        parts += [Text(f"  {v.family} {v.variant}: {v.verdict} ({v.reason}): {v.why[0]}") for v in legacy]
+        parts.append(Text(""))
+    if refusals:
+        parts.append(Text(f"not used as evidence: {len(refusals)} files (zmlx check lists what is wrong)"))
+        parts += [Text(f"  {r.file}: {r.why}") for r in refusals[:_SHOWN]]
+    parts.append(Text(NOTE if parts else "no evidence yet: run `zmlx run`", style="dim"))
+    return Group(*parts)
+
+
+def _budgets(group: GroupOverview) -> list[int]:
+    return sorted({cell.tokens for line in group.lines for cell in line.cells})
+
+
+def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for rank, line in enumerate(group.lines, start=1):
+        cells = {cell.tokens: cell for cell in line.cells}
+        shown = (_speed(cells.get(tokens)) for tokens in budgets)
+        verdict = f"{line.verdict} ({line.reason})" if line.verdict else "no verdict: its capsules are not here"
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), verdict)
+
+
+def _speed(cell: Cell | None) -> str:
+    if cell is None:
+        return words.DASH
+    if cell.status != "ok":
+        return cell.status
+    if cell.speedup is None:
+        return words.DASH
+    span = ""
+    if cell.speedup_low is not None and cell.speedup_high is not None:
+        span = f" [{cell.speedup_low:.3f}, {cell.speedup_high:.3f}]"
+    speeds = f"{words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)} tok/s"
+    return f"{cell.speedup:.3f}x{span} {speeds}"
+
+
+def _tokens(line: Line) -> str:
+    known = [c for c in line.cells if c.matched_tokens is not None and c.total_tokens is not None]
+    if not known:
+        return words.DASH
+    matched, total = sum(c.matched_tokens or 0 for c in known), sum(c.total_tokens or 0 for c in known)
+    return "identical" if all(c.identical for c in known) else f"{matched}/{total}"
+
+
+def _memory(line: Line) -> str:
+    peaks = [c for c in line.cells if c.peak_mem_gb is not None]
+    if not peaks:
+        return words.DASH
+    top = max(peaks, key=lambda c: c.peak_mem_gb or 0.0)
+    return f"{words.gigabytes(top.peak_mem_gb)} / {words.gigabytes(top.baseline_peak_mem_gb)}"
+
+
+def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
+    if group.rejected:
+        yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
+    if group.undecided:
+        yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+
+
+def _needs(line: Line) -> str:
+    if line.verdict is None:
+        return "its capsules are not here"
+    blocks = ""
+    if line.verdict == "INCONCLUSIVE" and line.blocks_needed is not None:
+        more = "more than " if line.blocks_capped else ""
+        blocks = f"; a new session needs {more}{line.blocks_needed} blocks at each budget"
+    return f"{line.verdict}, {line.reason}: {line.why}{blocks}"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
