@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from zmlx_bench.analysis.decision.group import decide_group
 from zmlx_bench.ledger import capsules as ledger
-from zmlx_bench.ledger import matrix, promotions
-from zmlx_bench.ledger.bodies import Reader, everything, group_of, read_policy
+from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.schema.base import Role
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
@@ -153,10 +152,7 @@ def workspace(_template: Path, tmp_path: Path) -> Workspace:
 
 
 def promote(workspace: Workspace) -> None:
-    """Carry the decision on the workspace's evidence into `promoted.toml`."""
-    policy = read_policy(workspace)
-    evidence = everything(Reader(workspace, policy), None)
-    before = promotions.read(workspace)
-    current = promotions.incumbents(before)
-    decisions = {key: decide_group(group_of(loaded, current.get(key)), policy) for key, loaded in evidence.items()}
-    promotions.write(workspace, promotions.after(before, decisions, evidence, policy))
+    """Carry the decision on the workspace's evidence into `promoted.toml` and the notebook."""
+    if not workspace.notebook.exists():
+        workspace.notebook.write_text("# Lab notebook\n\n## Notes\n\nNothing is claimed here: 1.5x.\n")
+    record(workspace, decide(workspace, None))

@@ -313,7 +313,7 @@ def test_paths_narrow_the_findings(workspace: Workspace) -> None:
     of_matrix = check([workspace.matrix], None).findings
     assert {f.file for f in of_capsule} == {GOOD}
     assert {f.file for f in of_matrix} == {MATRIX}
-    assert {f.file for f in check([workspace.root], None).findings} == {GOOD, SESSION, MATRIX}
+    assert {f.file for f in check([workspace.root], None).findings} >= {GOOD, SESSION, MATRIX}
 
 
 def test_a_capsule_that_somebody_sent_is_checked_alone(workspace: Workspace, tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ def speed_change(then: Sequence[float], now: Sequence[float]) -> Change | None:
     variance = sum(parts)
     if variance == 0:
         return Change(math.exp(difference), math.exp(difference), math.exp(difference))
-    weights = [part**2 / (len(sample) - 1) for part, sample in zip(parts, (then, now), strict=True)]
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, variance**2 / sum(weights))) * math.sqrt(variance)
+    # Shares instead of squares, which vanish for tiny variances.
+    shares = [(part / variance) ** 2 / (len(sample) - 1) for part, sample in zip(parts, (then, now), strict=True)]
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, 1 / sum(shares))) * math.sqrt(variance)
     return Change(math.exp(difference), math.exp(difference - half), math.exp(difference + half))
 
 

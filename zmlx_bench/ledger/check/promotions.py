@@ -7,33 +7,22 @@ from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import GroupKey
 from zmlx_bench.analysis.decision.group import decide_group
-from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, everything, group_of, read_policy
+from zmlx_bench.ledger.bodies import Loaded, Reader, everything, group_of
 from zmlx_bench.ledger.check.compare import compare_models
 from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative, unreadable
+from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
 
 
-def check_promotions(workspace: Workspace) -> list[Finding]:
-    """Return every fault of the promotions; a workspace without any has none."""
-    path = promotions.path_of(workspace)
-    file = relative(workspace.root, path)
-    try:
-        found = promotions.read(workspace)
-    except UnusableInput as error:
-        return [unreadable(file, path, error)]
+def check_promotions(workspace: Workspace, found: Promotions, reader: Reader, policy: Policy) -> list[Finding]:
+    """Return every fault of the promotions."""
+    file = relative(workspace.root, promotions.path_of(workspace))
     if not found.promotion:
         return []
-    try:
-        policy = read_policy(workspace)
-    except UnusableInput as error:
-        policy_file = workspace.variants / "policy.toml"
-        return [unreadable(relative(workspace.root, policy_file), policy_file, error)]
-    return list(_check(found, file, everything(Reader(workspace, policy), None), policy))
+    return list(_check(found, file, everything(reader, None), policy))
 
 
 def _check(found: Promotions, file: str, evidence: dict[GroupKey, list[Loaded]], policy: Policy) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
+from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.legacy import check_legacy_file
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
-from zmlx_bench.ledger.check.promotions import check_promotions
 from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
@@ -45,7 +45,7 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
-    findings += check_promotions(workspace)
+    findings += check_decisions(workspace, findings)
     return replace(checked, findings=tuple(sorted(set(findings))))
 
 

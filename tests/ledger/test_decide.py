@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import BUDGETS, Made, add_session, make_workspace
+from zmlx_bench.analysis.decision import GroupDecision, decide_group
+from zmlx_bench.ledger import matrix, notebook, promotions
+from zmlx_bench.ledger.bodies import Reader, deciding, everything, group_of, read_policy
+from zmlx_bench.ledger.check.workspace import check_workspace
+from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.workspace import Workspace
+
+FAST, EQUAL = Made("fast", 0.08), Made("equal", 0.0)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path / "workspace")
+
+
+def only(workspace: Workspace) -> GroupDecision:
+    decisions = list(decide(workspace, None).decisions.values())
+    assert len(decisions) == 1
+    return decisions[0]
+
+
+def said(decision: GroupDecision) -> dict[str, tuple[str, str]]:
+    return {v.variant: (v.verdict, v.reason) for v in decision.verdicts}
+
+
+def files_of(workspace: Workspace) -> dict[str, bytes]:
+    return {str(p.relative_to(workspace.root)): p.read_bytes() for p in workspace.root.rglob("*") if p.is_file()}
+
+
+def test_one_session_makes_a_candidate_and_a_second_promotes(workspace: Workspace) -> None:
+    add_session(workspace, 0, [FAST, EQUAL])
+    assert said(only(workspace)) == {"fast": ("CANDIDATE", "sessions"), "equal": ("HOLD", "equivalent")}
+    add_session(workspace, 2, [FAST, EQUAL])
+    assert said(only(workspace)) == {"fast": ("PROMOTE", "faster"), "equal": ("HOLD", "equivalent")}
+
+
+def test_every_kind_of_variant_in_one_session(workspace: Workspace) -> None:
+    made = [
+        FAST,
+        EQUAL,
+        Made("slow", -0.06),
+        Made("lopsided", (0.2, 0.0)),
+        Made("wrong", 0.2, wrong_at=7),
+        Made("fat", 0.1, peak_mem_gb=1.4),
+        Made("crashed", 0.1, status="crash"),
+        Made("hung", 0.1, status="timeout"),
+        Made("noisy", 0.03, spread=0.1),
+        Made("idle", 0.1, idle=True),
+    ]
+    add_session(workspace, 0, made)
+    decision = only(workspace)
+    assert said(decision) == {
+        "fast": ("CANDIDATE", "sessions"),
+        "equal": ("HOLD", "equivalent"),
+        "slow": ("REJECT", "performance"),
+        "lopsided": ("HOLD", "equivalent"),
+        "wrong": ("REJECT", "fidelity"),
+        "fat": ("REJECT", "memory"),
+        "crashed": ("REJECT", "crash"),
+        "hung": ("REJECT", "timeout"),
+        "noisy": ("INCONCLUSIVE", "unresolved"),
+        "idle": ("INCONCLUSIVE", "applied"),
+    }
+    wrong = next(v for v in decision.verdicts if v.variant == "wrong")
+    assert "token 7" in wrong.why
+    crashed = next(v for v in decision.verdicts if v.variant == "crashed")
+    assert crashed.why.endswith("made to end with crash")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"null_arm": False}, "null_arm"),
+        ({"null_gain": 0.03}, "bias"),
+        ({"blocks": 2}, "blocks"),
+        ({"budgets": BUDGETS[:1]}, "budget"),
+        ({"prompts": 2}, "prompts"),
+    ],
+)
+def test_a_session_that_cannot_decide_says_why(workspace: Workspace, changes: dict, reason: str) -> None:
+    add_session(workspace, 0, [FAST], **changes)
+    assert said(only(workspace)) == {"fast": ("INCONCLUSIVE", reason)}
+
+
+def test_recording_twice_changes_nothing_the_second_time(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST, EQUAL])
+    first = record(workspace, decide(workspace, None))
+    assert first.promotions
+    assert len(first.entries) == 1
+    before = files_of(workspace)
+    second = record(workspace, decide(workspace, None))
+    assert (second.promotions, second.entries) == (False, ())
+    assert files_of(workspace) == before
+    assert check_workspace(workspace, processes=1).findings == ()
+
+
+def test_a_promotion_names_its_evidence(workspace: Workspace) -> None:
+    sessions = [add_session(workspace, hour, [FAST, EQUAL]) for hour in (0, 2)]
+    record(workspace, decide(workspace, None))
+    (promotion,) = promotions.read(workspace).promotion
+    assert (promotion.variant, promotion.replaced) == ("fast", None)
+    assert promotion.since == sessions[1].ended
+    assert promotion.sessions == (sessions[1].session, sessions[0].session)
+    assert [c.tokens for c in promotion.capsules] == [*BUDGETS, *BUDGETS]
+    for named in promotion.capsules:
+        capsule = json.loads((workspace.root / named.capsule).read_text())
+        assert capsule["content_sha256"] == named.capsule_sha256
+        assert capsule["figures"]["speedup"]["value"] == named.speedup == pytest.approx(1.0833, rel=1e-3)
+
+
+def test_a_better_variant_replaces_the_incumbent_and_a_worse_one_does_not(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST])
+    record(workspace, decide(workspace, None))
+    better, worse = Made("better", 0.14), Made("worse", 0.07)
+    for hour in (4, 6):
+        add_session(workspace, hour, [better, worse], incumbent=FAST)
+    decided = decide(workspace, None)
+    (decision,) = decided.decisions.values()
+    assert said(decision) == {
+        "better": ("PROMOTE", "faster"),
+        "fast": ("PROMOTE", "faster"),
+        "worse": ("HOLD", "incumbent"),
+    }
+    assert decision.recommended == "better"
+    record(workspace, decided)
+    (promotion,) = promotions.read(workspace).promotion
+    assert (promotion.variant, promotion.replaced) == ("better", "fast")
+    again = record(workspace, decide(workspace, None))
+    assert (again.promotions, again.entries) == (False, ())
+    assert check_workspace(workspace, processes=1).findings == ()
+
+
+@pytest.mark.parametrize("fallen", [Made("fast", -0.05), Made("fast", 0.08, wrong_at=3)])
+def test_an_incumbent_that_fails_twice_is_demoted(workspace: Workspace, fallen: Made) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST])
+    record(workspace, decide(workspace, None))
+    add_session(workspace, 4, [EQUAL], incumbent=fallen)
+    assert only(workspace).action == "keep"
+    record(workspace, decide(workspace, None))
+    assert promotions.read(workspace).promotion
+    add_session(workspace, 6, [EQUAL], incumbent=fallen)
+    decision = only(workspace)
+    assert (decision.action, decision.recommended) == ("demote", None)
+    recorded = record(workspace, decide(workspace, None))
+    assert recorded.promotions
+    assert promotions.read(workspace).promotion == ()
+    text = notebook.read(workspace.notebook)
+    assert "Fast: rejected in 2 sessions" in text
+    again = record(workspace, decide(workspace, None))
+    assert (again.promotions, again.entries) == (False, ())
+
+
+def test_groups_do_not_mix(workspace: Workspace) -> None:
+    add_session(workspace, 0, [FAST], kind="tiny")
+    add_session(workspace, 2, [FAST], kind="full")
+    decided = decide(workspace, None)
+    assert len(decided.decisions) == 2
+    assert all(said(d) == {"fast": ("CANDIDATE", "sessions")} for d in decided.decisions.values())
+    assert decide(workspace, "glm47").decisions == {}
+
+
+def test_an_edited_capsule_is_no_evidence(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        session = add_session(workspace, hour, [FAST])
+    path = workspace.session(session.session) / session.capsules[0].file
+    text = path.read_text()
+    path.write_text(text.replace('"ttft_s": 0.1,', '"ttft_s": 0.05,', 1))
+    assert path.read_text() != text
+    decided = decide(workspace, None)
+    assert any(refusal.file.endswith(path.name) for refusal in decided.refusals)
+    (decision,) = decided.decisions.values()
+    assert decision.action == "none"
+
+
+def test_an_unfinished_or_broken_session_is_no_evidence(workspace: Workspace) -> None:
+    add_session(workspace, 0, [FAST])
+    broken = add_session(workspace, 2, [FAST])
+    (workspace.session(broken.session) / "session.json").write_text("{")
+    assert said(only(workspace)) == {"fast": ("CANDIDATE", "sessions")}
+
+
+def test_a_dropped_capsule_cannot_turn_a_verdict(workspace: Workspace) -> None:
+    """Hiding the budget at which a variant lost leaves it undecided, not faster."""
+    session = add_session(workspace, 0, [Made("mixed", (0.1, -0.1))])
+    lost = next(c.file for c in session.capsules if f"_t{BUDGETS[1]}_" in c.file)
+    (workspace.session(session.session) / lost).unlink()
+    assert decide(workspace, None).decisions == {}
+
+
+def test_the_report_reads_less_and_decides_the_same(workspace: Workspace) -> None:
+    made = [FAST, EQUAL, Made("wrong", 0.2, wrong_at=7), Made("noisy", 0.03, spread=0.1)]
+    for hour in range(0, 18, 2):
+        add_session(workspace, hour, made if hour % 4 else made[:2])
+    policy = read_policy(workspace)
+    full = everything(Reader(workspace, policy), None)
+    part = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy)
+    assert full.keys() == part.keys()
+    for key, loaded in full.items():
+        assert len(part[key]) < len(loaded)
+        whole, less = (decide_group(group_of(found, None), policy) for found in (loaded, part[key]))
+        assert whole == less
+
+
+def test_the_notebook_tells_the_evidence(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST, EQUAL, Made("wrong", 0.2, wrong_at=7)])
+    record(workspace, decide(workspace, None))
+    text = notebook.read(workspace.notebook)
+    (entry,) = notebook.written_entries(text, workspace.notebook)
+    assert entry.title == "EXP-20300101T121000Z-QWEN3-TINY-CPU"
+    for section in ("Question", "Kernels", "Primary capsules", "Key results", "Memory notes", "Decision"):
+        assert f"**{section}.**" in entry.text
+    assert "1.083x" in entry.text
+    assert "`wrong`: REJECT (fidelity)" in entry.text
+    assert entry.text.count("capsules/20300101T") == 12
+
+
+def test_new_evidence_makes_a_new_entry_and_keeps_what_people_wrote(workspace: Workspace) -> None:
+    workspace.notebook.write_text("# Lab notebook\n\n## 2029\n\nWritten by hand.\n")
+    add_session(workspace, 0, [FAST])
+    record(workspace, decide(workspace, None))
+    add_session(workspace, 2, [FAST])
+    recorded = record(workspace, decide(workspace, None))
+    assert len(recorded.entries) == 1
+    text = notebook.read(workspace.notebook)
+    assert text.startswith("# Lab notebook\n\n## 2029\n\nWritten by hand.\n")
+    assert [e.title for e in notebook.written_entries(text, workspace.notebook)] == [
+        "EXP-20300101T101000Z-QWEN3-TINY-CPU",
+        "EXP-20300101T121000Z-QWEN3-TINY-CPU",
+    ]

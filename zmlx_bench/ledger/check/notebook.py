@@ -1,0 +1,111 @@
+"""`LAB_NOTEBOOK.md`: every entry written again from the sessions that its mark names, and compared line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import notebook
+from zmlx_bench.ledger.bodies import Loaded, Reader
+from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.reading import relative, unreadable
+from zmlx_bench.ledger.entry import again
+from zmlx_bench.ledger.notebook import Written
+from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.promotion import Promotions
+from zmlx_bench.workspace import Workspace
+
+_EXPERIMENT = re.compile(r"^## EXP-")
+_OF_THE_POLICY = re.compile(
+    r"^(<!-- zmlx evidence|\*\*Decision\.|- `[^`]*`: (PROMOTE|CANDIDATE|HOLD|INCONCLUSIVE|REJECT))"
+)
+"""Lines that another policy would write otherwise."""
+_OF_ITS_LEVEL = re.compile(r"^(\*\*Key results\.|\| )")
+"""Lines that another interval level or other budgets would write otherwise."""
+
+
+def check_notebook(workspace: Workspace, reader: Reader, policy: Policy, promoted: Promotions) -> list[Finding]:
+    """Return every fault of the notebook; text outside its entries is for people and is not read."""
+    path = workspace.notebook
+    file = relative(workspace.root, path)
+    try:
+        text = notebook.read(path)
+        entries = notebook.written_entries(text, path)
+    except UnusableInput as error:
+        return [unreadable(file, path, error)]
+    findings = [*_headings(text, entries, file), *_promotions(entries, promoted, file)]
+    known = set(reader.names())
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.mark.sha256 in seen:
+            findings.append(finding(file, f"line {entry.line}", f"{entry.title}: a second entry of the same evidence"))
+        seen.add(entry.mark.sha256)
+        findings += _check(entry, reader, known, policy, file)
+    return findings
+
+
+def _headings(text: str, entries: Sequence[Written], file: str) -> Iterator[Finding]:
+    marked = {entry.line for entry in entries}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if _EXPERIMENT.match(line) and number not in marked:
+            yield finding(file, f"line {number}", f"{line[3:]}: an experiment without capsules behind it")
+
+
+def _promotions(entries: Sequence[Written], promoted: Promotions, file: str) -> Iterator[Finding]:
+    told = [set(entry.mark.sessions) for entry in entries]
+    for promotion in promoted.promotion:
+        if not any(set(promotion.sessions) <= sessions for sessions in told):
+            yield finding(file, "entries", f"none tells of the promotion of {promotion.variant}: deleted")
+
+
+def _check(entry: Written, reader: Reader, known: set[str], policy: Policy, file: str) -> Iterator[Finding]:
+    loaded: list[Loaded] = []
+    if not entry.mark.sessions:
+        yield finding(file, f"line {entry.line}", f"{entry.title}: an experiment without capsules behind it")
+    for name in entry.mark.sessions:
+        session = reader.session(name) if name in known else None
+        if session is None or not session.capsules:
+            message = f"{entry.title}: figures without capsules: session {name} is missing or does not stand"
+            yield finding(file, f"line {entry.line}", message)
+        else:
+            loaded.append(session)
+    if len(loaded) < len(entry.mark.sessions) or not loaded:
+        return
+    if len({session.key for session in loaded}) > 1:
+        yield finding(file, f"line {entry.line}", f"{entry.title}: its sessions are of different groups")
+        return
+    expected = again(loaded, entry.mark, policy)
+    if entry.mark.sha256 != expected.mark.sha256:
+        yield finding(
+            file, f"line {entry.line}", f"{entry.title}: its capsules are no longer those it was written from"
+        )
+    changed = entry.mark.policy_sha256 != policy.sha256
+    yield from _lines(entry, entry.text.splitlines(), expected.text.splitlines(), changed, file)
+
+
+def _lines(
+    entry: Written, mine: Sequence[str], theirs: Sequence[str], policy_changed: bool, file: str
+) -> Iterator[Finding]:
+    """Compare line by line; under a changed policy only what both policies must write alike."""
+    levels = [[line for line in lines if _OF_ITS_LEVEL.match(line)][:2] for lines in (mine, theirs)]
+    for tag, start, end, other, other_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        for index in range(max(end - start, other_end - other)):
+            line = mine[start + index] if start + index < end else ""
+            expected = theirs[other + index] if other + index < other_end else ""
+            either = line or expected
+            if policy_changed and (
+                _OF_THE_POLICY.match(either) or (_OF_ITS_LEVEL.match(either) and levels[0] != levels[1])
+            ):
+                continue
+            number = entry.line + min(start + index, len(mine) - 1)
+            yield finding(
+                file, f"line {number}", f"{entry.title}: says {_short(line)}, the capsules give {_short(expected)}"
+            )
+
+
+def _short(line: str) -> str:
+    return f"'{line[:100]}'" if line else "nothing"
