@@ -11,7 +11,7 @@ from zmlx_bench.ledger import notebook
 from zmlx_bench.ledger.bodies import Loaded, Reader
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.reading import relative, unreadable
-from zmlx_bench.ledger.entry import again
+from zmlx_bench.ledger.entry import entry_of
 from zmlx_bench.ledger.notebook import Written
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotions
@@ -76,7 +76,7 @@ def _check(entry: Written, reader: Reader, known: set[str], policy: Policy, file
     if len({session.key for session in loaded}) > 1:
         yield finding(file, f"line {entry.line}", f"{entry.title}: its sessions are of different groups")
         return
-    expected = again(loaded, entry.mark, policy)
+    expected = entry_of(loaded, entry.mark.incumbent, policy)
     if entry.mark.sha256 != expected.mark.sha256:
         yield finding(
             file, f"line {entry.line}", f"{entry.title}: its capsules are no longer those it was written from"
