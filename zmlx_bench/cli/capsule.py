@@ -10,10 +10,15 @@ import typer
 from zmlx_bench import exit_codes
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
+app = typer.Typer(
+    help="Look at capsules, check them, measure them again, import the predecessor's.", no_args_is_help=True
+)
+
 CapsulePath = Annotated[Path, typer.Argument(metavar="PATH", help="A capsule, or an import of the predecessor's.")]
 SourcePath = Annotated[Path, typer.Argument(metavar="PATH", help="A file of the predecessor, or a folder of them.")]
 
 
+@app.command("show")
 def capsule_show(path: CapsulePath, as_json: JsonOption = False) -> None:
     """Show a capsule: what was measured, how, its figures and every block."""
     from zmlx_bench.cli.output import console, print_json
@@ -31,6 +36,7 @@ def capsule_show(path: CapsulePath, as_json: JsonOption = False) -> None:
         console().print(legacies.view(evidence))
 
 
+@app.command("verify")
 def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Recompute one capsule from its raw numbers; exit code 1 when something does not hold."""
     from zmlx_bench.cli.check import say
@@ -39,6 +45,7 @@ def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json
     say(check([path], workspace), as_json)
 
 
+@app.command("import")
 def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
     from zmlx_bench import workspace as workspaces
@@ -57,6 +64,7 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
         print_json({"imported": imported})
 
 
+@app.command("replay")
 def capsule_replay(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The capsule to measure again.")],
     runs: Annotated[

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PATHS]...", help="Workspaces, folders or files of one; default: the nearest workspace."),
+    typer.Argument(metavar="PATHS", help="Workspaces, folders or files of one; default: the nearest workspace."),
 ]
 
 

@@ -11,7 +11,7 @@ import click
 import typer
 
 from zmlx_bench import __version__, exit_codes
-from zmlx_bench.cli import doctor, init, kernels, models, promote, report, run, schema, variants
+from zmlx_bench.cli import capsule, check, doctor, init, kernels, models, promote, report, run, schema, variants
 from zmlx_bench.errors import ZmlxError
 
 app = typer.Typer(
@@ -43,6 +43,8 @@ def _options(
 app.command("run")(run.run)
 app.command("promote")(promote.promote)
 app.command("report")(report.report)
+app.command("check")(check.check)
+app.add_typer(capsule.app, name="capsule")
 app.command("variants")(variants.variants)
 app.command("kernels")(kernels.kernels)
 app.command("models")(models.models)

@@ -6,7 +6,10 @@ from pydantic import BaseModel
 
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.kernel import KernelDeclaration
+from zmlx_bench.schema.legacy import LegacyImport
 from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import VariantFile
@@ -18,4 +21,7 @@ KINDS: dict[str, type[BaseModel]] = {
     "variant": VariantFile,
     "kernel": KernelDeclaration,
     "prompts": PromptSet,
+    "policy": Policy,
+    "promotion": Promotions,
+    "legacy": LegacyImport,
 }
