@@ -78,3 +78,5 @@ def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
         owner = owner[int(part)] if isinstance(owner, list) else owner[part]
     owner[last] = module
     mx.eval(module.parameters())
+    # Sizes differ from weight to weight: kept buffers would pile up until the memory is full of them.
+    mx.clear_cache()
