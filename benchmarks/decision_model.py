@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import special
 
 from zmlx_bench.analysis.decision.group import allowance
-from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, overall
+from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge
 from zmlx_bench.analysis.decision.statistics import Estimate, biased, estimate, floor_of, p_above
 from zmlx_bench.schema.policy import Policy
 
@@ -130,7 +130,7 @@ def decide(drawn: Sessions, gains: tuple[Array, Array], policy: Policy) -> Outco
             stacked.above[..., column] = np.nan
             stacked.below[..., column] = np.nan
             stacked.within[..., column] = False
-    speed = overall(judge(stacked, policy).speed)
+    speed = judge(stacked, policy).overall
     off = biased(drawn.null[0], policy.bias_level) | biased(drawn.null[1], policy.bias_level)
     speed = np.where(off[:, None], Speed.UNRESOLVED, speed)
     enough = all(n >= least for n, least in zip(drawn.blocks, policy.min_blocks.values(), strict=True))

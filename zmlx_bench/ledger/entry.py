@@ -54,27 +54,16 @@ class Entry:
 
 
 def entry_of(loaded: Sequence[Loaded], incumbent: str | None, policy: Policy) -> Entry:
-    """Write the entry of a group's evidence: of the sessions that its decision rests on."""
-    whole = decide_group(group_of(loaded, incumbent), policy)
-    names = {name for verdict in whole.verdicts for name in verdict.rests_on}
-    body = [session for session in loaded if session.evidence.session in names]
-    decision = decide_group(group_of(body, incumbent), policy)
-    if _said(decision) != _said(whole):
-        # Sessions beside those that the verdicts rest on took part, as in a demotion: then all are the body.
-        body, decision = list(loaded), whole
-    return render(body, decision, incumbent, policy)
-
-
-def again(loaded: Sequence[Loaded], mark: Mark, policy: Policy) -> Entry:
-    """Write an entry again from the sessions that its mark names."""
-    return render(loaded, decide_group(group_of(loaded, mark.incumbent), policy), mark.incumbent, policy)
+    """Write the entry of all evidence of a group; its mark tells what to give to write it again."""
+    return render(loaded, decide_group(group_of(loaded, incumbent), policy), incumbent, policy)
 
 
 def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | None, policy: Policy) -> Entry:
-    """Write the entry of exactly these sessions and this decision."""
+    """Write the entry of these sessions and the decision that they lead to."""
     body = sorted(loaded, key=lambda s: (s.evidence.started, s.evidence.session), reverse=True)
     key, label = body[0].key, body[0].label
     capsules = {path: capsule for session in body for path, capsule in session.capsules.items()}
+    shown = [s for s in body if any(s.evidence.session in v.rests_on for v in decision.verdicts)]
     newest = max(capsule.time for capsule in capsules.values())
     stamp = newest.replace("-", "").replace(":", "").partition(".")[0].removesuffix("Z")
     title = f"EXP-{stamp}Z-{key.family}-{label}-{key.backend}".upper()
@@ -89,20 +78,14 @@ def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | N
         mark.line(),
         f"**Question.** {_question(key, label, decision, incumbent)}",
         "**Kernels.**\n\n" + "\n".join(_kernels(capsules.values(), decision)),
-        "**Primary capsules.**\n\n"
-        + "\n".join(f"- `{path}` (sha256 `{c.content_sha256[:SHORT]}`)" for path, c in sorted(capsules.items())),
+        "**Primary capsules.**\n\n" + "\n".join(_primary(shown, len(body) - len(shown))),
         "**Key results.** Paired by block against the mean of baseline and null arm; intervals are "
         f"{policy.interval_level:.0%}, not adjusted for the number of variants.\n\n"
-        + "\n".join(_results(body, decision, policy)),
-        "**Memory notes.**\n\n" + "\n".join(_memory(body, decision)),
+        + "\n".join(_results(shown, decision, policy)),
+        "**Memory notes.**\n\n" + "\n".join(_memory(shown, decision)),
         f"**Decision.** {_sentence(decision.why)}\n\n" + "\n".join(_verdict(v) for v in decision.verdicts),
     ]
     return Entry(title, mark, "\n\n".join(sections) + "\n")
-
-
-def _said(decision: GroupDecision) -> tuple[object, ...]:
-    verdicts = tuple((v.variant, v.verdict, v.reason, v.why) for v in decision.verdicts)
-    return decision.action, decision.recommended, decision.why, verdicts
 
 
 def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str | None) -> str:
@@ -125,6 +108,14 @@ def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterab
         ]
         parts += [f"{variable}={value}" for variable, value in sorted(variant.env.items())]
         yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(variant.why)}"
+
+
+def _primary(shown: Sequence[Loaded], others: int) -> Iterable[str]:
+    for session in shown:
+        for path, capsule in session.capsules.items():
+            yield f"- `{path}` (sha256 `{capsule.content_sha256[:SHORT]}`)"
+    if others:
+        yield f"- and {others} other session{'' if others == 1 else 's'} of the group, on which no verdict rests now"
 
 
 def _results(body: Sequence[Loaded], decision: GroupDecision, policy: Policy) -> Iterable[str]:

@@ -53,7 +53,7 @@ def written_entries(text: str, path: Path) -> list[Written]:
     """Return the entries that carry a mark, in their order; other parts of the notebook are for people."""
     starts = [match.start() for match in _HEADING.finditer(text)]
     found = []
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=False):
         part = text[start:end]
         if (mark := _MARK.search(part)) is not None:
             line = text.count("\n", 0, start) + 1

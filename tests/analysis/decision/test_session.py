@@ -125,6 +125,12 @@ def test_more_planned_variants_ask_for_more() -> None:
     assert crowd.blocks_needed > alone.blocks_needed
 
 
+def test_a_variant_that_gains_at_one_budget_only_is_held_whatever_the_others_are() -> None:
+    lopsided = arm(around(0.2), EQUAL, "lopsided")
+    others = [arm(EQUAL, EQUAL, f"v{i}") for i in range(4)]
+    assert said(judge_session(session(lopsided, *others), POLICY)[0]) == ("HOLD", "equivalent")
+
+
 def test_blocks_needed_are_capped_when_hopeless() -> None:
     found = verdict_on(arm(tuple(10 * x for x in NOISY), NOISY))
     assert (found.blocks_needed, found.blocks_capped) == (POLICY.max_blocks, True)

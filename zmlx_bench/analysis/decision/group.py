@@ -67,19 +67,20 @@ def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: 
 
 def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) -> GroupVerdict:
     """Judge one variant from its entries, latest first."""
-    diverged = next((e for e in entries if e.verdict.reason == "fidelity" and e.verdict.verdict == "REJECT"), None)
-    current = entries[0].arm.identity
-    same = [e for e in entries if e.arm.identity == current]
-    if diverged is not None and diverged.arm.identity == current:
-        # Identity of tokens is not a matter of averages: one failure of the same source stands.
-        return _verdict(diverged, [diverged], diverged.verdict.verdict, "fidelity", diverged.verdict.why, ())
+    rejected = _rejected(entries, policy)
+    if group.incumbent == entries[0].arm.variant and rejected:
+        return _plain(rejected[0], rejected)
+    same = [e for e in entries if e.arm.identity == entries[0].arm.identity]
+    for entry in same:
+        if entry.verdict.verdict == "REJECT" and entry.verdict.reason == "fidelity":
+            # Identity of tokens is not a matter of averages: one failure of the same source stands.
+            return _plain(entry, [entry])
     valid = [e for e in same if e.verdict.valid]
     if not valid:
-        shown = entries[0]
-        return _verdict(shown, [shown], shown.verdict.verdict, shown.verdict.reason, shown.verdict.why, ())
+        return _plain(entries[0], entries[:1])
     latest = valid[0]
     if latest.verdict.verdict != "CANDIDATE":
-        return _verdict(latest, [latest], latest.verdict.verdict, latest.verdict.reason, latest.verdict.why, ())
+        return _plain(latest, [latest])
     gates = _between_sessions(group, valid, len(entries) > len(same), policy)
     failed = next((gate for gate in gates if gate.outcome != "pass"), None)
     rests_on = _rests_on(valid, policy)
@@ -87,6 +88,12 @@ def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) 
         why = f"faster at every budget in {len(rests_on)} sessions, every token identical"
         return _verdict(latest, rests_on, "PROMOTE", "faster", why, gates)
     return _verdict(latest, rests_on, "CANDIDATE", failed.id, failed.text, gates)
+
+
+def _plain(shown: _Entry, rests_on: list[_Entry]) -> GroupVerdict:
+    """Return a session's verdict as the group's."""
+    found = shown.verdict
+    return _verdict(shown, rests_on, found.verdict, found.reason, found.why, ())
 
 
 def _verdict(

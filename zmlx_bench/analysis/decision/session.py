@@ -88,7 +88,7 @@ def _judge_arm(
     quality = [*shared, *conditions.measurement(arm, policy)]
     slower = _slower(arm, row, tables, policy)
     proof = [*_blocks(arm, tables.tokens, policy), *conditions.prompts(arm, policy)]
-    speed = _speed(figures, policy)
+    speed = _speed(figures, float(tables.judgement.faster[row]), policy)
     extras = [conditions.prefill(arm, policy)]
     if session.incumbent is not None and session.incumbent != arm.variant:
         extras.append(_over_incumbent(session, row, tables, policy))
@@ -141,7 +141,7 @@ def _precedence(
     if faithful.outcome == "unknown":
         return "INCONCLUSIVE", "fidelity", faithful.text
     speeds = {figure.speed for figure in figures}
-    if "unresolved" in speeds:
+    if "unresolved" in speeds or (speeds == {"faster"} and speed.outcome != "pass"):
         return "INCONCLUSIVE", "unresolved", speed.text
     if "equivalent" in speeds:
         return "HOLD", "equivalent", speed.text
@@ -214,11 +214,10 @@ def _blocks(arm: ArmEvidence, tokens: tuple[int, ...], policy: Policy) -> list[G
     return gates
 
 
-def _speed(figures: tuple[BudgetFigures, ...], policy: Policy) -> Gate:
+def _speed(figures: tuple[BudgetFigures, ...], p: float, policy: Policy) -> Gate:
     capsules = tuple(f.capsule for f in figures)
     if len(figures) < len(policy.min_blocks):
         return Gate("faster", "unknown", None, policy.faster_alpha, capsules, "a budget is missing")
-    p = max(f.p_faster_adjusted for f in figures)
     told = "; ".join(f"{f.tokens} tokens {_shown(f.speedup)} {f.speed}" for f in figures)
     return Gate("faster", "pass" if p <= policy.faster_alpha else "fail", p, policy.faster_alpha, capsules, told)
 
@@ -234,7 +233,7 @@ def _over_incumbent(session: SessionEvidence, row: int, tables: _Tables, policy:
     if tables.against_incumbent is None or not all(b.over_incumbent for b in budgets):
         text = f"the incumbent {session.incumbent} was not measured beside it"
         return Gate("incumbent", "unknown", None, policy.faster_alpha, capsules, text)
-    p = float(tables.against_incumbent.above[row].max())
+    p = float(tables.against_incumbent.faster[row])
     faster = p <= policy.faster_alpha
     ratios = "; ".join(f"{math.exp(estimate(b.over_incumbent or ()).mean):.3f}x at {b.tokens} tokens" for b in budgets)
     text = f"{'faster' if faster else 'not shown to be faster'} than the incumbent {session.incumbent}: {ratios}"

@@ -35,14 +35,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Speed of every variant of a session at every budget, arrays (..., variants, budgets)."""
+    """Speed of every variant of a session."""
 
     speed: npt.NDArray[np.int_]
-    """Values of `Speed`."""
+    """Values of `Speed` at each budget, (..., variants, budgets)."""
+    overall: npt.NDArray[np.int_]
+    """Values of `Speed` over all budgets, (..., variants)."""
     above: Array
-    """p of `faster` at each budget after Holm over the variants; a variant's own is the largest of its budgets."""
+    """p of `faster` at each budget, after Holm over the variants at that budget."""
     below: Array
-    """p of `slower` after Holm over variants x budgets."""
+    """p of `slower` at each budget, after Holm over variants x budgets."""
+    faster: Array
+    """p of `faster` at every budget at once, after Holm over the variants, (..., variants)."""
 
 
 def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy) -> Evidence:
@@ -56,23 +60,19 @@ def judge(found: Evidence, policy: Policy) -> Judgement:
     """Judge all variants of a session together; `found` has shape (..., variants, budgets).
 
     A variant is faster when it is so at every budget: its p is the largest of its budgets (an intersection-union
-    test) and Holm runs over the variants. A budget's own corrected p takes the factor of its variant, so that the
-    largest of them is the variant's. `slower` at any budget rejects, so Holm runs over variants x budgets.
+    test) and Holm runs over the variants. `slower` at any budget rejects, so its Holm runs over variants x budgets.
+    At a single budget `faster` takes Holm over the variants there; that is never stricter than the test of all
+    budgets, and says only which budget a variant's fate hangs on. Precedence: slower, unresolved, equivalent, faster.
     """
-    above = np.where(np.isnan(found.above), 1.0, found.above)
-    over_variants = holm(above.max(axis=-1))
-    adjusted = np.maximum(np.minimum(1.0, above * over_variants.factor[..., None]), over_variants.carried[..., None])
-    flat = found.below.reshape(*found.below.shape[:-2], -1)
-    below = holm(flat).adjusted.reshape(found.below.shape)
+    unadjusted = np.where(np.isnan(found.above), 1.0, found.above)
+    above = np.swapaxes(holm(np.swapaxes(unadjusted, -1, -2)), -1, -2)
+    below = holm(found.below.reshape(*found.below.shape[:-2], -1)).reshape(found.below.shape)
+    faster = holm(unadjusted.max(axis=-1))
     speed = np.select(
-        [below <= policy.slower_alpha, adjusted <= policy.faster_alpha, found.within],
+        [below <= policy.slower_alpha, above <= policy.faster_alpha, found.within],
         [Speed.SLOWER, Speed.FASTER, Speed.EQUIVALENT],
         default=Speed.UNRESOLVED,
     )
-    return Judgement(speed, adjusted, below)
-
-
-def overall(speed: npt.NDArray[np.int_]) -> npt.NDArray[np.int_]:
-    """Speed over all budgets of a variant: slower, unresolved, equivalent, faster, in this precedence."""
-    worst: npt.NDArray[np.int_] = speed.min(axis=-1)
-    return worst
+    worst = speed.min(axis=-1)
+    short = (worst == Speed.FASTER) & (faster > policy.faster_alpha)
+    return Judgement(speed, np.where(short, Speed.UNRESOLVED, worst), above, below, faster)

@@ -29,18 +29,6 @@ class Estimate:
     """Standard deviation (ddof 1) over sqrt(blocks); NaN below two blocks."""
 
 
-@dataclass(frozen=True)
-class Holm:
-    """Holm's step-down correction along the last axis of the p-values."""
-
-    adjusted: Array
-    """Adjusted p-values: reject where `adjusted <= alpha`."""
-    factor: Array
-    """What each p-value was multiplied with: hypotheses not yet rejected before it."""
-    carried: Array
-    """Largest adjusted value of the hypotheses before it, below which it cannot fall."""
-
-
 def estimate(sample: npt.ArrayLike) -> Estimate:
     """Estimate the mean of `sample` (..., blocks)."""
     values = np.asarray(sample, dtype=np.float64)
@@ -97,15 +85,12 @@ def biased(null: Estimate, level: float) -> npt.NDArray[np.bool_]:
     return (low > 0) | (high < 0)
 
 
-def holm(p: npt.ArrayLike) -> Holm:
-    """Correct `p` (..., hypotheses) after Holm 1979; an unknown p-value (NaN) counts as 1."""
+def holm(p: npt.ArrayLike) -> Array:
+    """Return p-values adjusted after Holm 1979 along the last axis; an unknown one (NaN) counts as 1."""
     values = np.asarray(p, dtype=np.float64)
     values = np.where(np.isnan(values), 1.0, values)
-    count = values.shape[-1]
     order = np.argsort(values, axis=-1, kind="stable")
-    factors = np.broadcast_to(np.arange(count, 0, -1, dtype=np.float64), values.shape)
+    factors = np.arange(values.shape[-1], 0, -1, dtype=np.float64)
     stepped = np.minimum(1.0, np.take_along_axis(values, order, axis=-1) * factors)
     running = np.maximum.accumulate(stepped, axis=-1)
-    before = np.concatenate([np.zeros_like(running[..., :1]), running[..., :-1]], axis=-1)
-    back = np.argsort(order, axis=-1, kind="stable")
-    return Holm(*(np.take_along_axis(part, back, axis=-1) for part in (running, factors, before)))
+    return np.take_along_axis(running, np.argsort(order, axis=-1, kind="stable"), axis=-1)

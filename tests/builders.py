@@ -1,0 +1,175 @@
+"""Sessions with capsules that hold together, made from log gains with the project's own plan and derivation."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from zmlx_bench.ledger import capsules as capsule_files
+from zmlx_bench.ledger import matrix
+from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
+from zmlx_bench.schema.capsule import Software, output_hash
+from zmlx_bench.schema.machine import Machine, MachineState
+from zmlx_bench.schema.matrix import row_of
+from zmlx_bench.schema.plan import Checkpoint, Job, Timeouts
+from zmlx_bench.schema.prompts import Prompt, PromptSet
+from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.session import CapsuleRef, Session
+from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
+from zmlx_bench.session import capsules, store
+from zmlx_bench.session.plan import arms_of, draw_up
+from zmlx_bench.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+BUDGETS = (20, 50)
+"""Budgets of the policy that these workspaces have, in place of 200 and 1024."""
+START = datetime(2030, 1, 1, 10, tzinfo=UTC)
+MACHINE = Machine(device="Made CPU", backend="cpu", os="Made 1", arch="made", cpu_count=2, memory_gb=8.0)
+SOFTWARE = Software(mlx="0.0.1", mlx_lm="0.0.2", zmlx="0.0.3", python="3.11.0", commit=None, dirty=None)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A variant and what measuring it shall show."""
+
+    name: str
+    gain: float | tuple[float, float] = 0.05
+    """True log gain, or one for each budget."""
+    spread: float = 0.002
+    """Scatter of a process (log)."""
+    wrong_at: int | None = None
+    """First token that differs from the baseline's."""
+    status: Status = "ok"
+    peak_mem_gb: float = 1.25
+    source: str = "a"
+    """Stands for the kernel's source."""
+    idle: bool = False
+
+    @property
+    def variant(self) -> ResolvedVariant:
+        """The resolved variant."""
+        source = content_hash([self.name, self.source])
+        kernel = ResolvedKernel(
+            kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
+        )
+        return ResolvedVariant(name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,))
+
+
+def make_workspace(root: Path) -> Workspace:
+    """Make an empty workspace whose policy asks for the small budgets."""
+    workspace = Workspace(root)
+    for folder in (workspace.variants, workspace.kernels):
+        folder.mkdir(parents=True)
+    policy = (ROOT / "variants" / "policy.toml").read_text(encoding="utf-8")
+    text = policy.replace("\n200 = ", f"\n{BUDGETS[0]} = ").replace("\n1024 = ", f"\n{BUDGETS[1]} = ")
+    (workspace.variants / "policy.toml").write_text(text, encoding="utf-8")
+    return workspace
+
+
+def add_session(
+    workspace: Workspace,
+    hour: float,
+    variants: Sequence[Made],
+    *,
+    incumbent: Made | None = None,
+    blocks: int = 6,
+    budgets: Sequence[int] = BUDGETS,
+    null_arm: bool = True,
+    null_gain: float = 0.0,
+    prompts: int = 4,
+    kind: CheckpointKind = "tiny",
+    family: str = "qwen3",
+) -> Session:
+    """Record a session that starts `hour` hours after the first: `session.json`, capsules, matrix rows."""
+    start = START + timedelta(hours=hour)
+    name = f"{start:%Y%m%dT%H%M%SZ}-{family}-{len(variants):04x}"
+    checkpoint = Checkpoint(
+        kind=kind, label=kind, id=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
+        weights_sha256="1" * 64,
+    )  # fmt: skip
+    texts = PromptSet(prompt=tuple(Prompt(id=f"p{i}", domain="made", text=f"Prompt {i}.") for i in range(prompts)))
+    plan = draw_up(
+        family=family, checkpoint=checkpoint, backend="cpu", tokens=budgets, runs=blocks, seed=1, cooldown_s=0.0,
+        timeouts=Timeouts(), prompts=texts,
+        arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
+    )  # fmt: skip
+    maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
+    roles = {arm.name: arm.role for arm in plan.arms}
+    runs = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
+    ended = _utc(start + timedelta(minutes=10))
+    session = Session(
+        schema_version=1, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
+        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256="0" * 64,
+    )  # fmt: skip
+    made = capsules.build(session, runs, maker.outputs, chat_template=False, ended=ended)
+    paths = [capsule_files.write(workspace, capsule) for capsule in made]
+    references = tuple(
+        CapsuleRef(file=path.name, content_sha256=capsule.content_sha256)
+        for path, capsule in zip(paths, made, strict=True)
+    )
+    finished = session.model_copy(update={"state": "finished", "ended": ended, "capsules": references})
+    matrix.append(workspace.matrix, [row_of(capsule) for capsule in made])
+    return store.write(workspace, finished)
+
+
+class _Maker:
+    """Answers jobs: log speed = a drift of the block + the arm's gain + scatter that is the same for every call."""
+
+    def __init__(self, made: dict[str, Made], null_gain: float, seed: str) -> None:
+        self._made, self._null_gain, self._seed = made, null_gain, seed
+        self.outputs: dict[str, tuple[int, ...]] = {}
+
+    def run(self, job: Job, role: Role) -> Run:
+        """Return the process of a job."""
+        made = self._made.get(job.arm)
+        if made is not None and made.status != "ok":
+            return Run(
+                arm=job.arm, role=role, job=job.id, block=job.block, position=job.position, tokens=job.tokens,
+                status=made.status, message=f"made to end with {made.status}\nand a traceback", exit_code=1,
+            )  # fmt: skip
+        timed = job.kind == "timed"
+        state = MachineState(cpu_busy_by_others=0.1, throttled=None)
+        return Run(
+            arm=job.arm, role=role, job=job.id, block=job.block, position=job.position, tokens=job.tokens, status="ok",
+            exit_code=0, load_s=1.0, warm_up_s=0.5,
+            generations=tuple(self._generation(job, prompt, timed) for prompt in job.prompts),
+            calls_per_token={"combine": 0.0 if made.idle else 2.0} if made else {}, peak_rss_gb=1.5,
+            page_faults_minor=10, page_faults_major=0, before=state, after=state,
+        )  # fmt: skip
+
+    def _generation(self, job: Job, prompt: str, timed: bool) -> Generation:
+        made = self._made.get(job.arm)
+        text = random.Random(prompt)
+        ids = [text.randrange(1000) for _ in range(job.tokens)]
+        if made is not None and made.wrong_at is not None:
+            ids[made.wrong_at] += 1000
+        name = output_hash(ids)
+        self.outputs[name] = tuple(ids)
+        steps = job.tokens - 1
+        total_us = round(1e6 * steps / math.exp(math.log(100.0) + self._gain(job)))
+        each, rest = divmod(total_us, steps)
+        return Generation(
+            prompt=prompt, prompt_tokens=10, output=name, tokens=job.tokens, ttft_s=0.1, decode_s=total_us / 1e6,
+            supervisor_decode_s=total_us / 1e6 * 1.001,
+            token_us=tuple(each + (1 if i < rest else 0) for i in range(steps)) if timed else (),
+            peak_mem_gb=made.peak_mem_gb if made else 1.25, active_before_gb=1.0, cache_gb=0.25,
+            margins=() if timed else tuple(0.5 for _ in range(job.tokens)),
+        )  # fmt: skip
+
+    def _gain(self, job: Job) -> float:
+        drift = random.Random(f"{self._seed}/{job.block}/{job.tokens}").gauss(0.0, 0.05)
+        made = self._made.get(job.arm)
+        # Alternating scatter averages to zero over an even number of blocks, so that the gain is what was asked for.
+        sign = 1.0 if (job.block or 0) % 2 else -1.0
+        if made is None:
+            return drift + (self._null_gain if job.arm == "null" else 0.0) + sign * 0.0005 * (job.arm == "null")
+        gain = made.gain if isinstance(made.gain, float) else made.gain[int(job.tokens != BUDGETS[0])]
+        return drift + gain + sign * made.spread
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
