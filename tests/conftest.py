@@ -1,0 +1,56 @@
+"""What many tests share: workspaces with planted kernels, the command in a process of its own, the tiny models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.planted import plant
+from zmlx_bench import workspace as workspaces
+from zmlx_bench.workspace import Workspace
+
+ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
+QUIET_ENV = {name: value for name, value in os.environ.items() if not name.startswith(("MLX_", "ZMLX_"))}
+Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def zmlx() -> Zmlx:
+    """Run `zmlx ARGUMENTS` to its end."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        options = {"env": QUIET_ENV, "timeout": 300, **options}
+        return subprocess.run([*ZMLX, *arguments], capture_output=True, text=True, check=False, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workspace]:
+    """Return make(**kernels) -> a workspace with the packaged kernels and variants and the planted ones."""
+
+    def make(*names: str) -> Workspace:
+        made = workspaces.create(tmp_path_factory.mktemp("workspace") / "ws")
+        for name in names:
+            plant(made, name)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def fresh_workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
+    return make_workspace()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
