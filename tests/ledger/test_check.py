@@ -117,6 +117,8 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (GOOD, ["outputs", "f" * 64], [1, 2], True, "outputs.ffffffffffff"),
     (GOOD, ["protocol", "order", 0], ["baseline", "null"], True, "protocol.order"),
     (GOOD, ["protocol", "seed"], 5, True, "protocol.seed"),
+    (GOOD, ["protocol", "trust_remote_code"], True, True, "protocol.trust_remote_code"),
+    (GOOD, ["fidelity_runs", "variant", 0, "position"], 1, True, "fidelity_runs.variant[0].job"),
     (GOOD, ["machine", "device"], "Faster CPU", True, "machine"),
     (GOOD, ["software", "mlx"], "9.9", True, "software"),
     (GOOD, ["checkpoint", "id"], "tiny-ffffffffffffffff", True, "checkpoint"),
@@ -150,6 +152,11 @@ def test_a_re_hashed_capsule_is_found_by_its_session_and_by_the_matrix(workspace
     edit(workspace, GOOD, put(["runs", "variant", 0, "load_s"], 0.1), rehash=True)
     assert_found(workspace, SESSION, "capsules[", "replaced")
     assert_found(workspace, MATRIX, "line 1.capsule_sha256")
+
+
+def test_a_baseline_slowed_down_in_one_capsule_is_not_the_other_capsules(workspace: Workspace) -> None:
+    edit(workspace, GOOD, put(["runs", "baseline", 0, "peak_rss_gb"], 9.0), rehash=True)
+    assert any("the run of job" in f.message and f.field == "runs" for f in found(workspace))
 
 
 def test_edited_tokens_are_found_by_their_hash(workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ from zmlx_bench.ledger.check.compare import compare_models
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
 from zmlx_bench.ledger.check.reading import read, relative
+from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import Capsule, capsule_hash
 from zmlx_bench.schema.matrix import MatrixRow, capsule_file_name, row_of
 from zmlx_bench.schema.session import Session
@@ -26,6 +27,8 @@ class CheckedCapsule:
     findings: tuple[Finding, ...]
     row: MatrixRow | None
     """The row that the matrix must have for it; None when the capsule cannot be read."""
+    runs: tuple[tuple[int, str], ...] = ()
+    """Job and content hash of every run: capsules of one session share the runs of the stock model."""
 
 
 def check_capsule_file(root: Path, path: Path, session: Session | None) -> CheckedCapsule:
@@ -35,7 +38,17 @@ def check_capsule_file(root: Path, path: Path, session: Session | None) -> Check
     if capsule is None:
         return CheckedCapsule(name, tuple(findings), None)
     findings += check_capsule(capsule, name, session)
-    return CheckedCapsule(name, tuple(findings), row_of(capsule))
+    return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
+
+
+def _run_hashes(capsule: Capsule) -> tuple[tuple[int, str], ...]:
+    runs = [
+        run
+        for group in (capsule.runs, capsule.fidelity_runs)
+        for role in (group.baseline, group.null, group.incumbent, group.variant)
+        for run in role
+    ]
+    return tuple((run.job, content_hash(run.model_dump(mode="json"))) for run in runs)
 
 
 def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
@@ -92,6 +105,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
         ("protocol.command", capsule.protocol.command, session.command),
         ("protocol.environment", capsule.protocol.environment, session.environment),
         ("protocol.shared_device", capsule.protocol.shared_device, session.shared_device),
+        ("protocol.trust_remote_code", capsule.protocol.trust_remote_code, plan.checkpoint.trust_remote_code),
     )
     for field, mine, theirs in facts:
         if mine != theirs:
@@ -119,12 +133,18 @@ def _planned_order(session: Session, tokens: int) -> tuple[tuple[str, ...], ...]
 def _jobs(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]:
     """Every run is the job of the plan that it says it is."""
     jobs = {job.id: job for job in session.plan.jobs}
-    for group in ("runs", "fidelity_runs"):
+    for group, kind in (("runs", "timed"), ("fidelity_runs", "fidelity")):
         for role in ("baseline", "null", "incumbent", "variant"):
             for index, run in enumerate(getattr(getattr(capsule, group), role)):
                 job = jobs.get(run.job)
                 field = f"{group}.{role}[{index}].job"
                 if job is None:
                     yield finding(file, field, f"{run.job} is no job of the session's plan")
-                elif (job.arm, job.tokens, job.block) != (run.arm, run.tokens, run.block):
-                    yield finding(file, field, f"job {run.job} of the plan is another arm, budget or block")
+                elif (job.kind, job.arm, job.tokens, job.block, job.position) != (
+                    kind,
+                    run.arm,
+                    run.tokens,
+                    run.block,
+                    run.position,
+                ):
+                    yield finding(file, field, f"job {run.job} of the plan is another arm, budget, block or place")

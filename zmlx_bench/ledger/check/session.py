@@ -95,6 +95,7 @@ def check_links(root: Path, read: ReadSession, capsules: Sequence[CheckedCapsule
         if name not in named:
             yield finding(f"{folder}/{name}", "file", f"orphaned: {file} does not list it")
     yield from _planned(session, file, capsules)
+    yield from _shared(capsules)
 
 
 def _planned(session: Session, file: str, capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
@@ -108,3 +109,14 @@ def _planned(session: Session, file: str, capsules: Sequence[CheckedCapsule]) ->
         for tokens in session.plan.tokens if arm.variant is not None and arm.name not in failed else ():
             if (arm.name, tokens) not in found:
                 yield finding(file, "plan.arms", f"{arm.name} was planned at {tokens} tokens and has no capsule")
+
+
+def _shared(capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
+    """The same process is recorded alike in every capsule that holds it."""
+    first: dict[int, tuple[str, str]] = {}
+    for capsule in capsules:
+        for job, digest in capsule.runs:
+            other, known = first.setdefault(job, (capsule.path, digest))
+            if digest != known:
+                message = f"the run of job {job} is not the one that {other.rpartition('/')[2]} holds"
+                yield finding(capsule.path, "runs", message)
