@@ -7,8 +7,8 @@ import sys
 from types import FrameType
 from typing import Any, NoReturn
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from zmlx_bench import __version__, exit_codes
 from zmlx_bench.cli import capsule, check, doctor, init, kernels, models, promote, report, run, schema, variants
@@ -65,16 +65,15 @@ def _run(arguments: list[str] | None) -> int:
     except ZmlxError as error:
         _say(str(error))
         return error.exit_code
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return exit_codes.INTERRUPTED
     except Terminated:
         _say("terminated")
         return exit_codes.TERMINATED
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        # Typer carries a copy of click of its own, so that this is the only public base of its usage errors.
+        _say(error.format_message())
         return exit_codes.UNUSABLE
     except BrokenPipeError:
         # The reader of a pipe has gone; nothing is left to tell it.

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.builders import BUDGETS, Made, add_session, make_workspace
+from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.report import overview_text
+from zmlx_bench.report.build import Report, build
+from zmlx_bench.report.overview import GroupOverview, as_json
+from zmlx_bench.workspace import Workspace
+
+MADE = [
+    Made("equal", 0.0),
+    Made("fast", 0.08),
+    Made("faster", 0.12),
+    Made("wrong", 0.2, wrong_at=7),
+    Made("crashed", 0.1, status="crash"),
+    Made("noisy", 0.03, spread=0.1),
+]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = make_workspace(tmp_path_factory.mktemp("report") / "workspace")
+    add_session(made, 0, MADE)
+    return made
+
+
+def only(report: Report) -> GroupOverview:
+    assert len(report.groups) == 1
+    return report.groups[0]
+
+
+def shown(report: Report) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(overview_text.tables(report.groups, report.legacy, report.refusals))
+    return captured.get()
+
+
+def test_variants_are_ranked_and_what_failed_comes_last(workspace: Workspace) -> None:
+    group = only(build(workspace, None))
+    assert [line.variant for line in group.lines] == ["faster", "fast", "noisy", "equal", "wrong", "crashed"]
+    assert [line.variant for line in group.rejected] == ["wrong", "crashed"]
+    assert [line.variant for line in group.undecided] == ["faster", "fast", "noisy"]
+    assert [cell.tokens for cell in group.lines[0].cells] == list(BUDGETS)
+
+
+def test_the_terminal_and_markdown_say_what_matters(workspace: Workspace) -> None:
+    report = build(workspace, None)
+    for text in (shown(report), overview_text.markdown(report.groups, report.legacy, report.refusals)):
+        assert "1.127x [1.126, 1.129]" in text
+        assert "prompt p0, token 7" in text
+        assert "made to end with crash" in text
+        assert "a new session needs" in text
+        assert "blocks" in text
+        assert "1.25 / 1.25" in text
+        assert "the stock model" in text
+
+
+def test_markdown_tables_have_even_rows(workspace: Workspace) -> None:
+    report = build(workspace, None)
+    lines = overview_text.markdown(report.groups, report.legacy, report.refusals).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(MADE)
+    assert {line.count("|") for line in table} == {table[0].count("|")}
+
+
+def test_the_json_holds_every_gate_and_is_finite(workspace: Workspace) -> None:
+    (group,) = as_json(build(workspace, None).groups)
+    text = json.dumps(group, allow_nan=False)
+    assert '"fidelity"' in text
+    fast = next(line for line in group["lines"] if line["variant"] == "fast")
+    assert {gate["id"] for gate in fast["gates"]} >= {"fidelity", "memory", "bias", "faster", "sessions", "checkpoint"}
+    assert all(gate["capsules"] for gate in fast["gates"])
+
+
+def test_a_family_without_evidence_is_empty(workspace: Workspace) -> None:
+    report = build(workspace, "glm47")
+    assert report.groups == ()
+    assert "no evidence yet" in shown(report)
+    assert "No evidence yet" in overview_text.markdown(report.groups, report.legacy, report.refusals)
+
+
+def test_the_recommendation_follows_the_promotion(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    for hour in (0, 2):
+        add_session(workspace, hour, MADE[:3])
+    before = only(build(workspace, None))
+    assert (before.recommended, before.promoted) == ("faster", None)
+    assert "`zmlx promote` makes it the default" in before.recommendation
+    record(workspace, decide(workspace, None))
+    after = only(build(workspace, None))
+    assert (after.recommended, after.promoted, after.action) == ("faster", "faster", "keep")
+    assert "zmlx promote" not in after.recommendation
+
+
+def test_rows_without_their_capsules_show_without_a_verdict(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    session = add_session(workspace, 0, MADE[:2])
+    for reference in session.capsules:
+        (workspace.session(session.session) / reference.file).unlink()
+    report = build(workspace, None)
+    group = only(report)
+    assert [(line.variant, line.verdict) for line in group.lines] == [("fast", None), ("equal", None)]
+    assert group.recommended is None
+    assert len(report.refusals) == 4
+    assert "its capsules are not here" in shown(report)
+
+
+def test_markup_in_a_name_is_shown_as_it_is(workspace: Workspace) -> None:
+    report = build(workspace, None)
+    hostile = Report(report.groups, report.legacy, [*report.refusals, Refusal("capsules/[red]x.json", "is missing")])
+    assert "[red]x.json" in shown(hostile)
+
+
+def test_ten_thousand_rows_are_reported_in_time(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    made = [*MADE[:4], MADE[5]]
+    for hour in range(0, 16, 2):
+        add_session(workspace, hour, made)
+    rows = workspace.matrix.read_text().splitlines()
+    older = []
+    for index in range((10_000 - len(rows)) // 10):
+        name = f"2029{index:04d}T100000Z-qwen3-0005"
+        for row in rows[:10]:
+            fields = json.loads(row)
+            fields["capsule"] = fields["capsule"].replace(fields["session"], name)
+            fields["session"], fields["time"] = name, f"2029-01-01T{index // 60:02d}:{index % 60:02d}:00.000Z"
+            older.append(json.dumps(fields))
+    workspace.matrix.write_text("\n".join([*older, *rows]) + "\n")
+    start = time.process_time()
+    report = build(workspace, None)
+    shown(report)
+    assert time.process_time() - start < 3.0
+    assert only(report).recommended == "faster"
+    assert only(report).sessions > 990
