@@ -79,7 +79,8 @@ inline VF round_any(VF x) {
 template <Type T>
 void combine(const float* y, int64_t stride, const float* score, int k, bool product_f32, float* out, int64_t n) {
   each(n, [&](int64_t i, int w) {
-    VF acc{};
+    // mlx does not sum an axis of one element, so that a lone -0 stays -0.
+    VF acc = splat(k == 1 ? -0.0f : 0.0f);
     for (int j = 0; j < k; j++) {
       VF p = load_some(y + j * stride + i, w) * score[j];
       acc += product_f32 ? p : round_to<T>(p);

@@ -27,7 +27,7 @@ inline void storeu(void* p, V v) {
 }
 
 inline VF splat(float x) {
-  return VF{} + x;
+  return x - VF{};  // x + 0 would turn -0 into 0
 }
 
 inline VF abs(VF x) {
