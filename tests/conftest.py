@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.planted import plant
+from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.workspace import Workspace
 
@@ -54,3 +55,15 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty folder as the working directory."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+
+
+@pytest.fixture(scope="session")
+def repository() -> Workspace:
+    """The checkout itself, which is a workspace."""
+    return Workspace(Path(__file__).resolve().parents[1])
+
+
+@pytest.fixture(scope="session", params=["qwen3", "glm47"])
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    """The tiny model of each family, loaded once; a test leaves it as it found it."""
+    return Tiny.load(request.param)

@@ -1,0 +1,141 @@
+"""A whole session through the command: files, figures, hashes, matrix rows, what is printed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from tests.session.conftest import MEASURED, Finished
+from zmlx_bench.analysis import figures
+from zmlx_bench.ledger import matrix
+from zmlx_bench.schema.capsule import capsule_hash, output_hash
+from zmlx_bench.schema.matrix import capsule_file_name, row_of
+from zmlx_bench.schema.run import Run
+from zmlx_bench.schema.session import session_hash
+
+
+def test_the_session_holds_its_files_and_no_temporary_one(undisturbed: Finished) -> None:
+    names = sorted(path.name for path in undisturbed.folder.iterdir())
+    assert names == ["events.jsonl", "logs", f"qwen3_tiny_cpu_t12_r2_{MEASURED}.json", "session.json"]
+    assert len(list((undisturbed.folder / "logs").iterdir())) == len(undisturbed.session.plan.jobs)
+    assert undisturbed.session.state == "finished"
+    assert undisturbed.session.resumed == 0
+
+
+def test_the_plan_is_blocks_of_all_arms_with_a_null_arm(undisturbed: Finished) -> None:
+    plan = undisturbed.session.plan
+    assert [(arm.name, arm.role) for arm in plan.arms] == [
+        ("baseline", "baseline"), ("null", "null"), (MEASURED, "variant"),
+    ]  # fmt: skip
+    assert Counter(job.kind for job in plan.jobs) == {"warmup": 1, "timed": 6, "fidelity": 3}
+    first, second = undisturbed.capsule(MEASURED).protocol.order
+    assert second == first[::-1]
+
+
+def test_jobs_ran_in_the_order_of_the_plan_and_every_event_is_kept(undisturbed: Finished) -> None:
+    events = undisturbed.events()
+    jobs = undisturbed.session.plan.jobs
+    assert [e["job"] for e in events if e["kind"] == "start"] == [job.id for job in jobs]
+    assert [e["status"] for e in events if e["kind"] == "end"] == ["ok"] * len(jobs)
+    for job in jobs:
+        mine = [e["event"]["event"] for e in events if e["kind"] == "event" and e["job"] == job.id]
+        assert mine.count("token") == job.tokens * len(job.prompts)
+        assert mine[0] == "loaded"
+        assert mine[-1] == "done"
+
+
+def test_the_content_hashes_hold(undisturbed: Finished) -> None:
+    capsule = undisturbed.capsule(MEASURED)
+    assert capsule_hash(capsule) == capsule.content_sha256
+    assert session_hash(undisturbed.session) == undisturbed.session.content_sha256
+    (reference,) = undisturbed.session.capsules
+    assert reference.file == capsule_file_name(capsule)
+    assert reference.content_sha256 == capsule.content_sha256
+    assert all(output_hash(tokens) == digest for digest, tokens in capsule.outputs.items())
+
+
+def test_the_figures_follow_from_the_raw_runs(undisturbed: Finished) -> None:
+    capsule = undisturbed.capsule(MEASURED)
+    ids = [prompt.id for prompt in capsule.prompts.prompt]
+    derived = figures.derive(capsule.runs, capsule.fidelity_runs, capsule.outputs, capsule.tokens, ids, True)
+    assert derived == capsule.figures
+
+
+def test_joined_projections_change_no_token_and_the_null_arm_neither(undisturbed: Finished) -> None:
+    fidelity = undisturbed.capsule(MEASURED).figures.fidelity
+    assert fidelity is not None
+    assert fidelity.verdict == "identical"
+    assert fidelity.matched_tokens == fidelity.total_tokens == 24
+    assert (fidelity.null_identical, fidelity.baseline_repeats) == (True, True)
+
+
+def _measured(runs: tuple[Run, ...]) -> None:
+    for run in runs:
+        assert run.status == "ok"
+        assert run.exit_code == 0
+        assert run.load_s is not None
+        assert run.peak_rss_gb is not None
+        assert 0.05 < run.peak_rss_gb < 2.0
+        assert run.page_faults_minor
+        assert run.before is not None
+        assert run.after is not None
+
+
+def test_every_raw_number_is_there(undisturbed: Finished) -> None:
+    capsule = undisturbed.capsule(MEASURED)
+    for runs in (capsule.runs.baseline, capsule.runs.null, capsule.runs.variant):
+        assert [run.block for run in runs] == [1, 2]
+        _measured(runs)
+        for run in runs:
+            (timed,) = run.generations
+            assert len(timed.token_us) == 11
+            assert abs(sum(timed.token_us) / 1e6 - timed.decode_s) < 1e-3
+            assert timed.peak_mem_gb >= timed.active_before_gb > 0
+    _measured(capsule.fidelity_runs.variant)
+    (baseline,) = capsule.fidelity_runs.baseline
+    assert [len(g.margins) for g in baseline.generations] == [12, 12]
+    assert all(run.generations[0].margins == () for run in capsule.runs.baseline)
+
+
+def test_every_host_of_the_site_is_called_once_a_token(undisturbed: Finished) -> None:
+    layers = 4
+    figures_ = undisturbed.capsule(MEASURED).figures
+    assert figures_.calls_per_token == {"qkv": layers}
+
+
+def test_the_capsule_tells_what_the_numbers_belong_to(undisturbed: Finished) -> None:
+    capsule = undisturbed.capsule(MEASURED)
+    assert capsule.protocol.command[:3] == ("zmlx", "run", "qwen3")
+    assert capsule.software.mlx
+    assert capsule.checkpoint.kind == "tiny"
+    assert capsule.checkpoint.weights_sha256 is not None
+    assert len(capsule.variant.kernels[0].source_sha256) == 64
+    assert "/" not in capsule.checkpoint.source
+
+
+def test_the_matrix_has_the_capsules_row(undisturbed: Finished) -> None:
+    capsule = undisturbed.capsule(MEASURED)
+    assert matrix.read(undisturbed.workspace.matrix) == [row_of(capsule)]
+    row = row_of(capsule)
+    assert (undisturbed.workspace.root / row.capsule).is_file()
+    assert row.capsule_sha256 == capsule.content_sha256
+
+
+def test_json_is_one_object_on_standard_output_and_people_read_standard_error(undisturbed: Finished) -> None:
+    told = json.loads(undisturbed.done.stdout)
+    assert told["session"] == undisturbed.session.session
+    assert told["rows"] == [row_of(undisturbed.capsule(MEASURED)).model_dump(mode="json")]
+    assert undisturbed.session.session in undisturbed.done.stderr
+    assert "\x1b" not in undisturbed.done.stderr
+    assert len(undisturbed.done.stderr.splitlines()) <= 3
+
+
+def test_a_finished_session_resumed_prints_its_table_and_measures_nothing(undisturbed: Finished, zmlx: object) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.workspace.root.rglob("*") if path.is_file()}
+    done = zmlx(  # type: ignore[operator]
+        "run", "qwen3", "--resume", undisturbed.session.session, "--workspace", str(undisturbed.workspace.root)
+    )
+    assert done.returncode == 0
+    for text in (MEASURED, "baseline", "null arm", "identical", "tok/s"):
+        assert text in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.workspace.root.rglob("*") if path.is_file()} == before
