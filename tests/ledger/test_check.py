@@ -21,7 +21,7 @@ from zmlx_bench.schema.legacy import LegacyImport
 from zmlx_bench.schema.session import Session, session_hash
 from zmlx_bench.workspace import Workspace
 
-FIRST = "20300101-qwen3-0001"
+FIRST = "20300101T100000Z-qwen3-0002"
 GOOD = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_combine_one.json"
 WRONG = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_other_one.json"
 SESSION = f"capsules/{FIRST}/session.json"
@@ -32,9 +32,9 @@ FIXTURES = Path(__file__).resolve().parents[1] / "data" / "legacy"
 Json = dict[str, Any]
 
 
-def edit(workspace: Workspace, file: str, change: Callable[[Json], None], *, rehash: bool = False) -> None:
+def edit(decided: Workspace, file: str, change: Callable[[Json], None], *, rehash: bool = False) -> None:
     """Change an artifact; with `rehash` the forger also makes its own content hash right again."""
-    path = workspace.root / file
+    path = decided.root / file
     content: Json = json.loads(path.read_text())
     change(content)
     if rehash:
@@ -47,17 +47,17 @@ def edit(workspace: Workspace, file: str, change: Callable[[Json], None], *, reh
     path.write_text(json.dumps(content))
 
 
-def rows(workspace: Workspace, change: Callable[[list[str]], None]) -> None:
-    lines = workspace.matrix.read_text().splitlines(keepends=True)
+def rows(decided: Workspace, change: Callable[[list[str]], None]) -> None:
+    lines = decided.matrix.read_text().splitlines(keepends=True)
     change(lines)
-    workspace.matrix.write_text("".join(lines))
+    decided.matrix.write_text("".join(lines))
 
 
-def row(workspace: Workspace, index: int, field: str, value: object) -> None:
+def row(decided: Workspace, index: int, field: str, value: object) -> None:
     def change(lines: list[str]) -> None:
         lines[index] = json.dumps({**json.loads(lines[index]), field: value}) + "\n"
 
-    rows(workspace, change)
+    rows(decided, change)
 
 
 def put(path: list[str | int], value: object) -> Callable[[Json], None]:
@@ -70,20 +70,20 @@ def put(path: list[str | int], value: object) -> Callable[[Json], None]:
     return change
 
 
-def found(workspace: Workspace) -> list[Finding]:
-    return list(check_workspace(workspace, processes=1).findings)
+def found(decided: Workspace) -> list[Finding]:
+    return list(check_workspace(decided, processes=1).findings)
 
 
-def assert_found(workspace: Workspace, file: str, field: str, message: str = "") -> None:
-    findings = found(workspace)
+def assert_found(decided: Workspace, file: str, field: str, message: str = "") -> None:
+    findings = found(decided)
     matching = [f for f in findings if f.file == file and f.field.startswith(field) and message in f.message]
     assert matching, "\n".join(str(f) for f in findings) or "nothing was found"
     assert all("\n" not in str(f) for f in findings)
 
 
-def test_an_untouched_workspace_passes(workspace: Workspace) -> None:
-    import_into(workspace, sources(FIXTURES))
-    checked = check_workspace(workspace)
+def test_an_untouched_workspace_passes(decided: Workspace) -> None:
+    import_into(decided, sources(FIXTURES))
+    checked = check_workspace(decided)
     assert checked.findings == ()
     assert (checked.capsules, checked.sessions, checked.rows) == (8, 2, 8)
 
@@ -142,33 +142,33 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     ids=[f"{e[4]}-{'rehashed' if e[3] else 'plain'}" for e in EDITS],
 )
 def test_an_edited_field_is_named(
-    workspace: Workspace, file: str, path: list[str | int], value: object, rehash: bool, field: str
+    decided: Workspace, file: str, path: list[str | int], value: object, rehash: bool, field: str
 ) -> None:
-    edit(workspace, file, put(path, value), rehash=rehash)
-    assert_found(workspace, file, field)
+    edit(decided, file, put(path, value), rehash=rehash)
+    assert_found(decided, file, field)
 
 
-def test_a_re_hashed_capsule_is_found_by_its_session_and_by_the_matrix(workspace: Workspace) -> None:
-    edit(workspace, GOOD, put(["runs", "variant", 0, "load_s"], 0.1), rehash=True)
-    assert_found(workspace, SESSION, "capsules[", "replaced")
-    assert_found(workspace, MATRIX, "line 1.capsule_sha256")
+def test_a_re_hashed_capsule_is_found_by_its_session_and_by_the_matrix(decided: Workspace) -> None:
+    edit(decided, GOOD, put(["runs", "variant", 0, "load_s"], 0.1), rehash=True)
+    assert_found(decided, SESSION, "capsules[", "replaced")
+    assert_found(decided, MATRIX, "line 1.capsule_sha256")
 
 
-def test_a_baseline_slowed_down_in_one_capsule_is_not_the_other_capsules(workspace: Workspace) -> None:
-    edit(workspace, GOOD, put(["runs", "baseline", 0, "peak_rss_gb"], 9.0), rehash=True)
-    assert any("the run of job" in f.message and f.field == "runs" for f in found(workspace))
+def test_a_baseline_slowed_down_in_one_capsule_is_not_the_other_capsules(decided: Workspace) -> None:
+    edit(decided, GOOD, put(["runs", "baseline", 0, "peak_rss_gb"], 9.0), rehash=True)
+    assert any("the run of job" in f.message and f.field == "runs" for f in found(decided))
 
 
-def test_edited_tokens_are_found_by_their_hash(workspace: Workspace) -> None:
+def test_edited_tokens_are_found_by_their_hash(decided: Workspace) -> None:
     def change(content: Json) -> None:
         name = next(iter(content["outputs"]))
         content["outputs"][name][3] += 1
 
-    edit(workspace, GOOD, change, rehash=True)
-    assert_found(workspace, GOOD, "outputs.", "edited")
+    edit(decided, GOOD, change, rehash=True)
+    assert_found(decided, GOOD, "outputs.", "edited")
 
 
-def test_tokens_made_to_match_the_verdict_change_it(workspace: Workspace) -> None:
+def test_tokens_made_to_match_the_verdict_change_it(decided: Workspace) -> None:
     """A forger who swaps the variant's outputs for the baseline's must forge the verdict too, and the reverse."""
 
     def change(content: Json) -> None:
@@ -178,74 +178,74 @@ def test_tokens_made_to_match_the_verdict_change_it(workspace: Workspace) -> Non
             run["generations"][0]["output"] = name
         content["outputs"][name] = tokens
 
-    edit(workspace, GOOD, change, rehash=True)
-    assert_found(workspace, GOOD, "figures.fidelity.verdict", "says identical, the raw runs give diverged")
+    edit(decided, GOOD, change, rehash=True)
+    assert_found(decided, GOOD, "figures.fidelity.verdict", "says identical, the raw runs give diverged")
 
 
-def test_a_missing_capsule(workspace: Workspace) -> None:
-    (workspace.root / GOOD).unlink()
-    assert_found(workspace, GOOD, "file", "is missing")
-    assert_found(workspace, MATRIX, "line 1.capsule", "missing")
+def test_a_missing_capsule(decided: Workspace) -> None:
+    (decided.root / GOOD).unlink()
+    assert_found(decided, GOOD, "file", "is missing")
+    assert_found(decided, MATRIX, "line 1.capsule", "missing")
 
 
-def test_a_capsule_missing_without_a_trace_is_missed_by_the_plan(workspace: Workspace) -> None:
-    (workspace.root / GOOD).unlink()
+def test_a_capsule_missing_without_a_trace_is_missed_by_the_plan(decided: Workspace) -> None:
+    (decided.root / GOOD).unlink()
     name = GOOD.rpartition("/")[2]
     edit(
-        workspace,
+        decided,
         SESSION,
         lambda content: content.update(capsules=[c for c in content["capsules"] if c["file"] != name]),
         rehash=True,
     )
-    rows(workspace, lambda lines: lines.pop(0) and None)
-    assert_found(workspace, SESSION, "plan.arms", "combine_one was planned at 20 tokens")
+    rows(decided, lambda lines: lines.pop(0) and None)
+    assert_found(decided, SESSION, "plan.arms", "combine_one was planned at 20 tokens")
 
 
-def test_an_orphaned_capsule(workspace: Workspace) -> None:
-    copy = workspace.root / GOOD.replace("combine_one", "combine_two")
-    shutil.copy(workspace.root / GOOD, copy)
-    assert_found(workspace, GOOD.replace("combine_one", "combine_two"), "file", "orphaned")
-    assert_found(workspace, GOOD.replace("combine_one", "combine_two"), "file", "its content belongs to")
+def test_an_orphaned_capsule(decided: Workspace) -> None:
+    copy = decided.root / GOOD.replace("combine_one", "combine_two")
+    shutil.copy(decided.root / GOOD, copy)
+    assert_found(decided, GOOD.replace("combine_one", "combine_two"), "file", "orphaned")
+    assert_found(decided, GOOD.replace("combine_one", "combine_two"), "file", "its content belongs to")
 
 
-def test_a_capsule_without_its_session_file_is_orphaned(workspace: Workspace) -> None:
-    (workspace.root / SESSION).unlink()
-    assert_found(workspace, SESSION, "file", "is missing")
-    assert_found(workspace, GOOD, "file", "orphaned")
+def test_a_capsule_without_its_session_file_is_orphaned(decided: Workspace) -> None:
+    (decided.root / SESSION).unlink()
+    assert_found(decided, SESSION, "file", "is missing")
+    assert_found(decided, GOOD, "file", "orphaned")
 
 
-def test_a_capsule_outside_any_session_is_orphaned(workspace: Workspace) -> None:
-    shutil.copy(workspace.root / GOOD, workspace.capsules / "loose.json")
-    assert_found(workspace, "capsules/loose.json", "file", "orphaned")
+def test_a_capsule_outside_any_session_is_orphaned(decided: Workspace) -> None:
+    shutil.copy(decided.root / GOOD, decided.capsules / "loose.json")
+    assert_found(decided, "capsules/loose.json", "file", "orphaned")
 
 
-def test_a_deleted_matrix_row(workspace: Workspace) -> None:
-    rows(workspace, lambda lines: lines.pop(2) and None)
-    assert_found(workspace, MATRIX, "rows", "deleted")
+def test_a_deleted_matrix_row(decided: Workspace) -> None:
+    rows(decided, lambda lines: lines.pop(2) and None)
+    assert_found(decided, MATRIX, "rows", "deleted")
 
 
-def test_a_deleted_matrix(workspace: Workspace) -> None:
-    workspace.matrix.unlink()
-    assert len([f for f in found(workspace) if "deleted" in f.message]) == 8
+def test_a_deleted_matrix(decided: Workspace) -> None:
+    decided.matrix.unlink()
+    assert len([f for f in found(decided) if "deleted" in f.message]) == 8
 
 
-def test_a_duplicated_matrix_row(workspace: Workspace) -> None:
-    rows(workspace, lambda lines: lines.insert(4, lines[1]))
-    assert_found(workspace, MATRIX, "line 5", "a second row")
+def test_a_duplicated_matrix_row(decided: Workspace) -> None:
+    rows(decided, lambda lines: lines.insert(4, lines[1]))
+    assert_found(decided, MATRIX, "line 5", "a second row")
 
 
 @pytest.mark.parametrize("index", range(7))
-def test_reordered_matrix_rows(workspace: Workspace, index: int) -> None:
+def test_reordered_matrix_rows(decided: Workspace, index: int) -> None:
     def swap(lines: list[str]) -> None:
         lines[index], lines[index + 1] = lines[index + 1], lines[index]
 
-    rows(workspace, swap)
-    assert_found(workspace, MATRIX, f"line {index + 2}", "out of order")
+    rows(decided, swap)
+    assert_found(decided, MATRIX, f"line {index + 2}", "out of order")
 
 
-def test_sessions_in_the_wrong_order(workspace: Workspace) -> None:
-    rows(workspace, lambda lines: lines.extend([lines.pop(0) for _ in range(4)]))
-    assert_found(workspace, MATRIX, "line 5", "out of order")
+def test_sessions_in_the_wrong_order(decided: Workspace) -> None:
+    rows(decided, lambda lines: lines.extend([lines.pop(0) for _ in range(4)]))
+    assert_found(decided, MATRIX, "line 5", "out of order")
 
 
 @pytest.mark.parametrize(
@@ -253,14 +253,14 @@ def test_sessions_in_the_wrong_order(workspace: Workspace) -> None:
     [("speedup", 1.5), ("speedup_low", 1.4), ("fidelity", "diverged"), ("status", "crash"), ("device", "x"),
      ("peak_mem_gb", None), ("commit", "abc"), ("time", "2030-01-05T10:00:00.000Z")],
 )  # fmt: skip
-def test_an_edited_matrix_row(workspace: Workspace, field: str, value: object) -> None:
-    row(workspace, 0, field, value)
-    assert_found(workspace, MATRIX, f"line 1.{field}")
+def test_an_edited_matrix_row(decided: Workspace, field: str, value: object) -> None:
+    row(decided, 0, field, value)
+    assert_found(decided, MATRIX, f"line 1.{field}")
 
 
-def test_a_torn_matrix_row(workspace: Workspace) -> None:
-    workspace.matrix.write_bytes(workspace.matrix.read_bytes()[:-20])
-    assert_found(workspace, MATRIX, "line 8")
+def test_a_torn_matrix_row(decided: Workspace) -> None:
+    decided.matrix.write_bytes(decided.matrix.read_bytes()[:-20])
+    assert_found(decided, MATRIX, "line 8")
 
 
 @pytest.mark.parametrize(
@@ -273,11 +273,11 @@ def test_a_torn_matrix_row(workspace: Workspace) -> None:
     ],
 )
 def test_an_edited_legacy_import(
-    workspace: Workspace, path: list[str | int], value: object, rehash: bool, field: str
+    decided: Workspace, path: list[str | int], value: object, rehash: bool, field: str
 ) -> None:
-    import_into(workspace, sources(FIXTURES))
-    edit(workspace, LEGACY, put(path, value), rehash=rehash)
-    assert_found(workspace, LEGACY, field)
+    import_into(decided, sources(FIXTURES))
+    edit(decided, LEGACY, put(path, value), rehash=rehash)
+    assert_found(decided, LEGACY, field)
 
 
 @pytest.mark.parametrize("file", [GOOD, SESSION, MATRIX, LEGACY])
@@ -286,16 +286,16 @@ def test_an_edited_legacy_import(
     [b"", b"\x00", b"\xff\xfe", b"[" * 50_000, b"null\n", b"{}\n", b'{"schema_version": 99}\n', b'{"a": 1, "a": 2}\n',
      b'{"tokens": 1e999}\n', b"\x1b[2J\n", b'{"\\u001b[2J\\ud800": 1}\n', b'{"schema_version": true}\n'],
 )  # fmt: skip
-def test_hostile_bytes_give_findings_on_one_clean_line(workspace: Workspace, file: str, content: bytes) -> None:
-    import_into(workspace, sources(FIXTURES))
-    (workspace.root / file).write_bytes(content)
-    findings = found(workspace)
+def test_hostile_bytes_give_findings_on_one_clean_line(decided: Workspace, file: str, content: bytes) -> None:
+    import_into(decided, sources(FIXTURES))
+    (decided.root / file).write_bytes(content)
+    findings = found(decided)
     assert any(f.file == file for f in findings)
     assert all(str(f).isprintable() for f in findings)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_random_change_of_a_leaf_is_never_missed_and_never_a_traceback(workspace: Workspace, seed: int) -> None:
+def test_a_random_change_of_a_leaf_is_never_missed_and_never_a_traceback(decided: Workspace, seed: int) -> None:
     """Whatever leaf of whatever artifact changes, without re-hashing, something is found in that file."""
     generator = random.Random(seed)
     file = generator.choice([GOOD, WRONG, SESSION])
@@ -309,23 +309,23 @@ def test_a_random_change_of_a_leaf_is_never_missed_and_never_a_traceback(workspa
             place = place[key]
         place[key] = generator.choice([v for v in (None, -1, 0, 3.5, "wrong", [], {}, True) if v != place[key]])
 
-    edit(workspace, file, change)
-    assert any(f.file == file for f in found(workspace))
+    edit(decided, file, change)
+    assert any(f.file == file for f in found(decided))
 
 
-def test_paths_narrow_the_findings(workspace: Workspace) -> None:
-    edit(workspace, GOOD, put(["status"], "crash"), rehash=True)
-    row(workspace, 7, "speedup", 9.0)
-    of_capsule = check([workspace.root / GOOD], None).findings
-    of_matrix = check([workspace.matrix], None).findings
+def test_paths_narrow_the_findings(decided: Workspace) -> None:
+    edit(decided, GOOD, put(["status"], "crash"), rehash=True)
+    row(decided, 7, "speedup", 9.0)
+    of_capsule = check([decided.root / GOOD], None).findings
+    of_matrix = check([decided.matrix], None).findings
     assert {f.file for f in of_capsule} == {GOOD}
     assert {f.file for f in of_matrix} == {MATRIX}
-    assert {f.file for f in check([workspace.root], None).findings} >= {GOOD, SESSION, MATRIX}
+    assert {f.file for f in check([decided.root], None).findings} >= {GOOD, SESSION, MATRIX}
 
 
-def test_a_capsule_that_somebody_sent_is_checked_alone(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_capsule_that_somebody_sent_is_checked_alone(decided: Workspace, tmp_path: Path) -> None:
     sent = tmp_path / Path(GOOD).name
-    shutil.copy(workspace.root / GOOD, sent)
+    shutil.copy(decided.root / GOOD, sent)
     assert check([sent], None).findings == ()
     sent.write_text(sent.read_text().replace('"status": "ok"', '"status": "oom"', 1))
     assert {f.file for f in check([sent], None).findings} == {sent.name}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -239,3 +240,24 @@ def test_new_evidence_makes_a_new_entry_and_keeps_what_people_wrote(workspace: W
         "EXP-20300101T101000Z-QWEN3-TINY-CPU",
         "EXP-20300101T121000Z-QWEN3-TINY-CPU",
     ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_reading_less_decides_the_same_for_any_history(workspace: Workspace, seed: int) -> None:
+    random = Random(seed)
+    for hour in range(0, 24, 2):
+        made = [
+            Made(name, random.choice([0.08, 0.08, 0.0, -0.05, (0.1, 0.0)]), wrong_at=random.choice([None] * 9 + [3]))
+            for name in random.sample(["a", "b", "c"], random.choice([1, 2, 3]))
+        ]
+        changes = random.choice([{}, {}, {}, {"null_gain": 0.03}, {"budgets": BUDGETS[:1]}, {"blocks": 2}])
+        add_session(workspace, hour, made, **changes)
+    policy = read_policy(workspace)
+    (whole,) = everything(Reader(workspace, policy), None).values()
+    key = whole[0].key
+    for incumbent in (None, "a"):
+        known = {key: incumbent} if incumbent else {}
+        part = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), known, policy)[key]
+        full, less = (decide_group(group_of(found, incumbent), policy) for found in (whole, part))
+        assert (full.action, full.recommended) == (less.action, less.recommended)
+        assert said(full) == said(less)

@@ -4,58 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import Made, add_session
 from zmlx_bench.analysis.figures import derive
 from zmlx_bench.analysis.replay import judge_replay, speed_change
 from zmlx_bench.ledger import capsules
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.workspace import Workspace
 
-Add = Callable[..., Any]
+Replayed = Callable[..., tuple[Capsule, Capsule]]
 
 
 @pytest.fixture
-def replayed(workspace: Workspace, add: Add) -> Callable[..., tuple[Capsule, Capsule]]:
-    """Return a capsule of `combine_one` (a tenth faster) and one of another session made with the given options."""
+def replayed(decided: Workspace) -> Replayed:
+    """Return a capsule of `combine_one` (a tenth faster) and one of a later session of it alone."""
 
-    def make(**options: Any) -> tuple[Capsule, Capsule]:
-        add(workspace, "20300109-qwen3-0009", "2030-01-09T10:00:00.000Z", ["combine_one"], seed=77, **options)
+    def make(again: Made, blocks: int = 3) -> tuple[Capsule, Capsule]:
+        later = add_session(decided, 99, [again], blocks=blocks)
 
         def read(session: str, runs: int) -> Capsule:
-            return capsules.read(workspace.session(session) / f"qwen3_tiny_cpu_t50_r{runs}_combine_one.json")
+            return capsules.read(decided.session(session) / f"qwen3_tiny_cpu_t50_r{runs}_combine_one.json")
 
-        return read("20300101-qwen3-0001", 3), read("20300109-qwen3-0009", options.get("runs", 3))
+        return read("20300101T100000Z-qwen3-0002", 3), read(later.session, blocks)
 
     return make
 
 
-def test_the_same_effect_again_agrees(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    verdict = judge_replay(*replayed(fast=["combine_one"]))
+SAME = Made("combine_one", 0.1)
+
+
+def test_the_same_effect_again_agrees(replayed: Replayed) -> None:
+    verdict = judge_replay(*replayed(SAME))
     assert verdict.answer == "agree"
     assert verdict.change is not None
     assert verdict.change.low < 1 < verdict.change.high
-    assert {d.field for d in verdict.differences} == {"seed", "arms in a block"}
+    assert {d.field for d in verdict.differences} == {"arms in a block"}
 
 
-def test_a_speed_up_that_is_gone_disagrees(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    verdict = judge_replay(*replayed())
+def test_a_speed_up_that_is_gone_disagrees(replayed: Replayed) -> None:
+    verdict = judge_replay(*replayed(Made("combine_one", 0.0)))
     assert verdict.answer == "disagree"
     assert verdict.change is not None
-    assert verdict.change.value == pytest.approx(0.9, abs=0.01)
+    assert verdict.change.value == pytest.approx(math.exp(-0.1), abs=0.01)
 
 
-def test_other_tokens_disagree_however_equal_the_speed(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    verdict = judge_replay(*replayed(fast=["combine_one"], wrong="combine_one"))
+def test_other_tokens_disagree_however_equal_the_speed(replayed: Replayed) -> None:
+    verdict = judge_replay(*replayed(Made("combine_one", 0.1, wrong_at=5)))
     assert (verdict.answer, verdict.why) == ("disagree", "tokens were identical, here diverged")
 
 
-def test_one_block_cannot_be_compared(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    verdict = judge_replay(*replayed(fast=["combine_one"], runs=1))
+def test_one_block_cannot_be_compared(replayed: Replayed) -> None:
+    verdict = judge_replay(*replayed(SAME, blocks=1))
     assert (verdict.answer, verdict.change) == ("not comparable", None)
 
 
@@ -68,18 +71,16 @@ def test_one_block_cannot_be_compared(replayed: Callable[..., tuple[Capsule, Cap
         (("checkpoint", "id"), "tiny-ffffffffffffffff", "checkpoint"),
     ],
 )
-def test_another_group_cannot_be_compared(
-    replayed: Callable[..., tuple[Capsule, Capsule]], path: tuple[str, str], value: str, field: str
-) -> None:
-    original, replay = replayed(fast=["combine_one"])
+def test_another_group_cannot_be_compared(replayed: Replayed, path: tuple[str, str], value: str, field: str) -> None:
+    original, replay = replayed(SAME)
     part = getattr(replay, path[0]).model_copy(update={path[1]: value})
     verdict = judge_replay(original, replay.model_copy(update={path[0]: part}))
     assert verdict.answer == "not comparable"
     assert verdict.why.startswith(f"{field} was ")
 
 
-def test_changed_kernel_source_cannot_be_compared(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    original, replay = replayed(fast=["combine_one"])
+def test_changed_kernel_source_cannot_be_compared(replayed: Replayed) -> None:
+    original, replay = replayed(SAME)
     kernel = replay.variant.kernels[0].model_copy(update={"source_sha256": "a" * 64})
     changed = replay.model_copy(update={"variant": replay.variant.model_copy(update={"kernels": (kernel,)})})
     assert judge_replay(original, changed).answer == "not comparable"
@@ -89,16 +90,14 @@ def test_changed_kernel_source_cannot_be_compared(replayed: Callable[..., tuple[
     ("then", "now", "answer"),
     [("ok", "crash", "disagree"), ("crash", "crash", "agree"), ("ok", "unavailable", "not comparable")],
 )
-def test_how_processes_ended_is_compared(
-    replayed: Callable[..., tuple[Capsule, Capsule]], then: str, now: str, answer: str
-) -> None:
-    original, replay = replayed(fast=["combine_one"])
+def test_how_processes_ended_is_compared(replayed: Replayed, then: str, now: str, answer: str) -> None:
+    original, replay = replayed(SAME)
     verdict = judge_replay(original.model_copy(update={"status": then}), replay.model_copy(update={"status": now}))
     assert verdict.answer == answer
 
 
-def test_a_noisy_replay_says_nothing(replayed: Callable[..., tuple[Capsule, Capsule]]) -> None:
-    original, replay = replayed(fast=["combine_one"])
+def test_a_noisy_replay_says_nothing(replayed: Replayed) -> None:
+    original, replay = replayed(SAME)
     slow = replay.runs.variant[0].generations[0]
     runs = [run.model_copy(update={"generations": (slow.model_copy(update={"decode_s": slow.decode_s * factor}),)})
             for run, factor in zip(replay.runs.variant, (0.8, 1.0, 1.3), strict=True)]  # fmt: skip
