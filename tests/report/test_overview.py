@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.ledger.bodies import Refusal
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.ledger.legacy.store import import_into
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.overview import GroupOverview, as_json
@@ -141,3 +142,23 @@ def test_ten_thousand_rows_are_reported_in_time(tmp_path: Path) -> None:
     assert time.process_time() - start < 3.0
     assert only(report).recommended == "faster"
     assert only(report).sessions > 990
+
+
+def test_what_is_undecided_comes_with_the_command_that_decides_it(workspace: Workspace) -> None:
+    group = only(build(workspace, None))
+    assert group.next_run == (
+        "zmlx run qwen3 --checkpoint tiny --backend cpu --tokens 20 --tokens 50 --variants fast,faster --runs 6"
+    )
+    assert group.next_run in overview_text.markdown([group], (), ())
+
+
+def test_inherited_evidence_is_marked(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    folder = Path(__file__).parents[1] / "data" / "legacy"
+    import_into(workspace, [folder / "fixture_capsule_20300101.json", folder / "fixture_ledger.jsonl"])
+    report = build(workspace, None)
+    assert report.legacy
+    assert not any(v.verdict in ("PROMOTE", "CANDIDATE") for v in report.legacy)
+    for text in (shown(report), overview_text.markdown(report.groups, report.legacy, report.refusals)):
+        assert "never makes a CANDIDATE" in text
+        assert report.legacy[0].variant in text

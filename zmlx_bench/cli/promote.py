@@ -32,9 +32,8 @@ def promote(
     place = workspaces.find(workspace)
     decided = decide(place, family)
     recorded = Recorded(False, ()) if dry_run else record(place, decided)
-    groups = overview(
-        decided.evidence, decided.decisions, promotions.incumbents(decided.after if not dry_run else decided.before)
-    )
+    standing = decided.before if dry_run else decided.after
+    groups = overview(decided.evidence, decided.decisions, promotions.incumbents(standing), decided.policy)
     if as_json:
         print_json(
             {

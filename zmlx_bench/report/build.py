@@ -34,4 +34,5 @@ def build(workspace: Workspace, family: str | None) -> Report:
         key: decide_group(group_of(loaded, incumbents.get(key)), policy) for key, loaded in evidence.items() if loaded
     }
     legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
-    return Report(overview(evidence, decisions, incumbents, rows), legacy, reader.refusals)
+    legacy.sort(key=lambda v: (v.verdict != "REJECT", v.family, v.variant))
+    return Report(overview(evidence, decisions, incumbents, policy, rows), legacy, reader.refusals)

@@ -12,6 +12,7 @@ from zmlx_bench.ledger.bodies import Loaded
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.head import CapsuleHead
 from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class GroupOverview:
     recommendation: str
     lines: tuple[Line, ...]
     """Best first."""
+    next_run: str | None
+    """The command that would decide what is undecided; null where nothing is."""
 
     @property
     def rejected(self) -> tuple[Line, ...]:
@@ -139,6 +142,7 @@ def overview(
     evidence: Mapping[GroupKey, Sequence[Loaded]],
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
+    policy: Policy,
     rows: Iterable[MatrixRow] = (),
 ) -> tuple[GroupOverview, ...]:
     """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict."""
@@ -147,7 +151,8 @@ def overview(
         by_group.setdefault(key_of_row(row), []).append(row)
     keys = sorted(by_group, key=lambda k: (k.family, k.checkpoint, k.backend, k.device, k.mlx))
     return tuple(
-        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key]) for key in keys
+        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key], policy)
+        for key in keys
     )
 
 
@@ -157,6 +162,7 @@ def _group(
     decision: GroupDecision | None,
     promoted: str | None,
     rows: Sequence[MatrixRow],
+    policy: Policy,
 ) -> GroupOverview:
     lines = {v.variant: _judged(v, loaded) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
@@ -164,9 +170,11 @@ def _group(
     action = decision.action if decision else "none"
     recommended = decision.recommended if decision else None
     why = decision.why if decision else "the capsules behind these rows are not here"
+    label = loaded[0].label if loaded else rows[0].checkpoint
+    ranked = tuple(sorted(lines.values(), key=_rank))
     return GroupOverview(
         family=key.family,
-        checkpoint=loaded[0].label if loaded else rows[0].checkpoint,
+        checkpoint=label,
         checkpoint_id=key.checkpoint,
         backend=key.backend,
         device=key.device,
@@ -176,7 +184,8 @@ def _group(
         promoted=promoted,
         action=action,
         recommendation=_recommendation(recommended, promoted, action, why),
-        lines=tuple(sorted(lines.values(), key=_rank)),
+        lines=ranked,
+        next_run=_next_run(key, label, ranked, policy),
     )
 
 
@@ -217,6 +226,26 @@ def _rank(line: Line) -> tuple[int, float, str]:
     else:
         place = int(any(cell.identical is not True for cell in line.cells))
     return place, -min((cell.speedup or 0.0 for cell in line.cells), default=0.0), line.variant
+
+
+def _next_run(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) -> str | None:
+    """Return the command for a new session of what more blocks or another session can decide."""
+    open_lines = [
+        line
+        for line in lines
+        if (line.verdict == "INCONCLUSIVE" and not line.blocks_capped)
+        or (line.verdict == "CANDIDATE" and line.reason != "checkpoint")
+    ]
+    if not open_lines or label not in ("tiny", "synthetic", "full"):
+        return None
+    blocks = [line.blocks_needed or 0 for line in open_lines]
+    blocks += [cell.blocks for line in open_lines if line.verdict == "CANDIDATE" for cell in line.cells]
+    tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
+    names = ",".join(sorted(line.variant for line in open_lines))
+    runs = max(*blocks, *policy.min_blocks.values())
+    return (
+        f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens} --variants {names} --runs {runs}"
+    )
 
 
 def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:

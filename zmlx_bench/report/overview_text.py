@@ -40,7 +40,7 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
         head = ["#", "variant", *(f"{tokens} tokens" for tokens in budgets), "tokens", "GB", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
-            out += [f"**{name}**", "", *(f"- `{line.split(':', 1)[0]}`:{line.split(':', 1)[1]}" for line in lines), ""]
+            out += [f"**{name.capitalize()}**", "", *(f"- {line}" for line in lines), ""]
     if legacy:
         out += ["## Inherited evidence", "", LEGACY_NOTE, ""]
         out += _markdown_table(
@@ -80,7 +80,8 @@ def tables(
     if refusals:
         parts.append(Text(f"not used as evidence: {len(refusals)} files (zmlx check lists what is wrong)"))
         parts += [Text(f"  {r.file}: {r.why}") for r in refusals[:_SHOWN]]
-    parts.append(Text(NOTE if parts else "no evidence yet: run `zmlx run`", style="dim"))
+    if groups or not parts:
+        parts.append(Text(NOTE if groups else "no evidence yet: run `zmlx run`", style="dim"))
     return Group(*parts)
 
 
@@ -131,6 +132,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if group.next_run is not None:
+        yield "next", [f"{group.next_run}"]
 
 
 def _needs(line: Line) -> str:

@@ -98,7 +98,7 @@ def test_a_missing_budget_is_named() -> None:
     found = verdict_on(replace(whole, budgets=only(whole.budgets, 200)))
     assert said(found) == ("INCONCLUSIVE", "budget")
     assert "1024" in found.why
-    assert found.blocks_needed is None
+    assert found.blocks_needed == 3
 
 
 def test_one_arms_bias_is_the_sessions() -> None:

@@ -21,22 +21,26 @@ def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
     if sd <= 0:
         return 1.0
     critical = float(special.stdtrit(blocks - 1, 1 - policy.faster_alpha / hypotheses))
-    return float(1 - special.nctdtr(blocks - 1, excess / sd * math.sqrt(blocks), critical))
+    shift = excess / sd * math.sqrt(blocks)
+    missed = float(special.nctdtr(blocks - 1, shift, critical))
+    # scipy's series gives NaN for some large shifts, where the normal limit is exact to all digits that matter.
+    return float(special.ndtr(shift - critical)) if math.isnan(missed) else 1 - missed
 
 
 def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy) -> tuple[int, bool] | None:
-    """Return (blocks, capped): the fewest blocks that find the planned effect at every budget of the policy.
+    """Return (blocks, capped): the fewest blocks that find the planned effect at every budget whose scatter is known.
 
-    `scatter` maps tokens to the standard deviation of d; None when a budget's is unknown. The power that each
-    budget must reach leaves the planned power for all of them together (Bonferroni). `capped` says that even
+    `scatter` maps tokens to the standard deviation of d; None when no budget of the policy has one. The power that
+    each budget must reach leaves the planned power for all of them together (Bonferroni). `capped` says that even
     `max_blocks` does not reach it.
     """
-    if any(tokens not in scatter for tokens in policy.min_blocks):
+    known = [tokens for tokens in policy.min_blocks if tokens in scatter]
+    if not known:
         return None
     each = 1 - (1 - policy.planned_power) / len(policy.min_blocks)
-    needed = 0
-    for tokens, least in policy.min_blocks.items():
-        low, high = least, policy.max_blocks
+    needed = max(policy.min_blocks.values())
+    for tokens in known:
+        low, high = needed, policy.max_blocks
         if power(high, scatter[tokens], hypotheses, policy) < each:
             return policy.max_blocks, True
         while low < high:
@@ -45,5 +49,5 @@ def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy)
                 high = middle
             else:
                 low = middle + 1
-        needed = max(needed, low)
+        needed = low
     return needed, False
