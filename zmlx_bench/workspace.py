@@ -77,6 +77,16 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
     )
 
 
+def find_or_packaged(explicit: Path | None) -> Workspace:
+    """Return the workspace as `find` does, or the packaged kernels and variants where there is none."""
+    try:
+        return find(explicit)
+    except UnusableInput:
+        if explicit is not None:
+            raise
+        return Workspace(packaged())
+
+
 def create(folder: Path) -> Workspace:
     """Make a new workspace in `folder` from the packaged kernels and variants; it must not hold one already."""
     if is_workspace(folder):

@@ -9,10 +9,16 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Unavailable
 
-from . import NotBuilt, load
+from . import NotBuilt, load, missing
 
 Weights = tuple[mx.array, mx.array, mx.array]
 FLOATS = (mx.bfloat16, mx.float16, mx.float32)
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Say why the native kernels cannot run here and what to do, or None; every native kernel asks this."""
+    del mode, backend
+    return missing() or None
 
 
 def extension() -> ModuleType:

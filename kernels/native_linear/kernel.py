@@ -15,6 +15,7 @@ from mlx_lm.models.mla import QuantizedMultiLinear
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..native.wiring import extension, packing, weights
+from ..native.wiring import probe as probe
 
 
 def bind(module: Any, request: BindRequest) -> Binding:

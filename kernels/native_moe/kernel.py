@@ -12,6 +12,7 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..native.wiring import expert_weights, extension
+from ..native.wiring import probe as probe
 
 
 def bind(module: Any, request: BindRequest) -> Binding:

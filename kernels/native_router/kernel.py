@@ -14,6 +14,7 @@ from mlx import nn
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..native.wiring import extension, packing, weights
+from ..native.wiring import probe as probe
 
 Router = Callable[[mx.array], tuple[mx.array, mx.array]]
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from zmlx_bench.cli.options import JsonOption
+from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Look at this machine: backend, versions, memory, load, power, compiler, hub cache; with a fix per finding."""
+    from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.machine import backend as backends
     from zmlx_bench.machine import checkup
+    from zmlx_bench.patch import probe
     from zmlx_bench.report import listings
 
     findings = checkup.findings()
+    backend = next((b for b in backends.ORDER if backends.why_not(b) is None), None)
+    if backend is not None:
+        findings += probe.findings(workspaces.find_or_packaged(workspace), backend)
     if as_json:
         print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})
     else:

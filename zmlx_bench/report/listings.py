@@ -15,6 +15,7 @@ from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.machine.checkup import Finding
+from zmlx_bench.patch import probe
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
@@ -79,7 +80,7 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "max_tokens": kernel.declaration.max_tokens,
                     "source_sha256": kernel_catalog.source_hash(workspace, kernel),
                     "summary": kernel.declaration.summary,
-                    "not_here": None if backend in mode.backends else f"not on {backend}",
+                    "not_here": probe.why_not(workspace, kernel, name, backend),
                 }
             )
     return rows
