@@ -45,6 +45,69 @@ BODIES = {
     "sleeps": "def bind(module, request):\n    time.sleep(3600)\n",
     "broken": "import a_module_that_is_not_there\n",
     "doubles": "def bind(module, request):\n    return Binding(lambda y, scores: 2 * stock(y, scores))\n",
+    # What the unpatched model does, at any site.
+    "mirror": """from zmlx_bench.families import moe
+from zmlx_bench.patch.host import stock_call
+from mlx_lm.models.base import scaled_dot_product_attention
+
+def qwen_router(block):
+    def router(x):
+        gates = mx.softmax(block.gate(x), axis=-1, precise=True)
+        inds = mx.argpartition(gates, kth=-block.top_k, axis=-1)[..., -block.top_k:]
+        scores = mx.take_along_axis(gates, inds, axis=-1)
+        return inds, scores / mx.sum(scores, axis=-1, keepdims=True)
+    return router
+
+def qkv(module, names):
+    return lambda x: tuple(module[name](x) for name in names)
+
+def norm_rope(module):
+    def call(q, k, offset):
+        def turned(x, norm, heads):
+            x = norm(x.reshape(*x.shape[:2], heads, -1)).transpose(0, 2, 1, 3)
+            return module.rope(x, offset=offset)
+        return turned(q, module.q_norm, module.n_heads), turned(k, module.k_norm, module.n_kv_heads)
+    return call
+
+def attention(module):
+    def call(q_nope, q_pe, kv_latent, k_pe, mask):
+        scores = (q_pe * module.scale) @ k_pe.swapaxes(-1, -2)
+        if mask is not None:
+            scores = mx.where(mask, scores, mx.array(mx.finfo(scores.dtype).min, scores.dtype))
+        return scaled_dot_product_attention(
+            q_nope, kv_latent, kv_latent, cache=None, scale=module.scale, mask=scores)
+    return call
+
+def norm(module):
+    call = stock_call(module)
+    def both(x, r):
+        h = x + r
+        return h, call(h)
+    return both
+
+def bind(module, request):
+    if request.sites[0] in ("qkv", "qk_norm_rope", "attention", "residual_norm", "shared_experts", "linear"):
+        (site,) = request.sites
+        names = ("q_proj", "k_proj", "v_proj") if request.family == "qwen3" else ("q_a_proj", "kv_a_proj_with_mqa")
+        made = {"qkv": lambda: qkv(module, names), "qk_norm_rope": lambda: norm_rope(module),
+                "attention": lambda: attention(module), "residual_norm": lambda: norm(module)}
+        return Binding(made[site]() if site in made else (lambda f: lambda x: f(x))(stock_call(module)))
+    router = qwen_router(module) if request.family == "qwen3" else lambda x: module.gate(x)
+    steps = {"router": router, "experts": moe.stock_experts(module), "down": moe.stock_down(module), "combine": stock}
+    def call(**held):
+        out = None
+        for site in request.sites:
+            if site == "router":
+                out = held["inds"], held["scores"] = router(held["x"])
+            elif site == "experts":
+                out = held["h"] = steps[site](held["x"], held["inds"])
+            elif site == "down":
+                out = held["y"] = steps[site](held["h"], held["inds"])
+            else:
+                out = stock(held["y"], held["scores"])
+        return out
+    return Binding(call)
+""",
     # Prints what would corrupt a protocol on standard output.
     "prints": """def bind(module, request):
     print('{"event":"done"}', flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,7 @@ class Tiny:
         mx.eval(found)
         return found
 
-    def patch(
-        self, variant: ResolvedVariant, kernels: Path, limits: dict[str, int | None] | None = None
-    ) -> Patch:
+    def patch(self, variant: ResolvedVariant, kernels: Path, limits: dict[str, int | None] | None = None) -> Patch:
         default: dict[str, int | None] = {kernel.kernel: None for kernel in variant.kernels}
         return apply(variant, self.hosts(), "cpu", kernels, default | (limits or {}))
 
@@ -71,9 +70,17 @@ class Tiny:
             path: (value.shape, value.dtype, bytes(memoryview(value.view(mx.uint8))))
             for path, value in tree_flatten(self.model.parameters())
         }
-        return {"classes": classes, "arrays": arrays, "attributes": {p: sorted(m) for p, m in self.model.named_modules()}}
+        names = {path: sorted(module) for path, module in self.model.named_modules()}
+        return {"classes": classes, "arrays": arrays, "names": names}
 
 
 def equal(a: Sequence[mx.array], b: Sequence[mx.array]) -> bool:
     """Whether all logits are bit for bit the same (no NaN anywhere)."""
     return len(a) == len(b) and all(mx.array_equal(x, y).item() for x, y in zip(a, b, strict=True))
+
+
+def resting_memory() -> int:
+    """Bytes that MLX holds once nothing is left over; a patched class is a cycle that only the collector frees."""
+    gc.collect()
+    mx.clear_cache()
+    return int(mx.get_active_memory())
