@@ -157,7 +157,7 @@ def test_an_incumbent_that_fails_twice_is_demoted(workspace: Workspace, fallen: 
     assert recorded.promotions
     assert promotions.read(workspace).promotion == ()
     text = notebook.read(workspace.notebook)
-    assert "Fast: rejected in 2 sessions" in text
+    assert "Demoted to the stock model: fast was rejected in 2 sessions" in text
     again = record(workspace, decide(workspace, None))
     assert (again.promotions, again.entries) == (False, ())
 
@@ -224,7 +224,9 @@ def test_the_notebook_tells_the_evidence(workspace: Workspace) -> None:
         assert f"**{section}.**" in entry.text
     assert "1.083x" in entry.text
     assert "`wrong`: REJECT (fidelity)" in entry.text
-    assert entry.text.count("capsules/20300101T") == 12
+    assert entry.text.count("- `capsules/20300101T") == 8
+    assert "- and 4 others of the group" in entry.text
+    assert "**Decision.** Promoted `fast`: faster at every budget in 2 sessions" in entry.text
 
 
 def test_new_evidence_makes_a_new_entry_and_keeps_what_people_wrote(workspace: Workspace) -> None:

@@ -35,6 +35,9 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield "software", f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, {commit}"
     yield "command", " ".join(capsule.protocol.command)
     yield "status", capsule.status
+    for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
+        if run.message:
+            yield run.status, run.message.splitlines()[0]
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,16 +42,27 @@ def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
     return rows, findings
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a capsule's row belongs."""
+
+    session: str
+    ended: str | None
+    """When the session ended; None where it was resumed, so that others may have been recorded in between."""
+    number: int
+    """The capsule's place in its session's list."""
+
+
 def check_rows(
-    file: str, rows: Sequence[Numbered], expected: Mapping[str, MatrixRow], order: Mapping[str, tuple[str, int]]
+    file: str, rows: Sequence[Numbered], expected: Mapping[str, MatrixRow], places: Mapping[str, Place]
 ) -> Iterator[Finding]:
     """Compare the rows with those that the capsules must have.
 
-    `expected` maps a capsule's path to its row; `order` maps the path of each capsule of a finished session
-    to (time the session ended, place in the session's list).
+    `expected` maps a capsule's path to its row, `places` the path of each capsule of a finished session to where
+    its row belongs: rows of a session are written together, sessions one after the other.
     """
     first: dict[str, int] = {}
-    last: tuple[str, str, int] | None = None
+    in_order: list[tuple[int, Place]] = []
     for number, row in rows:
         line = f"line {number}"
         if row.capsule in first:
@@ -61,12 +73,28 @@ def check_rows(
             yield finding(file, f"{line}.capsule", f"{row.capsule} is missing or cannot be read")
             continue
         yield from compare_models(file, line, row, expected[row.capsule], f"{row.capsule} says")
-        if row.capsule in order:
-            ended, place = order[row.capsule]
-            here = (ended, row.session, place)
-            if last is not None and here < last:
-                yield finding(file, line, f"out of order: {row.capsule} was recorded before the row above it")
-            last = here
-    for capsule in order:
+        if row.capsule in places:
+            in_order.append((number, places[row.capsule]))
+    yield from _order(file, in_order)
+    for capsule in places:
         if capsule in expected and capsule not in first:
             yield finding(file, "rows", f"no row for {capsule}: deleted")
+
+
+def _order(file: str, rows: Sequence[tuple[int, Place]]) -> Iterator[Finding]:
+    closed: set[str] = set()
+    latest = ""
+    before: Place | None = None
+    for number, place in rows:
+        line = f"line {number}"
+        if before is not None and place.session == before.session:
+            if place.number < before.number:
+                yield finding(file, line, f"out of order: written before the row above it, see {place.session}")
+        elif place.session in closed:
+            yield finding(file, line, f"out of order: apart from the other rows of {place.session}")
+        elif place.ended is not None:
+            if place.ended < latest:
+                yield finding(file, line, f"out of order: {place.session} ended before the sessions above it")
+            latest = max(latest, place.ended)
+        closed.add(place.session)
+        before = place

@@ -55,6 +55,10 @@ def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
 
 def _plan(plan: Plan, file: str) -> Iterator[Finding]:
     """Compare the plan's processes with those that its seed draws."""
+    timed = plan.runs * len(set(plan.tokens)) * len(plan.arms)
+    if timed > len(plan.jobs):
+        yield finding(file, "plan.jobs", f"{len(plan.jobs)} processes, the blocks alone are {timed}")
+        return
     expected = draw_up(
         family=plan.family,
         checkpoint=plan.checkpoint,

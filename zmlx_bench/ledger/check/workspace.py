@@ -13,7 +13,7 @@ from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
+from zmlx_bench.ledger.check.matrix import Numbered, Place, check_rows, read_rows
 from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
@@ -69,7 +69,7 @@ def _check_sessions(
     for session in sessions:
         findings += check_links(root, session, by_folder.get(relative(root, session.folder), []))
     expected = {capsule.path: capsule.row for capsule in checked if capsule.row is not None}
-    findings += check_rows(relative(root, workspace.matrix), rows, expected, _order(root, sessions))
+    findings += check_rows(relative(root, workspace.matrix), rows, expected, _places(root, sessions))
     return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
 
 
@@ -85,14 +85,16 @@ def _strays(workspace: Workspace) -> Iterator[Finding]:
             yield finding(relative(workspace.root, path), "file", "orphaned: lies outside any session")
 
 
-def _order(root: Path, sessions: Iterable[ReadSession]) -> dict[str, tuple[str, int]]:
-    """Map each capsule of a finished session to when that ended and the capsule's place in its list."""
-    return {
-        f"{relative(root, read.folder)}/{reference.file}": (read.session.ended, place)
-        for read in sessions
-        if read.session is not None and read.session.ended is not None
-        for place, reference in enumerate(read.session.capsules)
-    }
+def _places(root: Path, sessions: Iterable[ReadSession]) -> dict[str, Place]:
+    """Map each capsule of a finished session to where its row belongs."""
+    places: dict[str, Place] = {}
+    for read in sessions:
+        session = read.session
+        if session is not None and session.state == "finished":
+            ended = None if session.resumed else session.ended
+            for number, reference in enumerate(session.capsules):
+                places[f"{relative(root, read.folder)}/{reference.file}"] = Place(session.session, ended, number)
+    return places
 
 
 Batch = tuple[Session | None, tuple[Path, ...]]
