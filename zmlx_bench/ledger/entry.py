@@ -6,7 +6,7 @@ The same evidence gives the same text to the last byte, so that `zmlx check` can
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, decide_group, judge_session
@@ -78,14 +78,20 @@ def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | N
         mark.line(),
         f"**Question.** {_question(key, label, decision, incumbent)}",
         "**Kernels.**\n\n" + "\n".join(_kernels(capsules.values(), decision)),
-        "**Primary capsules.**\n\n" + "\n".join(_primary(shown, len(body) - len(shown))),
+        "**Primary capsules.**\n\n" + "\n".join(_primary(capsules, decision)),
         "**Key results.** Paired by block against the mean of baseline and null arm; intervals are "
         f"{policy.interval_level:.0%}, not adjusted for the number of variants.\n\n"
         + "\n".join(_results(shown, decision, policy)),
         "**Memory notes.**\n\n" + "\n".join(_memory(shown, decision)),
-        f"**Decision.** {_sentence(decision.why)}\n\n" + "\n".join(_verdict(v) for v in decision.verdicts),
+        f"**Decision.** {_decided(decision)}\n\n" + "\n".join(_verdict(v) for v in decision.verdicts),
     ]
     return Entry(title, mark, "\n\n".join(sections) + "\n")
+
+
+def _decided(decision: GroupDecision) -> str:
+    name = f"`{decision.recommended}`" if decision.recommended else "the stock model"
+    verb = {"promote": "Promoted", "keep": "Kept", "demote": "Demoted to", "none": "The default is"}[decision.action]
+    return f"{verb} {name}: {decision.why.rstrip('.')}."
 
 
 def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str | None) -> str:
@@ -110,12 +116,14 @@ def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterab
         yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(variant.why)}"
 
 
-def _primary(shown: Sequence[Loaded], others: int) -> Iterable[str]:
-    for session in shown:
-        for path, capsule in session.capsules.items():
-            yield f"- `{path}` (sha256 `{capsule.content_sha256[:SHORT]}`)"
-    if others:
-        yield f"- and {others} other session{'' if others == 1 else 's'} of the group, on which no verdict rests now"
+def _primary(capsules: Mapping[str, CapsuleHead], decision: GroupDecision) -> Iterable[str]:
+    """List the capsules that a verdict rests on, and count those that only took part."""
+    rests_on = {(verdict.variant, session) for verdict in decision.verdicts for session in verdict.rests_on}
+    named = {path: c for path, c in capsules.items() if (c.variant.name, c.session) in rests_on}
+    for path, capsule in named.items():
+        yield f"- `{path}` (sha256 `{capsule.content_sha256[:SHORT]}`)"
+    if others := len(capsules) - len(named):
+        yield f"- and {others} other{'' if others == 1 else 's'} of the group, on which no verdict rests now"
 
 
 def _results(body: Sequence[Loaded], decision: GroupDecision, policy: Policy) -> Iterable[str]:

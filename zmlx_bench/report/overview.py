@@ -249,12 +249,12 @@ def _next_run(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) 
 
 
 def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:
-    name = recommended or "the stock model"
+    told = f"{recommended or 'the stock model'}: {why}"
     if action == "promote" and recommended != promoted:
-        return f"{name} ({why}); `zmlx promote` makes it the default"
+        return f"{told}; `zmlx promote` makes it the default"
     if action == "demote" and promoted is not None:
-        return f"{name} ({why}); `zmlx promote` withdraws the default"
-    return f"{name} ({why})"
+        return f"{told}; `zmlx promote` withdraws the default"
+    return told
 
 
 def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:

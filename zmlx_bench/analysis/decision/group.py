@@ -262,13 +262,13 @@ def _action(
 ) -> tuple[Action, str | None, str]:
     for verdict in verdicts:
         if verdict.verdict == "PROMOTE" and verdict.variant != group.incumbent:
-            return "promote", verdict.variant, f"{verdict.variant}: {verdict.why}"
+            return "promote", verdict.variant, verdict.why
     if group.incumbent is None:
-        return "none", None, "no variant has been promoted; the stock model stays"
+        return "none", None, "no variant has earned it"
     against = _rejected(entries.get(group.incumbent, []), policy)
     if against:
-        return "demote", None, f"{group.incumbent}: rejected in {len(against)} sessions: {against[0].verdict.why}"
-    return "keep", group.incumbent, f"{group.incumbent} stays promoted"
+        return "demote", None, f"{group.incumbent} was rejected in {len(against)} sessions: {against[0].verdict.why}"
+    return "keep", group.incumbent, "promoted before, and nothing has beaten it"
 
 
 def _rejected(entries: list[_Entry], policy: Policy) -> list[_Entry]:

@@ -100,5 +100,6 @@ class GroupDecision:
     recommended: str | None
     """The variant to run; None is the stock model."""
     why: str
+    """Why that one is recommended, in words that follow its name."""
     verdicts: tuple[GroupVerdict, ...]
     """Best first: by verdict, then by speed-up at the weakest budget."""
