@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,11 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def extension() -> ModuleType:
-    """Return the extension module; raise Unavailable where it cannot be loaded."""
+    """Return the extension module; raise Unavailable where it cannot be loaded or where mlx rounds in other places."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        raise Unavailable(
+            f"the native kernels repeat the roundings of mlx on x86-64; on {platform.machine()} mlx has others"
+        )
     try:
         return load()
     except NotBuilt as error:

@@ -40,6 +40,13 @@ def test_without_a_build_one_sentence_says_what_to_run(unbuilt: ModuleType) -> N
         wiring.extension()
 
 
+def test_another_processor_is_refused(package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiring = importlib.import_module(f"{package.__name__}.wiring")
+    monkeypatch.setattr(wiring.platform, "machine", lambda: "arm64")
+    with pytest.raises(Unavailable, match="on arm64 mlx has others"):
+        wiring.extension()
+
+
 def test_another_mlx_is_refused(package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mx, "__version__", "0.99.0")
     assert package.missing() == "the native kernels are for mlx 0.32.4, not 0.99.0"
