@@ -51,8 +51,9 @@ class Progress:
         if isinstance(event, Token):
             self._seen.append(at)
             if len(self._seen) % _EVERY == 0:
-                speed = (len(self._seen) - 1) / (self._seen[-1] - self._seen[0])
-                self._show(job, f"{speed:.1f} tok/s")
+                # Tokens that were read from the pipe at once carry one time.
+                seconds = self._seen[-1] - self._seen[0]
+                self._show(job, f"{(len(self._seen) - 1) / seconds:.1f} tok/s" if seconds > 0 else "decoding")
         elif isinstance(event, PromptStart):
             self._seen = []
             self._show(job, event.prompt)
