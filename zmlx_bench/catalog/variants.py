@@ -48,6 +48,8 @@ class Catalog:
         """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named."""
         if wanted is None:
             return self.defaults()
+        if not wanted:
+            raise UnusableInput("--variants: names no variant; give names by comma, or 'all'")
         if list(wanted) == ["all"]:
             return self.names()
         for name in wanted:

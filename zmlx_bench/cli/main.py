@@ -79,6 +79,9 @@ def _run(arguments: list[str] | None) -> int:
         # The reader of a pipe has gone; nothing is left to tell it.
         sys.stderr.close()
         return exit_codes.DONE
+    if outcome == exit_codes.INTERRUPTED:
+        # Typer turns an interrupt into this code before it can be caught here.
+        _say("interrupted")
     return outcome if isinstance(outcome, int) else exit_codes.DONE
 
 

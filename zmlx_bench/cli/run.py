@@ -67,8 +67,8 @@ def run(
         raise UnusableInput(f"--layers {layers}: must be at least 1")
     if seed < 0:
         raise UnusableInput(f"--seed {seed}: must not be negative")
-    if cooldown < 0:
-        raise UnusableInput(f"--cooldown {cooldown:g}: must not be negative")
+    if not 0 <= cooldown < float("inf"):
+        raise UnusableInput(f"--cooldown {cooldown:g}: must be a number of seconds, not negative")
     place = workspaces.find(workspace)
     people = console(stderr=True)
     if resume is not None:

@@ -197,8 +197,8 @@ def _resolved(
 def _timeouts(silence_s: float | None) -> Timeouts:
     if silence_s is None:
         return Timeouts()
-    if silence_s <= 0:
-        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds")
+    if not 0 < silence_s < float("inf"):
+        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
     return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
 
 

@@ -38,9 +38,12 @@ class EventLog:
             raise files.cannot_write(path, error) from None
 
     def write(self, line: StrictModel) -> None:
-        """Append one line; it is in the system's hands when this returns."""
+        """Append one line; it is in the system's hands, and whole, when this returns."""
+        data = line.model_dump_json(exclude_none=True).encode() + b"\n"
         try:
-            self._file.write(line.model_dump_json(exclude_none=True).encode() + b"\n")
+            # A disk that fills up takes part of a line first and says so only at the next write.
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
             raise files.cannot_write(self.path, error) from None
 
