@@ -58,7 +58,9 @@ class _Attention(nn.Module):
 
 
 @pytest.mark.parametrize("changes", [{"bits": 8}, {"group_size": 32}, {"bias": True}])
-def test_projections_that_differ_are_refused_in_a_plain_sentence(repository: Workspace, changes: dict[str, Any]) -> None:
+def test_projections_that_differ_are_refused_in_a_plain_sentence(
+    repository: Workspace, changes: dict[str, Any]
+) -> None:
     loader.open_kernels(repository.kernels)
     bind = loader.load_bind("qkv_joined")
     with pytest.raises(Unavailable, match="one bit width and group size without bias"):

@@ -125,7 +125,9 @@ def test_kernels_of_another_workspace_take_the_place_of_earlier_ones(
 ) -> None:
     other = make_workspace("no_op")
     text = (other.kernels / "no_op" / "kernel.py").read_text()
-    (other.kernels / "no_op" / "kernel.py").write_text(text.replace("Binding(stock)", "Binding(lambda y, scores: -y[..., 0, :])"))
+    (other.kernels / "no_op" / "kernel.py").write_text(
+        text.replace("Binding(stock)", "Binding(lambda y, scores: -y[..., 0, :])")
+    )
     stock = tiny.logits(steps=0)
     for place, same in ((planted, True), (other, False), (planted, True)):
         patch = tiny.patch(variant(tiny.name, "combine=no_op"), place.kernels)
