@@ -198,4 +198,4 @@ def blocks_of(verdict: GroupVerdict) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

@@ -131,7 +131,7 @@ def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
     gates = []
     if clocks:
         off, budget = max(clocks, key=lambda pair: pair[0])
-        text = f"worker and supervisor disagree by at most {off:.2%}"
+        text = f"the clocks of worker and supervisor differ by up to {off:.2%}, {policy.clock_disagreement:.0%} allowed"
         outcome: Outcome = "fail" if off > policy.clock_disagreement else "pass"
         gates.append(Gate("clock", outcome, off, policy.clock_disagreement, (budget.capsule,), text))
     else:
