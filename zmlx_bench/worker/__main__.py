@@ -80,15 +80,29 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         run_prompt(pipe, generate, name, ids, instructions.tokens, margins=instructions.margins)
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    unit = 1 if sys.platform == "darwin" else 1024
     pipe.send(
         Done(
-            peak_rss_gb=usage.ru_maxrss * unit / 1e9,
+            peak_rss_gb=_peak_rss_bytes() / 1e9,
             page_faults_minor=usage.ru_minflt,
             page_faults_major=usage.ru_majflt,
             cpu_s=usage.ru_utime + usage.ru_stime,
         )
     )
+
+
+def _peak_rss_bytes() -> int:
+    """Return the largest resident set of this process.
+
+    Linux carries the parent's maximum through fork and exec into ru_maxrss, so that a small worker would report
+    its supervisor; VmHWM belongs to this program alone.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _classify(error: Exception) -> Literal["crash", "oom", "unavailable"]:
