@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.schema.session import Session, sealed, session_hash
 from zmlx_bench.workspace import Workspace
 
@@ -21,9 +22,15 @@ def new_name(family: str) -> str:
 
 
 def write(workspace: Workspace, session: Session) -> Session:
-    """Seal and write `session.json`; return the sealed session."""
+    """Seal and write `session.json`; return the sealed session. A refused first write leaves no folder behind."""
     whole = sealed(session)
-    files.write_atomic(workspace.session(session.session) / SESSION_FILE, files.dump_json(whole))
+    folder = workspace.session(session.session)
+    try:
+        files.write_atomic(folder / SESSION_FILE, files.dump_json(whole))
+    except CannotHere:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
     return whole
 
 
