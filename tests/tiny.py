@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,13 @@ from zmlx_bench.schema.variant import ResolvedVariant
 
 PROMPT = tuple(range(5, 17))
 STEPS = 4
+
+
+def hosts_of(family: str, site: str) -> int:
+    """How many modules of the tiny model hold `combine` or `qkv`, from its configuration."""
+    config = json.loads((TINY / f"tiny_{family}" / "config.json").read_text())
+    dense = config.get("first_k_dense_replace", 0) if site == "combine" else 0
+    return int(config["num_hidden_layers"]) - int(dense)
 
 
 @dataclass

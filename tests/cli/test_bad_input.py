@@ -141,7 +141,10 @@ def cut(folder: Path) -> None:
         (lambda f: change(f / "config.json", model_file="evil.py"), "config.json: model_file: names code"),
         (lambda f: change(f / "tokenizer_config.json", auto_map={}), "tokenizer_config.json: auto_map: names code"),
     ],
-    ids=["empty", "truncated", "no bytes", "garbage", "pickle", "broken json", "a list", "architecture", "code", "tokenizer code"],
+    ids=[
+        "empty", "truncated", "no bytes", "garbage", "pickle", "broken json", "a list", "architecture", "code",
+        "tokenizer code",
+    ],
 )  # fmt: skip
 def test_a_checkpoint_that_cannot_be_used(
     refused: Callable[..., str], checkpoint: Path, spoil: Callable[[Path], object], says: str

@@ -1,0 +1,101 @@
+"""The command as such: quick help without MLX, one JSON object, listings that say why something does not run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import QUIET_ENV
+from zmlx_bench import __version__
+from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.workspace import Workspace
+
+HEAVY = ("mlx", "mlx_lm", "scipy", "pydantic", "numpy", "transformers", "rich.progress", "huggingface_hub")
+LOADED = """
+import sys
+from zmlx_bench.cli.main import main
+try:
+    main(["--help"])
+except SystemExit as left:
+    print(left.code, *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def test_help_needs_no_heavy_module() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, env=QUIET_ENV)
+    code, *modules = done.stderr.split()
+    assert code == "0"
+    assert [name for name in HEAVY if name in modules] == []
+    for command in ("run", "variants", "kernels", "models", "doctor", "init", "schema"):
+        assert f"  {command} " in done.stdout
+
+
+def test_help_is_quick(zmlx: Callable[..., Any]) -> None:
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        zmlx("--help")
+        took.append(time.perf_counter() - start)
+    # Half a second is promised on a quiet machine; tests share theirs.
+    assert min(took) < 1.0
+
+
+def test_the_version(zmlx: Callable[..., Any]) -> None:
+    assert zmlx("--version").stdout == f"zmlx {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["variants", "kernels", "models", "doctor"])
+def test_a_listing_is_a_table_or_one_json_object(
+    zmlx: Callable[..., Any], fresh_workspace: Workspace, command: str
+) -> None:
+    place = {"cwd": fresh_workspace.root}
+    told = zmlx(command, "--json", **place)
+    assert (told.returncode, told.stderr) == (0, "")
+    (rows,) = json.loads(told.stdout).values()
+    assert rows
+    shown = zmlx(command, **place)
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) >= len(rows)
+
+
+def test_what_does_not_run_here_says_why(zmlx: Callable[..., Any], fresh_workspace: Workspace) -> None:
+    folder = fresh_workspace.kernels / "moe_combine" / "kernel.toml"
+    text = folder.read_text()
+    folder.write_text(text.replace('["metal", "cuda", "cpu"]', '["metal"]'))
+    rows = json.loads(zmlx("variants", "qwen3", "--json", cwd=fresh_workspace.root).stdout)["variants"]
+    reasons = {row["variant"]: row["not_here"] for row in rows}
+    if sys.platform != "darwin":
+        assert reasons["qwen_combine_fp32"].startswith("moe_combine.fp32 runs on metal, not on ")
+        asked = zmlx("run", "qwen3", "--variants", "qwen_combine_fp32", cwd=fresh_workspace.root)
+        assert asked.returncode == 4
+        assert "variant.qwen_combine_fp32: moe_combine.fp32 runs on metal, not on " in asked.stderr
+    assert reasons["qwen_qkv_joined"] is None
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_artifact_has_its_json_schema(zmlx: Callable[..., Any], kind: str) -> None:
+    done = zmlx("schema", kind)
+    assert done.returncode == 0
+    schema = json.loads(done.stdout)
+    assert schema["additionalProperties"] is False
+    assert schema["title"] == KINDS[kind].__name__
+
+
+def test_an_unknown_artifact(zmlx: Callable[..., Any]) -> None:
+    done = zmlx("schema", "capsul")
+    assert (done.returncode, done.stderr) == (3, "zmlx: unknown artifact 'capsul'; did you mean 'capsule'?\n")
+
+
+def test_init_makes_a_workspace_that_commands_find_from_below(zmlx: Callable[..., Any], tmp_path: Any) -> None:
+    made = zmlx("init", str(tmp_path / "ws"))
+    assert made.returncode == 0
+    assert "next: cd " in made.stdout
+    below = tmp_path / "ws" / "capsules"
+    assert "qwen_qkv_joined" in zmlx("variants", "qwen3", cwd=below).stdout
+    assert not list((tmp_path / "ws").rglob("__pycache__"))
