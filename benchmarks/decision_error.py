@@ -15,8 +15,32 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from decision_model import RIGHT, WRONG, Noise, Outcome, Sessions, decide, others, promotions, simulate, true_gains
-from decision_page import BLOCKS, PAIR_SD_1, PROCESS_SD, SHAPES, VARIANTS, Cell, Rivals, bounds, document
+from decision_model import (
+    RIGHT,
+    WRONG,
+    Noise,
+    Outcome,
+    Sessions,
+    decide,
+    others,
+    promotions,
+    replacement,
+    simulate,
+    true_gains,
+)
+from decision_page import (
+    BLOCKS,
+    LEADS,
+    PAIR_SD_1,
+    PROCESS_SD,
+    SHAPES,
+    VARIANTS,
+    Cell,
+    Replaced,
+    Rivals,
+    bounds,
+    document,
+)
 
 from zmlx_bench.analysis.decision.speed import Speed
 from zmlx_bench.files import read_toml
@@ -128,6 +152,19 @@ def compare(policy: Policy, quick: bool) -> list[Rivals]:
     return rows
 
 
+def replace_incumbents(policy: Policy, quick: bool) -> list[Replaced]:
+    """Measure a rival against an incumbent that is truly 5% faster than the stock model."""
+    rows = []
+    for blocks in ((4, 4), (6, 6), (8, 8), (12, 12), (20, 20)):
+        for sd in (0.005, 0.01):
+            for arm_sd in (0.0, ARM_SD):
+                rng = np.random.default_rng([SEED, 3, *blocks, round(sd * 1e6), int(arm_sd > 0)])
+                drawn = simulate(rng, SESSIONS[1] // (20 if quick else 1), 2, blocks, Noise(sd, arm_sd=arm_sd))
+                rates = {lead: replacement(drawn, float(np.log1p(lead)), policy) for lead in LEADS}
+                rows.append(Replaced(blocks, sd, arm_sd, rates))
+    return rows
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the sessions")
@@ -135,7 +172,7 @@ def main() -> int:
     options = parser.parse_args()
     policy = read_toml(ROOT / "variants" / "policy.toml", Policy)
     cells, rows = all_cells(policy, options.quick), compare(policy, options.quick)
-    text = document(cells, rows)
+    text = document(cells, rows, replace_incumbents(policy, options.quick))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text)
     print(text)

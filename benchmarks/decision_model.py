@@ -172,6 +172,37 @@ def _promoted(
     return both
 
 
+def replacement(drawn: Sessions, lead: float, policy: Policy) -> tuple[float, float]:
+    """Rates at which a rival that is truly `lead` (log) ahead of the incumbent beats it: (in a session, for good).
+
+    The rival is the first variant, the incumbent the second, 5% ahead of the stock model. "For good" is of pairs of
+    valid sessions: faster than the stock model and than the incumbent in both, and beyond the allowance.
+    """
+    ahead = np.log1p(0.05) + np.array([lead, 0.0])
+    found = decide(drawn, (np.expm1(ahead), np.expm1(ahead)), policy)
+    over = [estimate(y[:, 2:3] - y[:, 3:4] + lead) for y in drawn.raw]
+    cells = [
+        evidence(of, floor_of(null, policy.min_gain)[:, None], policy)
+        for of, null in zip(over, drawn.null, strict=True)
+    ]
+    # As in a session, the incumbent stands among the planned variants, without evidence against itself.
+    blank = np.full((len(found.valid), 1, 2), np.nan)
+    above, below = (
+        np.concatenate([np.stack([getattr(c, f) for c in cells], axis=-1), blank], axis=1) for f in ("above", "below")
+    )
+    beaten = judge(Evidence(above, below, np.zeros(above.shape, dtype=np.bool_)), policy).overall[:, 0] == Speed.FASTER
+    better = found.candidate[:, 0] & beaten
+    one = np.flatnonzero(found.valid)
+    two = np.roll(one, 1)
+    both = better[one] & better[two]
+    for against, per_session, shift in ((drawn.gain, 1.5, ahead[0]), (over, 2.0, 0.0)):
+        for of in against:
+            mean, se = of.mean[:, 0] + shift, of.se[:, 0]
+            needed = allowance([se[one], se[two]], per_session, 2, policy)
+            both &= (mean[one] + mean[two]) / 2 > needed
+    return float(better.mean()), float(both.mean()) if len(one) else float("nan")
+
+
 def others(rng: np.random.Generator, drawn: Sessions, gains: tuple[Array, Array], alpha: float) -> Mapping[str, float]:
     """Rates at which other rules call a single variant faster at both budgets, on the same sessions."""
     verdicts: dict[str, list[Flags]] = {"median": [], "welch": [], "pooled": []}

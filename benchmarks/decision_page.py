@@ -15,6 +15,7 @@ VARIANTS = (1, 5, 20)
 PROCESS_SD = (0.005, 0.01, 0.025)
 SHAPES = ("normal", "heavy", "cold", "trend")
 PAIR_SD_1 = 0.01 / np.sqrt(2)
+LEADS = (-0.01, 0.0, 0.03, 0.05)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Rivals:
     blocks: tuple[int, int]
     truth: str
     rates: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Rates at which a rival beats an incumbent, by its true lead: (in a session, for good)."""
+
+    blocks: tuple[int, int]
+    process_sd: float
+    arm_sd: float
+    rates: dict[float, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ def _table(head: list[str], lines: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(cells) + " |" for cells in [head, rule, *lines]] + [""]
 
 
-def document(cells: Sequence[Cell], rows: Sequence[Rivals]) -> str:
+def document(cells: Sequence[Cell], rows: Sequence[Rivals], replaced: Sequence[Replaced]) -> str:
     """Write the page."""
     calm = [c for c in cells if not c.noise.arm_sd and c.noise.shape in SHAPES]
     moved = [c for c in cells if c.noise.arm_sd]
@@ -263,6 +274,27 @@ def document(cells: Sequence[Cell], rows: Sequence[Rivals]) -> str:
             ]
             for b in ((6, 6), (8, 8), (12, 12), (20, 20))
             for sd in (0.005, 0.01)
+        ],
+    )
+    out += [
+        "## A rival of the incumbent",
+        "",
+        "The incumbent is truly 5% faster than the stock model and measured in the same blocks. Percent of sessions",
+        "in which a rival beats both, and of pairs of valid sessions that put it in the incumbent's place, by the",
+        "rival's true lead.",
+        "",
+    ]
+    out += _table(
+        [
+            "blocks, process sd, arm effect",
+            *(f"{lead:+.0%}, {what}" for what in ("session", "replaced") for lead in LEADS),
+        ],
+        [
+            [
+                f"{_blocks(r.blocks)}, {r.process_sd:.1%}, {r.arm_sd:.0%}",
+                *(_percent(r.rates[lead][place]) for place in (0, 1) for lead in LEADS),
+            ]
+            for r in replaced
         ],
     )
     out += [

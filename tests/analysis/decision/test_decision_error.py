@@ -65,6 +65,14 @@ def test_the_median_rule_shows_its_quarter(error: ModuleType) -> None:
     assert rates["pooled"] > rates["welch"]
 
 
+def test_an_equal_rival_does_not_replace_the_incumbent(model: ModuleType) -> None:
+    drawn = model.simulate(np.random.default_rng(5), 4000, 2, (12, 12), model.Noise(0.005, arm_sd=0.01))
+    in_a_session, for_good = model.replacement(drawn, 0.0, POLICY)
+    assert for_good <= slack(0.01, 1000)
+    assert in_a_session > for_good
+    assert model.replacement(drawn, 0.05, POLICY)[1] > 0.9
+
+
 @pytest.fixture
 def drawn_sessions(model: ModuleType) -> Iterator[tuple]:
     noise = model.Noise(0.01, arm_sd=0.01)
