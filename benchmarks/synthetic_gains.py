@@ -20,24 +20,20 @@ from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.families import registry
 from zmlx_bench.worker.load import encode
 
-QUERY = {"qwen3": "q_norm.weight", "glm47": "q_b_proj.weight"}
-
-
 def settings(family: str) -> dict[str, dict[str, float]]:
-    """Return the settings to try, by name."""
-    query = QUERY[family]
+    """Return the settings to try, by name: no gains, those of the queries alone, and the ones in use."""
+    chosen = synthetic.GAINS[family]
     return {
         "none": {},
-        "query 4": {query: 4.0},
-        "query 4, down 4": {query: 4.0, "down_proj.weight": 4.0},
-        "query 4, down 4, embedding 45": {query: 4.0, "down_proj.weight": 4.0, "embed_tokens.weight": 45.0},
+        "query": {name: gain for name, gain in chosen.items() if "down" not in name},
+        "in use": chosen,
     }
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("family", choices=sorted(QUERY))
+    parser.add_argument("family", choices=sorted(synthetic.GAINS))
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--layers", type=int)
     arguments = parser.parse_args()
