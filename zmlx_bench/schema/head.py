@@ -5,6 +5,8 @@ A report reads many capsules; their tokens and times matter to `zmlx check` only
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from zmlx_bench.schema.base import Name, Positive, Role, Sha256, Status, UtcTime
@@ -46,7 +48,7 @@ class ProtocolHead(_Head):
 class CapsuleHead(_Head):
     """A capsule without its raw runs."""
 
-    schema_version: int
+    schema_version: Literal[1]
     session: Name
     time: UtcTime
     family: Name
@@ -84,7 +86,7 @@ class PlanHead(_Head):
 class SessionHead(_Head):
     """A session without its jobs."""
 
-    schema_version: int
+    schema_version: Literal[1]
     session: Name
     state: str
     started: UtcTime

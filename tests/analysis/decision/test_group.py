@@ -107,6 +107,21 @@ def test_an_incumbent_is_replaced_only_by_what_beats_it() -> None:
     assert of(decision, "new") == ("HOLD", "incumbent")
 
 
+def test_older_sessions_without_the_incumbent_do_not_stand_in_the_way() -> None:
+    before = [session(fast("new", 0.07), hour=2 * i) for i in range(2)]
+    beside = [with_incumbent(0.04, 4 + 2 * i) for i in range(2)]
+    decision = decide_group(group(*before, *beside, incumbent="old"), POLICY)  # type: ignore[arg-type]
+    assert (decision.action, decision.recommended) == ("promote", "new")
+    assert len(next(v for v in decision.verdicts if v.variant == "new").rests_on) == 4
+
+
+def test_a_lead_that_a_session_can_fake_does_not_replace_the_incumbent() -> None:
+    close = [with_incumbent(0.018, 2 * i) for i in range(2)]
+    decision = decide_group(group(*close, incumbent="old"), POLICY)  # type: ignore[arg-type]
+    assert of(decision, "new") == ("CANDIDATE", "repeat_incumbent")
+    assert decision.action == "keep"
+
+
 def test_a_candidate_not_measured_beside_the_incumbent_is_not_promoted() -> None:
     sessions = session(fast("new")), session(fast("new"), hour=2)
     decision = decide_group(group(*sessions, incumbent="old"), POLICY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -145,7 +145,8 @@ def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, 
     gates = [Gate("sessions", "pass" if enough else "fail", agreeing, policy.sessions, capsules, text)]
     if enough:
         gates.append(_gap(wanted, capsules, policy))
-        gates.append(_repeat("repeat", "gain", valid, policy, lambda b: b.gain, _AGAINST_STOCK))
+        run = _rests_on(valid, policy)
+        gates.append(_repeat("repeat", "gain", run, policy, lambda b: b.gain, _AGAINST_STOCK))
     gates += _incumbent_gates(group, valid, wanted, capsules, enough, policy)
     allowed = group.checkpoint_kind in policy.promotable_checkpoints
     text = f"evidence of a {group.checkpoint_kind} checkpoint {'may promote' if allowed else 'ends at CANDIDATE'}"
@@ -164,17 +165,16 @@ def _gap(wanted: list[_Entry], capsules: tuple[str, ...], policy: Policy) -> Gat
 def _repeat(
     gate: str,
     what: str,
-    valid: list[_Entry],
+    run: list[_Entry],
     policy: Policy,
     sample: Callable[[BudgetEvidence], tuple[float, ...]],
     per_session: float,
 ) -> Gate:
-    """The mean over the agreeing sessions against the allowance for arms that are off for a whole session."""
-    rests_on = _rests_on(valid, policy)
-    hypotheses = max(len(e.session.planned) for e in rests_on)
+    """The mean over agreeing sessions against the allowance for arms that are off for a whole session."""
+    hypotheses = max(len(e.session.planned) for e in run)
     worst: tuple[float, float, float, int] | None = None
     for tokens in sorted(policy.min_blocks):
-        found = [estimate(sample(b)) for b in _at(rests_on, tokens)]
+        found = [estimate(sample(b)) for b in _at(run, tokens)]
         mean = sum(float(f.mean) for f in found) / len(found)
         needed = float(allowance([f.se for f in found], per_session, hypotheses, policy))
         if worst is None or mean - needed < worst[0]:
@@ -182,9 +182,9 @@ def _repeat(
     assert worst is not None
     over, mean, needed, tokens = worst
     ratio, least = math.exp(mean), math.exp(needed)
-    capsules = tuple(b.capsule for e in rests_on for b in e.arm.budgets.values())
+    capsules = tuple(b.capsule for e in run for b in e.arm.budgets.values())
     text = (
-        f"mean {what} of {len(rests_on)} sessions {ratio:.3f}x at {tokens} tokens; "
+        f"mean {what} of {len(run)} sessions {ratio:.3f}x at {tokens} tokens; "
         f"{least:.3f}x is what arms that are off for a session may show"
     )
     return Gate(gate, "pass" if over > 0 else "fail", ratio, least, capsules, text)
@@ -215,11 +215,13 @@ def _incumbent_gates(
         Gate("over_incumbent", "pass" if good else "fail", sum(beside), len(wanted), capsules, text),
     ]
     if good and enough:
+        # Older sessions of the run may have had another incumbent beside them, or none.
+        against = [e for e in _rests_on(valid, policy) if e.session.incumbent == name]
         gates.append(
             _repeat(
                 "repeat_incumbent",
                 "gain over the incumbent",
-                valid,
+                against,
                 policy,
                 lambda b: b.over_incumbent or (),
                 _AGAINST_INCUMBENT,
@@ -239,16 +241,7 @@ def _only_the_best(verdicts: list[GroupVerdict], incumbent: str | None) -> list[
         if verdict in rivals and verdict is not best:
             text = f"{best.variant} is promoted instead; it must be beaten in the same blocks"
             gate = Gate("best", "fail", math.exp(verdict.gain or 0.0), math.exp(best.gain or 0.0), (), text)
-            verdict = GroupVerdict(
-                verdict.variant,
-                "CANDIDATE",
-                "best",
-                text,
-                verdict.latest,
-                verdict.rests_on,
-                (*verdict.gates, gate),
-                verdict.gain,
-            )
+            verdict = replace(verdict, verdict="CANDIDATE", reason="best", why=text, gates=(*verdict.gates, gate))
         kept.append(verdict)
     return kept
 
