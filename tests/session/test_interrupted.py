@@ -69,7 +69,7 @@ def _stop(workspace: Workspace, resume: str | None, jobs: int, how: Callable[[ps
     took = time.monotonic() - start
     alive = [child.pid for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     if process.returncode == -signal.SIGKILL:
-        psutil.wait_procs(children, timeout=30)
+        psutil.wait_procs(children, timeout=5)
         alive = [child.pid for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     return Stopped(process.returncode, took, stderr, alive)
 

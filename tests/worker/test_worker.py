@@ -33,7 +33,7 @@ TOKENS = 6
 
 @pytest.fixture(scope="session")
 def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
-    return make_workspace("no_op", "shy", "prints")
+    return make_workspace("no_op", "shy", "prints", "sleeps")
 
 
 def instructions(
@@ -129,6 +129,23 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     assert Counter(found) == {
         "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
     }  # fmt: skip
+
+
+def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
+    read_end, write_end = os.pipe()
+    told = instructions("qwen3", planted, variant("qwen3", "combine=sleeps"), events_fd=write_end)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "zmlx_bench.worker"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(write_end,), env=QUIET_ENV, text=True,
+    )  # fmt: skip
+    os.close(write_end)
+    assert worker.stdin is not None
+    with worker.stdin as stdin:
+        stdin.write(told.model_dump_json())
+    assert b'"loaded"' in os.read(read_end, 4096)
+    assert worker.poll() is None, "it hangs in the kernel's bind"
+    os.close(read_end)
+    assert worker.wait(5) == 1
 
 
 @pytest.mark.parametrize(

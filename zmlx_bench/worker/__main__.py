@@ -22,6 +22,7 @@ def main() -> int:
     """Do the job; 0 when every token was reported, 1 when the last event says why not."""
     instructions = Instructions.model_validate_json(sys.stdin.read())
     pipe = Pipe(instructions.events_fd)
+    pipe.leave_with_reader()
     # The supervisor resolved and checked the checkpoint: nothing is fetched from here.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -4,6 +4,8 @@ cannot corrupt them."""
 from __future__ import annotations
 
 import os
+import select
+import threading
 
 from zmlx_bench.schema.base import StrictModel
 
@@ -13,6 +15,18 @@ class Pipe:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def leave_with_reader(self) -> None:
+        """End this process as soon as nobody reads any more: a killed supervisor must not leave a hung worker."""
+
+        def wait() -> None:
+            watched = select.poll()
+            watched.register(self._descriptor, 0)  # a closed other end is reported unasked
+            watched.poll()
+            os._exit(1)
+
+        # It sleeps in the system until then, so it takes no time from what is measured.
+        threading.Thread(target=wait, daemon=True).start()
 
     def send(self, event: StrictModel) -> None:
         """Send one event."""
