@@ -48,6 +48,8 @@ class Made:
     source: str = "a"
     """Stands for the kernel's source."""
     idle: bool = False
+    message: str = ""
+    """What it says when it fails."""
 
     @property
     def variant(self) -> ResolvedVariant:
@@ -127,9 +129,10 @@ class _Maker:
         """Return the process of a job."""
         made = self._made.get(job.arm)
         if made is not None and made.status != "ok":
+            said = made.message or f"made to end with {made.status}\nand a traceback"
             return Run(
                 arm=job.arm, role=role, job=job.id, block=job.block, position=job.position, tokens=job.tokens,
-                status=made.status, message=f"made to end with {made.status}\nand a traceback", exit_code=1,
+                status=made.status, message=said, exit_code=1,
             )  # fmt: skip
         timed = job.kind == "timed"
         state = MachineState(cpu_busy_by_others=0.1, throttled=None)

@@ -162,3 +162,21 @@ def test_inherited_evidence_is_marked(tmp_path: Path) -> None:
     for text in (shown(report), overview_text.markdown(report.groups, report.legacy, report.refusals)):
         assert "never makes a CANDIDATE" in text
         assert report.legacy[0].variant in text
+
+
+def test_what_a_process_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    message = "\x1b]0;owned\x07\x1b[2Jgone <script> [red]" + "x" * 5000
+    add_session(workspace, 0, [Made("evil", 0.1, status="crash", message=message)])
+    record(workspace, decide(workspace, None))
+    report = build(workspace, None)
+    texts = (
+        shown(report),
+        overview_text.markdown(report.groups, report.legacy, report.refusals),
+        workspace.notebook.read_text(),
+        json.dumps(as_json(report.groups), ensure_ascii=False),
+    )
+    for text in texts:
+        assert "gone" in text
+        assert all(c.isprintable() or c == "\n" for c in text)
+        assert "x" * 400 not in text.replace("\n", "")

@@ -16,6 +16,7 @@ from zmlx_bench import files
 from zmlx_bench.analysis.decision import GroupEvidence, GroupKey, SessionEvidence, SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.adapter import key_of_row, key_of_session, session_evidence
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger.check.finding import clean
 from zmlx_bench.schema.base import CheckpointKind
 from zmlx_bench.schema.head import CapsuleHead, SessionHead
 from zmlx_bench.schema.matrix import MatrixRow
@@ -62,7 +63,7 @@ class Reader:
     @property
     def refusals(self) -> tuple[Refusal, ...]:
         """What was not used so far."""
-        return tuple(Refusal(file, why) for file, why in sorted(self._refused.items()))
+        return tuple(Refusal(clean(file), clean(why)) for file, why in sorted(self._refused.items()))
 
     def names(self) -> list[str]:
         """Return all sessions on disk."""

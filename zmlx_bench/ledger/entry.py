@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, decide_group, judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
 from zmlx_bench.ledger.bodies import Loaded, group_of
+from zmlx_bench.ledger.check.finding import clean
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.head import CapsuleHead
 from zmlx_bench.schema.policy import Policy
@@ -99,7 +100,8 @@ def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str
     against = f" The default so far: `{incumbent}`." if incumbent else ""
     return (
         f"Which of {names} makes decode of {key.family} faster without changing a token, and may one become the "
-        f"default? Checkpoint {label} (`{key.checkpoint}`), {key.backend}, {key.device}, mlx {key.mlx}.{against}"
+        f"default? Checkpoint {label} (`{key.checkpoint}`), {key.backend}, {clean(key.device)}, mlx {clean(key.mlx)}."
+        f"{against}"
     )
 
 
@@ -112,8 +114,8 @@ def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterab
             f"{' + '.join(k.sites)} = `{k.kernel}.{k.mode}` (source `{k.source_sha256[:SHORT]}`)"
             for k in variant.kernels
         ]
-        parts += [f"{variable}={value}" for variable, value in sorted(variant.env.items())]
-        yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(variant.why)}"
+        parts += [f"{variable}={clean(value)}" for variable, value in sorted(variant.env.items())]
+        yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(clean(variant.why))}"
 
 
 def _primary(capsules: Mapping[str, CapsuleHead], decision: GroupDecision) -> Iterable[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
 from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.ledger.check.finding import clean
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.head import CapsuleHead
 from zmlx_bench.schema.matrix import MatrixRow
@@ -177,8 +178,8 @@ def _group(
         checkpoint=label,
         checkpoint_id=key.checkpoint,
         backend=key.backend,
-        device=key.device,
-        mlx=key.mlx,
+        device=clean(key.device),
+        mlx=clean(key.mlx),
         sessions=len({row.session for row in rows} | {s.evidence.session for s in loaded}),
         recommended=recommended,
         promoted=promoted,

@@ -20,6 +20,9 @@ from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.variant import ResolvedVariant
 
+LONGEST_MESSAGE = 300
+"""Characters of a process's message that a verdict repeats."""
+
 
 def key_of_session(session: SessionHead) -> GroupKey:
     """Return the group that a session's evidence belongs to."""
@@ -113,4 +116,7 @@ def _idle(capsule: CapsuleHead) -> tuple[str, ...]:
 
 def _message(capsule: CapsuleHead) -> str | None:
     runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    return next((run.message for run in runs if run.message and run.status == capsule.status), None)
+    message = next((run.message for run in runs if run.message and run.status == capsule.status), None)
+    # The worker's words end up on terminals and in the notebook.
+    first = message.splitlines()[0] if message and message.strip() else None
+    return None if first is None else "".join(c if c.isprintable() else "?" for c in first)[:LONGEST_MESSAGE]

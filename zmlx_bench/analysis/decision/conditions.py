@@ -44,9 +44,8 @@ def status(arm: ArmEvidence, policy: Policy) -> Gate:
     for wanted in ("oom", "crash", "timeout", "unavailable"):
         for budget in judged(arm, policy):
             if budget.status == wanted:
-                first = (budget.message or "no message").splitlines()[0]
                 outcome: Outcome = "unknown" if wanted == "unavailable" else "fail"
-                text = f"at {budget.tokens} tokens: {wanted}: {first}"
+                text = f"at {budget.tokens} tokens: {wanted}: {budget.message or 'no message'}"
                 return Gate("status", outcome, wanted, "ok", (budget.capsule,), text)
     return Gate("status", "pass", "ok", "ok", _paths(arm, policy), "every process ended well")
 

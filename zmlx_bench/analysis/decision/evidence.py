@@ -52,6 +52,7 @@ class BudgetEvidence:
     """ln decode speed against the incumbent in the same blocks."""
     fidelity: FidelityEvidence | None
     message: str | None = None
+    """What the process that failed said, one printable line."""
     prefill: float | None = None
     """Mean log ratio of prefill speed, paired like `gain`."""
     peak_mem_gb: float | None = None
