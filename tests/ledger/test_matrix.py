@@ -56,6 +56,16 @@ def test_a_lock_that_stays_held_is_no_endless_wait(tmp_path: Path, monkeypatch: 
     assert not path.exists()
 
 
+@pytest.mark.parametrize("cut", [1, 2, 50])
+def test_a_torn_last_line_is_mended_before_the_next_row(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "matrix.jsonl"
+    matrix.append(path, [row("a"), row("b")])
+    path.write_bytes(path.read_bytes()[:-cut])
+    matrix.append(path, [row("c")])
+    names = [found.capsule for found in matrix.read(path)]
+    assert names == (["a", "b", "c"] if cut == 1 else ["a", "c"])
+
+
 @pytest.mark.parametrize(("line", "says"), [("{", "line 2: "), ('{"schema_version": 1}', "line 2: time: Field requi")])
 def test_a_bad_row_is_named_by_its_line(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "matrix.jsonl"

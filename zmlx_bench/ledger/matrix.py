@@ -20,12 +20,13 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
     """Append the rows whose capsules the matrix does not have yet; return how many were added.
 
     The rows go in with one write under a lock, so that another process never sees half a row; a torn last
-    line (a disk that filled up) is cut off first.
+    line (the machine went down) is cut off first.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=LOCK_TIMEOUT_S):
-            known = {row.capsule for row in read(path)} if path.exists() else set()
+            _mend(path)
+            known = {row.capsule for row in read(path)}
             new = [row for row in rows if row.capsule not in known]
             if not new:
                 return 0
@@ -45,6 +46,21 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
         raise CannotHere(f"{path}: another process has held its lock for {LOCK_TIMEOUT_S:g} s; try again") from None
     except OSError as error:
         raise files.cannot_write(path, error) from None
+
+
+def _mend(path: Path) -> None:
+    """End the last line where only its newline is missing; cut it off where it is no row."""
+    data = path.read_bytes() if path.exists() else b""
+    last = data.rpartition(b"\n")[2]
+    if not last:
+        return
+    try:
+        MatrixRow.model_validate_json(last)
+    except ValidationError:
+        os.truncate(path, len(data) - len(last))
+    else:
+        with path.open("ab") as file:
+            file.write(b"\n")
 
 
 def read(path: Path) -> list[MatrixRow]:
