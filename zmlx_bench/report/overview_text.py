@@ -37,7 +37,7 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     for group in groups:
         out += [f"## {title(group)}", "", f"**Recommended:** {_sentence(group.recommendation)}", ""]
         budgets = _budgets(group)
-        head = ["#", "variant", *(f"{tokens} tokens" for tokens in budgets), "tokens", "GB", "verdict"]
+        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "GB", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
             out += [f"**{name.capitalize()}**", "", *(f"- {line}" for line in lines), ""]
@@ -63,7 +63,7 @@ def tables(
         table.add_column("#", justify="right")
         table.add_column("variant", overflow="fold")
         for tokens in budgets:
-            table.add_column(f"{tokens} tokens", overflow="fold")
+            table.add_column(f"{tokens} tokens (tok/s)", overflow="fold")
         table.add_column("tokens", overflow="fold")
         table.add_column("GB", overflow="fold")
         table.add_column("verdict", overflow="fold")
@@ -107,8 +107,7 @@ def _speed(cell: Cell | None) -> str:
     span = ""
     if cell.speedup_low is not None and cell.speedup_high is not None:
         span = f" [{cell.speedup_low:.3f}, {cell.speedup_high:.3f}]"
-    speeds = f"{words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)} tok/s"
-    return f"{cell.speedup:.3f}x{span} {speeds}"
+    return f"{cell.speedup:.3f}x{span} {words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)}"
 
 
 def _tokens(line: Line) -> str:
