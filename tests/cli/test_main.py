@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import QUIET_ENV
+from tests.conftest import QUIET_ENV, ZMLX
 from zmlx_bench import __version__
 from zmlx_bench.schema.kinds import KINDS
 from zmlx_bench.workspace import Workspace
@@ -99,3 +100,20 @@ def test_init_makes_a_workspace_that_commands_find_from_below(zmlx: Callable[...
     below = tmp_path / "ws" / "capsules"
     assert "qwen_qkv_joined" in zmlx("variants", "qwen3", cwd=below).stdout
     assert not list((tmp_path / "ws").rglob("__pycache__"))
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    # With and without enough output to fail before the command ends.
+    for arguments in ("schema capsule", "--version"):
+        command = f"{sys.executable} -c 'from zmlx_bench.cli.main import main; main()' {arguments}"
+        done = subprocess.run(
+            ["bash", "-c", f'{command} | true; echo "${{PIPESTATUS[0]}}"'], capture_output=True, text=True, check=True
+        )
+        assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*ZMLX, "schema", "capsule"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "zmlx: standard output: No space left on device\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -62,6 +64,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _run(arguments: list[str] | None) -> int:
     try:
         outcome: Any = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except ZmlxError as error:
         _say(str(error))
         return error.exit_code
@@ -75,14 +78,24 @@ def _run(arguments: list[str] | None) -> int:
         # Typer carries a copy of click of its own, so that this is the only public base of its usage errors.
         _say(error.format_message())
         return exit_codes.UNUSABLE
-    except BrokenPipeError:
-        # The reader of a pipe has gone; nothing is left to tell it.
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):
+        # The reader of a pipe has gone (Typer then leaves by SystemExit); nothing is left to tell it.
+        _drop_output()
         return exit_codes.DONE
+    except OSError as error:
+        _drop_output()
+        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return exit_codes.CANNOT
     if outcome == exit_codes.INTERRUPTED:
         # Typer turns an interrupt into this code before it can be caught here.
         _say("interrupted")
     return outcome if isinstance(outcome, int) else exit_codes.DONE
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains about it when it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
