@@ -1,0 +1,61 @@
+"""What is read of this machine is plausible, and what it does not say is null."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.machine import backend, checkup, facts, state
+
+
+def test_the_state_is_plausible() -> None:
+    found = state.read("cpu", 0.25)
+    assert found.load_average is not None
+    assert abs(found.load_average - os.getloadavg()[0]) < 5
+    assert found.available_memory_gb is not None
+    assert 0 < found.available_memory_gb <= psutil.virtual_memory().total / 1e9
+    assert found.cpu_busy_by_others == 0.25
+    assert (found.gpu_mhz, found.other_gpu_processes) == (None, None), "nobody asked a GPU"
+
+
+def test_busy_seconds_grow_with_work_and_no_faster_than_the_cores() -> None:
+    before, start = state.busy_cpu_s(), time.perf_counter()
+    while time.perf_counter() - start < 0.3:
+        pass
+    used = state.busy_cpu_s() - before
+    took = time.perf_counter() - start
+    assert 0.15 < used <= took * (os.cpu_count() or 1) + 0.2
+
+
+def test_the_facts_name_the_device() -> None:
+    found = facts.read("cpu")
+    assert found == facts.read("cpu")
+    assert found.device == found.cpu or found.cpu is None
+    assert found.memory_gb == pytest.approx(psutil.virtual_memory().total / 1e9, abs=0.1)
+
+
+def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:
+    chosen = backend.choose("auto")
+    assert backend.why_not(chosen) is None
+    for name in backend.ORDER:
+        reason = backend.why_not(name)
+        if reason is not None:
+            with pytest.raises(CannotHere, match=f"--backend {name}: "):
+                backend.choose(name)
+    if sys.platform != "darwin":
+        assert backend.why_not("metal") == "metal needs a Mac with Apple silicon"
+    with pytest.raises(UnusableInput, match="unknown backend 'cudda'; did you mean 'cuda'"):
+        backend.choose("cudda")
+
+
+def test_every_finding_that_is_not_good_says_what_was_found() -> None:
+    findings = checkup.findings()
+    subjects = [finding.subject for finding in findings]
+    assert {"backend", "mlx", "mlx-lm", "memory", "background load"} <= set(subjects)
+    assert len(set(subjects)) == len(subjects)
+    assert all(finding.remedy for finding in findings if finding.level == "problem")
