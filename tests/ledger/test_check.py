@@ -134,6 +134,8 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (SESSION, ["plan", "jobs", 3, "arm"], "baseline", True, "plan.jobs[3].arm"),
     (SESSION, ["session"], "another", True, "session"),
     (SESSION, ["ended"], None, True, "ended"),
+    (SESSION, ["capsules", 0, "file"], "../../elsewhere.json", True, "capsules[0].file"),
+    (SESSION, ["capsules", 0, "file"], "\0.json", True, "capsules[0].file"),
 ]
 
 
@@ -320,6 +322,14 @@ def test_a_random_change_of_a_leaf_is_never_missed_and_never_a_traceback(decided
 
     edit(decided, file, change)
     assert any(f.file == file for f in found(decided))
+
+
+@pytest.mark.parametrize("file", [GOOD, SESSION, LEGACY])
+def test_half_a_surrogate_pair_is_a_finding(decided: Workspace, file: str) -> None:
+    import_into(decided, sources(FIXTURES))
+    path = decided.root / file
+    path.write_text(path.read_text().replace('"run", "qwen3"', '"\\ud800", "qwen3"').replace("Fixture", "\\ud800", 1))
+    assert_found(decided, file, "file", "surrogate")
 
 
 def test_paths_narrow_the_findings(decided: Workspace) -> None:

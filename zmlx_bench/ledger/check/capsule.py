@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zmlx_bench.analysis.figures import derive, worst_status
 from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
 from zmlx_bench.ledger.check.reading import read, relative
 from zmlx_bench.schema.base import content_hash
@@ -37,8 +37,11 @@ def check_capsule_file(root: Path, path: Path, session: Session | None) -> Check
     capsule, findings = read(root, path, Capsule)
     if capsule is None:
         return CheckedCapsule(name, tuple(findings), None)
-    findings += check_capsule(capsule, name, session)
-    return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
+    try:
+        findings += check_capsule(capsule, name, session)
+        return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
+    except UnicodeEncodeError:
+        return CheckedCapsule(name, (*findings, finding(name, "file", NO_TEXT)), None)
 
 
 def _run_hashes(capsule: Capsule) -> tuple[tuple[int, str], ...]:

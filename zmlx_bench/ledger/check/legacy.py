@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zmlx_bench.analysis.legacy_faults import record_faults, speedup_of
 from zmlx_bench.ledger.check.compare import same_number, show
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.reading import read, relative
 from zmlx_bench.schema.legacy import LegacyImport
 
@@ -15,7 +15,12 @@ from zmlx_bench.schema.legacy import LegacyImport
 def check_legacy_file(root: Path, path: Path) -> list[Finding]:
     """Read and check one import."""
     legacy, findings = read(root, path, LegacyImport)
-    return findings if legacy is None else [*findings, *check_legacy(legacy, relative(root, path))]
+    if legacy is None:
+        return findings
+    try:
+        return [*findings, *check_legacy(legacy, relative(root, path))]
+    except UnicodeEncodeError:
+        return [finding(relative(root, path), "file", NO_TEXT)]
 
 
 def check_legacy(legacy: LegacyImport, file: str) -> Iterator[Finding]:

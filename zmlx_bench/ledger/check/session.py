@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.ledger.check.capsule import CheckedCapsule
 from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.reading import read, relative
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session, session_hash
 from zmlx_bench.session.plan import draw_up
 
 SESSION_FILE = "session.json"
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\.json")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ def read_session(root: Path, folder: Path) -> ReadSession:
         return ReadSession(folder, None, capsules, tuple(lost))
     session, findings = read(root, path, Session)
     if session is not None:
-        findings += _check(session, relative(root, path), folder)
+        try:
+            findings += _check(session, relative(root, path), folder)
+        except UnicodeEncodeError:
+            return ReadSession(folder, None, capsules, (finding(relative(root, path), "file", NO_TEXT),))
     return ReadSession(folder, session, capsules, tuple(findings))
 
 
@@ -88,6 +93,9 @@ def check_links(root: Path, read: ReadSession, capsules: Sequence[CheckedCapsule
     for index, reference in enumerate(session.capsules):
         capsule = present.get(reference.file)
         field = f"capsules[{index}]"
+        if not SAFE_NAME.fullmatch(reference.file):
+            yield finding(file, f"{field}.file", f"{reference.file!r} is no name of a capsule")
+            continue
         if named.index(reference.file) != index:
             yield finding(file, f"{field}.file", f"{reference.file} is listed twice")
         if capsule is None:
