@@ -190,7 +190,9 @@ def _plain(annotation: Any) -> Any:
         return example(annotation)
     if annotation is str:
         return _plain_string(extras)
-    return {bool: True, int: 1, float: 0.5}.get(annotation)
+    if annotation is int:
+        return max(1, *(extra.ge for extra in extras if isinstance(extra, Ge)), 0)
+    return {bool: True, float: 0.5}.get(annotation)
 
 
 def _plain_string(extras: list[Any]) -> str:

@@ -61,6 +61,6 @@ def with_failures(make_workspace: Callable[..., Workspace], zmlx: Callable[..., 
     workspace = make_workspace(*names)
     done = zmlx(
         "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts", "primes",
-        "--timeout", "15", "--variants", ",".join(names), "--workspace", str(workspace.root),
+        "--timeout", "12", "--variants", ",".join(names), "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)

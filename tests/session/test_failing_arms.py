@@ -16,7 +16,7 @@ from zmlx_bench.schema.capsule import capsule_hash
         ("raises", "crash", "ValueError: planted in bind"),
         ("raises_late", "crash", "RuntimeError: planted in decode"),
         ("killed", "crash", "killed by SIGKILL"),
-        ("sleeps", "timeout", "silent for 15 s while warming up"),
+        ("sleeps", "timeout", "silent for 12 s while warming up"),
         ("shy", "unavailable", "the kernel at combine was never called while decoding"),
         ("memory", "oom", "Unable to allocate"),
     ],
