@@ -62,7 +62,9 @@ def _prompts(raw: Raw) -> Raw:
 
 @fix("Policy")
 def _policy(raw: Raw) -> Raw:
-    return {**raw, "min_gain": raw["planned_effect"] / 2}
+    most = max(raw[name] for name in raw if name.startswith("sessions"))
+    averaged = {"sessions_averaged": most} if "sessions_averaged" in raw else {}
+    return {**raw, "min_gain": raw["planned_effect"] / 2, **averaged}
 
 
 @fix("VariantSpec")
