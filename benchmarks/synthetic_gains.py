@@ -20,6 +20,7 @@ from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.families import registry
 from zmlx_bench.worker.load import encode
 
+
 def settings(family: str) -> dict[str, dict[str, float]]:
     """Return the settings to try, by name: no gains, those of the queries alone, and the ones in use."""
     chosen = synthetic.GAINS[family]

@@ -40,7 +40,9 @@ def build(family: Family, seed: int, layers: int | None = None, gains: Mapping[s
     model: nn.Module = architecture.Model(architecture.ModelArgs.from_dict(config))
     mx.random.seed(seed)
     predicate = getattr(model, "quant_predicate", lambda _path, _module: True)
-    for path, module in sorted(model.named_modules()):
+    # Only names are listed: a list of modules would keep every unquantised weight alive to the end.
+    for path in sorted(path for path, _ in model.named_modules()):
+        module = _at(model, path)
         _fill(path, module, GAINS[family.name] if gains is None else gains)
         if path and hasattr(module, "to_quantized"):
             chosen = predicate(path, module)
@@ -71,12 +73,16 @@ def gain(name: str, gains: Mapping[str, float]) -> float:
     return next((value for suffix, value in gains.items() if name.endswith(suffix)), 1.0)
 
 
+def _at(model: nn.Module, path: str) -> Any:
+    found: Any = model
+    for part in path.split(".") if path else ():
+        found = found[int(part)] if isinstance(found, list) else found[part]
+    return found
+
+
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    *parents, last = path.split(".")
-    owner: Any = model
-    for part in parents:
-        owner = owner[int(part)] if isinstance(owner, list) else owner[part]
-    owner[last] = module
+    parent, _, last = path.rpartition(".")
+    _at(model, parent)[last] = module
     mx.eval(module.parameters())
     # Sizes differ from weight to weight: kept buffers would pile up until the memory is full of them.
     mx.clear_cache()
