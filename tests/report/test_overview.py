@@ -146,10 +146,19 @@ def test_ten_thousand_rows_are_reported_in_time(tmp_path: Path) -> None:
 
 def test_what_is_undecided_comes_with_the_command_that_decides_it(workspace: Workspace) -> None:
     group = only(build(workspace, None))
-    assert group.next_run == (
-        "zmlx run qwen3 --checkpoint tiny --backend cpu --tokens 20 --tokens 50 --variants fast,faster --runs 6"
-    )
-    assert group.next_run in overview_text.markdown([group], (), ())
+    start = "zmlx run qwen3 --checkpoint tiny --backend cpu --tokens 20 --tokens 50 --variants"
+    assert group.next_runs == (f"{start} fast,faster --runs 6",)
+    assert group.next_runs[0] in overview_text.markdown([group], (), ())
+
+
+def test_more_blocks_are_asked_for_apart_from_a_second_session(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    add_session(workspace, 0, [Made("fast", 0.08), Made("weak", 0.015, spread=0.01)], blocks=4)
+    confirm, decide_more = only(build(workspace, None)).next_runs
+    assert confirm.endswith("--variants fast --runs 4")
+    name, _, runs = decide_more.partition("--variants ")[2].partition(" --runs ")
+    assert name == "weak"
+    assert 4 < int(runs) < 30
 
 
 def test_inherited_evidence_is_marked(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,8 +77,8 @@ class GroupOverview:
     recommendation: str
     lines: tuple[Line, ...]
     """Best first."""
-    next_run: str | None
-    """The command that would decide what is undecided; null where nothing is."""
+    next_runs: tuple[str, ...]
+    """Commands for what another session can confirm, and for what more blocks can decide."""
 
     @property
     def rejected(self) -> tuple[Line, ...]:
@@ -186,7 +186,7 @@ def _group(
         action=action,
         recommendation=_recommendation(recommended, promoted, action, why),
         lines=ranked,
-        next_run=_next_run(key, label, ranked, policy),
+        next_runs=tuple(_next_runs(key, label, ranked, policy)),
     )
 
 
@@ -229,24 +229,22 @@ def _rank(line: Line) -> tuple[int, float, str]:
     return place, -min((cell.speedup or 0.0 for cell in line.cells), default=0.0), line.variant
 
 
-def _next_run(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) -> str | None:
-    """Return the command for a new session of what more blocks or another session can decide."""
-    open_lines = [
-        line
-        for line in lines
-        if (line.verdict == "INCONCLUSIVE" and not line.blocks_capped)
-        or (line.verdict == "CANDIDATE" and line.reason != "checkpoint")
-    ]
-    if not open_lines or label not in ("tiny", "synthetic", "full"):
-        return None
-    blocks = [line.blocks_needed or 0 for line in open_lines]
-    blocks += [cell.blocks for line in open_lines if line.verdict == "CANDIDATE" for cell in line.cells]
+def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
+    """Yield the command that repeats what was found, then the one with the blocks that the undecided need."""
+    if label not in ("tiny", "synthetic", "full"):
+        return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
-    names = ",".join(sorted(line.variant for line in open_lines))
-    runs = max(*blocks, *policy.min_blocks.values())
-    return (
-        f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens} --variants {names} --runs {runs}"
-    )
+    start = f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens}"
+    least = max(policy.min_blocks.values())
+    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason != "checkpoint"]
+    unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    for chosen, blocks in (
+        (found, [cell.blocks for line in found for cell in line.cells]),
+        (unsure, [line.blocks_needed or 0 for line in unsure]),
+    ):
+        if chosen:
+            names = ",".join(sorted(line.variant for line in chosen))
+            yield f"{start} --variants {names} --runs {max(*blocks, least)}"
 
 
 def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:

@@ -131,8 +131,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
-    if group.next_run is not None:
-        yield "next", [f"{group.next_run}"]
+    if group.next_runs:
+        yield "next", list(group.next_runs)
 
 
 def _needs(line: Line) -> str:
