@@ -85,6 +85,12 @@ def test_a_deleted_entry_leaves_a_promotion_untold(decided: Workspace) -> None:
     assert any("none tells of the promotion of combine_one" in line for line in found(decided))
 
 
+@pytest.mark.parametrize("left", [b"", b"schema_version = 1\n"])
+def test_a_deleted_promotion_is_missed_by_the_last_entry(decided: Workspace, left: bytes) -> None:
+    (decided.variants / "promoted.toml").write_bytes(left)
+    assert any("decided for combine_one, promoted.toml has none" in line for line in found(decided))
+
+
 def test_words_outside_the_entries_are_free(decided: Workspace) -> None:
     edit(decided, lambda text: text + "\n## What I think\n\nNext: 2.0x.\n")
     assert found(decided) == []

@@ -108,3 +108,10 @@ def test_replay_of_an_edited_capsule_is_refused(zmlx: Zmlx, edited: Workspace) -
     done = zmlx("capsule", "replay", CAPSULE, cwd=edited.root)
     assert done.returncode == 3
     assert "zmlx capsule verify" in done.stderr
+
+
+def test_an_import_cannot_be_replayed(zmlx: Zmlx, decided: Workspace) -> None:
+    assert zmlx("capsule", "import", str(FIXTURES), cwd=decided.root).returncode == 0
+    done = zmlx("capsule", "replay", "capsules/legacy/fixture_probe.json", cwd=decided.root)
+    assert done.returncode == 3
+    assert "names no kernel" in done.stderr

@@ -85,13 +85,13 @@ def capsule_replay(
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
-    from zmlx_bench.ledger import capsules
+    from zmlx_bench.ledger.evidence import read_capsule
     from zmlx_bench.report.replay import lines, summary
     from zmlx_bench.session import replay
 
     place = workspaces.find(workspace)
     wishes = replay.Wishes(runs, checkpoint, trust_remote_code, ("zmlx", *sys.argv[1:]))
-    planned = replay.prepare(place, capsules.read(path), wishes)
+    planned = replay.prepare(place, read_capsule(path), wishes)
     people = console(stderr=True)
     for line in planned.instead:
         people.print(line, markup=False)

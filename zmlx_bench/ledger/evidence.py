@@ -24,3 +24,11 @@ def read_evidence(path: Path) -> Capsule | LegacyImport:
     if path.is_dir():
         raise UnusableInput(f"{path}: is a folder; give one of its files")
     return read_json(path, LegacyImport) if is_legacy(path) else read_json(path, Capsule)
+
+
+def read_capsule(path: Path) -> Capsule:
+    """Read a capsule that is to be measured again; an import of the predecessor's cannot be."""
+    evidence = read_evidence(path)
+    if isinstance(evidence, LegacyImport):
+        raise UnusableInput(f"{path}: is an import of the predecessor's; it names no kernel that could run here")
+    return evidence

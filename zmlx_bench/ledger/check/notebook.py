@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
+from zmlx_bench.analysis.decision.evidence import GroupKey
+from zmlx_bench.analysis.decision.group import decide_group
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.ledger import notebook
-from zmlx_bench.ledger.bodies import Loaded, Reader
+from zmlx_bench.ledger import notebook, promotions
+from zmlx_bench.ledger.bodies import Loaded, Reader, group_of
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.reading import relative, unreadable
 from zmlx_bench.ledger.entry import entry_of
@@ -38,11 +40,18 @@ def check_notebook(workspace: Workspace, reader: Reader, policy: Policy, promote
     findings = [*_headings(text, entries, file), *_promotions(entries, promoted, file)]
     known = set(reader.names())
     seen: set[str] = set()
+    last: dict[GroupKey, tuple[Written, list[Loaded]]] = {}
     for entry in entries:
         if entry.mark.sha256 in seen:
             findings.append(finding(file, f"line {entry.line}", f"{entry.title}: a second entry of the same evidence"))
         seen.add(entry.mark.sha256)
-        findings += _check(entry, reader, known, policy, file)
+        loaded, faults = _evidence(entry, reader, known, file)
+        findings += faults
+        if loaded:
+            findings += _rewritten(entry, loaded, policy, file)
+            last[loaded[0].key] = (entry, loaded)
+    for key, (entry, loaded) in last.items():
+        findings += _carried_out(entry, loaded, promotions.incumbents(promoted).get(key), policy, file)
     return findings
 
 
@@ -60,22 +69,34 @@ def _promotions(entries: Sequence[Written], promoted: Promotions, file: str) -> 
             yield finding(file, "entries", f"none tells of the promotion of {promotion.variant}: deleted")
 
 
-def _check(entry: Written, reader: Reader, known: set[str], policy: Policy, file: str) -> Iterator[Finding]:
-    loaded: list[Loaded] = []
+def _evidence(entry: Written, reader: Reader, known: set[str], file: str) -> tuple[list[Loaded], list[Finding]]:
+    """Read the sessions that an entry names; none when not all of them stand."""
+    place = f"line {entry.line}"
     if not entry.mark.sessions:
-        yield finding(file, f"line {entry.line}", f"{entry.title}: an experiment without capsules behind it")
-    for name in entry.mark.sessions:
-        session = reader.session(name) if name in known else None
-        if session is None or not session.capsules:
-            message = f"{entry.title}: figures without capsules: session {name} is missing or does not stand"
-            yield finding(file, f"line {entry.line}", message)
-        else:
-            loaded.append(session)
-    if len(loaded) < len(entry.mark.sessions) or not loaded:
-        return
+        return [], [finding(file, place, f"{entry.title}: an experiment without capsules behind it")]
+    found = {name: reader.session(name) if name in known else None for name in entry.mark.sessions}
+    loaded = [session for session in found.values() if session is not None and session.capsules]
+    if len(loaded) < len(found):
+        lost = [name for name, session in found.items() if session is None or not session.capsules]
+        head = f"{entry.title}: figures without capsules"
+        return [], [finding(file, place, f"{head}: session {name} is missing or does not stand") for name in lost]
     if len({session.key for session in loaded}) > 1:
-        yield finding(file, f"line {entry.line}", f"{entry.title}: its sessions are of different groups")
-        return
+        return [], [finding(file, place, f"{entry.title}: its sessions are of different groups")]
+    return loaded, []
+
+
+def _carried_out(
+    entry: Written, loaded: Sequence[Loaded], default: str | None, policy: Policy, file: str
+) -> Iterator[Finding]:
+    """The default of a group is what its last entry decided; under a changed policy it may have been decided again."""
+    decided = decide_group(group_of(loaded, entry.mark.incumbent), policy).recommended
+    if entry.mark.policy_sha256 == policy.sha256 and decided != default:
+        message = f"{entry.title}: decided for {decided or 'the stock model'}, promoted.toml has {default or 'none'}"
+        yield finding(file, f"line {entry.line}", message)
+
+
+def _rewritten(entry: Written, loaded: Sequence[Loaded], policy: Policy, file: str) -> Iterator[Finding]:
+    """Write an entry again and compare."""
     expected = entry_of(loaded, entry.mark.incumbent, policy)
     if entry.mark.sha256 != expected.mark.sha256:
         yield finding(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.finding import Finding, finding
@@ -114,6 +117,20 @@ def _check_capsules(root: Path, sessions: Sequence[ReadSession], processes: int)
     count = sum(len(paths) for _, paths in batches)
     if processes < 2 or count < PARALLEL_FROM:
         return [capsule for batch in batches for capsule in _check_batch(root, batch)]
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    return _in_parallel(root, batches, processes)
+
+
+def _in_parallel(root: Path, batches: Sequence[Batch], processes: int) -> list[CheckedCapsule]:
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    try:
         futures = [pool.submit(_check_batch, root, batch) for batch in batches]
         return [capsule for future in futures for capsule in future.result()]
+    except BrokenProcessPool:
+        raise CannotHere("a process of the check was killed, perhaps for want of memory; run it again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C to the parent, which then cancels what is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
