@@ -165,3 +165,17 @@ def test_threads_and_strides_change_nothing(native, isa, dtype, seed, threads) -
     assert_same_bits(native.quantized_matvec(x, weight, **packing), stock)
     views = tuple(mx.concatenate([a, a], axis=1)[:, : a.shape[1]] for a in weight)
     assert_same_bits(native.quantized_matvec(x, views, **packing), stock)
+
+
+def test_two_streams_at_once(native) -> None:
+    """The pool serves one stream at a time; the other works alone meanwhile."""
+    rng = np.random.default_rng(0)
+    packing = {"group_size": 64, "bits": 4}
+    weight = quantized(rng, (2048,), 1024, mx.bfloat16, **packing)
+    inputs = [values(rng, (4, 1024), mx.bfloat16, "ordinary") for _ in range(16)]
+    streams = [mx.new_stream(mx.cpu) for _ in range(2)]
+    native.set_threads(2)
+    outputs = [native.quantized_matvec(x, weight, **packing, stream=streams[i % 2]) for i, x in enumerate(inputs)]
+    mx.eval(outputs)
+    for x, y in zip(inputs, outputs, strict=True):
+        assert_same_bits(y, mx.quantized_matmul(x, *weight, transpose=True, **packing))
