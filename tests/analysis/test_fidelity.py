@@ -54,7 +54,7 @@ def test_identical_tokens() -> None:
 
 @given(st.integers(0, 19))
 def test_one_other_token_is_found_where_it_stands_with_the_baselines_margin(at: int) -> None:
-    other = (*TEXT[:at], 7, *TEXT[at + 1:])
+    other = (*TEXT[:at], 7, *TEXT[at + 1 :])
     margins = tuple(float(i) for i in range(20))
     found = compared([says(other)], [says(TEXT, margins=margins)])
     (prompt,) = found.prompts

@@ -112,7 +112,7 @@ class Reader:
             self._refused[file] = "is missing"
         except ValidationError as error:
             self._refused[file] = files.first_error(error)
-        except (OSError, UnusableInput) as error:
+        except (OSError, ValueError, UnusableInput) as error:
             self._refused[file] = str(error)
         return None
 

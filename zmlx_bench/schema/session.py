@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
+from zmlx_bench.schema.base import Count, Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Plan
@@ -35,7 +35,7 @@ class Session(StrictModel):
     machine: Machine
     software: Software
     capsules: tuple[CapsuleRef, ...] = ()
-    resumed: int = 0
+    resumed: Count = 0
     """How often it was taken up again."""
     content_sha256: Sha256
 
