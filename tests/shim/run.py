@@ -1,0 +1,135 @@
+"""Compiles the text of a GPU kernel, as it is given to `mx.fast`, with the system's C++ compiler, and runs it.
+
+Metal's text runs on Metal's words (`metal.h`), the CUDA form of the same text on CUDA's (`cuda.h`). Lanes are fibres
+that stop at barriers and simd operations. Found out, as `ShimError`: text that does not compile, a barrier or simd
+operation that not every lane reaches, an index past either end of a buffer, an output element that was not
+written, and a missing barrier, where running the lanes in the opposite order shows it.
+
+It cannot see: the order in which a real `simd_sum` adds (here a butterfly 16, 8, 4, 2, 1); a multiplication and an
+addition that a GPU's compiler contracts (here never); the last bits of exp, sin, cos and rsqrt; races within device
+memory and races that the opposite order hides; indices outside a threadgroup array; address spaces (a pointer into
+the wrong one compiles, and a threadgroup pointer as a parameter does not); what a GPU's own compiler refuses;
+occupancy, register use and speed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from tests.shim.source import Value, Words, translation_unit
+
+_HERE = Path(__file__).resolve().parent
+_FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", f"-I{_HERE}")
+_SECONDS = 120
+
+Array = np.ndarray[Any, Any] | mx.array
+Three = tuple[int, int, int]
+
+
+class ShimError(Exception):
+    """The kernel does not compile, or did something that a kernel must not do."""
+
+
+def run_kernel(
+    source: str,
+    header: str = "",
+    *,
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, tuple[Sequence[int], mx.Dtype]],
+    grid: Three,
+    threadgroup: Three,
+    template: Sequence[tuple[str, Value]] = (),
+    words: Words = "metal",
+) -> list[mx.array]:
+    """Run `source`, the body of a kernel, and return its outputs in order.
+
+    `outputs` gives shape and dtype by name; `grid` counts threads, as with `mx.fast.metal_kernel`. Inputs are
+    made row-contiguous, which is MLX's default. Raises ShimError; see the module for what that covers.
+    """
+    arrays = {name: mx.array(value) for name, value in inputs.items()}
+    text = translation_unit(
+        source,
+        header,
+        {name: (array.dtype, array.ndim) for name, array in arrays.items()},
+        {name: dtype for name, (_, dtype) in outputs.items()},
+        template,
+        words,
+    )
+    program = _compiled(text)
+    request = struct.pack("=2i6I", len(inputs), len(outputs), *grid, *threadgroup)
+    for array in arrays.values():
+        request += _described(array.shape, array.nbytes) + _bytes(array)
+    for shape, dtype in outputs.values():
+        request += _described(shape, int(np.prod(shape)) * dtype.size)
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = Path(folder, "request"), Path(folder, "response")
+        asked.write_bytes(request)
+        done = subprocess.run([program, asked, answered], capture_output=True, text=True, timeout=_SECONDS, check=False)
+        if done.returncode != 0:
+            raise ShimError(done.stderr.strip() or f"the kernel ended with status {done.returncode}")
+        response = answered.read_bytes()
+    results, start = [], 0
+    for shape, dtype in outputs.values():
+        stop = start + int(np.prod(shape)) * dtype.size
+        results.append(_array(response[start:stop], shape, dtype))
+        start = stop
+    return results
+
+
+def _described(shape: Sequence[int], nbytes: int) -> bytes:
+    return struct.pack(f"={1 + len(shape)}iq", len(shape), *shape, nbytes)
+
+
+def _bytes(array: mx.array) -> bytes:
+    whole = mx.contiguous(array).reshape(-1)
+    return np.array(whole.view(mx.uint8)).tobytes() if whole.size else b""
+
+
+def _array(content: bytes, shape: Sequence[int], dtype: mx.Dtype) -> mx.array:
+    return mx.array(np.frombuffer(content, np.uint8)).view(dtype).reshape(tuple(shape))
+
+
+@functools.cache
+def _folder() -> Path:
+    # One for the process: a program is compiled once, however many tests run it.
+    folder = tempfile.TemporaryDirectory(prefix="kernel-shim-")
+    _kept.append(folder)
+    return Path(folder.name)
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@functools.cache
+def _runtime() -> Path:
+    built = _folder() / "runtime.o"
+    _compile("-O2", "-c", _HERE / "runtime.cpp", "-o", built)
+    return built
+
+
+@functools.cache
+def _compiled(text: str) -> Path:
+    program = _folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
+    written = program.with_suffix(".cpp")
+    written.write_text(text)
+    _compile(written, _runtime(), "-o", program)
+    return program
+
+
+def _compile(*arguments: str | Path) -> None:
+    compiler = os.environ.get("CXX") or shutil.which("g++") or "c++"
+    done = subprocess.run([compiler, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ShimError(done.stderr.strip())

@@ -1,0 +1,43 @@
+// Scalar types of Metal and CUDA on the host: bfloat16 rounds to nearest even, as both do.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+using uint = unsigned int;
+using ushort = unsigned short;
+using uchar = unsigned char;
+using half = _Float16;
+
+struct uint3 {
+  uint x, y, z;
+};
+
+template <typename To, typename From>
+inline To shim_bits(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bits of another size");
+  To to;
+  std::memcpy(&to, &from, sizeof(To));
+  return to;
+}
+
+struct bfloat16_t {
+  uint16_t bits;
+
+  bfloat16_t() = default;
+  // Neither language narrows float to bfloat by itself in Metal; a source has to say where it rounds.
+  explicit bfloat16_t(float x) {
+    uint32_t wide = shim_bits<uint32_t>(x);
+    bits = x != x ? 0x7FC0 : uint16_t((wide + ((wide >> 16) & 1) + 0x7FFF) >> 16);
+  }
+  operator float() const { return shim_bits<float>(uint32_t(bits) << 16); }
+};
+
+#define SHIM_BFLOAT_OPERATOR(op) \
+  inline bfloat16_t operator op(bfloat16_t a, bfloat16_t b) { return bfloat16_t(float(a) op float(b)); }
+SHIM_BFLOAT_OPERATOR(+)
+SHIM_BFLOAT_OPERATOR(-)
+SHIM_BFLOAT_OPERATOR(*)
+SHIM_BFLOAT_OPERATOR(/)
+#undef SHIM_BFLOAT_OPERATOR
