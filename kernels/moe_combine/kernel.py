@@ -1,52 +1,36 @@
-"""Weighted sum over the experts a token was routed to, in plain MLX: y (B, L, k, D), scores (B, L, k) -> (B, L, D)."""
+"""Weighted sum over the experts a token was routed to: y (B, L, k, D), scores (B, L, k) -> (B, L, D) in y's dtype.
+
+Plain MLX on the CPU, one launch on Metal and CUDA.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.launch import runner, why_not
+from .gpu import plan
+from .reference import MODES
 
 
-def stock(y: mx.array, scores: mx.array) -> mx.array:
-    """Do what the unpatched model does, with its roundings on the running backend."""
-    return (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
-
-
-def bf16_rounded(y: mx.array, scores: mx.array) -> mx.array:
-    """Round scores, products and every partial sum to y's dtype; experts in ascending order."""
-    products = y * scores.astype(y.dtype)[..., None]
-    total = products[..., 0, :]
-    for expert in range(1, y.shape[-2]):
-        total = total + products[..., expert, :]
-    return total
-
-
-def fp32(y: mx.array, scores: mx.array) -> mx.array:
-    """Multiply and add in float32 by a matmul, which may contract; round once to y's dtype."""
-    weights = scores.astype(mx.float32)[..., None, :]
-    return (weights @ y.astype(mx.float32)).squeeze(-2).astype(y.dtype)
-
-
-def fp32_no_fma(y: mx.array, scores: mx.array) -> mx.array:
-    """Multiply in float32, then add in float32 in ascending order of the experts; round once to y's dtype."""
-    products = y.astype(mx.float32) * scores.astype(mx.float32)[..., None]
-    total = products[..., 0, :]
-    for expert in range(1, y.shape[-2]):
-        total = total + products[..., expert, :]
-    return total.astype(y.dtype)
-
-
-MODES: dict[str, Callable[[mx.array, mx.array], mx.array]] = {
-    "stock": stock,
-    "bf16_rounded": bf16_rounded,
-    "fp32": fp32,
-    "fp32_no_fma": fp32_no_fma,
-}
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return None if backend == "cpu" else why_not(backend)
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Return the combine of the requested mode; the module holds nothing that it needs."""
-    return Binding(MODES[request.mode])
+    if request.backend == "cpu":
+        return Binding(MODES[request.mode])
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"moe_combine.{request.mode} on {request.backend} {reason}")
+    run, mode = runner(request.backend), request.mode
+
+    def call(y: mx.array, scores: mx.array) -> mx.array:
+        return run(plan(mode, y, scores))[0]
+
+    return Binding(call)

@@ -112,9 +112,3 @@ def test_the_modes_differ_where_they_say_so() -> None:
     y, scores = draw((1, 1, 4, 8, 512), mx.float32)
     stock = bound("stock", "glm47")(y=y, scores=scores)
     assert not mx.array_equal(bound("bf16_rounded", "glm47")(y=y, scores=scores), stock).item()
-
-
-def test_the_declaration_names_the_modes_that_there_are(repository: Any) -> None:
-    from zmlx_bench.catalog import kernels as catalog
-
-    assert set(catalog.load(repository)["moe_combine"].declaration.mode) == set(kernel.MODES)

@@ -1,0 +1,61 @@
+"""Runs a kernel's launch in the shim, in both forms of its source, and changes sources for planted errors."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from tests.shim.run import ShimError, run_kernel
+from tests.shim.source import Words
+from zmlx_bench.patch import loader
+
+FORMS: tuple[Words, ...] = ("metal", "cuda")
+
+loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
+_launch: Any = importlib.import_module("zmlx_kernels.gpu.launch")
+
+
+def module(path: str) -> Any:
+    """Import `zmlx_kernels.<path>` as the patch layer does."""
+    return importlib.import_module(f"zmlx_kernels.{path}")
+
+
+def run(launch: Any, words: Words) -> list[mx.array]:
+    """Run a launch with the words of Metal or of CUDA; raises ShimError."""
+    source = launch.source
+    return run_kernel(
+        source.body,
+        _launch.WORDS[words] + source.header,
+        inputs=dict(zip(source.inputs, launch.inputs, strict=True)),
+        outputs={
+            name: (shape, dtype)
+            for name, shape, dtype in zip(source.outputs, launch.output_shapes, launch.output_dtypes, strict=True)
+        },
+        grid=launch.grid,
+        threadgroup=launch.threadgroup,
+        template=launch.template,
+        words=words,
+    )
+
+
+def mutated(launch: Any, right: str, wrong: str) -> Any:
+    """Return the launch with one place of its source changed; the text must stand there exactly once."""
+    assert launch.source.body.count(right) == 1, right
+    return launch._replace(source=replace(launch.source, body=launch.source.body.replace(right, wrong)))
+
+
+def same(a: mx.array, b: mx.array) -> bool:
+    """Whether dtype, shape and every value are equal."""
+    return a.dtype == b.dtype and a.shape == b.shape and bool(mx.array_equal(a, b).item())
+
+
+def passes(launch: Any, expected: list[mx.array], words: Words) -> bool:
+    """Whether the launch runs and gives `expected`."""
+    try:
+        return all(same(got, right) for got, right in zip(run(launch, words), expected, strict=True))
+    except ShimError:
+        return False
