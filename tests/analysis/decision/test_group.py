@@ -51,9 +51,11 @@ def test_sessions_too_close_do_not_promote() -> None:
     assert of(decide_group(group(session(fast()), session(fast(), hour=1)), POLICY)) == ("CANDIDATE", "gap")
 
 
-def test_a_synthetic_checkpoint_ends_at_candidate() -> None:
+def test_a_checkpoint_kind_outside_the_policy_ends_at_candidate() -> None:
     sessions = session(fast()), session(fast(), hour=2)
-    assert of(decide_group(group(*sessions, kind="synthetic"), POLICY)) == ("CANDIDATE", "checkpoint")
+    published_only = POLICY.model_copy(update={"promotable_checkpoints": ("full",)})
+    assert of(decide_group(group(*sessions, kind="synthetic"), published_only)) == ("CANDIDATE", "checkpoint")
+    assert of(decide_group(group(*sessions, kind="synthetic"), POLICY)) == ("PROMOTE", "faster")
 
 
 def test_invalid_sessions_are_skipped_and_unresolved_ones_are_not() -> None:
