@@ -130,7 +130,8 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of processes")
+    parser.add_argument("--turns", type=int, default=20, help="pairs of loops in one process")
     parser.add_argument("--family", choices=("qwen3", "glm47"), action="append")
     arguments = parser.parse_args()
     print("| ratio | value | 90% interval | pairs |\n|---|---|---|---|")
@@ -147,7 +148,8 @@ def main() -> None:
                     ours.append(worker_speed(family, arguments.tokens, Path(folder))[0])
         show(f"{family}: zmlx / mlx_lm benchmark", [math.log(a / b) for a, b in zip(ours, theirs, strict=True)])
         print(f"| {family}: medians, tok/s | {statistics.median(ours):.1f} / {statistics.median(theirs):.1f} | | |")
-        show(f"{family}: time of the worker's loop / bare stream_generate", loop_cost(family, arguments.tokens, 10))
+        cost = loop_cost(family, arguments.tokens, arguments.turns)
+        show(f"{family}: time of the worker's loop / bare stream_generate", cost)
 
 
 if __name__ == "__main__":
