@@ -3,6 +3,7 @@
 typedef unsigned int uint;
 
 #define device
+#define thread
 #define threadgroup __shared__
 #define METAL_FUNC __device__ __forceinline__
 #define threadgroup_barrier(flags) __syncthreads()
