@@ -16,6 +16,7 @@ D hidden, k experts a token, I intermediate, H heads; inputs and outputs have th
 | residual_norm | RMSNorm after attention | x, r (B, L, D) | h = x + r, norm(h) |
 | attention | GLM's attention | q_nope (B, H, 1, rank), q_pe, kv_latent (B, 1, S, rank), k_pe, mask | (B, H, 1, rank) |
 | linear | each nn.QuantizedLinear | x (..., K) | (..., N) |
+| linear | GLM's QuantizedMultiLinear (embed_q, unembed_out) | x (B, H or 1, L, K) | (B, H, L, N) |
 
 A kernel fused over contiguous sites takes what is not made inside it: down+combine gets h, inds, scores;
 experts+down gets x, inds; experts+down+combine gets x, inds, scores; router+experts+down+combine gets x.
