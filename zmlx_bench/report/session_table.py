@@ -41,7 +41,7 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     parts.append(
         Text(
             "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for "
-            f"the number of variants.\nEvidence: capsules/{session.session}/, matrix.jsonl. "
+            f"the number of variants. GB: MLX's peak memory.\nEvidence: capsules/{session.session}/, matrix.jsonl. "
             "Next: zmlx promote --dry-run",
             style="dim",
         )
@@ -64,26 +64,32 @@ def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, 
 
 
 def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Table:
-    table = Table(title=f"{session.plan.family}, {tokens} tokens, {session.plan.runs} blocks", title_justify="left")
+    table = Table(
+        title=f"{session.plan.family}, {tokens} tokens, {session.plan.runs} blocks",
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),  # fits 80 columns
+        pad_edge=False,
+    )
     table.add_column("#", justify="right")
-    table.add_column("variant", overflow="fold")
-    table.add_column("tok/s", justify="right")
-    table.add_column("ratio [90%]", justify="right")
-    table.add_column("prefill", justify="right")
-    table.add_column("tokens", overflow="fold")
-    table.add_column("peak GB", justify="right")
-    table.add_column("RSS GB", justify="right")
-    table.add_column("status")
+    table.add_column("variant", overflow="fold", min_width=15)
+    table.add_column("tok/s", justify="right", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("90%", no_wrap=True)
+    table.add_column("prefill", justify="right", no_wrap=True)
+    table.add_column("tokens", min_width=9)
+    table.add_column("GB", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     first = rows[0].figures
     table.add_row(
         "",
         "baseline",
         words.number(first.baseline_decode_tok_s),
         "1",
-        words.number(first.baseline_prefill_tok_s),
+        "",
+        words.number(first.baseline_prefill_tok_s, 0),
         "",
         words.gigabytes(first.baseline_memory.peak_mem_gb),
-        words.gigabytes(first.baseline_memory.peak_rss_gb),
         "ok",
         style="dim",
     )
@@ -93,11 +99,11 @@ def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Tab
             str(rank),
             capsule.variant.name,
             words.number(figures.decode_tok_s),
-            words.ratio(figures.speedup),
-            words.number(figures.prefill_tok_s),
+            f"{figures.speedup.value:.3f}x" if figures.speedup else words.DASH,
+            words.interval(figures.speedup),
+            words.number(figures.prefill_tok_s, 0),
             words.fidelity(figures.fidelity),
             words.gigabytes(figures.memory.peak_mem_gb),
-            words.gigabytes(figures.memory.peak_rss_gb),
             capsule.status,
         )
     return table

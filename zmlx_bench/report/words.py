@@ -21,6 +21,13 @@ def ratio(value: Ratio | None) -> str:
     return f"{value.value:.3f}x [{value.low:.3f}, {value.high:.3f}]"
 
 
+def interval(value: Ratio | None) -> str:
+    """Return `1.010-1.036`, the interval alone."""
+    if value is None or value.low is None or value.high is None:
+        return DASH
+    return f"{value.low:.3f}-{value.high:.3f}"
+
+
 def fidelity(value: Fidelity | None) -> str:
     """Return `identical` or where the first prompt diverged."""
     if value is None:
