@@ -10,6 +10,8 @@ addition that a GPU's compiler contracts (here never); the last bits of exp, sin
 memory and races that the opposite order hides; indices outside a threadgroup array; address spaces (a pointer into
 the wrong one compiles, and a threadgroup pointer as a parameter does not); what a GPU's own compiler refuses;
 occupancy, register use and speed.
+
+It needs Linux (ucontext, ELF sections) and a C++ compiler; tests that import it are skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,8 +30,13 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+import pytest
 
 from tests.shim.source import Value, Words, translation_unit
+
+_COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+if _COMPILER is None or sys.platform != "linux":
+    pytest.skip("the kernel shim needs Linux and a C++ compiler", allow_module_level=True)
 
 _HERE = Path(__file__).resolve().parent
 _FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", f"-I{_HERE}")
@@ -129,7 +137,7 @@ def _compiled(text: str) -> Path:
 
 
 def _compile(*arguments: str | Path) -> None:
-    compiler = os.environ.get("CXX") or shutil.which("g++") or "c++"
-    done = subprocess.run([compiler, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
+    assert _COMPILER is not None
+    done = subprocess.run([_COMPILER, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ShimError(done.stderr.strip())

@@ -105,7 +105,7 @@ bool release_barrier() {
 }
 
 void run_group(uint3 group, bool descending) {
-  std::memset(__start_shim_group_memory, POISON[descending], __stop_shim_group_memory - __start_shim_group_memory);
+  memset(__start_shim_group_memory, POISON[descending], __stop_shim_group_memory - __start_shim_group_memory);
   const uint3 size = launch.group_size;
   fibres.clear();
   for (uint z = 0; z < size.z; ++z)
@@ -163,7 +163,7 @@ struct Guarded {
     mapped = room + 2 * page;
     pages = static_cast<char*>(mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(pages + page, room, PROT_READ | PROT_WRITE);
-    std::memset(pages + page, poison, room);
+    memset(pages + page, poison, room);
     data = pages + page + (at_start ? 0 : room - size);
   }
 };
@@ -248,7 +248,7 @@ int main(int, char** paths) {
     guarded.clear();
     for (const Argument& argument : all) {
       Guarded memory(argument.bytes, descending, POISON[descending]);
-      std::memcpy(memory.data, argument.content.data(), argument.content.size());
+      memcpy(memory.data, argument.content.data(), argument.content.size());
       guarded.push_back(memory);
       buffers.push_back({memory.data, argument.shape.data(), argument.strides.data(), int(argument.shape.size())});
     }

@@ -7,14 +7,14 @@ namespace shim {
 template <typename T>
 inline uint64_t pack(T value) {
   uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof(T));
+  memcpy(&bits, &value, sizeof(T));
   return bits;
 }
 
 template <typename T>
 inline T unpack(uint64_t bits) {
   T value;
-  std::memcpy(&value, &bits, sizeof(T));
+  memcpy(&value, &bits, sizeof(T));
   return value;
 }
 
@@ -39,8 +39,8 @@ inline T reduce(const char* what, T value, F combine, int line) {
       if (present[i] && present[other]) next[i] = combine(values[i], values[other]);
       else next[i] = present[i] ? values[i] : values[other];
     }
-    std::memcpy(values, next, sizeof(values));
-    std::memcpy(present, known, sizeof(present));
+    memcpy(values, next, sizeof(values));
+    memcpy(present, known, sizeof(present));
   }
   return values[lane()];
 }
