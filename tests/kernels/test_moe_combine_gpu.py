@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from tests.kernels import gpu
-from tests.kernels.bf16 import read, rounded
+from tests.kernels.bf16 import read
+from tests.kernels.draws import EXPERTS, HIDDEN, combine_inputs, combined
 from tests.shim.source import Words
 from zmlx_bench.patch.contract import BindRequest, Unavailable
 
 combine: Any = gpu.module("moe_combine.gpu")
 kernel: Any = gpu.module("moe_combine.kernel")
-
-FAMILIES = {"qwen3": (8, mx.bfloat16), "glm47": (4, mx.float32)}
-HIDDEN = 2048
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -25,68 +23,45 @@ def _cpu() -> None:
     mx.set_default_device(mx.cpu)
 
 
-def draw(family: str, batch: int, length: int = 1, d: int = HIDDEN, seed: int = 0) -> tuple[mx.array, mx.array]:
-    k, dtype = FAMILIES[family]
-    rng = np.random.default_rng(seed)
-    y = rng.normal(size=(batch, length, k, d)) * 2.0 ** rng.integers(-4, 5, size=(batch, length, k, 1))
-    scores = rng.random((batch, length, k))
-    return mx.array(y.astype(np.float32)).astype(mx.bfloat16), mx.array(scores.astype(np.float32)).astype(dtype)
-
-
-def expected(mode: str, y: mx.array, scores: mx.array) -> np.ndarray:
-    """The mode's roundings in NumPy, on float32."""
-    to_y = mode == "bf16_rounded" or (mode == "stock" and scores.dtype == y.dtype)
-    step = rounded if to_y else np.float32
-    weights = step(read(scores))
-    total = np.zeros((*y.shape[:2], y.shape[3]), np.float32)
-    for e in range(y.shape[2]):
-        exact = read(y)[:, :, e].astype(np.float64) * weights[:, :, e, None]
-        if mode == "fp32":
-            total = (total.astype(np.float64) + exact).astype(np.float32)
-        else:
-            total = step(total + step(exact.astype(np.float32)))
-    return rounded(total)
-
-
 @pytest.mark.parametrize("words", gpu.FORMS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EXPERTS)
 @pytest.mark.parametrize("mode", combine.MODES)
 def test_every_mode_has_its_roundings_at_the_models_shapes(mode: str, family: str, words: Words) -> None:
     for batch in (1, 4):
-        y, scores = draw(family, batch)
+        y, scores = combine_inputs(family, batch)
         (out,) = gpu.run(combine.plan(mode, y, scores), words)
         assert (out.shape, out.dtype) == ((batch, 1, HIDDEN), mx.bfloat16)
-        np.testing.assert_array_equal(read(out), expected(mode, y, scores))
+        np.testing.assert_array_equal(read(out), combined(mode, y, scores))
 
 
 @pytest.mark.parametrize("words", gpu.FORMS)
 @pytest.mark.parametrize("mode", ["stock", "fp32_no_fma_staged"])
 def test_hidden_sizes_that_do_not_fill_the_last_group_and_sequences(mode: str, words: Words) -> None:
-    y, scores = draw("glm47", 2, length=3, d=300)
+    y, scores = combine_inputs("glm47", 2, length=3, d=300)
     (out,) = gpu.run(combine.plan(mode, y, scores), words)
-    np.testing.assert_array_equal(read(out), expected(mode, y, scores))
+    np.testing.assert_array_equal(read(out), combined(mode, y, scores))
 
 
 def test_other_dtypes_keep_theirs() -> None:
-    y, scores = draw("glm47", 1, d=64)
+    y, scores = combine_inputs("glm47", 1, d=64)
     for dtype in (mx.float32, mx.float16):
         (out,) = gpu.run(combine.plan("stock", y.astype(dtype), scores.astype(dtype)), "metal")
         assert out.dtype == dtype
 
 
 def test_the_modes_are_told_apart_at_the_models_shapes() -> None:
-    y, scores = draw("glm47", 4)
-    results = {mode: expected(mode, y, scores) for mode in ("stock", "bf16_rounded", "fp32")}
+    y, scores = combine_inputs("glm47", 4)
+    results = {mode: combined(mode, y, scores) for mode in ("stock", "bf16_rounded", "fp32")}
     assert (results["stock"] != results["bf16_rounded"]).any()
-    q, weights = draw("qwen3", 4)
-    assert (expected("stock", q, weights) != expected("fp32_no_fma", q, weights)).any()
+    q, weights = combine_inputs("qwen3", 4)
+    assert (combined("stock", q, weights) != combined("fp32_no_fma", q, weights)).any()
 
 
 def test_infinities_and_zeros_come_through() -> None:
-    y, scores = draw("qwen3", 1)
+    y, scores = combine_inputs("qwen3", 1)
     y[..., 0, :4] = mx.array([float("inf"), float("-inf"), 0.0, 3e38])
     (out,) = gpu.run(combine.plan("stock", y, scores), "metal")
-    np.testing.assert_array_equal(read(out), expected("stock", y, scores))
+    np.testing.assert_array_equal(read(out), combined("stock", y, scores))
     (zero,) = gpu.run(combine.plan("stock", mx.zeros_like(y), scores), "metal")
     assert not read(zero).any()
 
@@ -108,7 +83,7 @@ PLANTED = {
 def test_a_planted_error_is_found(error: str) -> None:
     source, mode, right, wrong = PLANTED[error]
     # Contraction shows in few elements of bfloat16: the float32 dtype keeps every bit.
-    y, scores = draw("qwen3", 4, d=300 if mode == "short" else HIDDEN)
+    y, scores = combine_inputs("qwen3", 4, d=300 if mode == "short" else HIDDEN)
     if error == "contracted":
         y, scores = y.astype(mx.float32) * 1.1, scores.astype(mx.float32) * 1.1
     launch = combine.plan("stock" if mode == "short" else mode, y, scores)

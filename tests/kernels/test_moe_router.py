@@ -12,6 +12,7 @@ from mlx_lm.models.glm4_moe_lite import group_expert_select
 
 from tests.kernels import gpu
 from tests.kernels.bf16 import Floats, read, rounded
+from tests.kernels.draws import GLM, QWEN, gates
 from tests.kernels.rows import butterfly_sum, exp_fast, libm, serial_sum
 from tests.shim.source import Words
 from tests.tiny import Tiny
@@ -21,7 +22,6 @@ router: Any = gpu.module("moe_router.gpu")
 kernel: Any = gpu.module("moe_router.kernel")
 reference: Any = gpu.module("moe_router.reference")
 
-QWEN, GLM = (128, 8), (64, 4)
 SCALE = 1.8
 forms = pytest.mark.parametrize("words", gpu.FORMS)
 
@@ -29,13 +29,6 @@ forms = pytest.mark.parametrize("words", gpu.FORMS)
 @pytest.fixture(autouse=True, scope="module")
 def _cpu() -> None:
     mx.set_default_device(mx.cpu)
-
-
-def gates(kind: str, tokens: int, experts: int, seed: int = 0) -> mx.array:
-    """Gates of a token each: spread out, nearly flat (so that probabilities tie), all equal, or extreme."""
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(tokens, 1, experts)) * {"spread": 3.0, "flat": 0.01, "equal": 0.0, "extreme": 1e4}[kind]
-    return mx.array(values.astype(np.float32)).astype(mx.bfloat16)
 
 
 def last_ascending(values: Floats, k: int) -> np.ndarray:
