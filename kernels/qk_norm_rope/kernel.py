@@ -36,8 +36,8 @@ def qk_norm_rope(attention: Any, run: Run) -> Any:
     hd = weights[0].size
     if not isinstance(rope, nn.RoPE) or rope.traditional or rope.scale != 1.0 or rope.dims != hd:
         raise Unavailable("qk_norm_rope serves nn.RoPE over whole heads, unscaled and not traditional")
-    if hd % (2 * LANES):
-        raise Unavailable(f"heads of {hd} elements; multiples of {2 * LANES} are served")
+    if hd % LANES:
+        raise Unavailable(f"heads of {hd} elements; multiples of {LANES} are served")
     eps = mx.array([attention.q_norm.eps, attention.k_norm.eps], mx.float32)
     exponents = np.arange(hd // 2, dtype=np.float32) / np.float32(hd // 2)
     frequencies = mx.array(np.exp2(-exponents * np.float32(np.log2(rope.base))))

@@ -151,8 +151,8 @@ def test_what_is_not_served_says_so() -> None:
         with pytest.raises(Unavailable, match="whole heads"):
             rotate.qk_norm_rope(module, list)
     module = attention()
-    module.q_norm, module.rope = norm_of(96), nn.RoPE(96)
-    with pytest.raises(Unavailable, match="heads of 96"):
+    module.q_norm, module.rope = norm_of(80), nn.RoPE(80)
+    with pytest.raises(Unavailable, match="heads of 80"):
         rotate.qk_norm_rope(module, list)
     if not mx.cuda.is_available():
         for kernel, site in ((residual, "residual_norm"), (rotate, "qk_norm_rope")):
