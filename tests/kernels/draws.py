@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import mlx.core as mx
 import numpy as np
 
@@ -26,7 +29,7 @@ def combine_inputs(
 def combined(mode: str, y: mx.array, scores: mx.array) -> Floats:
     """The mode's roundings in NumPy, on float32."""
     to_y = mode == "bf16_rounded" or (mode == "stock" and scores.dtype == y.dtype)
-    step = rounded if to_y else np.float32
+    step: Callable[[Any], Floats] = rounded if to_y else lambda x: np.asarray(x, np.float32)
     weights = step(read(scores))
     total = np.zeros((*y.shape[:2], y.shape[3]), np.float32)
     for e in range(y.shape[2]):

@@ -1,0 +1,49 @@
+"""What the GPU kernels share: one kernel object a source, and words that both forms of a source have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from tests.kernels import gpu
+from zmlx_bench.catalog import kernels as catalog
+from zmlx_bench.workspace import Workspace
+
+launch: Any = gpu.module("gpu.launch")
+FUNCTION = re.compile(r"^METAL_FUNC \w+ (\w+)\(", re.MULTILINE)
+
+
+def test_metals_own_words_and_ours_all_have_a_cuda_form() -> None:
+    ours = set(FUNCTION.findall(launch.WORDS["metal"]))
+    assert ours
+    assert ours <= set(FUNCTION.findall(launch.WORDS["cuda"]))
+
+
+def test_arithmetic_is_rounded_step_by_step_in_both_forms() -> None:
+    assert "#pragma METAL fp contract(off)" in launch.WORDS["metal"]
+    assert "return __fmul_rn(a, b)" in launch.WORDS["cuda"]
+    assert "return __fadd_rn(a, b)" in launch.WORDS["cuda"]
+
+
+def test_a_kernel_object_is_made_once() -> None:
+    source = gpu.module("moe_combine.gpu").COMBINE
+    assert launch._kernel(source, "metal") is launch._kernel(source, "metal")
+
+
+@pytest.mark.skipif(mx.metal.is_available(), reason="Metal is here")
+def test_a_launch_without_its_gpu_raises() -> None:
+    plan = gpu.module("moe_combine.gpu").plan("stock", mx.zeros((1, 1, 4, 8)), mx.zeros((1, 1, 4)))
+    with pytest.raises((RuntimeError, ValueError)):
+        mx.eval(launch.runner("metal")(plan))
+
+
+def test_every_metal_source_belongs_to_a_declared_kernel_that_hashes_the_shared_words(repository: Workspace) -> None:
+    declared = catalog.load(repository)
+    folders = {path.parent.name for path in Path(repository.kernels).glob("*/*.metal")}
+    assert folders
+    for folder in folders:
+        assert "gpu" in declared[folder].declaration.uses
