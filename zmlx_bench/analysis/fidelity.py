@@ -12,7 +12,7 @@ from zmlx_bench.schema.run import Generation, Run
 
 NGRAM = 8
 LOOP_SHARE = 0.60
-"""Below this share of distinct 8-grams an output loops, and its prompt is weak evidence."""
+"""Below this share an output is marked as looping for display; `promote` counts prompts by the policy's own share."""
 
 Outputs = Mapping[str, Sequence[int]]
 

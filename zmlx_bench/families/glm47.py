@@ -11,7 +11,7 @@ from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteMoE
 
 from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
-from zmlx_bench.families.layer import compose_layer
+from zmlx_bench.families.layer import layer_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host, stock_call
 
@@ -30,14 +30,7 @@ class Glm47(Family):
                 if layer.mlp.config.n_shared_experts is not None:
                     found.append(Host(layer.mlp.shared_experts, ("shared_experts",), _compose_shared))
             found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention))
-            found.append(
-                Host(
-                    layer,
-                    ("residual_norm",),
-                    compose_layer,
-                    bind_to={"residual_norm": layer.post_attention_layernorm},
-                )
-            )
+            found.append(layer_host(layer))
         return [*found, *linear_hosts(model)]
 
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.host import Calls
+from zmlx_bench.patch.host import Calls, Host
 
 
-def compose_layer(layer: Any, calls: Calls) -> Callable[..., Any]:
-    """Return the decoder layer with the add and the norm after attention in one call."""
+def layer_host(layer: Any) -> Host:
+    """Return the host of a decoder layer; its kernel is bound to the norm after attention."""
+    return Host(layer, ("residual_norm",), _compose, bind_to={"residual_norm": layer.post_attention_layernorm})
+
+
+def _compose(layer: Any, calls: Calls) -> Callable[..., Any]:
     residual_norm = calls[("residual_norm",)]
 
     def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:

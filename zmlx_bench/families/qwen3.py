@@ -11,7 +11,7 @@ from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
 
 from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
-from zmlx_bench.families.layer import compose_layer
+from zmlx_bench.families.layer import layer_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host
 
@@ -30,14 +30,7 @@ class Qwen3(Family):
             if isinstance(layer.mlp, Qwen3MoeSparseMoeBlock):
                 found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
             found.append(Host(layer.self_attn, ("qkv", "qk_norm_rope"), _compose_attention))
-            found.append(
-                Host(
-                    layer,
-                    ("residual_norm",),
-                    compose_layer,
-                    bind_to={"residual_norm": layer.post_attention_layernorm},
-                )
-            )
+            found.append(layer_host(layer))
         return [*found, *linear_hosts(model)]
 
 

@@ -58,7 +58,7 @@ class Run(StrictModel):
     calls_per_token: dict[Site, NonNegative] = {}
     """How often each replaced site ran per decoded token, counted in the process."""
     peak_rss_gb: NonNegative | None = None
-    """Peak resident set of the process (phys_footprint on macOS)."""
+    """Peak resident set of the process (getrusage on macOS, which is not phys_footprint)."""
     page_faults_minor: Count | None = None
     page_faults_major: Count | None = None
     before: MachineState | None = None
