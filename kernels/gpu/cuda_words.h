@@ -68,6 +68,16 @@ METAL_FUNC float sin_fast(float x) {
 METAL_FUNC float cos_fast(float x) {
   return __cosf(x);
 }
+// Sine, cosine and exp2 as MLX's own RoPE takes them: the accurate ones here, the fast ones on Metal.
+METAL_FUNC float rope_sin(float x) {
+  return sinf(x);
+}
+METAL_FUNC float rope_cos(float x) {
+  return cosf(x);
+}
+METAL_FUNC float rope_exp2(float x) {
+  return exp2f(x);
+}
 METAL_FUNC uint bits_of(float x) {
   return __float_as_uint(x);
 }
