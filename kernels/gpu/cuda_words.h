@@ -62,6 +62,9 @@ METAL_FUNC float exp_precise(float x) {
 METAL_FUNC float rsqrt_precise(float x) {
   return rsqrtf(x);
 }
+METAL_FUNC float exp2_precise(float x) {
+  return exp2f(x);
+}
 METAL_FUNC float sin_fast(float x) {
   return __sinf(x);
 }
@@ -77,6 +80,13 @@ METAL_FUNC float rope_cos(float x) {
 }
 METAL_FUNC float rope_exp2(float x) {
   return exp2f(x);
+}
+// What MLX's own rotation calls on this backend.
+METAL_FUNC float sin_of_rope(float x) {
+  return sinf(x);
+}
+METAL_FUNC float cos_of_rope(float x) {
+  return cosf(x);
 }
 METAL_FUNC uint bits_of(float x) {
   return __float_as_uint(x);

@@ -22,6 +22,9 @@ METAL_FUNC float exp_precise(float x) {
 METAL_FUNC float rsqrt_precise(float x) {
   return metal::precise::rsqrt(x);
 }
+METAL_FUNC float exp2_precise(float x) {
+  return metal::precise::exp2(x);
+}
 METAL_FUNC float sin_fast(float x) {
   return metal::fast::sin(x);
 }
@@ -37,6 +40,13 @@ METAL_FUNC float rope_cos(float x) {
 }
 METAL_FUNC float rope_exp2(float x) {
   return metal::precise::exp2(x);
+}
+// What MLX's own rotation calls on this backend.
+METAL_FUNC float sin_of_rope(float x) {
+  return metal::fast::sin(x);
+}
+METAL_FUNC float cos_of_rope(float x) {
+  return metal::fast::cos(x);
 }
 METAL_FUNC uint bits_of(float x) {
   return as_type<uint>(x);
