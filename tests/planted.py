@@ -70,12 +70,26 @@ def norm_rope(module):
     return call
 
 def attention(module):
-    def call(q_nope, q_pe, kv_latent, k_pe, mask):
+    def call(q_nope, q_pe, kv_latent, k_pe):
         scores = (q_pe * module.scale) @ k_pe.swapaxes(-1, -2)
-        if mask is not None:
-            scores = mx.where(mask, scores, mx.array(mx.finfo(scores.dtype).min, scores.dtype))
         return scaled_dot_product_attention(
             q_nope, kv_latent, kv_latent, cache=None, scale=module.scale, mask=scores)
+    return call
+
+def mla_front(module):
+    def call(x, offset):
+        b = x.shape[0]
+        q = module.q_b_proj(module.q_a_layernorm(module.q_a_proj(x))).reshape(b, 1, module.num_heads, -1)
+        q_nope, q_pe = mx.split(q.transpose(0, 2, 1, 3), [module.qk_nope_head_dim], axis=-1)
+        kv_latent, k_pe = mx.split(module.kv_a_proj_with_mqa(x)[:, None], [module.kv_lora_rank], axis=-1)
+        return q_nope, module.rope(q_pe, offset), module.kv_a_layernorm(kv_latent), module.rope(k_pe, offset)
+    return call
+
+def mla(module):
+    front, attend = mla_front(module), attention(module)
+    def call(x, cache):
+        q_nope, q_pe, kv_latent, k_pe = front(x, cache.offset)
+        return attend(module.embed_q(q_nope), q_pe, *cache.update_and_fetch(kv_latent, k_pe))
     return call
 
 def norm(module):
@@ -86,6 +100,8 @@ def norm(module):
     return both
 
 def bind(module, request):
+    if request.sites[:2] == ("qkv", "qk_norm_rope"):
+        return Binding((mla if len(request.sites) == 3 else mla_front)(module))
     if request.sites[0] in ("qkv", "qk_norm_rope", "attention", "residual_norm", "shared_experts", "linear"):
         (site,) = request.sites
         names = ("q_proj", "k_proj", "v_proj") if request.family == "qwen3" else ("q_a_proj", "kv_a_proj_with_mqa")

@@ -23,6 +23,8 @@ class Source:
     outputs: tuple[str, ...]
     body: str
     header: str = ""
+    strided: bool = False
+    """Whether the body follows its inputs' strides; otherwise MLX copies an input that is not row-contiguous."""
 
 
 class Launch(NamedTuple):
@@ -40,9 +42,11 @@ class Launch(NamedTuple):
 Run = Callable[[Launch], list[mx.array]]
 
 
-def read_source(folder: Path, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Source:
+def read_source(
+    folder: Path, name: str, inputs: Sequence[str], outputs: Sequence[str], header: str = "", strided: bool = False
+) -> Source:
     """Read `<name>.metal`, the body of a kernel, from `folder`."""
-    return Source(name, tuple(inputs), tuple(outputs), (folder / f"{name}.metal").read_text())
+    return Source(name, tuple(inputs), tuple(outputs), (folder / f"{name}.metal").read_text(), header, strided)
 
 
 @functools.cache
@@ -55,6 +59,7 @@ def _kernel(source: Source, backend: str) -> Any:
         output_names=list(source.outputs),
         source=source.body,
         header=WORDS[backend] + source.header,
+        ensure_row_contiguous=not source.strided,
     )
 
 

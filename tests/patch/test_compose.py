@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.families import moe
+from zmlx_bench.families import glm47, moe
 from zmlx_bench.workspace import Workspace
 
 OWN = {
@@ -20,6 +20,7 @@ OWN = {
 }
 ALL = tuple(dict.fromkeys((*moe.SITES, *OWN["qwen3"], *OWN["glm47"])))
 FUSED = tuple("+".join(sites) for sites in moe.FUSIONS)
+FUSED_ATTENTION = tuple("+".join(sites) for sites in glm47.ATTENTION_FUSIONS)
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +50,11 @@ def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[st
         patch.undo()
 
 
-@pytest.mark.parametrize("site", [*ALL, *FUSED])
+@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_ATTENTION])
 def test_a_site_alone(tiny: Tiny, mirrors: Workspace, site: str) -> None:
-    if site not in (*moe.SITES, *FUSED, *OWN[tiny.name]):
-        assert not any(host.offers((site,)) for host in tiny.hosts())
+    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *(FUSED_ATTENTION if tiny.name == "glm47" else ()))
+    if site not in offered:
+        assert not any(host.offers(tuple(site.split("+"))) for host in tiny.hosts())
         return
     assert all(unchanged(tiny, mirrors, (site,)).get(part, 0) > 0 for part in site.split("+"))
 
@@ -66,6 +68,8 @@ def test_all_sites_together(tiny: Tiny, mirrors: Workspace) -> None:
 def test_a_fused_kernel_beside_single_ones(tiny: Tiny, mirrors: Workspace) -> None:
     unchanged(tiny, mirrors, ("router", "experts+down", "combine", "qkv"))
     unchanged(tiny, mirrors, ("experts", "down+combine", "residual_norm"))
+    if tiny.name == "glm47":
+        unchanged(tiny, mirrors, ("qkv+qk_norm_rope", "attention", "linear"))
 
 
 def test_the_limit_keeps_a_prompt_with_the_stock_model(tiny: Tiny, mirrors: Workspace) -> None:

@@ -16,6 +16,9 @@ from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host, stock_call
 
 
+ATTENTION_FUSIONS = (("qkv", "qk_norm_rope"), ("qkv", "qk_norm_rope", "attention"))
+
+
 class Glm47(Family):
     """Multi-head latent attention; sigmoid router with a correction bias in float32; one shared expert."""
 
@@ -29,7 +32,7 @@ class Glm47(Family):
                 found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
                 if layer.mlp.config.n_shared_experts is not None:
                     found.append(Host(layer.mlp.shared_experts, ("shared_experts",), _compose_shared))
-            found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention))
+            found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention, ATTENTION_FUSIONS))
             found.append(layer_host(layer))
         return [*found, *linear_hosts(model)]
 
@@ -48,9 +51,32 @@ def _compose_shared(_: Any, calls: Calls) -> Callable[..., Any]:
 
 def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
     stock = stock_call(attention)
+    latent = _latent(attention, calls)
 
-    def stock_qkv(x: mx.array) -> tuple[mx.array, mx.array]:
-        return attention.q_a_proj(x), attention.kv_a_proj_with_mqa(x)
+    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
+        B, L, _ = x.shape
+        if L != 1 or attention.q_lora_rank is None or hasattr(cache, "bits"):
+            # Only decode uses the latent form below; a longer input expands keys and values instead.
+            return stock(x, mask, cache)
+        return attention.o_proj(attention.unembed_out(latent(x, mask, cache)).reshape(B, 1, -1))
+
+    return call
+
+
+def _latent(attention: Any, calls: Calls) -> Callable[..., Any]:
+    """Return latent(x (B, 1, D), mask, cache) -> (B, H, 1, rank): attention before `unembed_out`."""
+    parts = _parts(attention, calls)
+    whole = calls.get(("qkv", "qk_norm_rope", "attention"))
+    if whole is None:
+        return parts
+    return lambda x, mask, cache: (
+        whole(x=x, cache=cache) if mask is None and cache is not None else parts(x, mask, cache)
+    )
+
+
+def _parts(attention: Any, calls: Calls) -> Callable[..., Any]:
+    front = _front(attention, calls)
+    bound = calls.get(("attention",))
 
     def stock_attention(
         q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array, mask: Any, cache: Any
@@ -62,33 +88,39 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
             q_nope, kv_latent, kv_latent, cache=cache, scale=attention.scale, mask=pe_scores
         )
 
+    def parts(x: mx.array, mask: Any, cache: Any) -> Any:
+        offset = cache.offset if cache is not None else 0
+        q_nope, q_pe, kv_latent, k_pe = front(x=x, offset=offset)
+        if cache is not None:
+            kv_latent, k_pe = cache.update_and_fetch(kv_latent, k_pe)
+        q_latent = attention.embed_q(q_nope)
+        if bound is None or mask is not None:
+            return stock_attention(q_latent, q_pe, kv_latent, k_pe, mask, cache)
+        return bound(q_nope=q_latent, q_pe=q_pe, kv_latent=kv_latent, k_pe=k_pe)
+
+    return parts
+
+
+def _front(attention: Any, calls: Calls) -> Callable[..., Any]:
+    """Return front(x, offset) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe."""
+    fused = calls.get(("qkv", "qk_norm_rope"))
+    if fused is not None:
+        return fused
+
+    def stock_qkv(x: mx.array) -> tuple[mx.array, mx.array]:
+        return attention.q_a_proj(x), attention.kv_a_proj_with_mqa(x)
+
     qkv: Any = calls.get(("qkv",), stock_qkv)
-    bound = calls.get(("attention",))
 
-    def attend(q_nope: Any, q_pe: Any, kv_latent: Any, k_pe: Any, mask: Any, cache: Any) -> Any:
-        if bound is None:
-            return stock_attention(q_nope, q_pe, kv_latent, k_pe, mask, cache)
-        return bound(q_nope=q_nope, q_pe=q_pe, kv_latent=kv_latent, k_pe=k_pe, mask=mask)
-
-    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
+    def front(x: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
         B, L, _ = x.shape
-        if L != 1 or attention.q_lora_rank is None:
-            # Only decode uses the latent form below; a longer input expands keys and values instead.
-            return stock(x, mask, cache)
         q_a, compressed_kv = qkv(x=x)
         q = attention.q_b_proj(attention.q_a_layernorm(q_a))
         q = q.reshape(B, L, attention.num_heads, attention.q_head_dim).transpose(0, 2, 1, 3)
         q_nope, q_pe = mx.split(q, [attention.qk_nope_head_dim], axis=-1)
         compressed_kv, k_pe = mx.split(compressed_kv, [attention.kv_lora_rank], axis=-1)
         k_pe = k_pe.reshape(B, L, 1, attention.qk_rope_head_dim).transpose(0, 2, 1, 3)
-        kv_latent = attention.kv_a_layernorm(compressed_kv)
-        offset = cache.offset if cache is not None else 0
-        q_pe = attention.rope(q_pe, offset)
-        k_pe = attention.rope(k_pe, offset)
-        kv_latent = mx.expand_dims(kv_latent, axis=1)
-        if cache is not None:
-            kv_latent, k_pe = cache.update_and_fetch(kv_latent, k_pe)
-        out = attention.unembed_out(attend(attention.embed_q(q_nope), q_pe, kv_latent, k_pe, mask, cache))
-        return attention.o_proj(out.transpose(0, 2, 1, 3).reshape(B, L, -1))
+        kv_latent = mx.expand_dims(attention.kv_a_layernorm(compressed_kv), axis=1)
+        return q_nope, attention.rope(q_pe, offset), kv_latent, attention.rope(k_pe, offset)
 
-    return call
+    return front

@@ -1,0 +1,123 @@
+"""GLM's attention from x to the cache for one token a sequence.
+
+x (B, 1, D), offset int or (B,) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank),
+k_pe (B, 1, 1, rope): one quantised matmul for q_a and kv_a, one launch for both norms and the key's rotation,
+q_b, one launch for the heads and q's rotation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.launch import Run, runner, why_not
+from ..qkv_joined.kernel import PARTS, join, separate
+from .gpu import LARGEST, READS, Sizes, heads, norms
+
+Front = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"mla_norm_rope.{request.mode} on {request.backend} {reason}")
+    sizes = sizes_of(module, request.backend)
+    between = norm_rope(module, sizes, runner(request.backend), request.backend)
+    matmul, undo = joined_projection(module)
+
+    def call(x: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
+        return between(matmul(x), offset)
+
+    return Binding(call, undo)
+
+
+def joined_projection(attention: Any) -> tuple[Callable[[mx.array], mx.array], Callable[[], None]]:
+    """Join q_a and kv_a: return x (B, 1, D) -> (B, 1, q_rank + rank + rope), and what undoes the joining."""
+    layers = [attention.q_a_proj, attention.kv_a_proj_with_mqa]
+    if any(not isinstance(layer, nn.QuantizedLinear) or layer.mode != "affine" for layer in layers):
+        raise Unavailable("mla_norm_rope needs affine quantised projections")
+    bits, group_size = layers[0].bits, layers[0].group_size
+    if (bits, group_size) != (layers[1].bits, layers[1].group_size) or any("bias" in layer for layer in layers):
+        raise Unavailable("mla_norm_rope needs projections of one bit width and group size without bias")
+    joined = join(layers)
+    weight, scales, biases = (joined[part] for part in PARTS)
+
+    def matmul(x: mx.array) -> mx.array:
+        return mx.quantized_matmul(
+            x, weight, scales=scales, biases=biases, transpose=True, group_size=group_size, bits=bits
+        )
+
+    return matmul, lambda: separate(layers)
+
+
+def sizes_of(attention: Any, backend: str) -> Sizes:
+    """Return the sizes of GLM's attention; raise Unavailable where the launches would not do what it does."""
+    rope = attention.rope
+    if not isinstance(rope, nn.RoPE) or not rope.traditional or rope.scale != 1.0:
+        raise Unavailable("mla_norm_rope serves the traditional nn.RoPE, unscaled")
+    if attention.q_lora_rank is None:
+        raise Unavailable("mla_norm_rope needs a q of low rank")
+    sizes = Sizes(
+        attention.q_lora_rank,
+        attention.kv_lora_rank,
+        attention.num_heads,
+        attention.qk_nope_head_dim,
+        attention.qk_rope_head_dim,
+    )
+    if rope.dims != sizes.rope or sizes.nope + sizes.rope // 2 > 1024:
+        raise Unavailable(f"mla_norm_rope does not serve heads of {sizes.nope} and {sizes.rope} elements")
+    longest = max(sizes.q_rank, sizes.rank)
+    if longest > LARGEST[backend]:
+        raise Unavailable(f"rows of {longest} elements; at most {LARGEST[backend]} are served on {backend}")
+    if attention.q_a_layernorm.weight.dtype.size != 2:
+        raise Unavailable("mla_norm_rope serves 2-byte activations")
+    return sizes
+
+
+def norm_rope(
+    attention: Any, sizes: Sizes, run: Run, backend: str, nope_scale: float = 1.0, pe_scale: float = 1.0
+) -> Front:
+    """Return norm_rope(projected (B, 1, q_rank + rank + rope), offset) -> q_nope, q_pe, kv_latent, k_pe.
+
+    q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else.
+    """
+    reads = READS[backend]
+    weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
+    eps = mx.array([attention.q_a_layernorm.eps, attention.kv_a_layernorm.eps], mx.float32)
+    log2_base = mx.array([math.log2(attention.rope.base)], mx.float32)
+    scales = mx.array([nope_scale, pe_scale], weights[0].dtype).astype(mx.float32)
+    q_b_proj = attention.q_b_proj
+
+    def call(projected: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
+        offsets = positions(offset)
+        q_normed, kv_latent, k_pe = run(norms(sizes, reads, projected, weights, eps, log2_base, offsets))
+        q_nope, q_pe = run(heads(sizes, q_b_proj(q_normed), log2_base, offsets, scales))
+        return q_nope, q_pe, kv_latent, k_pe
+
+    return call
+
+
+_latest: dict[int, mx.array] = {}
+
+
+def positions(offset: Any) -> mx.array:
+    """Return a cache's offset as int32 (1,) or (B,); every layer of a token gets the same array."""
+    if isinstance(offset, mx.array):
+        return offset.reshape(-1).astype(mx.int32)
+    found = _latest.get(offset)
+    if found is None:
+        _latest.clear()
+        found = _latest[offset] = mx.array([offset], mx.int32)
+    return found
