@@ -15,7 +15,6 @@ from zmlx_bench.families.layer import layer_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host, stock_call
 
-
 ATTENTION_FUSIONS = (("qkv", "qk_norm_rope"), ("qkv", "qk_norm_rope", "attention"))
 
 
