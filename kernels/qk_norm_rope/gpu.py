@@ -1,4 +1,4 @@
-"""The launch of norm and rotation. One source for Metal and CUDA."""
+"""The launches of norm and rotation. Each source serves Metal and CUDA."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from pathlib import Path
 import mlx.core as mx
 
 from ..gpu.launch import Launch, read_source
+from .heads import LANES, Heads
 
+_FOLDER = Path(__file__).resolve().parent
 SOURCE = read_source(
-    Path(__file__).resolve().parent,
+    _FOLDER,
     "qk_norm_rope",
     ("q", "k", "q_weight", "k_weight", "eps", "frequencies", "offsets"),
     ("q_out", "k_out"),
 )
-LANES = 32
+TURN_HEAD = (_FOLDER / "turn_head.h").read_text()
+STOCK = read_source(
+    _FOLDER,
+    "qk_norm_rope_stock",
+    ("q", "k", "q_weight", "k_weight", "offsets"),
+    ("q_out", "k_out"),
+    header=TURN_HEAD,
+)
 
 
 def plan(
@@ -51,4 +60,22 @@ def plan(
         (LANES, hq + hk, b * length),
         (LANES, 1, 1),
         template,
+    )
+
+
+def plan_stock(heads: Heads, q: mx.array, k: mx.array, offsets: mx.array) -> Launch:
+    """Return the launch for q (B, L, Hq * hd) and k (B, L, Hk * hd), raw, with `offsets` int32 (1,) or (B,).
+
+    Outputs: q (B, Hq, L, hd), k (B, Hk, L, hd).
+    """
+    b, length, _ = q.shape
+    hq, hk, hd = heads.of_q, heads.of_k, heads.size
+    return Launch(
+        STOCK,
+        [q, k, *heads.weights, offsets],
+        [(b, hq, length, hd), (b, hk, length, hd)],
+        [q.dtype, k.dtype],
+        (LANES, hq + hk, b * length),
+        (LANES, 1, 1),
+        heads.template(length, offsets.size),
     )

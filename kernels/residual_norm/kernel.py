@@ -1,4 +1,4 @@
-"""The add after attention and the norm after it in one launch: x, r (B, L, D) -> h = x + r, norm(h)."""
+"""An add of the residual stream and the norm after it in one launch: x, r (B, L, D) -> h = x + r, norm(h)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..gpu.launch import Run, runner, why_not
-from .gpu import LARGEST, plan
+from ..gpu.settle import Call, Settle, settler
+from .gpu import LARGEST, plan, plan_stock, spread
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -22,7 +23,31 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"residual_norm.{request.mode} on {request.backend} {reason}")
+    if request.mode == "stock":
+        return Binding(stock(module, request.backend, settler(request.backend)))
     return Binding(residual_norm(module, runner(request.backend)))
+
+
+def stock(norm: Any, backend: str, settle: Settle) -> Any:
+    """Return residual_norm(x, r) -> (h, norm(h)) for an nn.RMSNorm, with the bits of MLX's own add and norm."""
+    weight = norm.weight
+    try:
+        spread(weight.size, weight.dtype.size, backend)
+    except ValueError as error:
+        raise Unavailable(str(error)) from error
+    settled: dict[tuple[int, ...], Call] = {}
+
+    def first(x: mx.array, r: mx.array) -> Call:
+        if not x.dtype == r.dtype == weight.dtype:
+            raise ValueError(f"x is {x.dtype}, r {r.dtype} and the weight {weight.dtype}; all have the model's dtype")
+        settled[x.shape] = settle(plan_stock(x, r, weight, norm.eps, backend))
+        return settled[x.shape]
+
+    def call(x: mx.array, r: mx.array) -> Any:
+        launch = settled.get(x.shape) or first(x, r)
+        return launch(inputs=[x, r, weight])
+
+    return call
 
 
 def residual_norm(norm: Any, run: Run) -> Any:

@@ -59,3 +59,18 @@ def passes(launch: Any, expected: list[mx.array], words: Words) -> bool:
         return all(same(got, right) for got, right in zip(run(launch, words), expected, strict=True))
     except ShimError:
         return False
+
+
+def settle(words: Words, launches: list[Any] | None = None) -> Any:
+    """What settles a launch in the shim as `gpu.settle.settler` does on a GPU; `launches` gets each one that runs."""
+
+    def settled(launch: Any) -> Any:
+        def call(inputs: Any) -> list[mx.array]:
+            ready = launch._replace(inputs=inputs)
+            if launches is not None:
+                launches.append(ready)
+            return run(ready, words)
+
+        return call
+
+    return settled

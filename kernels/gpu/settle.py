@@ -1,0 +1,82 @@
+"""A launch whose shapes, template and grid are settled once, so that a call only hands over its inputs.
+
+The template's types and numbers become constants of the source: MLX reads a template anew at every call, and hashes
+the whole source at every eval on CUDA, so comments go too.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from .launch import WORDS, Launch, Source
+
+Call = Callable[..., list[mx.array]]
+"""Takes `inputs=`, the arrays of the launch in its order; lazy as every operation of MLX."""
+Settle = Callable[[Launch], Call]
+Template = tuple[tuple[str, mx.Dtype | int | bool], ...]
+
+TYPES = {
+    "metal": {mx.float32: "float", mx.float16: "half", mx.bfloat16: "bfloat16_t"},
+    "cuda": {mx.float32: "float", mx.float16: "__half", mx.bfloat16: "__nv_bfloat16"},
+}
+
+
+def settler(backend: str) -> Settle:
+    """Return what settles a launch on `backend`, "metal" or "cuda"; its inputs are not looked at."""
+
+    def settle(launch: Launch) -> Call:
+        return functools.partial(
+            _kernel(launch.source, backend, tuple(launch.template)),
+            grid=launch.grid,
+            threadgroup=launch.threadgroup,
+            output_shapes=list(launch.output_shapes),
+            output_dtypes=list(launch.output_dtypes),
+        )
+
+    return settle
+
+
+def bits(value: float) -> int:
+    """Return the bits of a float32: a template holds no floats."""
+    return int(np.float32(value).view(np.int32))
+
+
+def constants(template: Template, backend: str) -> str:
+    """Return the template as declarations for the head of a body."""
+    lines = []
+    for name, value in template:
+        if isinstance(value, bool):
+            lines.append(f"constexpr bool {name} = {str(value).lower()};")
+        elif isinstance(value, int):
+            lines.append(f"constexpr int {name} = {value};")
+        else:
+            lines.append(f"using {name} = {TYPES[backend][value]};")
+    return "\n".join(lines) + "\n"
+
+
+def without_comments(text: str) -> str:
+    """Leave out the lines that are only a comment or blank, and indentation."""
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+
+
+@functools.cache
+def _kernel(source: Source, backend: str, template: Template) -> Any:
+    body = constants(template, backend) + without_comments(source.body)
+    make = mx.fast.metal_kernel if backend == "metal" else mx.fast.cuda_kernel
+    kernel: Any = make(
+        # MLX knows compiled kernels by their names, and the constants are no longer part of it.
+        name=f"{source.name}_{hashlib.sha256(body.encode()).hexdigest()[:12]}",
+        input_names=list(source.inputs),
+        output_names=list(source.outputs),
+        source=body,
+        header=without_comments(WORDS[backend] + source.header),
+        ensure_row_contiguous=True,
+    )
+    return kernel
