@@ -71,16 +71,6 @@ METAL_FUNC float sin_fast(float x) {
 METAL_FUNC float cos_fast(float x) {
   return __cosf(x);
 }
-// Sine, cosine and exp2 as MLX's own RoPE takes them: the accurate ones here, the fast ones on Metal.
-METAL_FUNC float rope_sin(float x) {
-  return sinf(x);
-}
-METAL_FUNC float rope_cos(float x) {
-  return cosf(x);
-}
-METAL_FUNC float rope_exp2(float x) {
-  return exp2f(x);
-}
 // What MLX's own rotation calls on this backend.
 METAL_FUNC float sin_of_rope(float x) {
   return sinf(x);

@@ -31,16 +31,6 @@ METAL_FUNC float sin_fast(float x) {
 METAL_FUNC float cos_fast(float x) {
   return metal::fast::cos(x);
 }
-// Sine, cosine and exp2 as MLX's own RoPE takes them: fast sine and cosine here, accurate ones on CUDA.
-METAL_FUNC float rope_sin(float x) {
-  return metal::fast::sin(x);
-}
-METAL_FUNC float rope_cos(float x) {
-  return metal::fast::cos(x);
-}
-METAL_FUNC float rope_exp2(float x) {
-  return metal::precise::exp2(x);
-}
 // What MLX's own rotation calls on this backend.
 METAL_FUNC float sin_of_rope(float x) {
   return metal::fast::sin(x);
