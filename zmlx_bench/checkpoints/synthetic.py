@@ -27,13 +27,20 @@ GAINS: dict[str, dict[str, float]] = {
 """By family: multiplier of a weight's standard deviation (of a norm's constant) by the end of its name."""
 
 
-def build(family: Family, seed: int, layers: int | None = None, gains: Mapping[str, float] | None = None) -> nn.Module:
+def build(
+    family: Family,
+    seed: int,
+    layers: int | None = None,
+    gains: Mapping[str, float] | None = None,
+    sizes: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Return a loaded model of the published sizes of `family`.
 
     `seed` makes the weights reproducible for one MLX version and backend; `layers` cuts the decoder short;
-    `gains` replaces GAINS in trials of other values.
+    `gains` replaces GAINS in trials of other values; `sizes` replaces entries of the published configuration
+    where no whole model is wanted.
     """
-    config = dict(facts(family.name).config)
+    config = {**facts(family.name).config, **(sizes or {})}
     if layers is not None:
         config["num_hidden_layers"] = layers
     architecture = importlib.import_module(f"mlx_lm.models.{config['model_type']}")

@@ -1,12 +1,21 @@
-"""`zmlx kernels`: what is declared, and what of it runs here."""
+"""`zmlx kernels`: what is declared, and what of it runs here; `zmlx kernels bench` measures each by itself."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
+app = typer.Typer(help="List the kernels and what of them runs here; `bench` measures them.")
 
-def kernels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+
+@app.callback(invoke_without_command=True)
+def kernels(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """List the kernels of this workspace, their modes and backends, and why one does not run here."""
+    if context.invoked_subcommand is not None:
+        return
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.report import listings
@@ -16,3 +25,71 @@ def kernels(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> N
         print_json({"kernels": rows})
     else:
         console().print(listings.kernel_table(rows))
+
+
+@app.command("bench")
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", metavar="F", help="Model family; may be repeated; default: all.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", metavar="N", help="Sequences; may be repeated; default: 1 2 3 4.")
+    ] = None,
+    backend: Annotated[str, typer.Option("--backend", help="auto, metal, cuda or cpu.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")] = 0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+    ] = 600.0,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure kernels by themselves at the published shapes: time, bandwidth, memory and error, beside stock's steps.
+
+    Exit code 1 when a kernel failed, or differs from stock though its mode declares that it does not; 4 when
+    nothing that was asked for runs here.
+    """
+    from zmlx_bench import exit_codes
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.bench import run
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.errors import UnusableInput
+    from zmlx_bench.machine import backend as backends
+    from zmlx_bench.report import bench as tables
+    from zmlx_bench.schema.bench import BenchRow
+
+    if any(not 1 <= one <= 64 for one in batch or ()):
+        raise UnusableInput("--batch: must be from 1 to 64")
+    if seed < 0:
+        raise UnusableInput(f"--seed {seed}: must not be negative")
+    if not 0 < timeout < float("inf"):
+        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+    people = console(stderr=True)
+
+    def say(row: BenchRow) -> None:
+        if row.figures is not None:
+            people.print(f"{tables.name(row)}: {row.figures.us.median:.1f} us", markup=False)
+
+    wishes = run.Wishes(
+        names=names or (),
+        families=family or (),
+        batches=batch or (1, 2, 3, 4),
+        backend=backends.choose(backend),
+        seed=seed,
+        timeout_s=timeout,
+    )
+    report = run.run(workspaces.find(workspace), wishes, say)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    screen = console(stderr=as_json)
+    screen.print(tables.table(report), soft_wrap=False)
+    for line in (*tables.without_figures(report.rows), tables.explanation()):
+        screen.print(line, markup=False, soft_wrap=True)
+    broken = tables.broken_promises(report.rows)
+    for line in broken:
+        people.print(line, markup=False, soft_wrap=True)
+    if not any(row.figures is not None for row in report.rows) and not broken:
+        raise typer.Exit(exit_codes.CANNOT)
+    raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from zmlx_bench.schema.bench import BenchReport
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.schema.legacy import LegacyImport
@@ -24,4 +25,5 @@ KINDS: dict[str, type[BaseModel]] = {
     "policy": Policy,
     "promotion": Promotions,
     "legacy": LegacyImport,
+    "bench": BenchReport,
 }

@@ -1,0 +1,99 @@
+"""The stock steps that kernels are measured beside are the unpatched model's, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.models.base import scaled_dot_product_attention
+
+from tests.bench.tiny_sizes import SIZES
+from zmlx_bench.bench import modules
+from zmlx_bench.bench.lines import LINES
+from zmlx_bench.bench.modules import Layer
+from zmlx_bench.bench.steps import Filled, Sizes, ready, span
+from zmlx_bench.families import moe
+
+CONTEXT = 21
+
+
+@pytest.fixture(scope="module", params=["qwen3", "glm47"])
+def family(request: pytest.FixtureRequest) -> str:
+    mx.set_default_device(mx.cpu)
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def layer(family: str) -> Layer:
+    return modules.build(family, 3, SIZES[family], whole_vocabulary=False)
+
+
+def only(layer: Layer, *sites: str) -> Any:
+    [(_, module)] = layer.modules(sites)
+    return module
+
+
+def steps(family: str, *sites: str) -> Any:
+    found = span(LINES[family], sites)
+    assert found is not None
+    return found
+
+
+def same(a: mx.array, b: mx.array) -> bool:
+    return a.dtype == b.dtype and bool(mx.array_equal(a, b).item())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_moe_block(family: str, layer: Layer, batch: int) -> None:
+    block = only(layer, "router")
+    line = steps(family, *moe.SITES)
+    inputs = line.draw(block, Sizes(layer.config, batch, CONTEXT))
+    (out,) = line.stock(block)(**inputs)
+    if family == "glm47":
+        (shared,) = steps(family, "shared_experts").stock(only(layer, "shared_experts"))(x=inputs["x"])
+        out = out + shared
+    assert same(out, block(inputs["x"]))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_qwens_attention(layer: Layer, family: str, batch: int) -> None:
+    if family != "qwen3":
+        pytest.skip("GLM's has a test of its own")
+    attention = only(layer, "qkv")
+    line = steps(family, "qkv", "qk_norm_rope")
+    sizes = Sizes(layer.config, batch, CONTEXT)
+    inputs = line.draw(attention, sizes)
+    filled = Filled(*(sizes.normal(batch, attention.n_kv_heads, CONTEXT, layer.config["head_dim"]) for _ in "kv"))
+    q, k, v = line.stock(attention)(**inputs)
+    keys, values = filled.cache().update_and_fetch(
+        k, v.reshape(batch, 1, attention.n_kv_heads, -1).transpose(0, 2, 1, 3)
+    )
+    out = scaled_dot_product_attention(q, keys, values, cache=None, scale=attention.scale, mask=None)
+    out = attention.o_proj(out.transpose(0, 2, 1, 3).reshape(batch, 1, -1))
+    assert same(out, attention(inputs["x"], None, filled.cache()))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_glms_attention(layer: Layer, family: str, batch: int) -> None:
+    if family != "glm47":
+        pytest.skip("Qwen's has a test of its own")
+    attention = only(layer, "attention")
+    line = steps(family, "qkv", "qk_norm_rope", "attention")
+    inputs = line.draw(attention, Sizes(layer.config, batch, CONTEXT))
+    (out,) = line.stock(attention)(**ready(inputs))
+    out = attention.o_proj(attention.unembed_out(out).transpose(0, 2, 1, 3).reshape(batch, 1, -1))
+    assert same(out, attention(inputs["x"], None, inputs["cache"].cache()))
+
+
+def test_every_site_and_fusion_of_the_family_has_inputs(family: str, layer: Layer) -> None:
+    for host in layer.hosts:
+        for sites in (*((site,) for site in host.sites), *host.fusions):
+            line = steps(family, *sites)
+            module = host.bind_to.get(sites[0], host.module)
+            inputs = line.draw(module, Sizes(layer.config, 2, CONTEXT))
+            outputs = line.stock(module)(**ready(inputs))
+            mx.eval(outputs)
+            assert line.weight_bytes(module, inputs) <= modules.held(module)
+            assert all(out.shape[0] == 2 for out in outputs)

@@ -1,0 +1,115 @@
+"""`python -m zmlx_bench.bench`: measures the tasks that standard input names; a kernel may take the process with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.bench import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
+from zmlx_bench.worker.pipe import Pipe
+
+
+def main() -> int:
+    """Measure every task; what one raises becomes its row."""
+    told = BenchInstructions.model_validate_json(sys.stdin.read())
+    pipe = Pipe(told.events_fd)
+    pipe.leave_with_reader()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import mlx.core as mx
+
+    from zmlx_bench.bench import modules
+    from zmlx_bench.bench.chain import copy_gb_s
+    from zmlx_bench.patch import loader
+
+    mx.set_default_device(mx.cpu if told.backend == "cpu" else mx.gpu)
+    loader.open_kernels(Path(told.kernels))
+    copied = copy_gb_s(told.backend != "cpu")
+    layer = modules.build(
+        told.family, told.seed, told.sizes, whole_vocabulary=any("linear" in task.sites for task in told.tasks)
+    )
+    for index, task in enumerate(told.tasks):
+        pipe.send(TaskStarted(index=index))
+        for row in measure(told, task, layer, copied):
+            pipe.send(RowMeasured(row=row))
+            mx.clear_cache()
+    pipe.send(AllDone())
+    return 0
+
+
+def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float) -> Iterator[BenchRow]:
+    """Yield the rows of one task: each module to which the kernel can be bound, each batch."""
+    from zmlx_bench.bench.lines import LINES
+    from zmlx_bench.bench.steps import span
+
+    found = span(LINES.get(told.family, ()), task.sites)
+    places = layer.modules(task.sites)
+    if found is None or not places:
+        what = "kernels bench has no inputs for" if places else "this model has no site"
+        yield _row(told, task, None, None, "unavailable", f"{what} {'+'.join(task.sites)}")
+        return
+    for name, module in places:
+        for batch in told.batches:
+            if task.max_tokens is not None and batch > task.max_tokens:
+                reason = f"serves at most {task.max_tokens} tokens"
+                yield _row(told, task, name, batch, "unavailable", reason)
+                continue
+            yield _at(told, task, found, layer, name, module, batch, copied)
+
+
+def _at(
+    told: BenchInstructions,
+    task: BenchTask,
+    found: Any,
+    layer: Any,
+    name: str,
+    module: Any,
+    batch: int,
+    copied: float,
+) -> BenchRow:
+    import mlx.core as mx
+
+    from zmlx_bench.bench.measure import prepare
+    from zmlx_bench.patch import loader
+
+    request = BindRequest(told.family, task.sites, task.mode, told.backend)
+    mx.random.seed(told.seed + batch)
+    try:
+        bind = loader.load_bind(task.kernel)
+        bench = prepare(found, module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort)
+        return _row(told, task, name, batch, "ok").model_copy(update={"figures": bench.figures()})
+    except Unavailable as error:
+        return _row(told, task, name, batch, "unavailable", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
+        traceback.print_exc()
+        return _row(told, task, name, batch, "crash", f"{type(error).__name__}: {error}")
+
+
+def _row(
+    told: BenchInstructions,
+    task: BenchTask,
+    module: str | None,
+    batch: int | None,
+    status: Status,
+    reason: str | None = None,
+) -> BenchRow:
+    return BenchRow(
+        kernel=task.kernel,
+        mode=task.mode,
+        numerics=task.numerics,
+        family=told.family,
+        sites=task.sites,
+        module=module,
+        batch=batch,
+        status=status,
+        reason=reason,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The modules that a kernel is bound to: one decoder layer of a family, random weights, and copies of its parts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_map
+
+from zmlx_bench.checkpoints import synthetic
+from zmlx_bench.families import registry
+from zmlx_bench.families.base import Family
+from zmlx_bench.patch.host import Host
+
+_FEW_WORDS = 1024
+"""Vocabulary of a layer whose output projection is not measured; the published one takes most of the time."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A decoder layer in a model of its own."""
+
+    config: Mapping[str, Any]
+    hosts: Sequence[Host]
+    names: Mapping[int, str]
+    """Last part of a module's path, by its id()."""
+
+    def modules(self, sites: tuple[str, ...]) -> list[tuple[str, Any]]:
+        """Return (name, module) of every different module to which a kernel over `sites` is bound."""
+        found: dict[tuple[Any, ...], tuple[str, Any]] = {}
+        for host in self.hosts:
+            if host.offers(sites):
+                module = host.bind_to.get(sites[0], host.module)
+                name = self.names[id(module)]
+                key = (name, type(module), *sorted((path, value.shape) for path, value in _arrays(module)))
+                found.setdefault(key, (name, module))
+        return list(found.values())
+
+
+def build(family: str, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
+    """Return the layer with experts; `sizes` replaces entries of the published configuration."""
+    config = {**registry.facts(family).config, **sizes}
+    if not whole_vocabulary:
+        config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
+    # Its layers are all alike but for the dense ones that GLM starts with.
+    config["first_k_dense_replace"] = 0
+    known: Family = registry.load(family)
+    model = synthetic.build(known, seed, 1, sizes=config)
+    names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
+    return Layer(config, known.hosts(model), names)
+
+
+def held(module: Any) -> int:
+    """Return the bytes of the module's parameters."""
+    return sum(value.nbytes for _, value in _arrays(module))
+
+
+def clone(module: Any) -> Any:
+    """Return a copy of the module whose parameters lie elsewhere in memory."""
+    other = copy.deepcopy(module)
+    other.update(tree_map(lambda value: value * 1 if isinstance(value, mx.array) else value, module.parameters()))
+    mx.eval(other.parameters())
+    return other
+
+
+def _arrays(module: Any) -> list[tuple[str, mx.array]]:
+    return [(path, value) for path, value in tree_flatten(module.parameters()) if isinstance(value, mx.array)]

@@ -1,0 +1,87 @@
+"""How an output compares: with stock's bit for bit, and with a float32 reference on the same inputs and weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_map
+
+from zmlx_bench.bench.steps import Filled, Span, Values, ready
+from zmlx_bench.schema.bench import Deviation
+
+_BITS = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
+
+
+def differing(ours: Sequence[mx.array], stock: Sequence[mx.array]) -> tuple[int, int]:
+    """Return how many elements differ in any bit, and how many there are. Other shapes or dtypes differ wholly."""
+    differ = total = 0
+    for a, b in zip(ours, stock, strict=True):
+        total += b.size
+        if a.shape != b.shape or a.dtype != b.dtype:
+            differ += b.size
+            continue
+        bits = _BITS[a.dtype.size]
+        changed: Any = mx.contiguous(a).view(bits) != mx.contiguous(b).view(bits)
+        differ += int(np.count_nonzero(np.array(changed)))
+    return differ, total
+
+
+def in_float32(module: Any) -> Any:
+    """Return a copy of the module with float32 scales, biases and unquantised weights; packed weights are shared."""
+    other = copy.deepcopy(module)
+    other.update(tree_map(_wide, module.parameters()))
+    return other
+
+
+def reference(span: Span, module: Any, inputs: Values) -> tuple[Any, ...]:
+    """Return the outputs of stock's steps in float32, on the CPU: a GPU's matmuls may round float32 to TF32."""
+    wide = {name: _wide(value) for name, value in inputs.items()}
+    device = mx.default_device()
+    mx.disable_compile()
+    mx.set_default_device(mx.cpu)
+    try:
+        outputs = span.stock(in_float32(module))(**ready(wide))
+        mx.eval(outputs)
+    finally:
+        mx.set_default_device(device)
+        mx.enable_compile()
+    return outputs
+
+
+def deviation(span: Span, outputs: Sequence[mx.array], truth: Sequence[mx.array], experts: int) -> Deviation:
+    """Return how far the outputs are from the reference's, all of them together.
+
+    Selected experts and their scores are compared as one weight for each expert, in whatever order they come.
+    """
+    largest = squares = size = 0.0
+    for ours, theirs in zip(_comparable(span, outputs, experts), _comparable(span, truth, experts), strict=True):
+        difference = ours - theirs
+        largest = max(largest, float(np.abs(difference).max()))
+        squares += float((difference**2).sum())
+        size += float((theirs**2).sum())
+    return Deviation(largest=largest, relative=math.sqrt(squares / size) if size else 0.0)
+
+
+def _comparable(span: Span, outputs: Sequence[mx.array], experts: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    named = dict(zip(span.outputs, outputs, strict=True))
+    inds = named.pop("inds", None)
+    if inds is not None:
+        chosen = np.array(inds).reshape(-1, inds.shape[-1])
+        weights = np.zeros((chosen.shape[0], experts))
+        np.put_along_axis(weights, chosen, _double(named.pop("scores")).reshape(chosen.shape), -1)
+        return [weights, *(_double(value) for value in named.values())]
+    return [_double(value) for value in named.values()]
+
+
+def _double(value: mx.array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(value.astype(mx.float32)).astype(np.float64)
+
+
+def _wide(value: Any) -> Any:
+    narrow = isinstance(value, mx.array) and value.dtype in (mx.bfloat16, mx.float16)
+    return value.astype(mx.float32) if narrow or isinstance(value, Filled) else value
