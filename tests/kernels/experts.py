@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,3 +119,12 @@ def exact_swiglu(x: Doubles, mlp: Any, expert: int | None = None) -> tuple[Doubl
     silu = gate / (1.0 + np.exp(-gate))
     # The derivative of silu lies between -0.1 and 1.1.
     return silu * up, 1.1 * gate_size * np.abs(up) + np.abs(silu) * up_size
+
+
+def mutated(launch: Any, right: str, wrong: str) -> Any:
+    """Return the launch with one place of its source or header changed; the text must stand there exactly once."""
+    source = launch.source
+    assert (source.header + source.body).count(right) == 1, right
+    return launch._replace(
+        source=replace(source, header=source.header.replace(right, wrong), body=source.body.replace(right, wrong))
+    )

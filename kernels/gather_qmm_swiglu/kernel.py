@@ -1,0 +1,34 @@
+"""Gather, quantised gate and up, and SwiGLU in one launch: x (B, L, D), inds (B, L, k) uint32 -> h (B, L, k, I).
+
+x and h have the weights' dtype, bfloat16 or float16; weights are affine, 4 bit, in groups of 64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.cuda_rows import weights_of
+from ..gpu.launch import runner, why_not
+from ..gpu.moe_block import check_block
+from .gpu import experts
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to a MoE block; raise Unavailable for other weights, another activation or a sharded model."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"gather_qmm_swiglu.{request.mode} on {request.backend} {reason}")
+    check_block(module)
+    if request.backend == "cuda":
+        from . import cuda
+
+        return cuda.bind(module, request)
+    switch = module.switch_mlp
+    return Binding(experts(weights_of(switch.gate_proj), weights_of(switch.up_proj), request.mode, runner("metal")))
