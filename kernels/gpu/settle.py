@@ -1,7 +1,6 @@
 """A launch whose shapes, template and grid are settled once, so that a call only hands over its inputs.
 
-The template's types and numbers become constants of the source: MLX reads a template anew at every call, and hashes
-the whole source at every eval on CUDA, so comments go too.
+The template's types and numbers become constants of the source: MLX reads a template anew at every call.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import mlx.core as mx
 import numpy as np
 
 from .launch import WORDS, Launch, Source
+from .text import by_reference, short
 
 Call = Callable[..., list[mx.array]]
 """Takes `inputs=`, the arrays of the launch in its order; lazy as every operation of MLX."""
@@ -42,6 +42,23 @@ def settler(backend: str) -> Settle:
     return settle
 
 
+def by_shape(settle: Settle, plan: Callable[..., Launch]) -> Callable[..., list[mx.array]]:
+    """Return run(*inputs), which settles plan(*inputs) once for each shape of the first input.
+
+    The shapes of the other inputs and all dtypes have to follow from that shape.
+    """
+    settled: dict[tuple[int, ...], Call] = {}
+
+    def run(*inputs: mx.array) -> list[mx.array]:
+        shape = inputs[0].shape
+        call = settled.get(shape)
+        if call is None:
+            call = settled[shape] = settle(plan(*inputs))
+        return call(inputs=inputs)
+
+    return run
+
+
 def bits(value: float) -> int:
     """Return the bits of a float32: a template holds no floats."""
     return int(np.float32(value).view(np.int32))
@@ -60,15 +77,10 @@ def constants(template: Template, backend: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def without_comments(text: str) -> str:
-    """Leave out the lines that are only a comment or blank, and indentation."""
-    lines = (line.strip() for line in text.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
-
-
 @functools.cache
 def _kernel(source: Source, backend: str, template: Template) -> Any:
-    body = constants(template, backend) + without_comments(source.body)
+    body = constants(template, backend) + short(source.body)
+    header = WORDS[backend] + source.header
     make = mx.fast.metal_kernel if backend == "metal" else mx.fast.cuda_kernel
     kernel: Any = make(
         # MLX knows compiled kernels by their names, and the constants are no longer part of it.
@@ -76,7 +88,7 @@ def _kernel(source: Source, backend: str, template: Template) -> Any:
         input_names=list(source.inputs),
         output_names=list(source.outputs),
         source=body,
-        header=without_comments(WORDS[backend] + source.header),
+        header=by_reference(header) if backend == "cuda" else header,
         ensure_row_contiguous=True,
     )
     return kernel

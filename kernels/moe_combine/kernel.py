@@ -5,13 +5,15 @@ Plain MLX on the CPU, one launch on Metal and CUDA.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import runner, why_not
+from ..gpu.launch import why_not
+from ..gpu.settle import by_shape, settler
 from .gpu import plan
 from .reference import MODES
 
@@ -28,9 +30,9 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"moe_combine.{request.mode} on {request.backend} {reason}")
-    run, mode = runner(request.backend), request.mode
+    run = by_shape(settler(request.backend), functools.partial(plan, request.mode))
 
     def call(y: mx.array, scores: mx.array) -> mx.array:
-        return run(plan(mode, y, scores))[0]
+        return run(y, scores)[0]
 
     return Binding(call)

@@ -11,7 +11,8 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import Launch, why_not
+from ..gpu.settle import Settle, by_shape, settler
 from .gpu import MOST_EXPERTS, plan_logits, plan_sigmoid, plan_softmax
 
 
@@ -27,12 +28,11 @@ def bind(module: Any, request: BindRequest) -> Binding:
         raise Unavailable(f"moe_router.{request.mode} on {request.backend} {reason}")
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
-    run = runner(request.backend)
     if request.family == "qwen3":
-        return Binding(qwen_router(module, request.mode, request.backend, run))
+        return Binding(qwen_router(module, request.mode, request.backend, settler(request.backend)))
     if request.mode != "stock":
         raise Unavailable(f"moe_router.{request.mode} is Qwen's router")
-    return Binding(glm_router(module.gate, run))
+    return Binding(glm_router(module.gate, settler(request.backend)))
 
 
 def _check(experts: int, k: int) -> None:
@@ -40,18 +40,21 @@ def _check(experts: int, k: int) -> None:
         raise Unavailable(f"top-{k} of {experts} experts; at most {MOST_EXPERTS} experts are served")
 
 
-def qwen_router(block: Any, mode: str, backend: str, run: Run) -> Any:
+def qwen_router(block: Any, mode: str, backend: str, settle: Settle) -> Any:
     """Return the router of a Qwen3MoeSparseMoeBlock."""
     k, normalize = block.top_k, block.norm_topk_prob
     _check(block.num_experts, k)
-    if mode == "stock":
-        return lambda x: tuple(run(plan_softmax(block.gate(x), k, normalize, backend)))
-    if not normalize:
+    if mode != "stock" and not normalize:
         raise Unavailable("a softmax over the chosen logits alone is normalised; this model's scores are not")
-    return lambda x: tuple(run(plan_logits(block.gate(x), k)))
+
+    def plan(gates: mx.array) -> Launch:
+        return plan_softmax(gates, k, normalize, backend) if mode == "stock" else plan_logits(gates, k)
+
+    run, gate = by_shape(settle, plan), block.gate
+    return lambda x: run(gate(x))
 
 
-def glm_router(gate: Any, run: Run) -> Any:
+def glm_router(gate: Any, settle: Settle) -> Any:
     """Return the router of a MoEGate with one group of experts."""
     if gate.n_group != 1:
         raise Unavailable(f"the router selects among {gate.n_group} groups of experts; 1 is served")
@@ -60,4 +63,5 @@ def glm_router(gate: Any, run: Run) -> Any:
     normalize = k > 1 and gate.norm_topk_prob
     weight, correction = gate.weight.T, gate.e_score_correction_bias
     scale = mx.array([gate.routed_scaling_factor], mx.float32)
-    return lambda x: tuple(run(plan_sigmoid(x @ weight, correction, scale, k, normalize)))
+    run = by_shape(settle, lambda gates, bias, factor: plan_sigmoid(gates, bias, factor, k, normalize))
+    return lambda x: run(x @ weight, correction, scale)

@@ -28,8 +28,8 @@ def combine(family: str, block: Any) -> Any:
 def router(family: str, block: Any) -> Any:
     kernel = gpu.module("moe_router.kernel")
     if family == "qwen3":
-        return kernel.qwen_router(block, "stock", "metal", on_metals_words)
-    return kernel.glm_router(block.gate, on_metals_words)
+        return kernel.qwen_router(block, "stock", "metal", gpu.settle("metal"))
+    return kernel.glm_router(block.gate, gpu.settle("metal"))
 
 
 def residual_norm(family: str, norm: Any) -> Any:
@@ -69,7 +69,7 @@ def test_decode_is_near_the_unpatched_models(family: str, batch: int) -> None:
     bound, sites = [], set()
     for host in model.hosts():
         bindings = {
-            (site,): Binding(BOUND[site](family, host.bind_to.get(site, host.module)))
+            (site,): tuple(Binding(BOUND[site](family, module)) for module in host.modules((site,)))
             for site in host.sites
             if site in BOUND
         }

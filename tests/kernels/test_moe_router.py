@@ -205,10 +205,10 @@ def test_bound_to_the_tiny_models_blocks(family: str, words: Words) -> None:
     (block, *_) = [host.module for host in model.hosts() if "router" in host.sites]
     x = mx.random.normal((2, 1, model.model.args.hidden_size), key=mx.random.key(0)).astype(mx.bfloat16)
     if family == "qwen3":
-        bound = kernel.qwen_router(block, "stock", words, lambda launch: gpu.run(launch, words))
+        bound = kernel.qwen_router(block, "stock", words, gpu.settle(words))
         stock = reference.softmax_router(block.gate(x), block.top_k, block.norm_topk_prob)
     else:
-        bound = kernel.glm_router(block.gate, lambda launch: gpu.run(launch, words))
+        bound = kernel.glm_router(block.gate, gpu.settle(words))
         stock = block.gate(x)
     inds, scores = bound(x)
     assert (inds.shape, scores.shape, scores.dtype) == (stock[0].shape, stock[1].shape, stock[1].dtype)

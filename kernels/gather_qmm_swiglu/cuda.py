@@ -1,0 +1,61 @@
+"""The experts on CUDA: tensor cores or matrix-vector products, as MLX itself would choose for the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench.patch.contract import Binding, BindRequest
+
+from ..gpu.cuda import prepare, read_cuda
+from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes, weights_of
+from ..gpu.settle import Call
+
+_FOLDER = Path(__file__).resolve().parent
+_INPUTS = ("x", "inds", "gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
+MMA = read_cuda(_FOLDER, "experts_mma", _INPUTS, ("h",), "cuda_qmm.h")
+SLOTS = read_cuda(_FOLDER, "experts_slots", _INPUTS, ("h",), "cuda_qmm.h", define="CHOSEN inds[slot]")
+WARPS = 2
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to a MoE block: x (B, L, D), inds (B, L, k) -> h (B, L, k, I) in x's dtype."""
+    return Binding(experts(module.switch_mlp, request.mode))
+
+
+def experts(switch: Any, mode: str) -> Callable[[mx.array, mx.array], mx.array]:
+    """Return experts(x, inds) for a quantised SwitchGLU; raise Unavailable for sizes that are not served."""
+    gate, up = weights_of(switch.gate_proj), weights_of(switch.up_proj)
+    i, d = gate.w.shape[1], gate.w.shape[2] * 8
+    dtype = gate.scales.dtype
+    launches: dict[tuple[int, ...], Call] = {}
+
+    def call(x: mx.array, inds: mx.array) -> mx.array:
+        launch = launches.get(inds.shape)
+        if launch is None:
+            launch = launches[inds.shape] = plan(inds.shape, d, i, dtype, mode)
+        return launch(inputs=[x, inds, *gate, *up])[0]
+
+    return call
+
+
+def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> Call:
+    """Return the launch for inds of shape (B, L, k), rows of `d` weights and `i` rows."""
+    *leading, k = inds
+    slots = k
+    for size in leading:
+        slots *= size
+    template: dict[str, mx.Dtype | int | bool] = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS}
+    output = [((*inds, i), dtype)]
+    if mode == "stock" and slots >= ON_TENSOR_CORES:
+        check_rows(i, d, on_tensor_cores=True, rows=8 * WARPS)
+        shared = WARPS * mma_bytes(d) + d * 2
+        blocks = (i // (8 * WARPS), slots)
+        return prepare(MMA, template=template, blocks=blocks, threads=32 * WARPS, outputs=output, shared_memory=shared)
+    rows = 4 if mode == "stock" else 2
+    check_rows(i, d, on_tensor_cores=False, rows=rows * WARPS)
+    template |= {"ROWS": rows, "ACCURACY": ACCURACY[mode]}
+    return prepare(SLOTS, template=template, blocks=(i // (rows * WARPS), slots), threads=32 * WARPS, outputs=output)

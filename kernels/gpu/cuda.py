@@ -1,0 +1,72 @@
+"""CUDA sources that Metal's words do not fit, and launches of them of which only the inputs change."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from .settle import Call, constants
+from .text import by_reference, short
+
+_HERE = Path(__file__).resolve().parent
+
+Template = Mapping[str, mx.Dtype | int | bool]
+
+
+@dataclass(frozen=True)
+class CudaSource:
+    """The body of a kernel and the header before it."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    body: str
+    header: str
+
+
+def read_cuda(
+    folder: Path, name: str, inputs: Sequence[str], outputs: Sequence[str], header: str, define: str = ""
+) -> CudaSource:
+    """Read `<name>.cu` from `folder` and `header` from this folder; `define` is a macro's name and text."""
+    macro = f"#define {define}\n" if define else ""
+    head = macro + (_HERE / header).read_text()
+    return CudaSource(name, tuple(inputs), tuple(outputs), (folder / f"{name}.cu").read_text(), head)
+
+
+@functools.cache
+def _kernel(source: CudaSource, body: str, shared_memory: int) -> Any:
+    return mx.fast.cuda_kernel(
+        # MLX knows compiled kernels by their names.
+        name=f"{source.name}_{hashlib.sha256(body.encode()).hexdigest()[:12]}",
+        input_names=list(source.inputs),
+        output_names=list(source.outputs),
+        source=body,
+        header=by_reference(source.header),
+        shared_memory=shared_memory,
+    )
+
+
+def prepare(
+    source: CudaSource,
+    *,
+    template: Template,
+    blocks: tuple[int, int],
+    threads: int,
+    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    shared_memory: int = 0,
+) -> Call:
+    """Return launch(inputs=...) for fixed shapes; `blocks` counts thread blocks, `shared_memory` bytes."""
+    body = constants(tuple(template.items()), "cuda") + short(source.body)
+    return functools.partial(
+        _kernel(source, body, shared_memory),
+        grid=(blocks[0] * threads, blocks[1], 1),
+        threadgroup=(threads, 1, 1),
+        output_shapes=[shape for shape, _ in outputs],
+        output_dtypes=[dtype for _, dtype in outputs],
+    )

@@ -1,0 +1,44 @@
+"""The text of a CUDA kernel as MLX should get it: short."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+_COMMENT_OR_INDENT = re.compile(r"//[^\n]*|^\s+", re.MULTILINE)
+
+
+def short(text: str) -> str:
+    """Return `text` without comments and indentation."""
+    return _COMMENT_OR_INDENT.sub("", text)
+
+
+@functools.cache
+def by_reference(header: str) -> str:
+    """Return an #include of a file that holds `header`, or the text itself where no file can be written.
+
+    mx.fast.cuda_kernel copies its text at every call and hashes it at every evaluation; a file is read once, when
+    the kernel is compiled. The file is named by its content and never changes.
+    """
+    text = short(header)
+    path = user_cache_path("zmlx") / "cuda" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.cuh"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, text)
+    except OSError:
+        return text
+    return f'#include "{path}"\n'
+
+
+def _write(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(name).replace(path)
