@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.cuda import prepare, read_cuda
+from ..gpu.cuda import CudaSource, Template, prepare, read_cuda
 from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes, weights_of
 from ..gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent
-_INPUTS = ("x", "inds", "gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
-MMA = read_cuda(_FOLDER, "experts_mma", _INPUTS, ("h",), "cuda_qmm.h")
-SLOTS = read_cuda(_FOLDER, "experts_slots", _INPUTS, ("h",), "cuda_qmm.h", define="CHOSEN inds[slot]")
+_WEIGHTS = ("gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
+MMA = read_cuda(_FOLDER, "experts_mma", ("x", "inds", *_WEIGHTS), ("h",), "cuda_qmm.h")
+SLOTS = read_cuda(_FOLDER, "experts_slots", ("x", "inds", *_WEIGHTS), ("h",), "cuda_qmm.h", "CHOSEN inds[slot]")
+DENSE = read_cuda(_FOLDER, "experts_slots", ("x", *_WEIGHTS), ("h",), "cuda_qmm.h", "CHOSEN 0")
 WARPS = 2
 
 
@@ -29,8 +31,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 def experts(switch: Any, mode: str) -> Callable[[mx.array, mx.array], mx.array]:
     """Return experts(x, inds) for a quantised SwitchGLU; raise Unavailable for sizes that are not served."""
     gate, up = weights_of(switch.gate_proj), weights_of(switch.up_proj)
-    i, d = gate.w.shape[1], gate.w.shape[2] * 8
-    dtype = gate.scales.dtype
+    i, d, dtype = gate.w.shape[1], gate.w.shape[2] * 8, gate.scales.dtype
     launches: dict[tuple[int, ...], Call] = {}
 
     def call(x: mx.array, inds: mx.array) -> mx.array:
@@ -43,19 +44,38 @@ def experts(switch: Any, mode: str) -> Callable[[mx.array, mx.array], mx.array]:
 
 
 def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> Call:
-    """Return the launch for inds of shape (B, L, k), rows of `d` weights and `i` rows."""
-    *leading, k = inds
-    slots = k
-    for size in leading:
-        slots *= size
-    template: dict[str, mx.Dtype | int | bool] = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS}
+    """Return the launch for inds of shape (B, L, k), `i` rows of `d` weights."""
+    slots = math.prod(inds)
+    template = {"T": dtype, "D": d, "I": i, "TOP": inds[-1]}
     output = [((*inds, i), dtype)]
-    if mode == "stock" and slots >= ON_TENSOR_CORES:
-        check_rows(i, d, on_tensor_cores=True, rows=8 * WARPS)
-        shared = WARPS * mma_bytes(d) + d * 2
-        blocks = (i // (8 * WARPS), slots)
-        return prepare(MMA, template=template, blocks=blocks, threads=32 * WARPS, outputs=output, shared_memory=shared)
+    if mode != "stock" or slots < ON_TENSOR_CORES:
+        return plan_slots(SLOTS, template, slots, output, mode)
+    check_rows(i, d, on_tensor_cores=True, rows=8 * WARPS)
+    return prepare(
+        MMA,
+        template={**template, "WARPS": WARPS},
+        blocks=(i // (8 * WARPS), slots),
+        threads=32 * WARPS,
+        outputs=output,
+        shared_memory=WARPS * mma_bytes(d) + d * 2,
+    )
+
+
+def plan_slots(
+    source: CudaSource,
+    template: Template,
+    slots: int,
+    output: Sequence[tuple[tuple[int, ...], mx.Dtype]],
+    mode: str,
+) -> Call:
+    """Return the matrix-vector launch; `slots` counts vectors, `template` has T, D, I and TOP slots a vector of x."""
+    i, d = int(template["I"]), int(template["D"])
     rows = 4 if mode == "stock" else 2
     check_rows(i, d, on_tensor_cores=False, rows=rows * WARPS)
-    template |= {"ROWS": rows, "ACCURACY": ACCURACY[mode]}
-    return prepare(SLOTS, template=template, blocks=(i // (rows * WARPS), slots), threads=32 * WARPS, outputs=output)
+    return prepare(
+        source,
+        template={**template, "WARPS": WARPS, "ROWS": rows, "ACCURACY": ACCURACY[mode]},
+        blocks=(i // (rows * WARPS), slots),
+        threads=32 * WARPS,
+        outputs=output,
+    )

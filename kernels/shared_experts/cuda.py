@@ -1,0 +1,39 @@
+"""The shared expert on CUDA: up to 7 rows of x, which MLX multiplies as matrix-vector products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench.patch.contract import Binding, BindRequest
+
+from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
+from ..gpu.cuda_rows import weights_of
+from ..gpu.settle import Call
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to a Glm4MoeLiteMLP: x (B, L, D) -> (B, L, D); its down projection stays the model's own."""
+    return Binding(shared_experts(module, request.mode))
+
+
+def shared_experts(mlp: Any, mode: str) -> Callable[[mx.array], mx.array]:
+    """Return shared_experts(x) for quantised projections; raise Unavailable for other sizes."""
+    gate, up = weights_of(mlp.gate_proj), weights_of(mlp.up_proj)
+    i, d, dtype = gate.w.shape[0], gate.w.shape[1] * 8, gate.scales.dtype
+    down = mlp.down_proj
+    launches: dict[tuple[int, ...], Call] = {}
+
+    def call(x: mx.array) -> Any:
+        launch = launches.get(x.shape)
+        if launch is None:
+            *leading, _ = x.shape
+            output = [((*leading, i), dtype)]
+            template = {"T": dtype, "D": d, "I": i, "TOP": 1}
+            launch = launches[x.shape] = plan_slots(DENSE, template, math.prod(leading), output, mode)
+        return down(launch(inputs=[x, *gate, *up])[0])
+
+    return call
