@@ -6,14 +6,19 @@ or float16; scores that or float32; weights are affine, 4 bit, in groups of 64.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
+
+import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..gpu.cuda_rows import weights_of
-from ..gpu.launch import runner, why_not
+from ..gpu.launch import why_not
 from ..gpu.moe_block import check_block
-from .gpu import down_combine
+from ..gpu.settle import by_shape, settler
+from .gpu import plan
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -31,4 +36,14 @@ def bind(module: Any, request: BindRequest) -> Binding:
         from . import cuda
 
         return cuda.bind(module, request)
-    return Binding(down_combine(weights_of(module.switch_mlp.down_proj), request.mode, runner("metal")))
+    return Binding(down_combine(module, by_shape(settler("metal"), functools.partial(plan, request.mode))))
+
+
+def down_combine(block: Any, run: Callable[..., list[mx.array]]) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
+    """Return down_combine(h, inds, scores) over the block's packed weights, which `run` takes after them."""
+    packed = weights_of(block.switch_mlp.down_proj)
+
+    def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
+        return run(h, inds, scores, *packed)[0]
+
+    return call

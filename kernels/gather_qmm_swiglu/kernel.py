@@ -5,14 +5,19 @@ x and h have the weights' dtype, bfloat16 or float16; weights are affine, 4 bit,
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
+
+import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..gpu.cuda_rows import weights_of
-from ..gpu.launch import runner, why_not
+from ..gpu.launch import why_not
 from ..gpu.moe_block import check_block
-from .gpu import experts
+from ..gpu.settle import by_shape, settler
+from .gpu import plan
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -30,5 +35,14 @@ def bind(module: Any, request: BindRequest) -> Binding:
         from . import cuda
 
         return cuda.bind(module, request)
-    switch = module.switch_mlp
-    return Binding(experts(weights_of(switch.gate_proj), weights_of(switch.up_proj), request.mode, runner("metal")))
+    return Binding(experts(module, by_shape(settler("metal"), functools.partial(plan, request.mode))))
+
+
+def experts(block: Any, run: Callable[..., list[mx.array]]) -> Callable[[mx.array, mx.array], mx.array]:
+    """Return experts(x, inds) over the block's packed weights, which `run` takes after them."""
+    packed = (*weights_of(block.switch_mlp.gate_proj), *weights_of(block.switch_mlp.up_proj))
+
+    def call(x: mx.array, inds: mx.array) -> mx.array:
+        return run(x, inds, *packed)[0]
+
+    return call

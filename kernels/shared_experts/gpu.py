@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 
-from ..gpu.cuda_rows import Weights
-from ..gpu.launch import Launch, Run
+from ..gpu.launch import Launch
 from ..gpu.metal_qmv import LANES, SIMDGROUPS, loop, read_qmv, swiglu, tiles
 
 _FOLDER = Path(__file__).resolve().parent
@@ -27,33 +24,18 @@ def generation(architecture: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def plan(shape: tuple[int, ...], gate: Weights, mode: str, architecture: str) -> Launch:
-    """Return the launch for x of `shape` (B, L, D), but for its inputs; its output is h (B, L, I)."""
-    n, packed = gate.w.shape
-    dtype = gate.scales.dtype
-    tokens = 1
-    for size in shape[:-1]:
-        tokens *= size
-    template = [*loop(mode, dtype, n, packed * 8), *swiglu(dtype)]
-    output = [(*shape[:-1], n)], [dtype]
+def plan(mode: str, architecture: str, x: mx.array, *packed: mx.array) -> Launch:
+    """Return the launch for x (B, L, D) and the packed gate and up; its output is h (B, L, I).
+
+    `packed` are words (I, D / 8), scales and biases (I, D / 64) of gate, and the same of up.
+    """
+    n, k = packed[0].shape[0], x.shape[-1]
+    tokens = x.size // k
+    template = [*loop(mode, x.dtype, n, k), *swiglu(x.dtype)]
+    source, grid = SOURCE, (LANES, tiles(n) * SIMDGROUPS, tokens)
     if mode == "stock" and 2 <= tokens <= WIDE_TOKENS and generation(architecture) >= WIDE_SINCE:
-        template = [(name, value) for name, value in template if name in ("T", "N", "K", "S", "SIMDGROUPS")]
-        grid = (LANES, tiles(n) * SIMDGROUPS, 1)
-        return Launch(WIDE, (), *output, grid, (LANES, SIMDGROUPS, 1), [*template, ("TOKENS", tokens)])
-    return Launch(SOURCE, (), *output, (LANES, tiles(n) * SIMDGROUPS, tokens), (LANES, SIMDGROUPS, 1), template)
-
-
-def shared_experts(
-    mlp: Any, gate: Weights, up: Weights, mode: str, architecture: str, run: Run
-) -> Callable[[mx.array], mx.array]:
-    """Return shared_experts(x) over the packed weights (I, D / 8); the MLP's own down projection follows."""
-    launches: dict[tuple[int, ...], Launch] = {}
-
-    def call(x: mx.array) -> mx.array:
-        launch = launches.get(x.shape)
-        if launch is None:
-            launch = launches[x.shape] = plan(x.shape, gate, mode, architecture)
-        out: mx.array = mlp.down_proj(run(launch._replace(inputs=(x, *gate, *up)))[0])
-        return out
-
-    return call
+        used = ("T", "N", "K", "S", "SIMDGROUPS")
+        template = [*(constant for constant in template if constant[0] in used), ("TOKENS", tokens)]
+        source, grid = WIDE, (LANES, tiles(n) * SIMDGROUPS, 1)
+    output = (*x.shape[:-1], n)
+    return Launch(source, (x, *packed), [output], [x.dtype], grid, (LANES, SIMDGROUPS, 1), template)

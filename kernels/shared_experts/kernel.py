@@ -5,6 +5,8 @@ x has the weights' dtype, bfloat16 or float16; weights are affine, 4 bit, in gro
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -12,8 +14,9 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..gpu.cuda_rows import weights_of
-from ..gpu.launch import runner, why_not
-from .gpu import shared_experts
+from ..gpu.launch import why_not
+from ..gpu.settle import by_shape, settler
+from .gpu import plan
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -30,6 +33,17 @@ def bind(module: Any, request: BindRequest) -> Binding:
         from . import cuda
 
         return cuda.bind(module, request)
-    gate, up = weights_of(module.gate_proj), weights_of(module.up_proj)
     architecture = str(mx.device_info(mx.gpu)["architecture"])
-    return Binding(shared_experts(module, gate, up, request.mode, architecture, runner("metal")))
+    run = by_shape(settler("metal"), functools.partial(plan, request.mode, architecture))
+    return Binding(shared_experts(module, run))
+
+
+def shared_experts(mlp: Any, run: Callable[..., list[mx.array]]) -> Callable[[mx.array], mx.array]:
+    """Return shared_experts(x) over the packed gate and up, which `run` takes after x, and the MLP's own down."""
+    packed = (*weights_of(mlp.gate_proj), *weights_of(mlp.up_proj))
+
+    def call(x: mx.array) -> mx.array:
+        out: mx.array = mlp.down_proj(run(x, *packed)[0])
+        return out
+
+    return call

@@ -40,15 +40,9 @@ def given(
 
 
 def planned(block: Any, arrays: Given, mode: str) -> Any:
-    """The launch as `down_combine` would run it."""
-    launches: list[Any] = []
-
-    def run(launch: Any) -> list[None]:
-        launches.append(launch)
-        return [None]
-
-    metal.down_combine(kernel.weights_of(block.switch_mlp.down_proj), mode, run)(**arrays)
-    return launches[0]
+    """The launch as the kernel's call would run it."""
+    run = functools.partial(metal.plan, mode)
+    return kernel.down_combine(block, lambda *inputs: [run(*inputs)])(**arrays)
 
 
 def expected(block: Any, arrays: Given, mode: str) -> mx.array:
@@ -170,9 +164,10 @@ def test_a_planted_error_is_found(error: str) -> None:
 
 
 def test_what_is_not_served_says_so() -> None:
-    block = experts.block(2, 64, hidden=8)
+    block = experts.block(40, 64, hidden=8)
+    inds = mx.arange(33, dtype=mx.uint32).reshape(1, 1, 33)
     with pytest.raises(Unavailable, match="33 experts a token"):
-        metal.plan((1, 1, 33), kernel.weights_of(block.switch_mlp.down_proj), mx.bfloat16, "stock")
+        planned(block, {"h": mx.zeros((1, 1, 33, 64), mx.bfloat16), "inds": inds, "scores": inds}, "stock")
     if not mx.metal.is_available():
         with pytest.raises(Unavailable, match="needs a Mac"):
             kernel.bind(block, BindRequest("qwen3", ("down", "combine"), "stock", "metal"))

@@ -31,16 +31,9 @@ def _cpu() -> None:
 
 
 def planned(block: Any, x: mx.array, inds: mx.array, mode: str) -> Any:
-    """The launch as `experts` would run it."""
-    launches: list[Any] = []
-
-    def run(launch: Any) -> list[None]:
-        launches.append(launch)
-        return [None]
-
-    switch = block.switch_mlp
-    metal.experts(kernel.weights_of(switch.gate_proj), kernel.weights_of(switch.up_proj), mode, run)(x=x, inds=inds)
-    return launches[0]
+    """The launch as the kernel's call would run it."""
+    run = functools.partial(metal.plan, mode)
+    return kernel.experts(block, lambda *inputs: [run(*inputs)])(x=x, inds=inds)
 
 
 def projections(block: Any) -> tuple[Any, Any]:

@@ -28,8 +28,7 @@ def _cpu() -> None:
 
 
 def planned(mlp: Any, x: mx.array, mode: str, architecture: str = OLD) -> Any:
-    launch = metal.plan(x.shape, kernel.weights_of(mlp.gate_proj), mode, architecture)
-    return launch._replace(inputs=(x, *kernel.weights_of(mlp.gate_proj), *kernel.weights_of(mlp.up_proj)))
+    return metal.plan(mode, architecture, x, *kernel.weights_of(mlp.gate_proj), *kernel.weights_of(mlp.up_proj))
 
 
 def expected(mlp: Any, x: mx.array, mode: str, architecture: str = OLD) -> mx.array:
@@ -87,8 +86,8 @@ def test_extreme_values_bit_for_bit(kind: str, architecture: str) -> None:
     ],
 )
 def test_the_loop_is_the_one_that_mlx_takes(tokens: int, mode: str, architecture: str, wide: bool) -> None:
-    gate = kernel.weights_of(experts.shared_mlp(64, hidden=512).gate_proj)
-    assert (metal.plan((tokens, 1, 512), gate, mode, architecture).source is metal.WIDE) is wide
+    launch = planned(experts.shared_mlp(64, hidden=512), mx.zeros((tokens, 1, 512), mx.bfloat16), mode, architecture)
+    assert (launch.source is metal.WIDE) is wide
 
 
 @pytest.mark.parametrize("architecture", [OLD, NEW])
@@ -105,14 +104,12 @@ def test_errors_against_float64(mode: str, architecture: str) -> None:
 
 def test_the_mlps_own_down_projection_follows() -> None:
     mlp, x = experts.shared_mlp(64, hidden=512), experts.activations("normal", 2, 1, 512)
-    gate, up = kernel.weights_of(mlp.gate_proj), kernel.weights_of(mlp.up_proj)
-    call = metal.shared_experts(mlp, gate, up, "fp32", OLD, lambda launch: gpu.run(launch, "metal"))
-    first, again = call(x=x), call(x=x)
-    assert gpu.same(first, mlp.down_proj(expected(mlp, x, "fp32")))
-    assert gpu.same(first, again)
+    call = kernel.shared_experts(mlp, lambda *inputs: gpu.run(metal.plan("fp32", OLD, *inputs), "metal"))
+    out = call(x=x)
+    assert gpu.same(out, mlp.down_proj(expected(mlp, x, "fp32")))
     stock, other = read(reference.stock(mlp, x)), read(reference.fp32(mlp, x))
     assert np.abs(stock - other).max() < 0.1 * np.abs(other).max()
-    assert np.abs(read(first) - other).max() < 0.02 * np.abs(other).max()
+    assert np.abs(read(out) - other).max() < 0.02 * np.abs(other).max()
 
 
 PLANTED = {
