@@ -69,6 +69,14 @@ def norm_rope(module):
         return turned(q, module.q_norm, module.n_heads), turned(k, module.k_norm, module.n_kv_heads)
     return call
 
+def heads(module):
+    turn = norm_rope(module)
+    def call(x, offset):
+        q, k, v = (module[name](x) for name in ("q_proj", "k_proj", "v_proj"))
+        v = v.reshape(*v.shape[:2], module.n_kv_heads, -1).transpose(0, 2, 1, 3)
+        return *turn(q, k, offset), v
+    return call
+
 def attention(module):
     def call(q_nope, q_pe, kv_latent, k_pe):
         scores = (q_pe * module.scale) @ k_pe.swapaxes(-1, -2)
@@ -101,7 +109,8 @@ def norm(module):
 
 def bind(module, request):
     if request.sites[:2] == ("qkv", "qk_norm_rope"):
-        return Binding((mla if len(request.sites) == 3 else mla_front)(module))
+        front = heads if request.family == "qwen3" else mla_front
+        return Binding((mla if len(request.sites) == 3 else front)(module))
     if request.sites[0] in ("qkv", "qk_norm_rope", "attention", "residual_norm", "shared_experts", "linear"):
         (site,) = request.sites
         names = ("q_proj", "k_proj", "v_proj") if request.family == "qwen3" else ("q_a_proj", "kv_a_proj_with_mqa")

@@ -50,6 +50,11 @@ class Tiny:
         return cls(family, model, len(model.layers), blocks)
 
     @property
+    def adds(self) -> int:
+        """Adds to the residual stream: after attention and after the MLP."""
+        return 2 * self.layers
+
+    @property
     def name(self) -> str:
         return self.family.name
 

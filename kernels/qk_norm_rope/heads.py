@@ -19,8 +19,8 @@ Template = list[tuple[str, mx.Dtype | int | bool]]
 
 def check_rope(attention: Any) -> None:
     """Raise Unavailable unless the rotation is the one that the sources have."""
-    rope = attention.rope
-    if not isinstance(rope, nn.RoPE) or rope.traditional or rope.scale != 1.0 or rope.dims != attention.q_norm.weight.size:
+    rope, size = attention.rope, attention.q_norm.weight.size
+    if not isinstance(rope, nn.RoPE) or rope.traditional or rope.scale != 1.0 or rope.dims != size:
         raise Unavailable("qk_norm_rope serves nn.RoPE over whole heads, unscaled and not traditional")
 
 

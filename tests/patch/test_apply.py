@@ -14,7 +14,7 @@ from zmlx_bench.workspace import Workspace
 
 @pytest.fixture(scope="session")
 def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
-    return make_workspace("no_op", "doubles", "unavailable", "broken", "raises", "shy")
+    return make_workspace("no_op", "doubles", "unavailable", "broken", "raises", "shy", "mirror")
 
 
 @pytest.mark.parametrize("kernels", [("combine=no_op",), ("combine=doubles",), ("qkv=qkv_joined", "combine=no_op")])
@@ -48,6 +48,7 @@ def test_a_kernel_that_changes_the_sum_changes_the_logits(tiny: Tiny, planted: W
         ("moe_combine.fp32", "combine", "moe_layers"),
         ("moe_combine.fp32_no_fma", "combine", "moe_layers"),
         ("qkv_joined", "qkv", "layers"),
+        ("mirror", "residual_norm", "adds"),
     ],
 )
 def test_a_site_is_called_once_per_host_and_decoded_token(

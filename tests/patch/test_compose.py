@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.families import glm47, moe
+from zmlx_bench.families import glm47, moe, qwen3
 from zmlx_bench.workspace import Workspace
 
 OWN = {
@@ -20,7 +20,10 @@ OWN = {
 }
 ALL = tuple(dict.fromkeys((*moe.SITES, *OWN["qwen3"], *OWN["glm47"])))
 FUSED = tuple("+".join(sites) for sites in moe.FUSIONS)
-FUSED_ATTENTION = tuple("+".join(sites) for sites in glm47.ATTENTION_FUSIONS)
+FUSED_ATTENTION = {
+    "qwen3": ("+".join(qwen3.QKV_NORM_ROPE),),
+    "glm47": tuple("+".join(sites) for sites in glm47.ATTENTION_FUSIONS),
+}
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +53,9 @@ def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[st
         patch.undo()
 
 
-@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_ATTENTION])
+@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_ATTENTION["glm47"]])
 def test_a_site_alone(tiny: Tiny, mirrors: Workspace, site: str) -> None:
-    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *(FUSED_ATTENTION if tiny.name == "glm47" else ()))
+    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *FUSED_ATTENTION[tiny.name])
     if site not in offered:
         assert not any(host.offers(tuple(site.split("+"))) for host in tiny.hosts())
         return

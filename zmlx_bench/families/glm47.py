@@ -11,7 +11,7 @@ from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteMoE
 
 from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
-from zmlx_bench.families.layer import layer_host
+from zmlx_bench.families.layer import stack_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host, stock_call
 
@@ -24,7 +24,7 @@ class Glm47(Family):
     name = "glm47"
 
     def hosts(self, model: Any) -> Sequence[Host]:
-        """Return the MoE blocks, shared experts, attentions, decoder layers and dense projections."""
+        """Return the MoE blocks, shared experts, attentions, the stack of layers and dense projections."""
         found: list[Host] = []
         for layer in model.layers:
             if isinstance(layer.mlp, Glm4MoeLiteMoE):
@@ -32,8 +32,7 @@ class Glm47(Family):
                 if layer.mlp.config.n_shared_experts is not None:
                     found.append(Host(layer.mlp.shared_experts, ("shared_experts",), _compose_shared))
             found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention, ATTENTION_FUSIONS))
-            found.append(layer_host(layer))
-        return [*found, *linear_hosts(model)]
+        return [*found, stack_host(model.model, mask_as_array=True), *linear_hosts(model)]
 
 
 def _compose_moe(block: Any, calls: Calls) -> Callable[..., Any]:
@@ -102,7 +101,7 @@ def _parts(attention: Any, calls: Calls) -> Callable[..., Any]:
 
 def _front(attention: Any, calls: Calls) -> Callable[..., Any]:
     """Return front(x, offset) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe."""
-    fused = calls.get(("qkv", "qk_norm_rope"))
+    fused: Callable[..., Any] | None = calls.get(("qkv", "qk_norm_rope"))
     if fused is not None:
         return fused
 

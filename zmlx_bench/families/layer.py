@@ -1,26 +1,57 @@
-"""The decoder layer with a kernel at `residual_norm`; both families have this layer."""
+"""The residual stream with a kernel at `residual_norm`: every add of a decoder layer with the norm that follows it.
+
+Both families' layers are the same here. The norm after a layer's last add is the next layer's first, so the host is
+the whole stack, which hands the sum and its norm from layer to layer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import mlx.core as mx
+from mlx_lm.models.base import create_attention_mask
 
-from zmlx_bench.patch.host import Calls, Host
+from zmlx_bench.patch.host import Calls, Host, stock_call
 
-
-def layer_host(layer: Any) -> Host:
-    """Return the host of a decoder layer; its kernel is bound to the norm after attention."""
-    return Host(layer, ("residual_norm",), _compose, bind_to={"residual_norm": layer.post_attention_layernorm})
+SITE = "residual_norm"
 
 
-def _compose(layer: Any, calls: Calls) -> Callable[..., Any]:
-    residual_norm = calls[("residual_norm",)]
+def stack_host(stack: Any, *, mask_as_array: bool) -> Host:
+    """Return the host of a model's stack of decoder layers; `mask_as_array` is how the family makes its mask.
 
-    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
-        r = layer.self_attn(layer.input_layernorm(x), mask, cache)
-        h, normed = residual_norm(x=x, r=r)
-        return h + layer.mlp(normed)
+    Its norms in the order of the adds: after attention, then the next layer's first or the last norm of all.
+    """
+    layers = stack.pipeline_layers
+    after_layer = [*(layer.input_layernorm for layer in layers[1:]), stack.norm]
+    norms = [
+        norm for layer, last in zip(layers, after_layer, strict=True) for norm in (layer.post_attention_layernorm, last)
+    ]
+
+    def compose(_: Any, calls: Calls) -> Callable[..., Any]:
+        return _compose(stack, calls[(SITE,)], mask_as_array)
+
+    return Host(stack, (SITE,), compose, places={SITE: tuple(norms)})
+
+
+def _compose(stack: Any, add_norms: tuple[Callable[..., Any], ...], mask_as_array: bool) -> Callable[..., Any]:
+    stock, layers = stock_call(stack), stack.pipeline_layers
+    steps = [
+        (layer.self_attn, after_attention, layer.mlp, after_layer)
+        for layer, after_attention, after_layer in zip(layers, add_norms[::2], add_norms[1::2], strict=True)
+    ]
+    embed, first_norm, no_cache = stack.embed_tokens, layers[0].input_layernorm, [None] * len(steps)
+
+    def call(inputs: Any, cache: Any = None, input_embeddings: Any = None) -> Any:
+        if stack.pipeline_size > 1:
+            return stock(inputs, cache)
+        h = embed(inputs) if input_embeddings is None else input_embeddings
+        if cache is None:
+            cache = no_cache
+        mask = create_attention_mask(h, cache[0], return_array=mask_as_array)
+        normed = first_norm(h)
+        for (attend, after_attention, mlp, after_layer), c in zip(steps, cache, strict=True):
+            h, normed = after_attention(x=h, r=attend(normed, mask, c))
+            h, normed = after_layer(x=h, r=mlp(normed))
+        return normed
 
     return call

@@ -11,10 +11,11 @@ from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
 
 from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
-from zmlx_bench.families.layer import layer_host
+from zmlx_bench.families.layer import stack_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host
 
+QKV_NORM_ROPE = ("qkv", "qk_norm_rope")
 _attend: Any = scaled_dot_product_attention
 
 
@@ -24,14 +25,13 @@ class Qwen3(Family):
     name = "qwen3"
 
     def hosts(self, model: Any) -> Sequence[Host]:
-        """Return the MoE blocks, attentions, decoder layers and dense projections."""
+        """Return the MoE blocks, attentions, the stack of layers and dense projections."""
         found: list[Host] = []
         for layer in model.layers:
             if isinstance(layer.mlp, Qwen3MoeSparseMoeBlock):
                 found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
-            found.append(Host(layer.self_attn, ("qkv", "qk_norm_rope"), _compose_attention))
-            found.append(layer_host(layer))
-        return [*found, *linear_hosts(model)]
+            found.append(Host(layer.self_attn, ("qkv", "qk_norm_rope"), _compose_attention, (QKV_NORM_ROPE,)))
+        return [*found, stack_host(model.model, mask_as_array=False), *linear_hosts(model)]
 
 
 def _compose_moe(block: Any, calls: Calls) -> Callable[..., Any]:
@@ -60,14 +60,26 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
     qkv: Any = calls.get(("qkv",), stock_qkv)
     norm_rope: Any = calls.get(("qk_norm_rope",), stock_norm_rope)
 
-    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
+    def in_parts(x: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array]:
         B, L, _ = x.shape
         q, k, v = qkv(x=x)
         v = v.reshape(B, L, attention.n_kv_heads, -1).transpose(0, 2, 1, 3)
-        q, k = norm_rope(q=q, k=k, offset=cache.offset if cache is not None else 0)
-        if cache is not None:
+        q, k = norm_rope(q=q, k=k, offset=offset)
+        return q, k, v
+
+    heads: Any = calls.get(QKV_NORM_ROPE, in_parts)
+    o_proj, scale = attention.o_proj, attention.scale
+
+    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
+        if cache is None:
+            q, k, v = heads(x=x, offset=0)
+        else:
+            q, k, v = heads(x=x, offset=cache.offset)
             k, v = cache.update_and_fetch(k, v)
-        out = _attend(q, k, v, cache=cache, scale=attention.scale, mask=mask)
-        return attention.o_proj(out.transpose(0, 2, 1, 3).reshape(B, L, -1))
+        out = _attend(q, k, v, cache=cache, scale=scale, mask=mask)
+        B, L, _ = x.shape
+        if L > 1:
+            out = out.transpose(0, 2, 1, 3)
+        return o_proj(out.reshape(B, L, -1))
 
     return call

@@ -13,11 +13,14 @@ from zmlx_bench.patch.host import Calls, Host, replace_call, stock_call, tokens_
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
 
+Bound = dict[tuple[str, ...], tuple[Binding, ...]]
+"""A host's bindings by their sites, one for each module of the site."""
+
 
 class Patch:
     """A variant applied to a model. Use `apply`; call `undo` to get the unpatched model back."""
 
-    def __init__(self, bound: Sequence[tuple[Host, dict[tuple[str, ...], Binding], int | None]]) -> None:
+    def __init__(self, bound: Sequence[tuple[Host, Bound, int | None]]) -> None:
         self.calls: Counter[str] = Counter()
         """Calls of each site while counting."""
         self._bound = bound
@@ -28,27 +31,29 @@ class Patch:
         """How many modules each replaced site was found in."""
         found: Counter[str] = Counter()
         for _, bindings, _ in self._bound:
-            for sites in bindings:
-                found.update(sites)
+            for sites, places in bindings.items():
+                for site in sites:
+                    found[site] += len(places)
         return dict(found)
 
     def install(self, *, count: bool) -> None:
         """Replace the hosts' calls. With `count` every kernel call is counted: for warm-up, not for timing."""
         self._remove_calls()
         for host, bindings, limit in self._bound:
-            calls = {
-                sites: self._counted(sites, binding.call) if count else binding.call
-                for sites, binding in bindings.items()
-            }
+            calls: dict[tuple[str, ...], Any] = {}
+            for sites, places in bindings.items():
+                each = tuple(self._counted(sites, place.call) if count else place.call for place in places)
+                calls[sites] = each if sites[0] in host.places else each[0]
             self._undo_calls.append(replace_call(host.module, _limited(host, calls, limit)))
 
     def undo(self) -> None:
         """Take every kernel out again and put back what binding changed."""
         self._remove_calls()
         for _, bindings, _ in self._bound:
-            for binding in bindings.values():
-                if binding.undo is not None:
-                    binding.undo()
+            for places in bindings.values():
+                for place in places:
+                    if place.undo is not None:
+                        place.undo()
         self._bound = ()
 
     def _remove_calls(self) -> None:
@@ -91,7 +96,7 @@ def apply(
     kernel's `max_tokens` (None: any). Raises Unavailable, with nothing changed, when any part does not apply.
     """
     loader.open_kernels(kernels)
-    bound: dict[int, dict[tuple[str, ...], Binding]] = {}
+    bound: dict[int, Bound] = {}
     limit: dict[int, int | None] = {}
     patch_so_far: list[Binding] = []
     try:
@@ -101,10 +106,11 @@ def apply(
                 raise Unavailable(f"{kernel.kernel}: this model has no site {'+'.join(kernel.sites)}")
             bind = _load(kernel)
             for i in places:
-                module = hosts[i].bind_to.get(kernel.sites[0], hosts[i].module)
-                binding = bind(module, BindRequest(variant.family, kernel.sites, kernel.mode, backend))
-                patch_so_far.append(binding)
-                bound.setdefault(i, {})[kernel.sites] = binding
+                request = BindRequest(variant.family, kernel.sites, kernel.mode, backend)
+                first = len(patch_so_far)
+                for module in hosts[i].modules(kernel.sites):
+                    patch_so_far.append(bind(module, request))
+                bound.setdefault(i, {})[kernel.sites] = tuple(patch_so_far[first:])
                 limit[i] = _smaller(limit.get(i), limits[kernel.kernel])
     except Unavailable:
         for binding in patch_so_far:

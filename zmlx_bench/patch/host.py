@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Calls = Mapping[tuple[str, ...], Callable[..., Any]]
-"""Bound kernels of one host by the sites that each covers."""
+Calls = Mapping[tuple[str, ...], Any]
+"""Bound kernels of one host by the sites that each covers: a callable, or a tuple of them where the host has the
+site at several places (`Host.places`)."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,16 @@ class Host:
     sites: tuple[str, ...]
     compose: Callable[[Any, Calls], Callable[..., Any]]
     fusions: tuple[tuple[str, ...], ...] = ()
-    bind_to: Mapping[str, Any] = field(default_factory=dict)
-    """The module given to `bind` where it is not the host itself."""
+    places: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The modules of a site that the host has at several places: a kernel is bound to each of them."""
 
     def offers(self, sites: tuple[str, ...]) -> bool:
         """Return whether a kernel over exactly these sites can be plugged in here."""
         return (len(sites) == 1 and sites[0] in self.sites) or sites in self.fusions
+
+    def modules(self, sites: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return every module that a kernel over `sites` is bound to."""
+        return self.places.get(sites[0], (self.module,))
 
 
 def replace_call(module: Any, call: Callable[..., Any]) -> Callable[[], None]:
@@ -57,4 +62,5 @@ def stock_call(module: Any) -> Callable[..., Any]:
 
 def tokens_of(x: Any) -> int:
     """Return batch times sequence of an input shaped (B, L, ...)."""
-    return int(x.shape[0]) * int(x.shape[1])
+    shape = x.shape
+    return int(shape[0] * shape[1])
