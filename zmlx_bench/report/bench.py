@@ -55,7 +55,8 @@ def explanation() -> str:
     return (
         "us a call: median in a chain of dependent calls, nothing subtracted, and its range over the samples; link: "
         "what the chain itself adds to it and to stock's; of copy: share of the bandwidth of copying a large array; "
-        "less link: the same without the link; error: distance from a float32 reference relative to its norm"
+        "less link: the same without the link; differing: elements that are not stock's to the bit; error: distance "
+        "from a float32 reference relative to its norm"
     )
 
 
@@ -86,16 +87,20 @@ def _cells(row: BenchRow, figures: BenchFigures) -> Sequence[str]:
         f"{row.kernel}.{row.mode}",
         f"{row.family} {row.module}",
         str(row.batch),
-        f"{figures.us.median:.1f}",
-        f"{figures.us.low:.0f}-{figures.us.high:.0f}",
-        f"{figures.stock_us.median:.1f}",
+        _us(figures.us.median),
+        f"{_us(figures.us.low)}-{_us(figures.us.high)}",
+        _us(figures.stock_us.median),
         f"{figures.speedup.median:.2f}",
-        f"{figures.link_us.median:.1f}",
+        _us(figures.link_us.median),
         f"{(figures.weight_bytes + figures.activation_bytes) / 1e6:.2f}",
         f"{figures.share:.1%}",
         "" if less is None else f"{less:.1%}",
         f"{figures.temporary_bytes / 1e3:.0f}",
-        "identical" if figures.identical else f"{figures.differing}/{figures.compared}",
+        "none" if figures.identical else f"{figures.differing / figures.compared:.1%}",
         f"{figures.error.relative:.1e}",
         f"{figures.stock_error.relative:.1e}",
     )
+
+
+def _us(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
