@@ -13,7 +13,7 @@ D hidden, k experts a token, I intermediate, H heads; inputs and outputs have th
 | shared_experts | GLM's shared MLP | x | s (B, L, D) |
 | qkv | attention | x | Qwen: q, k, v projections; GLM: q_a and compressed_kv projections |
 | qk_norm_rope | Qwen's attention | q (B, L, Hq*hd), k (B, L, Hk*hd), offset | q (B, Hq, L, hd), k (B, Hk, L, hd) |
-| residual_norm | each RMSNorm after an add: after attention, and the next layer's first or the last | x, r (B, L, D) | h = x + r, norm(h) |
+| residual_norm | each RMSNorm after an add, the last included | x, r (B, L, D) | h = x + r, norm(h) |
 | attention | GLM's attention | q_nope (B, H, 1, rank), q_pe, kv_latent (B, 1, S, rank), k_pe | (B, H, 1, rank) |
 | linear | each nn.QuantizedLinear | x (..., K) | (..., N) |
 | linear | GLM's QuantizedMultiLinear (embed_q, unembed_out) | x (B, H or 1, L, K) | (B, H, L, N) |
@@ -22,8 +22,8 @@ A kernel fused over contiguous sites takes what is not made inside it: down+comb
 experts+down gets x, inds; experts+down+combine gets x, inds, scores; router+experts+down+combine gets x.
 Qwen's qkv+qk_norm_rope gets x, offset and returns q (B, Hq, L, hd), k, v (B, Hk, L, hd).
 GLM's attention is cut for decode alone (L = 1, no mask; anything else runs the unpatched steps): qkv+qk_norm_rope
-gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe (B, 1, 1, rope);
-qkv+qk_norm_rope+attention gets x, cache, updates the cache and returns attention's (B, H, 1, rank).
+gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe
+(B, 1, 1, rope); qkv+qk_norm_rope+attention gets x, cache, updates the cache and returns attention's (B, H, 1, rank).
 """
 
 from __future__ import annotations
