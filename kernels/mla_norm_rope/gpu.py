@@ -68,10 +68,10 @@ def _norms(sizes: Sizes, dtype: mx.Dtype, b: int, offsets: int, reads: int) -> F
 
 
 @functools.cache
-def _heads(sizes: Sizes, dtype: mx.Dtype, b: int, offsets: int) -> Fixed:
+def _heads(sizes: Sizes, dtype: mx.Dtype, b: int, offsets: int, rows: bool) -> Fixed:
     threads = -(-(sizes.nope + sizes.rope // 2) // LANES) * LANES
     return Fixed(
-        [(b, sizes.heads, 1, sizes.nope), (b, sizes.heads, 1, sizes.rope)],
+        [(b, sizes.heads, 1, sizes.nope), (b, 1, sizes.heads, sizes.rope) if rows else (b, sizes.heads, 1, sizes.rope)],
         [dtype] * 2,
         (threads, sizes.heads, b),
         (threads, 1, 1),
@@ -104,11 +104,13 @@ def norms(
     return Launch(NORMS, [projected, *weights, eps, log2_base, offsets], *fixed)
 
 
-def heads(sizes: Sizes, q: mx.array, log2_base: mx.array, offsets: mx.array, scales: mx.array) -> Launch:
+def heads(
+    sizes: Sizes, q: mx.array, log2_base: mx.array, offsets: mx.array, scales: mx.array, rows: bool = False
+) -> Launch:
     """Return the launch for q (B, 1, heads * (nope + rope)), the second projection of q.
 
     `scales` (2,) float32 holds numbers of q's dtype that multiply the outputs: q_nope (B, heads, 1, nope), and
-    q_pe (B, heads, 1, rope) after its rotation.
+    q_pe (B, heads, 1, rope), or with `rows` (B, 1, heads, rope), after its rotation.
     """
-    fixed = _heads(sizes, q.dtype, q.shape[0], offsets.size)
+    fixed = _heads(sizes, q.dtype, q.shape[0], offsets.size, rows)
     return Launch(HEADS, [q, log2_base, offsets, scales], *fixed)

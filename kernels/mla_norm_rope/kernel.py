@@ -87,11 +87,19 @@ def sizes_of(attention: Any, backend: str) -> Sizes:
 
 
 def norm_rope(
-    attention: Any, sizes: Sizes, run: Run, backend: str, nope_scale: float = 1.0, pe_scale: float = 1.0
+    attention: Any,
+    sizes: Sizes,
+    run: Run,
+    backend: str,
+    *,
+    nope_scale: float = 1.0,
+    pe_scale: float = 1.0,
+    rows: bool = False,
 ) -> Front:
     """Return norm_rope(projected (B, 1, q_rank + rank + rope), offset) -> q_nope, q_pe, kv_latent, k_pe.
 
-    q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else.
+    q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else; with `rows` the q_pe
+    of one sequence comes as (1, 1, H, rope).
     """
     reads = READS[backend]
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
@@ -103,7 +111,9 @@ def norm_rope(
     def call(projected: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
         offsets = positions(offset)
         q_normed, kv_latent, k_pe = run(norms(sizes, reads, projected, weights, eps, log2_base, offsets))
-        q_nope, q_pe = run(heads(sizes, q_b_proj(q_normed), log2_base, offsets, scales))
+        q_nope, q_pe = run(
+            heads(sizes, q_b_proj(q_normed), log2_base, offsets, scales, rows and projected.shape[0] == 1)
+        )
         return q_nope, q_pe, kv_latent, k_pe
 
     return call

@@ -38,7 +38,14 @@ class Launched:
         self.q_normed = mx.array(0)
         self.attention = mla.attention(q_b_proj=self._q_b)
         self._words = words
-        front = kernel.norm_rope(self.attention, kernel.sizes_of(self.attention, words), self._run, words, *scales)
+        front = kernel.norm_rope(
+            self.attention,
+            kernel.sizes_of(self.attention, words),
+            self._run,
+            words,
+            nope_scale=scales[0],
+            pe_scale=scales[1],
+        )
         self.outputs = front(self.projected, offset)
 
     def _q_b(self, x: mx.array) -> mx.array:

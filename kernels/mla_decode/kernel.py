@@ -1,0 +1,87 @@
+"""GLM's latent attention for one token a sequence.
+
+q_nope (B, H, 1, rank), q_pe (B, H, 1, rope), kv_latent (B, 1, S, rank), k_pe (B, 1, S, rope) -> (B, H, 1, rank).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.launch import Run, runner, why_not
+from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
+
+Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
+FUSED_RANKS = (64, 80, 96, 128, 192, 256)
+"""Head sizes that MLX's own attention has a kernel for on one backend or the other."""
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"mla_decode.{request.mode} on {request.backend} {reason}")
+    run = runner(request.backend)
+    if request.mode == "fp32":
+        call = in_float32(sizes_of(module), module.scale, run, request.backend)
+    else:
+        sizes_of(module)
+        scaled, factor = as_stock(run, request.backend), module.scale
+
+        def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
+            return scaled(q_nope * factor, q_pe * factor, kv_latent, k_pe)
+
+    return Binding(call)
+
+
+def sizes_of(attention: Any) -> Sizes:
+    """Return the sizes of GLM's attention; raise Unavailable where the launches do not serve them."""
+    sizes = Sizes(attention.num_heads, attention.kv_lora_rank, attention.qk_rope_head_dim)
+    if sizes.rank in FUSED_RANKS or sizes.rank % 2 or sizes.rope % 2:
+        raise Unavailable(f"mla_decode does not serve latents of {sizes.rank} and positions of {sizes.rope} elements")
+    if attention.kv_a_layernorm.weight.dtype != mx.bfloat16:
+        raise Unavailable("mla_decode serves bfloat16")
+    return sizes
+
+
+def as_stock(run: Run, backend: str) -> Attend:
+    """Return attend(q_nope, q_pe, kv_latent, k_pe) with queries that were scaled already, bit for bit stock's.
+
+    q_pe may also be (1, 1, H, rope): MLX on CUDA multiplies one sequence's heads as the rows of one matrix anyway.
+    """
+    longest = LONGEST_SOFTMAX[backend]
+
+    def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
+        by_latent = q_nope @ kv_latent.swapaxes(-1, -2)
+        by_place = q_pe @ k_pe.swapaxes(-1, -2)
+        if kv_latent.shape[2] > longest:
+            return mx.softmax(by_latent + by_place, axis=-1, precise=True) @ kv_latent
+        (weights,) = run(softmax(by_latent, by_place, backend))
+        return weights @ kv_latent
+
+    return call
+
+
+def in_float32(sizes: Sizes, scale: float, run: Run, backend: str) -> Attend:
+    """Return attend(q_nope, q_pe, kv_latent, k_pe) in float32, rounded once: one launch, or two for many keys."""
+    factor = mx.array([scale], mx.float32)
+    unsplit = UNSPLIT[backend]
+
+    def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
+        splits = 1 if kv_latent.shape[2] <= unsplit else SPLITS
+        out, *stats = run(attend(sizes, q_nope, q_pe, kv_latent, k_pe, factor, backend, splits))
+        if splits == 1:
+            return out
+        (joined,) = run(join(out, stats[0], q_nope.dtype))
+        return joined
+
+    return call
