@@ -60,13 +60,16 @@ def run_kernel(
     threadgroup: Three,
     template: Sequence[tuple[str, Value]] = (),
     words: Words = "metal",
+    buffers: Mapping[str, mx.array] | None = None,
 ) -> list[mx.array]:
     """Run `source`, the body of a kernel, and return its outputs in order.
 
     `outputs` gives shape and dtype by name; `grid` counts threads, as with `mx.fast.metal_kernel`. Inputs are
-    made row-contiguous, which is MLX's default. Raises ShimError; see the module for what that covers.
+    made row-contiguous, which is MLX's default; one named in `buffers` is instead a view of the beginning of that
+    array along each axis, and the kernel gets its strides. Raises ShimError; see the module for what that covers.
     """
     arrays = {name: mx.array(value) for name, value in inputs.items()}
+    wholes = arrays | dict(buffers or {})
     text = translation_unit(
         source,
         header,
@@ -77,10 +80,10 @@ def run_kernel(
     )
     program = _compiled(text)
     request = struct.pack("=2i6I", len(inputs), len(outputs), *grid, *threadgroup)
-    for array in arrays.values():
-        request += _described(array.shape, array.nbytes) + _bytes(array)
+    for name, array in arrays.items():
+        request += _described(array.shape, wholes[name].shape, wholes[name].nbytes) + _bytes(wholes[name])
     for shape, dtype in outputs.values():
-        request += _described(shape, int(np.prod(shape)) * dtype.size)
+        request += _described(shape, shape, int(np.prod(shape)) * dtype.size)
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "request"), Path(folder, "response")
         asked.write_bytes(request)
@@ -96,8 +99,8 @@ def run_kernel(
     return results
 
 
-def _described(shape: Sequence[int], nbytes: int) -> bytes:
-    return struct.pack(f"={1 + len(shape)}iq", len(shape), *shape, nbytes)
+def _described(shape: Sequence[int], buffer: Sequence[int], nbytes: int) -> bytes:
+    return struct.pack(f"={1 + 2 * len(shape)}iq", len(shape), *shape, *buffer, nbytes)
 
 
 def _bytes(array: mx.array) -> bytes:

@@ -196,9 +196,12 @@ Argument read_argument(FILE* file, bool input) {
   Argument argument;
   argument.shape.resize(read<int32_t>(file));
   for (int32_t& size : argument.shape) size = read<int32_t>(file);
-  argument.strides.resize(argument.shape.size());
+  // The strides are those of the buffer of which the argument is the beginning along each axis.
+  std::vector<int32_t> buffer(argument.shape.size());
+  for (int32_t& size : buffer) size = read<int32_t>(file);
+  argument.strides.resize(buffer.size());
   int64_t stride = 1;
-  for (size_t i = argument.shape.size(); i-- > 0; stride *= argument.shape[i]) argument.strides[i] = stride;
+  for (size_t i = buffer.size(); i-- > 0; stride *= buffer[i]) argument.strides[i] = stride;
   argument.bytes = read<int64_t>(file);
   argument.content.resize(input ? argument.bytes : 0);
   if (input && argument.bytes > 0 && std::fread(&argument.content[0], argument.bytes, 1, file) != 1)

@@ -47,6 +47,13 @@ def test_strided_inputs_become_contiguous() -> None:
     np.testing.assert_array_equal(run(HEAD + "out[i] = x[i];", x), np.arange(64) * 2 + 1)
 
 
+def test_a_view_of_a_buffer_comes_with_the_buffers_strides() -> None:
+    whole = mx.arange(128).astype(mx.float32).reshape(32, 4)
+    source = "uint i = thread_position_in_grid.x; out[i] = x[(i / x_shape[1]) * x_strides[0] + i % x_shape[1]];"
+    got = run(source, whole[:, :2], buffers={"x": whole})
+    np.testing.assert_array_equal(got, np.array(whole)[:, :2].reshape(-1))
+
+
 def test_template_gives_types_numbers_and_switches() -> None:
     source = HEAD + "out[i] = float(T(x[i])) * N + (ADD ? 1.0f : 0.0f);"
     got = run(source, X, template=[("T", mx.bfloat16), ("N", 2), ("ADD", True)])
