@@ -33,11 +33,15 @@ def router(family: str, block: Any) -> Any:
 
 
 def residual_norm(family: str, norm: Any) -> Any:
-    return gpu.module("residual_norm.kernel").residual_norm(norm, on_metals_words)
+    return gpu.module("residual_norm.kernel").stock(norm, "metal", gpu.settle("metal"))
 
 
 def qk_norm_rope(family: str, attention: Any) -> Any:
-    return gpu.module("qk_norm_rope.kernel").qk_norm_rope(attention, on_metals_words)
+    return gpu.module("qk_norm_rope.kernel").stock(attention, "metal", gpu.settle("metal"))
+
+
+def qkv_norm_rope(family: str, attention: Any) -> Any:
+    return gpu.module("qkv_norm_rope.kernel").qkv_norm_rope(attention, "metal", gpu.settle("metal")).call
 
 
 def logits(model: Any, batch: int) -> list[mx.array]:
@@ -53,36 +57,33 @@ def unlikeness(ours: mx.array, theirs: mx.array) -> float:
     return float(mx.sqrt(mx.mean((ours - theirs) ** 2) / mx.var(theirs)).item())
 
 
-BOUND = {
-    "combine": combine,
-    "router": router,
-    "residual_norm": residual_norm,
-    "qk_norm_rope": qk_norm_rope,
-}
+BOUND = {("combine",): combine, ("router",): router, ("residual_norm",): residual_norm}
+OF_QWEN = ({("qk_norm_rope",): qk_norm_rope}, {("qkv", "qk_norm_rope"): qkv_norm_rope})
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("family", ["qwen3", "glm47"])
-def test_decode_is_near_the_unpatched_models(family: str, batch: int) -> None:
+@pytest.mark.parametrize(("family", "more"), [("qwen3", OF_QWEN[0]), ("qwen3", OF_QWEN[1]), ("glm47", {})])
+def test_decode_is_near_the_unpatched_models(family: str, more: dict[tuple[str, ...], Any], batch: int) -> None:
     model = Tiny.load(family)
     stock = logits(model.model, batch)
-    bound, sites = [], set()
+    kernels = BOUND | more
+    bound = []
     for host in model.hosts():
         bindings = {
-            (site,): tuple(Binding(BOUND[site](family, module)) for module in host.modules((site,)))
-            for site in host.sites
-            if site in BOUND
+            sites: tuple(Binding(bind(family, module)) for module in host.modules(sites))
+            for sites, bind in kernels.items()
+            if host.offers(sites)
         }
         if bindings:
             bound.append((host, bindings, 4))
-            sites.update(site for (site,) in bindings)
-    assert sites == set(BOUND) - ({"qk_norm_rope"} if family == "glm47" else set())
     patch = Patch(bound)
     patch.install(count=True)
     patched = logits(model.model, batch)
     patch.undo()
-    assert set(patch.calls) == sites
-    assert patch.calls["combine"] == model.moe_layers * (len(STEPS) + (len(PROMPT) * batch <= 4))
+    passes = len(STEPS) + (len(PROMPT) * batch <= 4)
+    assert set(patch.calls) == {site for sites in kernels for site in sites}
+    assert patch.calls["combine"] == model.moe_layers * passes
+    assert patch.calls["residual_norm"] == model.adds * passes
     # The CPU's own roundings differ from the GPUs' that the kernels have, so the measure is what rounding to
     # bfloat16 does to this model at all.
     model.model.set_dtype(mx.float32)
