@@ -24,8 +24,8 @@ def module(path: str) -> Any:
     return importlib.import_module(f"zmlx_kernels.{path}")
 
 
-def run(launch: Any, words: Words) -> list[mx.array]:
-    """Run a launch with the words of Metal or of CUDA; raises ShimError."""
+def run(launch: Any, words: Words, buffers: dict[str, mx.array] | None = None) -> list[mx.array]:
+    """Run a launch with the words of Metal or of CUDA; raises ShimError. `buffers` as with `run_kernel`."""
     source = launch.source
     return run_kernel(
         source.body,
@@ -39,6 +39,7 @@ def run(launch: Any, words: Words) -> list[mx.array]:
         threadgroup=launch.threadgroup,
         template=launch.template,
         words=words,
+        buffers=buffers,
     )
 
 
@@ -53,10 +54,10 @@ def same(a: mx.array, b: mx.array) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and bool(mx.array_equal(a, b).item())
 
 
-def passes(launch: Any, expected: list[mx.array], words: Words) -> bool:
+def passes(launch: Any, expected: list[mx.array], words: Words, buffers: dict[str, mx.array] | None = None) -> bool:
     """Whether the launch runs and gives `expected`."""
     try:
-        return all(same(got, right) for got, right in zip(run(launch, words), expected, strict=True))
+        return all(same(got, right) for got, right in zip(run(launch, words, buffers), expected, strict=True))
     except ShimError:
         return False
 
