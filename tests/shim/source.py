@@ -70,7 +70,7 @@ def translation_unit(
             '#line 1 "header"',
             header,
             f"static void kernel_body({', '.join(parameters)}) {{",
-            *(_constant(name, value) for name, value in template),
+            *(constant(name, value) for name, value in template),
             *(_attributes(source) if words == "metal" else ()),
             '#line 1 "source"',
             source,
@@ -83,7 +83,7 @@ def translation_unit(
     )
 
 
-def _constant(name: str, value: Value) -> str:
+def constant(name: str, value: Value) -> str:
     if isinstance(value, bool):
         return f"constexpr bool {name} = {str(value).lower()};"
     if isinstance(value, int):
