@@ -6,8 +6,6 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Unavailable
-
 from ..gpu.launch import Launch
 from ..gpu.metal_qmv import LANES, ROWS, loop, read_qmv
 
@@ -21,11 +19,11 @@ def plan(mode: str, h: mx.array, inds: mx.array, scores: mx.array, *packed: mx.a
 
     `packed` are words (E, D, I / 8), scales and biases (E, D, I / 64). Scores, products and partial sums are rounded
     to P: in mode `stock` to the scores' dtype, to which MLX promotes y * scores (Qwen: the model's dtype, GLM:
-    float32), else to float32. Raises Unavailable for more experts a token than a threadgroup has simdgroups.
+    float32), else to float32. Raises ValueError for more experts a token than a threadgroup has simdgroups.
     """
     *tokens, places, k = h.shape
     if places > MOST_PLACES:
-        raise Unavailable(f"{places} experts a token; at most {MOST_PLACES} are served")
+        raise ValueError(f"{places} experts a token; at most {MOST_PLACES} are served")
     n = packed[0].shape[1]
     template = [
         *loop(mode, h.dtype, n, k),

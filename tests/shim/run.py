@@ -8,8 +8,8 @@ written, and a missing barrier, where running the lanes in the opposite order sh
 It cannot see: the order in which a real `simd_sum` adds (here a butterfly 16, 8, 4, 2, 1); a multiplication and an
 addition that a GPU's compiler contracts (here never); the last bits of exp, sin, cos and rsqrt; races within device
 memory and races that the opposite order hides; indices outside a threadgroup array; address spaces (a pointer into
-the wrong one compiles, which clang.py finds, and a threadgroup pointer as a parameter does not); what a GPU's own compiler refuses;
-occupancy, register use and speed.
+the wrong one compiles, which clang.py finds, and a threadgroup pointer as a parameter does not); what a GPU's own
+compiler refuses; occupancy, register use and speed.
 
 It needs Linux (ucontext, ELF sections) and a C++ compiler; tests that import it are skipped elsewhere.
 """
