@@ -89,6 +89,6 @@ def _kernel(source: Source, backend: str, template: Template) -> Any:
         output_names=list(source.outputs),
         source=body,
         header=by_reference(header) if backend == "cuda" else header,
-        ensure_row_contiguous=True,
+        ensure_row_contiguous=not source.strided,
     )
     return kernel
