@@ -17,7 +17,8 @@ from .launch import WORDS, Launch, Source
 from .text import by_reference, short
 
 Call = Callable[..., list[mx.array]]
-"""Takes `inputs=`, the arrays of the launch in its order; lazy as every operation of MLX."""
+"""Takes `inputs=`, the arrays of the launch in its order, and `output_shapes=` where they are not the settled ones;
+lazy as every operation of MLX."""
 Settle = Callable[[Launch], Call]
 Template = tuple[tuple[str, mx.Dtype | int | bool], ...]
 

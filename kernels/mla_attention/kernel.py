@@ -10,7 +10,8 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import why_not
+from ..gpu.settle import Settle, settler
 from ..mla_decode import kernel as decode
 from ..mla_norm_rope import kernel as front
 
@@ -27,7 +28,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_attention.{request.mode} on {request.backend} {reason}")
-    after = after_projection(module, request.mode, runner(request.backend), request.backend)
+    after = after_projection(module, request.mode, request.backend, settler(request.backend))
     matmul, undo = front.joined_projection(module)
 
     def call(x: mx.array, cache: Any) -> mx.array:
@@ -36,26 +37,23 @@ def bind(module: Any, request: BindRequest) -> Binding:
     return Binding(call, undo)
 
 
-def after_projection(attention: Any, mode: str, run: Run, backend: str) -> Whole:
+def after_projection(attention: Any, mode: str, backend: str, settle: Settle) -> Whole:
     """Return after(projected (B, 1, q_rank + rank + rope), cache) -> (B, H, 1, rank)."""
-    sizes, scale = front.sizes_of(attention, backend), attention.scale
-    embed_q = attention.embed_q
+    sizes, scale, embed_q = decode.sizes_of(attention), attention.scale, attention.embed_q
     if mode == "fp32":
-        between = front.norm_rope(attention, sizes, run, backend)
-        attend = decode.in_float32(decode.sizes_of(attention), scale, run, backend)
+        between = front.norm_rope(attention, backend, settle)
+        attend = decode.in_float32(sizes, scale, settle, backend)
     else:
         before = math.frexp(scale)[0] == 0.5
         between = front.norm_rope(
             attention,
-            sizes,
-            run,
             backend,
+            settle,
             nope_scale=scale if before else 1.0,
             pe_scale=scale,
             rows=backend == "cuda",
         )
-        decode.sizes_of(attention)
-        attend = decode.as_stock(run, backend)
+        attend = decode.as_stock(settle, backend)
         if not before:
             embed_q = _scaled(embed_q, scale)
 

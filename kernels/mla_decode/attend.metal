@@ -24,15 +24,15 @@ float q[2 * (WORDS + PLACES)];
 float reached[2 * WORDS];
 for (int j = 0; j < WORDS; ++j) {
   const uint at = lane + 32 * j;
-  q[2 * j] = at < RANK / 2 ? mul_rn(float(query[2 * at]), scale[0]) : 0.0f;
-  q[2 * j + 1] = at < RANK / 2 ? mul_rn(float(query[2 * at + 1]), scale[0]) : 0.0f;
+  q[2 * j] = at < RANK / 2 ? mul_rn(float(query[2 * at]), float_of(uint(SCALE))) : 0.0f;
+  q[2 * j + 1] = at < RANK / 2 ? mul_rn(float(query[2 * at + 1]), float_of(uint(SCALE))) : 0.0f;
   reached[2 * j] = 0.0f;
   reached[2 * j + 1] = 0.0f;
 }
 for (int j = 0; j < PLACES; ++j) {
   const uint at = lane + 32 * j;
-  q[2 * (WORDS + j)] = at < ROPE / 2 ? mul_rn(float(query_place[2 * at]), scale[0]) : 0.0f;
-  q[2 * (WORDS + j) + 1] = at < ROPE / 2 ? mul_rn(float(query_place[2 * at + 1]), scale[0]) : 0.0f;
+  q[2 * (WORDS + j)] = at < ROPE / 2 ? mul_rn(float(query_place[2 * at]), float_of(uint(SCALE))) : 0.0f;
+  q[2 * (WORDS + j) + 1] = at < ROPE / 2 ? mul_rn(float(query_place[2 * at + 1]), float_of(uint(SCALE))) : 0.0f;
 }
 float greatest = float_of(0xff7fffffu);
 float total = 0.0f;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from ..gpu.launch import Launch, read_source
+from ..gpu.settle import bits
 
 _HERE = Path(__file__).resolve().parent
 _SUMMED = ("by_latent", "by_place")
@@ -26,7 +26,7 @@ THREADS = 1024
 ATTEND = read_source(
     _HERE,
     "attend",
-    ("q_nope", "q_pe", "kv_latent", "k_pe", "scale"),
+    ("q_nope", "q_pe", "kv_latent", "k_pe"),
     ("out",),
     header=(_HERE / "halves.h").read_text(),
     strided=True,
@@ -45,8 +45,6 @@ SPLITS = 8
 UNSPLIT = {"cuda": 512, "metal": 256}
 """Keys up to which one threadgroup a head takes them all, which saves a launch."""
 
-Template = list[tuple[str, mx.Dtype | int | bool]]
-
 
 class Sizes(NamedTuple):
     """Heads, rank of the latent, and elements of a key's position part."""
@@ -56,74 +54,60 @@ class Sizes(NamedTuple):
     rope: int
 
 
-@functools.cache
-def _softmax_template(dtype: mx.Dtype, reads: int) -> Template:
-    return [("T", dtype), ("READS", reads), ("THREADS", THREADS)]
-
-
-def softmax(by_latent: mx.array, by_place: mx.array, backend: str) -> Launch:
-    """Return the launch for two parts of the scores, 4-dimensional (..., S) of one shape -> their sum's softmax."""
-    shape = by_latent.shape
+def softmax(shape: tuple[int, ...], dtype: mx.Dtype, backend: str) -> Launch:
+    """Return the launch for two parts of the scores, each of the 4-dimensional `shape` (..., S), to the softmax of
+    their sum. What it is settled to serves every S with as many rows, given its output's shape at the call."""
+    b, h, length, size = shape
     return Launch(
         SOFTMAX[backend],
-        [by_latent, by_place],
-        [shape],
-        [by_latent.dtype],
-        (THREADS, by_latent.size // shape[3], 1),
+        [],
+        [(b, h, length, size)],
+        [dtype],
+        (THREADS, b * h * length, 1),
         (THREADS, 1, 1),
-        _softmax_template(by_latent.dtype, READS[backend]),
+        [("T", dtype), ("READS", READS[backend]), ("THREADS", THREADS)],
     )
 
 
-@functools.cache
-def _attend_template(sizes: Sizes, dtype: mx.Dtype, groups: int, splits: int) -> Template:
-    return [
-        ("T", dtype),
-        ("O", dtype if splits == 1 else mx.float32),
-        ("H", sizes.heads),
-        ("RANK", sizes.rank),
-        ("ROPE", sizes.rope),
-        ("GROUPS", groups),
-        ("SPLITS", splits),
-    ]
+def attend(sizes: Sizes, b: int, scale: float, backend: str, splits: int) -> Launch:
+    """Return the launch for b sequences, all inputs bfloat16 and strided.
 
-
-def attend(
-    sizes: Sizes,
-    q_nope: mx.array,
-    q_pe: mx.array,
-    kv_latent: mx.array,
-    k_pe: mx.array,
-    scale: mx.array,
-    backend: str,
-    splits: int,
-) -> Launch:
-    """Return the launch for q_nope (B, H, 1, rank), q_pe (B, H, 1, rope) and the cache, all bfloat16 and strided.
-
-    kv_latent (B, 1, S, rank) and k_pe (B, 1, S, rope) may be views of longer buffers; `scale` is (1,) float32.
-    Outputs: (B, H, 1, rank) for one split, else float32 (B, H, splits, rank) and (B, H, splits, 2) for `join`.
+    Inputs: q_nope (b, H, 1, rank), q_pe (b, H, 1, rope), kv_latent (b, 1, S, rank) and k_pe (b, 1, S, rope), which
+    may be views of longer buffers. Outputs: (b, H, 1, rank) for one split, else float32 (b, H, splits, rank) and
+    (b, H, splits, 2) for `join`.
     """
-    b, dtype = q_nope.shape[0], q_nope.dtype
-    inputs = [q_nope, q_pe, kv_latent, k_pe, scale]
+    dtype = mx.bfloat16 if splits == 1 else mx.float32
     threads = GROUPS[backend] * LANES
-    grid, threadgroup = (threads, sizes.heads, b * splits), (threads, 1, 1)
-    template = _attend_template(sizes, dtype, GROUPS[backend], splits)
-    if splits == 1:
-        return Launch(ATTEND, inputs, [(b, sizes.heads, 1, sizes.rank)], [dtype], grid, threadgroup, template)
-    shapes = [(b, sizes.heads, splits, sizes.rank), (b, sizes.heads, splits, 2)]
-    return Launch(ATTEND_SPLIT, inputs, shapes, [mx.float32, mx.float32], grid, threadgroup, template)
+    outputs = [(b, sizes.heads, splits, sizes.rank), (b, sizes.heads, splits, 2)]
+    return Launch(
+        ATTEND if splits == 1 else ATTEND_SPLIT,
+        [],
+        outputs[: 1 if splits == 1 else 2],
+        [dtype] * (1 if splits == 1 else 2),
+        (threads, sizes.heads, b * splits),
+        (threads, 1, 1),
+        [
+            ("T", mx.bfloat16),
+            ("O", dtype),
+            ("H", sizes.heads),
+            ("RANK", sizes.rank),
+            ("ROPE", sizes.rope),
+            ("GROUPS", GROUPS[backend]),
+            ("SPLITS", splits),
+            ("SCALE", bits(scale)),
+        ],
+    )
 
 
-def join(partial: mx.array, stats: mx.array, dtype: mx.Dtype) -> Launch:
-    """Return the launch for the outputs of `attend` in splits -> (B, H, 1, rank) of `dtype`."""
-    b, heads, splits, rank = partial.shape
-    threads = -(-rank // LANES) * LANES
+def join(sizes: Sizes, b: int, splits: int) -> Launch:
+    """Return the launch for the outputs of `attend` in splits -> bfloat16 (b, H, 1, rank)."""
+    threads = -(-sizes.rank // LANES) * LANES
     return Launch(
         JOIN,
-        [partial, stats],
-        [(b, heads, 1, rank)],
-        [dtype],
-        (threads, b * heads, 1),
+        [],
+        [(b, sizes.heads, 1, sizes.rank)],
+        [mx.bfloat16],
+        (threads, b * sizes.heads, 1),
         (min(threads, THREADS), 1, 1),
-        [("T", dtype), ("RANK", rank), ("SPLITS", splits)],
+        [("T", mx.bfloat16), ("RANK", sizes.rank), ("SPLITS", splits)],
     )

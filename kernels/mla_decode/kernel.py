@@ -12,7 +12,8 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import why_not
+from ..gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
@@ -30,12 +31,12 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_decode.{request.mode} on {request.backend} {reason}")
-    run = runner(request.backend)
+    settle = settler(request.backend)
     if request.mode == "fp32":
-        call = in_float32(sizes_of(module), module.scale, run, request.backend)
+        call = in_float32(sizes_of(module), module.scale, settle, request.backend)
     else:
         sizes_of(module)
-        scaled, factor = as_stock(run, request.backend), module.scale
+        scaled, factor = as_stock(settle, request.backend), module.scale
 
         def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
             return scaled(q_nope * factor, q_pe * factor, kv_latent, k_pe)
@@ -53,35 +54,48 @@ def sizes_of(attention: Any) -> Sizes:
     return sizes
 
 
-def as_stock(run: Run, backend: str) -> Attend:
+def as_stock(settle: Settle, backend: str) -> Attend:
     """Return attend(q_nope, q_pe, kv_latent, k_pe) with queries that were scaled already, bit for bit stock's.
 
     q_pe may also be (1, 1, H, rope): MLX on CUDA multiplies one sequence's heads as the rows of one matrix anyway.
     """
     longest = LONGEST_SOFTMAX[backend]
+    settled: dict[tuple[int, ...], Call] = {}
 
     def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
         by_latent = q_nope @ kv_latent.swapaxes(-1, -2)
         by_place = q_pe @ k_pe.swapaxes(-1, -2)
-        if kv_latent.shape[2] > longest:
+        shape = by_latent.shape
+        if shape[3] > longest:
             return mx.softmax(by_latent + by_place, axis=-1, precise=True) @ kv_latent
-        (weights,) = run(softmax(by_latent, by_place, backend))
+        launch = settled.get(shape[:3])
+        if launch is None:
+            launch = settled[shape[:3]] = settle(softmax(shape, q_nope.dtype, backend))
+        (weights,) = launch(inputs=[by_latent, by_place], output_shapes=[shape])
         return weights @ kv_latent
 
     return call
 
 
-def in_float32(sizes: Sizes, scale: float, run: Run, backend: str) -> Attend:
+def in_float32(sizes: Sizes, scale: float, settle: Settle, backend: str) -> Attend:
     """Return attend(q_nope, q_pe, kv_latent, k_pe) in float32, rounded once: one launch, or two for many keys."""
-    factor = mx.array([scale], mx.float32)
     unsplit = UNSPLIT[backend]
+    settled: dict[int, tuple[Call, Call, Call]] = {}
+
+    def first(b: int) -> tuple[Call, Call, Call]:
+        found = settled[b] = (
+            settle(attend(sizes, b, scale, backend, 1)),
+            settle(attend(sizes, b, scale, backend, SPLITS)),
+            settle(join(sizes, b, SPLITS)),
+        )
+        return found
 
     def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
-        splits = 1 if kv_latent.shape[2] <= unsplit else SPLITS
-        out, *stats = run(attend(sizes, q_nope, q_pe, kv_latent, k_pe, factor, backend, splits))
-        if splits == 1:
-            return out
-        (joined,) = run(join(out, stats[0], q_nope.dtype))
-        return joined
+        b, _, length, _ = kv_latent.shape
+        whole, split, joined = settled.get(b) or first(b)
+        inputs = [q_nope, q_pe, kv_latent, k_pe]
+        if length <= unsplit:
+            return whole(inputs=inputs)[0]
+        return joined(inputs=split(inputs=inputs))[0]
 
     return call

@@ -7,7 +7,6 @@ q_b, one launch for the heads and q's rotation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +15,12 @@ import mlx.nn as nn
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import why_not
+from ..gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
-from .gpu import LARGEST, READS, Sizes, heads, norms
+from .gpu import LARGEST, READS, Front, Sizes
 
-Front = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
+Between = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -33,8 +33,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_norm_rope.{request.mode} on {request.backend} {reason}")
-    sizes = sizes_of(module, request.backend)
-    between = norm_rope(module, sizes, runner(request.backend), request.backend)
+    between = norm_rope(module, request.backend, settler(request.backend))
     matmul, undo = joined_projection(module)
 
     def call(x: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
@@ -55,16 +54,14 @@ def joined_projection(attention: Any) -> tuple[Callable[[mx.array], mx.array], C
     weight, scales, biases = (joined[part] for part in PARTS)
 
     def matmul(x: mx.array) -> mx.array:
-        return mx.quantized_matmul(
-            x, weight, scales=scales, biases=biases, transpose=True, group_size=group_size, bits=bits
-        )
+        return mx.quantized_matmul(x, weight, scales, biases, True, group_size, bits)
 
     return matmul, lambda: separate(layers)
 
 
-def sizes_of(attention: Any, backend: str) -> Sizes:
-    """Return the sizes of GLM's attention; raise Unavailable where the launches would not do what it does."""
-    rope = attention.rope
+def front_of(attention: Any, backend: str) -> Front:
+    """Read GLM's attention; raise Unavailable where the launches would not do what it does."""
+    rope, norms = attention.rope, (attention.q_a_layernorm, attention.kv_a_layernorm)
     if not isinstance(rope, nn.RoPE) or not rope.traditional or rope.scale != 1.0:
         raise Unavailable("mla_norm_rope serves the traditional nn.RoPE, unscaled")
     if attention.q_lora_rank is None:
@@ -81,39 +78,45 @@ def sizes_of(attention: Any, backend: str) -> Sizes:
     longest = max(sizes.q_rank, sizes.rank)
     if longest > LARGEST[backend]:
         raise Unavailable(f"rows of {longest} elements; at most {LARGEST[backend]} are served on {backend}")
-    if attention.q_a_layernorm.weight.dtype.size != 2:
-        raise Unavailable("mla_norm_rope serves 2-byte activations")
-    return sizes
+    dtypes = {norm.weight.dtype for norm in norms}
+    if len(dtypes) != 1 or norms[0].weight.dtype.size != 2:
+        raise Unavailable("mla_norm_rope serves activations of one 2-byte type")
+    return Front(sizes, norms[0].weight.dtype, READS[backend], (norms[0].eps, norms[1].eps), rope.base)
 
 
 def norm_rope(
     attention: Any,
-    sizes: Sizes,
-    run: Run,
     backend: str,
+    settle: Settle,
     *,
     nope_scale: float = 1.0,
     pe_scale: float = 1.0,
     rows: bool = False,
-) -> Front:
+) -> Between:
     """Return norm_rope(projected (B, 1, q_rank + rank + rope), offset) -> q_nope, q_pe, kv_latent, k_pe.
 
     q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else; with `rows` the q_pe
     of one sequence comes as (1, 1, H, rope).
     """
-    reads = READS[backend]
+    front = front_of(attention, backend)
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
-    eps = mx.array([attention.q_a_layernorm.eps, attention.kv_a_layernorm.eps], mx.float32)
-    log2_base = mx.array([math.log2(attention.rope.base)], mx.float32)
-    scales = mx.array([nope_scale, pe_scale], weights[0].dtype).astype(mx.float32)
+    scales = mx.array([nope_scale, pe_scale], front.dtype).tolist()
     q_b_proj = attention.q_b_proj
+    settled: dict[tuple[int, int], tuple[Call, Call]] = {}
+
+    def first(b: int, offsets: int) -> tuple[Call, Call]:
+        found = settled[b, offsets] = (
+            settle(front.norms(b, offsets)),
+            settle(front.heads(b, offsets, (scales[0], scales[1]), rows=rows and b == 1)),
+        )
+        return found
 
     def call(projected: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
         offsets = positions(offset)
-        q_normed, kv_latent, k_pe = run(norms(sizes, reads, projected, weights, eps, log2_base, offsets))
-        q_nope, q_pe = run(
-            heads(sizes, q_b_proj(q_normed), log2_base, offsets, scales, rows and projected.shape[0] == 1)
-        )
+        b, count = projected.shape[0], offsets.size
+        norms, heads = settled.get((b, count)) or first(b, count)
+        q_normed, kv_latent, k_pe = norms(inputs=[projected, *weights, offsets])
+        q_nope, q_pe = heads(inputs=[q_b_proj(q_normed), offsets])
         return q_nope, q_pe, kv_latent, k_pe
 
     return call

@@ -5,13 +5,13 @@ const uint head = threadgroup_position_in_grid.y;
 const uint token = threadgroup_position_in_grid.z;
 const uint from = (token * H + head) * (NOPE + ROPE);
 if (thread_at < NOPE) {
-  q_nope[(token * H + head) * NOPE + thread_at] = T(mul_rn(float(q[from + thread_at]), scales[0]));
+  q_nope[(token * H + head) * NOPE + thread_at] = T(mul_rn(float(q[from + thread_at]), float_of(uint(NOPE_SCALE))));
 } else if (thread_at < NOPE + ROPE / 2) {
   const uint pair = thread_at - NOPE;
   const uint at = from + NOPE + 2 * pair;
   const uint to = (token * H + head) * ROPE + 2 * pair;
   const float first = float(q[at]), second = float(q[at + 1]);
-  const float angle = rope_angle(pair, ROPE / 2, log2_base[0], offsets[OFFSETS == 1 ? 0 : token]);
-  q_pe[to] = T(mul_rn(float(T(turned_first(first, second, angle))), scales[1]));
-  q_pe[to + 1] = T(mul_rn(float(T(turned_second(first, second, angle))), scales[1]));
+  const float angle = rope_angle(pair, ROPE / 2, float_of(uint(LOG2_BASE)), offsets[OFFSETS == 1 ? 0 : token]);
+  q_pe[to] = T(mul_rn(float(T(turned_first(first, second, angle))), float_of(uint(PE_SCALE))));
+  q_pe[to + 1] = T(mul_rn(float(T(turned_second(first, second, angle))), float_of(uint(PE_SCALE))));
 }

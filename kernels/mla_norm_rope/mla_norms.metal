@@ -11,7 +11,7 @@ if (part == 2) {
   for (uint pair = thread_at; pair < ROPE / 2; pair += THREADS) {
     const uint at = row + Q_RANK + RANK + 2 * pair;
     const float first = float(projected[at]), second = float(projected[at + 1]);
-    const float angle = rope_angle(pair, ROPE / 2, log2_base[0], position);
+    const float angle = rope_angle(pair, ROPE / 2, float_of(uint(LOG2_BASE)), position);
     k_pe[token * ROPE + 2 * pair] = T(turned_first(first, second, angle));
     k_pe[token * ROPE + 2 * pair + 1] = T(turned_second(first, second, angle));
   }
@@ -34,7 +34,7 @@ if (lane == 0) {
 }
 threadgroup_barrier(mem_flags::mem_threadgroup);
 const float total = simd_sum(lane < THREADS / 32 ? sums[lane] : 0.0f);
-const float scale = rsqrt_precise(add_rn(div_rn(total, float(size)), of_q ? eps[0] : eps[1]));
+const float scale = rsqrt_precise(add_rn(div_rn(total, float(size)), float_of(uint(of_q ? Q_EPS : KV_EPS))));
 for (int i = 0; i < READS; ++i) {
   const uint at = own_first + i;
   if (at < size) {

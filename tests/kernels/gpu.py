@@ -66,8 +66,8 @@ def settle(words: Words, launches: list[Any] | None = None) -> Any:
     """What settles a launch in the shim as `gpu.settle.settler` does on a GPU; `launches` gets each one that runs."""
 
     def settled(launch: Any) -> Any:
-        def call(inputs: Any) -> list[mx.array]:
-            ready = launch._replace(inputs=inputs)
+        def call(inputs: Any, output_shapes: Any = None) -> list[mx.array]:
+            ready = launch._replace(inputs=inputs, output_shapes=output_shapes or launch.output_shapes)
             if launches is not None:
                 launches.append(ready)
             return run(ready, words)

@@ -31,6 +31,11 @@ def _cpu() -> None:
     mx.set_default_device(mx.cpu)
 
 
+def summed(a: mx.array, b: mx.array, words: Words) -> Any:
+    """The launch for the softmax of a + b."""
+    return plans.softmax(a.shape, a.dtype, words)._replace(inputs=[a, b])
+
+
 def in_threads(values: Floats, reads: int) -> Floats:
     """Rows (rows, S), padded with minus infinity, as 32 simdgroups of 32 lanes with `reads` neighbours each."""
     padded = np.full((values.shape[0], plans.THREADS * reads), -np.inf, np.float32)
@@ -66,7 +71,7 @@ def softmax_on_metal(values: Floats) -> Floats:
 @pytest.mark.parametrize("length", [1, 7, 200, 1500])
 def test_softmax_of_the_sum_in_the_order_of_mlxs_own(length: int, words: Words) -> None:
     a, b = (mla.draw(2, 3, 1, length, seed=seed) * 3 for seed in (1, 2))
-    (ours,) = gpu.run(plans.softmax(a, b, words), words)
+    (ours,) = gpu.run(summed(a, b, words), words)
     own = {"cuda": softmax_on_cuda, "metal": softmax_on_metal}[words]
     np.testing.assert_array_equal(read(ours).reshape(6, length), own(read(a + b).reshape(6, length)))
     stock = mx.softmax(a + b, axis=-1, precise=True)
@@ -76,7 +81,7 @@ def test_softmax_of_the_sum_in_the_order_of_mlxs_own(length: int, words: Words) 
 
 def test_a_row_longer_than_a_threadgroup_reads_at_once() -> None:
     a, b = (mla.draw(1, 1, 1, 8200, seed=seed) for seed in (1, 2))
-    (ours,) = gpu.run(plans.softmax(a, b, "cuda"), "cuda")
+    (ours,) = gpu.run(summed(a, b, "cuda"), "cuda")
     assert mx.allclose(ours, mx.softmax(a + b, axis=-1, precise=True), rtol=2**-7, atol=1e-7).item()
 
 
@@ -94,11 +99,20 @@ class Case:
         }
         self.kv_latent, self.k_pe = (buffer[:, :, :length] for buffer in self.buffers.values())
 
-    def run(self, launch: Any, words: Words) -> list[mx.array]:
-        return gpu.run(launch, words, self.buffers if launch.source.strided else None)
+    def settle(self, words: Words) -> Any:
+        return lambda launch: (
+            lambda inputs: gpu.run(
+                launch._replace(inputs=inputs), words, self.buffers if launch.source.strided else None
+            )
+        )
+
+    def attending(self, words: Words, splits: int) -> Any:
+        """The launch of the attention in `splits`."""
+        launch = plans.attend(self.sizes, self.q_nope.shape[0], mla.SCALE, words, splits)
+        return launch._replace(inputs=[self.q_nope, self.q_pe, self.kv_latent, self.k_pe])
 
     def attend(self, words: Words) -> mx.array:
-        call = kernel.in_float32(self.sizes, mla.SCALE, lambda launch: self.run(launch, words), words)
+        call = kernel.in_float32(self.sizes, mla.SCALE, self.settle(words), words)
         out: mx.array = call(self.q_nope, self.q_pe, self.kv_latent, self.k_pe)
         return out
 
@@ -125,10 +139,8 @@ def test_float32_attention_over_a_view_of_the_cache(batch: int, length: int, wor
 @pytest.mark.parametrize("length", [3, 50, 700])
 def test_splits_joined_are_the_whole(length: int, words: Words) -> None:
     case = Case(2, length, heads=2)
-    factor = mx.array([mla.SCALE], mx.float32)
-    inputs = case.q_nope, case.q_pe, case.kv_latent, case.k_pe, factor
-    partial, stats = case.run(plans.attend(case.sizes, *inputs, words, plans.SPLITS), words)
-    (out,) = gpu.run(plans.join(partial, stats, mx.bfloat16), words)
+    parts = gpu.run(case.attending(words, plans.SPLITS), words, case.buffers)
+    (out,) = gpu.run(plans.join(case.sizes, 2, plans.SPLITS)._replace(inputs=parts), words)
     np.testing.assert_allclose(read(out), case.exact(), rtol=2**-8, atol=1e-5)
     if length > plans.UNSPLIT[words]:
         assert gpu.same(case.attend(words), out)
@@ -137,7 +149,7 @@ def test_splits_joined_are_the_whole(length: int, words: Words) -> None:
 @forms
 def test_stock_matmuls_around_the_launch(words: Words) -> None:
     case = Case(2, 50)
-    call = kernel.as_stock(lambda launch: gpu.run(launch, words), words)
+    call = kernel.as_stock(gpu.settle(words), words)
     out = call(case.q_nope * mla.SCALE, case.q_pe * mla.SCALE, case.kv_latent, case.k_pe)
     stock = reference.attend(case.q_nope, case.q_pe, case.kv_latent, case.k_pe, mla.SCALE)
     assert mx.allclose(out, stock, rtol=2**-6, atol=2**-6).item()
@@ -171,7 +183,7 @@ PLANTED_SOFTMAX = {
 }
 PLANTED_ATTEND = {
     "scores without positions": ("place[key * place_row + at] : 0u", "0u : 0u"),
-    "not scaled": ("mul_rn(float(query[2 * at]), scale[0])", "float(query[2 * at])"),
+    "not scaled": ("mul_rn(float(query[2 * at]), float_of(uint(SCALE)))", "float(query[2 * at])"),
     "the view's length as the cache's": ("b * kv_latent_strides[0]", "b * size * RANK"),
     "the first sequence's positions": ("b * k_pe_strides[0]", "0"),
     "the last key missing": ("key < stop", "key + 1 < stop"),
@@ -198,17 +210,16 @@ PLANTED_JOIN = {
 
 @pytest.mark.parametrize("error", PLANTED_SOFTMAX)
 def test_a_planted_error_in_the_softmax_is_found(error: str) -> None:
-    launch = plans.softmax(mla.draw(1, 2, 1, 603, seed=1) * 3, mla.draw(1, 2, 1, 603, seed=2), "cuda")
+    launch = summed(mla.draw(1, 2, 1, 603, seed=1) * 3, mla.draw(1, 2, 1, 603, seed=2), "cuda")
     assert not gpu.passes(gpu.mutated(launch, *PLANTED_SOFTMAX[error]), gpu.run(launch, "cuda"), "cuda")
 
 
 @pytest.mark.parametrize("error", PLANTED_ATTEND)
 def test_a_planted_error_in_the_attention_is_found(error: str) -> None:
     case = Case(2, 50, heads=2)
-    factor = mx.array([mla.SCALE], mx.float32)
-    launch = plans.attend(case.sizes, case.q_nope, case.q_pe, case.kv_latent, case.k_pe, factor, "metal", 1)
+    launch = case.attending("metal", 1)
     wrong = gpu.mutated(launch, *PLANTED_ATTEND[error])
-    assert not gpu.passes(wrong, case.run(launch, "metal"), "metal", case.buffers)
+    assert not gpu.passes(wrong, gpu.run(launch, "metal", case.buffers), "metal", case.buffers)
 
 
 @pytest.mark.parametrize("error", PLANTED_JOIN)
@@ -217,7 +228,7 @@ def test_a_planted_error_in_the_joining_is_found(error: str) -> None:
     maxima = mx.array([[[0.0, 200.0, 100.0, 50.0], [0.1, 0.2, 0.3, 0.4]]])
     stats = mx.stack([maxima, mx.abs(mla.draw(1, 2, 4, seed=1, dtype=mx.float32))], axis=-1)
     partial = mla.draw(1, 2, 4, 64, dtype=mx.float32)
-    launch = plans.join(partial, stats, mx.bfloat16)
+    launch = plans.join(plans.Sizes(2, 64, mla.ROPE), 1, 4)._replace(inputs=[partial, stats])
     assert not gpu.passes(gpu.mutated(launch, *PLANTED_JOIN[error]), gpu.run(launch, "metal"), "metal")
 
 

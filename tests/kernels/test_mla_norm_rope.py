@@ -37,24 +37,13 @@ class Launched:
         self.q = mla.draw(batch, 1, mla.HEADS * HEAD, seed=2)
         self.q_normed = mx.array(0)
         self.attention = mla.attention(q_b_proj=self._q_b)
-        self._words = words
-        front = kernel.norm_rope(
-            self.attention,
-            kernel.sizes_of(self.attention, words),
-            self._run,
-            words,
-            nope_scale=scales[0],
-            pe_scale=scales[1],
-        )
+        settle = gpu.settle(words, self.launches)
+        front = kernel.norm_rope(self.attention, words, settle, nope_scale=scales[0], pe_scale=scales[1])
         self.outputs = front(self.projected, offset)
 
     def _q_b(self, x: mx.array) -> mx.array:
         self.q_normed = x
         return self.q
-
-    def _run(self, launch: Any) -> list[mx.array]:
-        self.launches.append(launch)
-        return gpu.run(launch, self._words)
 
 
 @forms
@@ -110,7 +99,7 @@ PLANTED = {
             "float(T(turned_first(first, second, angle)))",
             "turned_first(first, second, angle)",
         ),
-        "the other scale": ("scales[0]", "scales[1]"),
+        "the other scale": ("uint(NOPE_SCALE)", "uint(PE_SCALE)"),
         "the first sequence's position": ("OFFSETS == 1 ? 0 : token", "0"),
         "heads not counted": ("(token * H + head) * (NOPE + ROPE)", "(token + head) * (NOPE + ROPE)"),
         "one pair missing": ("thread_at < NOPE + ROPE / 2", "thread_at < NOPE + ROPE / 2 - 1"),
@@ -128,14 +117,14 @@ def test_a_planted_error_is_found(at: int, error: str) -> None:
 def test_what_is_not_served_says_so() -> None:
     for rope in (nn.RoPE(mla.ROPE), nn.RoPE(mla.ROPE, traditional=True, scale=2.0), SimpleNamespace()):
         with pytest.raises(Unavailable, match="traditional"):
-            kernel.sizes_of(mla.attention(rope=rope), "cuda")
+            kernel.front_of(mla.attention(rope=rope), "cuda")
     with pytest.raises(Unavailable, match="low rank"):
-        kernel.sizes_of(mla.attention(q_lora_rank=None), "cuda")
+        kernel.front_of(mla.attention(q_lora_rank=None), "cuda")
     with pytest.raises(Unavailable, match="rows of 1536 elements"):
-        kernel.sizes_of(mla.attention(q_lora_rank=1536), "cuda")
-    assert kernel.sizes_of(mla.attention(q_lora_rank=1536), "metal").q_rank == 1536
+        kernel.front_of(mla.attention(q_lora_rank=1536), "cuda")
+    assert kernel.front_of(mla.attention(q_lora_rank=1536), "metal").sizes.q_rank == 1536
     with pytest.raises(Unavailable, match="2-byte"):
-        kernel.sizes_of(mla.attention(q_a_layernorm=nn.RMSNorm(mla.Q_RANK)), "cuda")
+        kernel.front_of(mla.attention(q_a_layernorm=nn.RMSNorm(mla.Q_RANK)), "cuda")
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
             kernel.bind(None, BindRequest("glm47", ("qkv", "qk_norm_rope"), "stock", "cuda"))

@@ -128,9 +128,9 @@ def stock_attend(attention: Any, q_latent: mx.array, q_pe: mx.array, latent: mx.
 @batches
 def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -> None:
     plans: Any = importlib.import_module("zmlx_kernels.mla_decode.gpu")
-    launch: Any = importlib.import_module("zmlx_kernels.gpu.launch")
+    settler: Any = importlib.import_module("zmlx_kernels.gpu.settle").settler(BACKEND)
     a, b = (mx.random.normal((batch, mla.HEADS, 1, length)).astype(mx.bfloat16) * 4 for _ in range(2))
-    (ours,) = launch.runner(BACKEND)(plans.softmax(a, b, BACKEND))
+    (ours,) = settler(plans.softmax(a.shape, a.dtype, BACKEND))(inputs=[a, b])
     assert same(ours, mx.softmax(a + b, axis=-1, precise=True))
 
 
