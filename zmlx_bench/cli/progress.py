@@ -71,8 +71,8 @@ class Progress:
         match job.kind:
             case "warmup":
                 place = "warm-up"
-            case "fidelity":
-                place = "fidelity"
+            case "fidelity" | "audit":
+                place = job.kind
             case _:
                 place = f"block {job.block}/{self._plan.runs}, {job.tokens} tokens"
         self._bar.update(self._task, description=f"{place}  {job.arm}  {what}")

@@ -49,6 +49,10 @@ def run(
     layers: Annotated[
         int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
     ] = None,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,6 +95,7 @@ def run(
             trust_remote_code=trust_remote_code,
             force=force,
             layers=layers,
+            audit=audit,
             command=("zmlx", *sys.argv[1:]),
         )
         prepared = api.prepare(place, request, incumbent_of)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
+from zmlx_bench.report import words
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Latency, Ratio
 
@@ -122,6 +123,8 @@ def _fidelity(capsule: Capsule) -> Iterator[str]:
         margin = "" if prompt.baseline_margin is None else f", the baseline's margin there {prompt.baseline_margin:.4g}"
         loops = ", loops and does not count" if prompt.loops else ""
         yield f"  {escape(prompt.prompt)}: {where}{margin}{loops}"
+    if (audit := capsule.audit) is not None:
+        yield f"audit: {escape(words.audit(audit.figures, audit.status, audit.message))}"
 
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVer
 from zmlx_bench.analysis.decision.adapter import key_of_row
 from zmlx_bench.ledger.bodies import Loaded
 from zmlx_bench.ledger.check.finding import clean
+from zmlx_bench.report import words
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.head import CapsuleHead
 from zmlx_bench.schema.matrix import MatrixRow
@@ -56,6 +57,8 @@ class Line:
     sessions: tuple[str, ...] = ()
     """What the verdict rests on."""
     gates: tuple[Gate, ...] = ()
+    audit: str | None = None
+    """What the audit of the session says; no verdict rests on it."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,9 @@ def _group(
 
 def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
-    cells = [cell_of_capsule(p, c) for p, c in session.capsules.items() if c.variant.name == verdict.variant]
+    mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
+    cells = [cell_of_capsule(path, capsule) for path, capsule in mine.items()]
+    audits = [c.audit for c in mine.values() if c.audit is not None]
     return Line(
         variant=verdict.variant,
         session=verdict.latest.session,
@@ -204,6 +209,7 @@ def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
         blocks_capped=verdict.latest.blocks_capped,
         sessions=verdict.rests_on,
         gates=verdict.gates,
+        audit=words.audit(audits[0].figures, audits[0].status, audits[0].message) if audits else None,
     )
 
 

@@ -131,6 +131,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if audits := [f"{line.variant}: {line.audit}" for line in group.lines if line.audit is not None]:
+        yield "audit", audits
     if group.next_runs:
         yield "next", list(group.next_runs)
 

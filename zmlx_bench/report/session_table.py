@@ -36,6 +36,11 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
         if rows:
             parts.append(_budget_table(session, rows, tokens))
             parts.append(Text(_floor(rows[0]), style="dim"))
+    audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
+    parts.extend(
+        Text(f"audit of {name}: {words.audit(audit.figures, audit.status, audit.message)}")
+        for name, audit in audits.items()
+    )
     failed = [c for c in capsules if c.status != "ok"]
     parts.extend(Text(f"{c.variant.name}: {_first_line(c)}", style="red") for c in failed)
     parts.append(
@@ -59,6 +64,7 @@ def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, 
         "machine": session.machine.model_dump(mode="json"),
         "tokens": list(session.plan.tokens),
         "runs": session.plan.runs,
+        "audits": {c.variant.name: c.audit.model_dump(mode="json") for c in capsules if c.audit is not None},
         "rows": [row_of(capsule).model_dump(mode="json") for capsule in capsules],
     }
 

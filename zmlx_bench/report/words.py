@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.figures import Fidelity, Ratio
 
 DASH = "-"
@@ -36,6 +37,25 @@ def fidelity(value: Fidelity | None) -> str:
         return "identical"
     worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
     return f"diverged at {worst.matched} ({worst.prompt})"
+
+
+def audit(figures: AuditFigures | None, status: str, message: str | None) -> str:
+    """Return which arm the audit found nearer to float32, and by how much."""
+    if figures is None:
+        return f"no figures: {status}" + (f", {message.splitlines()[0]}" if message else "")
+    ours, stock = figures.variant, figures.baseline
+    if figures.nearer == "equal":
+        found = f"as near to float32 as the baseline: mean KL {stock.kl_mean:.3g} nats both"
+    else:
+        count = figures.variant_nearer if figures.nearer == "variant" else figures.baseline_nearer
+        found = (
+            f"the {figures.nearer} is nearer to float32 (smaller KL at {count} of {figures.positions} positions): "
+            f"mean KL {ours.kl_mean:.3g} nats, the baseline's {stock.kl_mean:.3g}"
+        )
+    return (
+        f"{found}; top-1 agreement {ours.top1_agreement:.1%} and {stock.top1_agreement:.1%}, "
+        f"largest logit error {ours.max_error:.3g} and {stock.max_error:.3g}"
+    )
 
 
 def gigabytes(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import (
     Count,
     Name,
@@ -83,6 +84,8 @@ class Capsule(StrictModel):
     outputs: dict[Sha256, tuple[Count, ...]]
     """Generated token ids by their hash, as far as this capsule's runs name them."""
     figures: Figures
+    audit: Audit | None = None
+    """Distance of both arms from a float32 reference; null where the session had no audit, or it did not come to it."""
     content_sha256: Sha256
     """Hash of everything above, so that an edit shows."""
 
@@ -95,7 +98,11 @@ def sealed(fields: dict[str, object]) -> Capsule:
 
 def capsule_hash(capsule: Capsule) -> str:
     """Return the hash that `capsule` must carry."""
-    return content_hash(capsule.model_dump(mode="json", exclude={"content_sha256"}))
+    fields = capsule.model_dump(mode="json", exclude={"content_sha256"})
+    if capsule.audit is None:
+        # Capsules that were written before there was an audit keep their hash.
+        del fields["audit"]
+    return content_hash(fields)
 
 
 def output_hash(tokens: tuple[int, ...] | list[int]) -> str:

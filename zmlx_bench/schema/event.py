@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zmlx_bench.schema.audit import ArmTrace
 from zmlx_bench.schema.base import (
     Backend,
     CheckpointKind,
@@ -46,6 +47,8 @@ class Instructions(StrictModel):
     prompts: tuple[Prompt, ...] = Field(min_length=1)
     margins: bool
     """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
+    forced: dict[Name, tuple[Count, ...]] = {}
+    """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
     events_fd: Count
 
 
@@ -102,6 +105,23 @@ class PromptEnd(StrictModel):
     cache_gb: NonNegative
 
 
+class Forced(StrictModel):
+    """The audit has an arm's logits after a prompt."""
+
+    event: Literal["forced"] = "forced"
+    arm: Literal["baseline", "variant", "reference"]
+    prompt: Name
+
+
+class Audited(StrictModel):
+    """A prompt's logits are compared with the reference's."""
+
+    event: Literal["audited"] = "audited"
+    prompt: Name
+    baseline: ArmTrace
+    variant: ArmTrace
+
+
 class Done(StrictModel):
     """The last event of a worker that did its job."""
 
@@ -121,7 +141,8 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Done | Failed, Field(discriminator="event")
+    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Done | Failed,
+    Field(discriminator="event"),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.base import Name, Positive, Role, Sha256, Status, UtcTime
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.figures import Figures
@@ -45,6 +46,14 @@ class ProtocolHead(_Head):
     shared_device: bool = False
 
 
+class AuditHead(_Head):
+    """What the audit says."""
+
+    status: Status
+    message: str | None = None
+    figures: AuditFigures | None = None
+
+
 class CapsuleHead(_Head):
     """A capsule without its raw runs."""
 
@@ -63,6 +72,7 @@ class CapsuleHead(_Head):
     runs: RunSetHead
     fidelity_runs: RunSetHead
     figures: Figures
+    audit: AuditHead | None = None
     content_sha256: Sha256
 
 

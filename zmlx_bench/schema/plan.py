@@ -21,7 +21,7 @@ from zmlx_bench.schema.base import (
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
-JobKind = Literal["warmup", "timed", "fidelity"]
+JobKind = Literal["warmup", "timed", "fidelity", "audit"]
 
 
 class Checkpoint(StrictModel):
@@ -62,13 +62,14 @@ class Arm(StrictModel):
 
 
 class Job(StrictModel):
-    """One process: an arm at a budget in a block, a discarded warm-up, or the untimed fidelity prompts of an arm."""
+    """One process: an arm at a budget in a block, a discarded warm-up, the untimed fidelity prompts of an arm, or
+    a variant's audit."""
 
     id: Count
     kind: JobKind
     arm: Name
     tokens: Positive
-    """Tokens to generate for each prompt."""
+    """Tokens to generate for each prompt; in an audit to force after each."""
     prompts: tuple[Name, ...] = Field(min_length=1)
     block: Positive | None = None
     """Block of a timed job, from 1."""
@@ -97,6 +98,8 @@ class Plan(StrictModel):
     seed: Count
     cooldown_s: NonNegative = 0.0
     timeouts: Timeouts = Timeouts()
+    audit_positions: Positive | None = None
+    """Tokens of each prompt's answer that the audit forces; null without an audit."""
     prompts: PromptSet
     arms: tuple[Arm, ...] = Field(min_length=1)
     jobs: tuple[Job, ...] = Field(min_length=1)

@@ -47,4 +47,8 @@ def sealed(session: Session) -> Session:
 
 def session_hash(session: Session) -> str:
     """Return the hash that `session` must carry."""
-    return content_hash(session.model_dump(mode="json", exclude={"content_sha256"}))
+    fields = session.model_dump(mode="json", exclude={"content_sha256"})
+    if session.plan.audit_positions is None:
+        # Sessions that were written before there was an audit keep their hash.
+        del fields["plan"]["audit_positions"]
+    return content_hash(fields)

@@ -22,9 +22,10 @@ from zmlx_bench.schema.plan import Arm, Timeouts
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
+from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software
 from zmlx_bench.session.log import read as read_log
-from zmlx_bench.session.plan import arms_of, draw_up
+from zmlx_bench.session.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
@@ -51,6 +52,7 @@ class Request:
     trust_remote_code: bool = False
     force: bool = False
     layers: int | None = None
+    audit: bool = False
     command: tuple[str, ...] = ()
 
 
@@ -98,6 +100,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
             catalog.resolve(promoted) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
+        audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
         schema_version=1,
@@ -150,7 +153,9 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
     logs = read_log(store.events_path(workspace, session.session))
     runs, outputs, loaded = runs_of(session.plan, logs)
     ended = max(log.end.time for log in logs.values() if log.end is not None)
-    built = capsules.build(session, runs, outputs, chat_template=loaded.chat_template if loaded else False, ended=ended)
+    audits = audits_of(session.plan, logs)
+    template = loaded.chat_template if loaded else False
+    built = capsules.build(session, runs, outputs, audits, chat_template=template, ended=ended)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zmlx_bench.analysis import figures
+from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.capsule import Capsule, Protocol, sealed
 from zmlx_bench.schema.plan import Arm, Plan
 from zmlx_bench.schema.run import Run, RunSet
@@ -12,7 +13,13 @@ from zmlx_bench.schema.session import Session
 
 
 def build(
-    session: Session, runs: Sequence[Run], outputs: Mapping[str, tuple[int, ...]], *, chat_template: bool, ended: str
+    session: Session,
+    runs: Sequence[Run],
+    outputs: Mapping[str, tuple[int, ...]],
+    audits: Mapping[str, Audit],
+    *,
+    chat_template: bool,
+    ended: str,
 ) -> list[Capsule]:
     """Return one capsule for each variant (the incumbent too) at each budget, in the order of the plan.
 
@@ -23,7 +30,8 @@ def build(
     for budget in plan.tokens:
         for arm in plan.arms:
             if arm.variant is not None:
-                capsule = _capsule(session, arm, budget, runs, outputs, chat_template=chat_template, ended=ended)
+                audit = audits.get(arm.name)
+                capsule = _capsule(session, arm, budget, runs, outputs, audit, chat_template=chat_template, ended=ended)
                 if capsule is not None:
                     found.append(capsule)
     return found
@@ -35,6 +43,7 @@ def _capsule(
     budget: int,
     runs: Sequence[Run],
     outputs: Mapping[str, tuple[int, ...]],
+    audit: Audit | None,
     *,
     chat_template: bool,
     ended: str,
@@ -84,6 +93,7 @@ def _capsule(
             "fidelity_runs": fidelity_set,
             "outputs": own_outputs,
             "figures": figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
+            "audit": audit,
         }
     )
 

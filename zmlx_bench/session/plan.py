@@ -12,6 +12,8 @@ from zmlx_bench.session.order import block_orders
 
 BASELINE = "baseline"
 NULL = "null"
+AUDIT_POSITIONS = 64
+"""Tokens of each prompt's answer that an audit forces, where the largest budget has as many."""
 
 
 def arms_of(
@@ -43,8 +45,9 @@ def draw_up(
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
+    audit_positions: int | None = None,
 ) -> Plan:
-    """Return the plan: a discarded warm-up, the timed blocks of every budget, then the untimed prompts of each arm.
+    """Return the plan: a discarded warm-up, the timed blocks of every budget, the untimed prompts of each arm, audits.
 
     The fidelity jobs come last and use the largest budget, of which shorter ones are prefixes. The baseline's
     answers the timed prompt too, so that its margins are known where an arm leaves it.
@@ -71,6 +74,9 @@ def draw_up(
         ids = [timed, *others] if arm.role == "baseline" else others
         if ids:
             add("fidelity", arm.name, budgets[-1], ids)
+    for arm in arms:
+        if audit_positions is not None and arm.variant is not None:
+            add("audit", arm.name, audit_positions, [timed, *others])
     return Plan(
         family=family,
         checkpoint=checkpoint,
@@ -80,6 +86,7 @@ def draw_up(
         seed=seed,
         cooldown_s=cooldown_s,
         timeouts=timeouts,
+        audit_positions=audit_positions,
         prompts=prompts,
         arms=arms,
         jobs=tuple(jobs),

@@ -24,7 +24,7 @@ def runs_of(plan: Plan, logs: Mapping[int, JobLog]) -> tuple[list[Run], Outputs,
     loaded: Loaded | None = None
     for job in plan.jobs:
         log = logs.get(job.id)
-        if log is None:
+        if log is None or job.kind == "audit":
             continue
         runs.append(_run(plan, job, log, outputs))
         for line in log.events:

@@ -15,6 +15,7 @@ from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, Wo
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
+from zmlx_bench.session.audit import answers
 from zmlx_bench.session.environment import worker_environment
 from zmlx_bench.session.log import EventLog, JobLog
 from zmlx_bench.session.log import read as read_log
@@ -23,6 +24,8 @@ from zmlx_bench.workspace import Workspace
 
 WORKER_MODULE = "zmlx_bench.worker"
 STOCK_TRIES = 2
+_EXACT = {"MLX_ENABLE_TF32": "0"}
+"""The audit's reference is float32 on CUDA too, where MLX multiplies float32 matrices in TF32 otherwise."""
 
 
 class Observer(Protocol):
@@ -65,7 +68,10 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
         for job in plan.jobs:
             if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):
                 continue
-            outcome = _run_job(session, job, ground, log, observer)
+            forced = _forced(plan, job, path)
+            if job.kind == "audit" and not forced:
+                continue
+            outcome = _run_job(session, job, forced, ground, log, observer)
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(plan, job, failures[job.arm], outcome)
@@ -73,6 +79,13 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
                 time.sleep(plan.cooldown_s)
     finally:
         log.close()
+
+
+def _forced(plan: Plan, job: Job, events: Path) -> dict[str, tuple[int, ...]]:
+    """Return the baseline's tokens that an audit forces; empty for other jobs, and where the baseline has none."""
+    if job.kind != "audit":
+        return {}
+    return {prompt: tokens[: job.tokens] for prompt, tokens in answers(plan, read_log(events)).items()}
 
 
 def _note_failure(failures: dict[str, list[Status]], job: Job, log: JobLog) -> None:
@@ -93,7 +106,14 @@ def _stop_if_stock_fails(plan: Plan, job: Job, failures: list[Status], outcome: 
         )
 
 
-def _run_job(session: Session, job: Job, ground: Ground, log: EventLog, observer: Observer) -> Outcome:
+def _run_job(
+    session: Session,
+    job: Job,
+    forced: dict[str, tuple[int, ...]],
+    ground: Ground,
+    log: EventLog,
+    observer: Observer,
+) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
     log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
@@ -101,8 +121,8 @@ def _run_job(session: Session, job: Job, ground: Ground, log: EventLog, observer
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
     worker = Worker(
-        _instructions(plan, job, arm, ground),
-        worker_environment(arm),
+        _instructions(plan, job, arm, ground).model_copy(update={"forced": forced}),
+        worker_environment(arm) | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
     )

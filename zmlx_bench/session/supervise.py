@@ -17,8 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
+    Audited,
     Done,
     Failed,
+    Forced,
     Instructions,
     Loaded,
     Patched,
@@ -112,6 +114,8 @@ class Worker:
                             limit, phase = timeouts.prefill_s, "warming up"
                         case Warmed() | PromptEnd():
                             limit, phase = timeouts.prefill_s, "between prompts"
+                        case Forced() | Audited():
+                            limit, phase = timeouts.prefill_s, "forcing tokens"
                         case PromptStart():
                             limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
                         case Token():

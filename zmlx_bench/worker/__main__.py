@@ -12,6 +12,7 @@ from typing import Literal
 
 from zmlx_bench.patch.contract import Unavailable
 from zmlx_bench.schema.event import Done, Failed, Instructions, Patched, Warmed
+from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.worker.pipe import Pipe
 
 WARM_UP_TOKENS = 16
@@ -35,11 +36,12 @@ def main() -> int:
 
 
 def measure(instructions: Instructions, pipe: Pipe) -> None:
-    """Load, patch, warm up, generate."""
+    """Load, patch, warm up, generate; or, where tokens are to be forced, audit."""
     import mlx.core as mx
 
     from zmlx_bench.families import registry
-    from zmlx_bench.patch.apply import apply
+    from zmlx_bench.patch.apply import Patch, apply
+    from zmlx_bench.worker import audit
     from zmlx_bench.worker.generate import run_prompt, streamer
     from zmlx_bench.worker.load import encode, load
 
@@ -47,17 +49,25 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     family = registry.load(instructions.family)
     model, tokenizer, loaded = load(instructions, family)
     pipe.send(loaded)
-    patch = None
-    if instructions.variant is not None:
-        patch = apply(
-            instructions.variant,
+    variant = instructions.variant
+
+    def patched(variant: ResolvedVariant) -> Patch:
+        applied = apply(
+            variant,
             family.hosts(model),
             instructions.backend,
             Path(instructions.kernels),
             dict(instructions.limits),
         )
-        pipe.send(Patched.model_validate({"hosts": patch.hosts}))
+        pipe.send(Patched.model_validate({"hosts": applied.hosts}))
+        return applied
 
+    if instructions.forced and variant is not None:
+        forcings = [(p.id, encode(tokenizer, p), instructions.forced[p.id]) for p in instructions.prompts]
+        audit.run(pipe, model, forcings, lambda: patched(variant))
+        _done(pipe)
+        return
+    patch = None if variant is None else patched(variant)
     generate = streamer(model, tokenizer, detokenize=instructions.checkpoint_kind != "synthetic")
     prompts = [(prompt.id, encode(tokenizer, prompt)) for prompt in instructions.prompts]
     start = time.perf_counter()
@@ -80,6 +90,10 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     for name, ids in prompts:
         run_prompt(pipe, generate, name, ids, instructions.tokens, margins=instructions.margins)
 
+    _done(pipe)
+
+
+def _done(pipe: Pipe) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     pipe.send(
         Done(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.figures import derive, worst_status
+from zmlx_bench.ledger.check.audit import check_audit
 from zmlx_bench.ledger.check.compare import compare_models
 from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
@@ -60,6 +61,7 @@ def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -
     raw = [*check_outputs(capsule, file), *check_runs(capsule, file), *check_blocks(capsule, file)]
     findings += raw
     findings += _figures(capsule, file)
+    findings += check_audit(capsule, file, session)
     if session is not None:
         findings += _session(capsule, file, session)
     return findings

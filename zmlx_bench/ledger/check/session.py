@@ -75,6 +75,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         timeouts=plan.timeouts,
         prompts=plan.prompts,
         arms=plan.arms,
+        audit_positions=plan.audit_positions,
     )
     yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
 
