@@ -53,7 +53,7 @@ def after_projection(attention: Any, mode: str, backend: str, settle: Settle) ->
             pe_scale=scale,
             rows=backend == "cuda",
         )
-        attend = decode.as_stock(settle, backend)
+        attend = decode.as_stock(sizes, settle, backend)
         if not before:
             embed_q = _scaled(embed_q, scale)
 

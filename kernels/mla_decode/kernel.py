@@ -17,8 +17,8 @@ from ..gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
-FUSED_RANKS = (64, 80, 96, 128, 192, 256)
-"""Head sizes that MLX's own attention has a kernel for on one backend or the other."""
+FUSED_RANKS = {"cuda": (), "metal": (64, 96, 128, 192, 256)}
+"""Ranks for which MLX's own attention is one kernel, with another order, where the mask is an array."""
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -31,12 +31,11 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_decode.{request.mode} on {request.backend} {reason}")
-    settle = settler(request.backend)
+    sizes, settle = sizes_of(module), settler(request.backend)
     if request.mode == "fp32":
-        call = in_float32(sizes_of(module), module.scale, settle, request.backend)
+        call = in_float32(sizes, module.scale, settle, request.backend)
     else:
-        sizes_of(module)
-        scaled, factor = as_stock(settle, request.backend), module.scale
+        scaled, factor = as_stock(sizes, settle, request.backend), module.scale
 
         def call(q_nope: mx.array, q_pe: mx.array, kv_latent: mx.array, k_pe: mx.array) -> mx.array:
             return scaled(q_nope * factor, q_pe * factor, kv_latent, k_pe)
@@ -47,18 +46,20 @@ def bind(module: Any, request: BindRequest) -> Binding:
 def sizes_of(attention: Any) -> Sizes:
     """Return the sizes of GLM's attention; raise Unavailable where the launches do not serve them."""
     sizes = Sizes(attention.num_heads, attention.kv_lora_rank, attention.qk_rope_head_dim)
-    if sizes.rank in FUSED_RANKS or sizes.rank % 2 or sizes.rope % 2:
+    if sizes.rank % 2 or sizes.rope % 2:
         raise Unavailable(f"mla_decode does not serve latents of {sizes.rank} and positions of {sizes.rope} elements")
     if attention.kv_a_layernorm.weight.dtype != mx.bfloat16:
         raise Unavailable("mla_decode serves bfloat16")
     return sizes
 
 
-def as_stock(settle: Settle, backend: str) -> Attend:
+def as_stock(sizes: Sizes, settle: Settle, backend: str) -> Attend:
     """Return attend(q_nope, q_pe, kv_latent, k_pe) with queries that were scaled already, bit for bit stock's.
 
     q_pe may also be (1, 1, H, rope): MLX on CUDA multiplies one sequence's heads as the rows of one matrix anyway.
     """
+    if sizes.rank in FUSED_RANKS[backend]:
+        raise Unavailable(f"MLX attends to latents of {sizes.rank} elements in a kernel of its own on {backend}")
     longest = LONGEST_SOFTMAX[backend]
     settled: dict[tuple[int, ...], Call] = {}
 

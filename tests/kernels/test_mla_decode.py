@@ -149,7 +149,7 @@ def test_splits_joined_are_the_whole(length: int, words: Words) -> None:
 @forms
 def test_stock_matmuls_around_the_launch(words: Words) -> None:
     case = Case(2, 50)
-    call = kernel.as_stock(gpu.settle(words), words)
+    call = kernel.as_stock(SIZES, gpu.settle(words), words)
     out = call(case.q_nope * mla.SCALE, case.q_pe * mla.SCALE, case.kv_latent, case.k_pe)
     stock = reference.attend(case.q_nope, case.q_pe, case.kv_latent, case.k_pe, mla.SCALE)
     assert mx.allclose(out, stock, rtol=2**-6, atol=2**-6).item()
@@ -161,7 +161,7 @@ def test_stock_matmuls_around_the_launch(words: Words) -> None:
 
 def test_a_row_longer_than_metals_own_launch_reads_once_stays_mlxs() -> None:
     case = Case(1, plans.LONGEST_SOFTMAX["metal"] + 1, heads=1)
-    call = kernel.as_stock(lambda _: pytest.fail("launched"), "metal")
+    call = kernel.as_stock(SIZES, lambda _: pytest.fail("launched"), "metal")
     out = call(case.q_nope * mla.SCALE, case.q_pe * mla.SCALE, case.kv_latent, case.k_pe)
     stock = reference.attend(case.q_nope, case.q_pe, case.kv_latent, case.k_pe, mla.SCALE)
     assert mx.allclose(out, stock, rtol=2**-6, atol=2**-6).item()
@@ -234,7 +234,9 @@ def test_a_planted_error_in_the_joining_is_found(error: str) -> None:
 
 def test_what_is_not_served_says_so() -> None:
     assert kernel.sizes_of(mla.attention()) == SIZES
-    for changes in ({"kv_lora_rank": 128}, {"kv_lora_rank": 511}, {"qk_rope_head_dim": 31}):
+    with pytest.raises(Unavailable, match="kernel of its own on metal"):
+        kernel.as_stock(plans.Sizes(mla.HEADS, 128, mla.ROPE), gpu.settle("metal"), "metal")
+    for changes in ({"kv_lora_rank": 511}, {"qk_rope_head_dim": 31}):
         with pytest.raises(Unavailable, match="does not serve latents"):
             kernel.sizes_of(mla.attention(**changes))
     norm = SimpleNamespace(weight=nn.RMSNorm(mla.RANK).weight.astype(mx.float16))
