@@ -11,6 +11,7 @@ from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
 
 from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
+from zmlx_bench.families.decode import append, projection
 from zmlx_bench.families.layer import stack_host
 from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Host
@@ -68,14 +69,14 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
         return q, k, v
 
     heads: Any = calls.get(QKV_NORM_ROPE, in_parts)
-    o_proj, scale = attention.o_proj, attention.scale
+    o_proj, scale = projection(attention.o_proj), attention.scale
 
     def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
         if cache is None:
             q, k, v = heads(x=x, offset=0)
         else:
             q, k, v = heads(x=x, offset=cache.offset)
-            k, v = cache.update_and_fetch(k, v)
+            k, v = append(cache, k, v)
         out = _attend(q, k, v, cache=cache, scale=scale, mask=mask)
         B, L, _ = x.shape
         if L > 1:
