@@ -64,6 +64,12 @@ def llvm(launch: Any, words: str) -> str:
         for name, array in zip(source.inputs, launch.inputs, strict=True)
     ]
     parameters += [
+        f"const constant {kind}* {name}_{what}"
+        for name in source.inputs
+        for what, kind in (("shape", "int"), ("strides", "long"))
+        if f"{name}_{what}" in source.body
+    ]
+    parameters += [
         f"device {TYPES[dtype]}* {name}" for name, dtype in zip(source.outputs, launch.output_dtypes, strict=True)
     ]
     text = "\n".join(
