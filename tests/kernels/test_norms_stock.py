@@ -309,3 +309,19 @@ def test_constants_stand_for_the_template() -> None:
     text = settle.constants((("T", mx.bfloat16), ("D", 7), ("FUSED", True)), "cuda")
     assert text == "using T = __nv_bfloat16;\nconstexpr int D = 7;\nconstexpr bool FUSED = true;\n"
     assert np.int32(settle.bits(-2.5)).view(np.float32) == -2.5
+
+
+def test_the_metal_texts_hold_metals_address_spaces_and_contract_only_where_they_say() -> None:
+    from tests.shim.clang import llvm  # skips where there is no clang
+
+    module, head = attention(), mx.array([5])
+    q, k = draw(1, 1, HEADS * HEAD), draw(1, 1, KV_HEADS * HEAD)
+    heads = heads_of(module, "metal")
+    norm = norm_of(HIDDEN)
+    launches = [
+        gpu.module("residual_norm.gpu").plan_stock(draw(1, 1, HIDDEN), draw(1, 1, HIDDEN), norm.weight, EPS, "metal"),
+        gpu.module("qk_norm_rope.gpu").plan_stock(heads, q, k, head),
+        joined_gpu.plan(heads, draw(1, 1, (HEADS + 2 * KV_HEADS) * HEAD), head),
+    ]
+    # `fused` is an operation of its own.
+    assert not any("llvm.fmuladd" in llvm(launch, gpu.module("gpu.launch").WORDS["metal"]) for launch in launches)
