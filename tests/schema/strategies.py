@@ -73,6 +73,19 @@ def _variant(raw: Raw) -> Raw:
     return {**raw, "env": {f"MLX_{i}": value for i, value in enumerate(raw["env"].values())}}
 
 
+@fix("ArmTrace")
+def _trace(raw: Raw) -> Raw:
+    length = max(1, min(map(len, raw.values())))
+    return {name: [*values, *([False if name == "agrees" else 1.0] * length)][:length] for name, values in raw.items()}
+
+
+@fix("Audit")
+def _audit(raw: Raw) -> Raw:
+    if not raw["prompts"] or raw["figures"] is None:
+        return {**raw, "status": "crash", "prompts": [], "figures": None}
+    return {**raw, "status": "ok"}
+
+
 @fix("LegacyImport")
 def _legacy(raw: Raw) -> Raw:
     return {**raw, "why_not": None if raw["is_evidence"] else "stated medians only"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,7 +32,7 @@ class BenchInstructions(StrictModel):
     tasks: tuple[BenchTask, ...]
     batches: tuple[Positive, ...]
     seed: Count
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, int | float | bool | str] = {}
     """Replaces sizes of the published model: for tests."""
     effort: NonNegative = 1.0
     """Scales the time that each figure may take."""
