@@ -84,3 +84,30 @@ METAL_FUNC uint bits_of(float x) {
 METAL_FUNC float float_of(uint x) {
   return __uint_as_float(x);
 }
+
+// N neighbours, moved at once where they lie on a multiple of their size.
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T at[N];
+};
+template <typename T, int N>
+METAL_FUNC Pack<T, N> load_pack(const T* from) {
+  if (reinterpret_cast<size_t>(from) % sizeof(Pack<T, N>) == 0) {
+    return *reinterpret_cast<const Pack<T, N>*>(from);
+  }
+  Pack<T, N> pack;
+  for (int i = 0; i < N; ++i) {
+    pack.at[i] = from[i];
+  }
+  return pack;
+}
+template <typename T, int N>
+METAL_FUNC void store_pack(T* to, Pack<T, N> pack) {
+  if (reinterpret_cast<size_t>(to) % sizeof(Pack<T, N>) == 0) {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+    return;
+  }
+  for (int i = 0; i < N; ++i) {
+    to[i] = pack.at[i];
+  }
+}

@@ -44,3 +44,23 @@ METAL_FUNC uint bits_of(float x) {
 METAL_FUNC float float_of(uint x) {
   return as_type<float>(x);
 }
+
+// N neighbours.
+template <typename T, int N>
+struct Pack {
+  T at[N];
+};
+template <typename T, int N>
+METAL_FUNC Pack<T, N> load_pack(const device T* from) {
+  Pack<T, N> pack;
+  for (int i = 0; i < N; ++i) {
+    pack.at[i] = from[i];
+  }
+  return pack;
+}
+template <typename T, int N>
+METAL_FUNC void store_pack(device T* to, Pack<T, N> pack) {
+  for (int i = 0; i < N; ++i) {
+    to[i] = pack.at[i];
+  }
+}

@@ -45,8 +45,8 @@ class Heads:
         size = weights[0].size
         reads = 4 if backend == "metal" else 16 // weights[0].dtype.size
         # MLX gives a longer head more than one simdgroup.
-        if size % 2 or size > LANES * reads:
-            raise Unavailable(f"heads of {size} elements; even ones up to {LANES * reads} are served")
+        if size % reads or size > LANES * reads:
+            raise Unavailable(f"heads of {size} elements; multiples of {reads} up to {LANES * reads} are served")
         eps = (attention.q_norm.eps, attention.k_norm.eps)
         return cls(attention.n_heads, attention.n_kv_heads, size, reads, weights, eps, attention.rope.base)
 

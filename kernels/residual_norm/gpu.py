@@ -44,10 +44,12 @@ def spread(d: int, itemsize: int, backend: str) -> tuple[int, int, int]:
 
     Read in MLX 0.32.4: mlx/backend/metal/normalization.cpp (RMS_N_READS 4) and mlx/backend/cuda/rms_norm.cu
     (16 bytes a read), and in the compiled kernels that ship with it. Raises ValueError for a longer row, which MLX
-    norms in a loop.
+    norms in a loop, and for one that is no multiple of the reads.
     """
     reads = 4 if backend == "metal" else 16 // itemsize
-    vectors = -(-d // reads)
+    vectors = d // reads
+    if d % reads:
+        raise ValueError(f"rows of {d} elements are no multiple of {reads}, as {backend} reads them")
     if d > (4096 if backend == "metal" else reads * 128 * 8):
         raise ValueError(f"rows of {d} elements are too long on {backend}")
     if backend == "metal":

@@ -6,16 +6,22 @@ const uint row = threadgroup_position_in_grid.y * D;
 const uint own = thread_position_in_threadgroup.x;
 threadgroup float sums[32];
 float values[CHUNKS * READS];
+Pack<T, READS> weights[CHUNKS];
 float total = 0.0f;
 for (int c = 0; c < CHUNKS; ++c) {
-  for (int i = 0; i < READS; ++i) {
-    const uint at = (c * THREADS + own) * READS + i;
-    float value = 0.0f;
-    if (at < D) {
-      const T sum = T(add_rn(float(x[row + at]), float(r[row + at])));
-      h[row + at] = sum;
-      value = float(sum);
+  const uint first = (c * THREADS + own) * READS;
+  Pack<T, READS> sum;
+  if (first < D) {
+    const Pack<T, READS> left = load_pack<T, READS>(x + row + first);
+    const Pack<T, READS> right = load_pack<T, READS>(r + row + first);
+    weights[c] = load_pack<T, READS>(weight + first);
+    for (int i = 0; i < READS; ++i) {
+      sum.at[i] = T(add_rn(float(left.at[i]), float(right.at[i])));
     }
+    store_pack<T, READS>(h + row + first, sum);
+  }
+  for (int i = 0; i < READS; ++i) {
+    const float value = first < D ? float(sum.at[i]) : 0.0f;
     values[c * READS + i] = value;
     total = fused(value, value, total);
   }
@@ -28,10 +34,12 @@ threadgroup_barrier(mem_flags::mem_threadgroup);
 total = simd_sum(lane < THREADS / 32 ? sums[lane] : 0.0f);
 const float scale = rsqrt_precise(add_rn(div_rn(total, float(D)), float_of(uint(EPS))));
 for (int c = 0; c < CHUNKS; ++c) {
-  for (int i = 0; i < READS; ++i) {
-    const uint at = (c * THREADS + own) * READS + i;
-    if (at < D) {
-      normed[row + at] = T(mul_rn(float(weight[at]), float(T(mul_rn(values[c * READS + i], scale)))));
+  const uint first = (c * THREADS + own) * READS;
+  if (first < D) {
+    Pack<T, READS> out;
+    for (int i = 0; i < READS; ++i) {
+      out.at[i] = T(mul_rn(float(weights[c].at[i]), float(T(mul_rn(values[c * READS + i], scale)))));
     }
+    store_pack<T, READS>(normed + row + first, out);
   }
 }

@@ -41,7 +41,7 @@ SPREAD = {
     ("metal", 128): (32, 1, 4),
     ("metal", 32): (32, 1, 4),
     ("cuda", 2048): (128, 2, 8),
-    ("cuda", 300): (64, 1, 8),
+    ("cuda", 304): (64, 1, 8),
     ("cuda", 4096): (128, 4, 8),
     ("cuda", 1536): (64, 3, 8),
     ("cuda", 1000): (128, 1, 8),
@@ -217,30 +217,33 @@ def test_projections_norms_and_rotation_from_a_quantised_attention(words: Words)
     assert {name: module[name].weight.tolist() for name in weights} == weights
 
 
-CHUNK = "const uint at = (c * THREADS + own) * READS + i;\n    float"
+CHUNK = "const uint first = (c * THREADS + own) * READS;\n  Pack"
 ADD = {
     "no barrier": ("threadgroup_barrier(mem_flags::mem_threadgroup);", ""),
     "one simdgroup's sum": ("simd_sum(lane < THREADS / 32 ? sums[lane] : 0.0f)", "total"),
     "rubbish added": ("lane < THREADS / 32 ? sums[lane] : 0.0f", "sums[lane]"),
-    "sum not rounded": ("value = float(sum);", "value = add_rn(float(x[row + at]), float(r[row + at]));"),
+    "sum not rounded": (
+        "float(sum.at[i]) : 0.0f",
+        "add_rn(float(x[row + first + i]), float(r[row + first + i])) : 0.0f",
+    ),
     "normed value not rounded": ("float(T(mul_rn(values[c * READS + i], scale)))", "values[c * READS + i] * scale"),
     "chunks not interleaved": (CHUNK, CHUNK.replace("c * THREADS + own", "own * CHUNKS + c")),
     "eps outside the root": (
         "rsqrt_precise(add_rn(div_rn(total, float(D)), float_of(uint(EPS))))",
         "rsqrt_precise(total / D) + 1e-6f",
     ),
-    "another token's row": ("normed[row + at]", "normed[at]"),
+    "another token's row": ("normed + row + first", "normed + first"),
 }
 TURN = {
-    "norm not rounded": ("float(T(mul_rn(float(in[d]), scale)))", "mul_rn(float(in[d]), scale)"),
+    "norm not rounded": ("float(T(mul_rn(float(near[p]), scale)))", "mul_rn(float(near[p]), scale)"),
     "weighted norm not rounded": (
-        "const float b = float(T(mul_rn(float(weight[far]), float(T(mul_rn(float(in[far]), scale))))));",
-        "const float b = mul_rn(float(weight[far]), float(T(mul_rn(float(in[far]), scale))));",
+        "const float b = float(T(mul_rn(float(far_weight[p]), float(T(mul_rn(float(far[p]), scale))))));",
+        "const float b = mul_rn(float(far_weight[p]), float(T(mul_rn(float(far[p]), scale))));",
     ),
-    "not fused": ("fused(a, cosine, -mul_rn(b, sine))", "add_rn(mul_rn(a, cosine), -mul_rn(b, sine))"),
-    "the other product fused": ("fused(a, sine, mul_rn(b, cosine))", "fused(b, cosine, mul_rn(a, sine))"),
-    "other sign": ("-mul_rn(b, sine)", "mul_rn(b, sine)"),
-    "wrong partner": ("const uint far = d + HD / 2;", "const uint far = d ^ 1;"),
+    "not fused": ("fused(a, cosine[p], -mul_rn(b, sine[p]))", "add_rn(mul_rn(a, cosine[p]), -mul_rn(b, sine[p]))"),
+    "the other product fused": ("fused(a, sine[p], mul_rn(b, cosine[p]))", "fused(b, cosine[p], mul_rn(a, sine[p]))"),
+    "other sign": ("-mul_rn(b, sine[p])", "mul_rn(b, sine[p])"),
+    "wrong partner": ("far[p] = in[d + HD / 2];", "far[p] = in[d ^ 1];"),
     "frequencies of neighbours": ("float(HD / 2)), log2_base", "float(HD)), log2_base"),
 }
 LAYOUT = {
@@ -282,9 +285,11 @@ def test_what_is_not_served_says_so() -> None:
         residual.stock(norm_of(8200), "cuda", list)
     with pytest.raises(Unavailable, match="rows of 4100 elements are too long on metal"):
         residual.stock(norm_of(4100), "metal", list)
+    with pytest.raises(Unavailable, match="rows of 300 elements are no multiple of 8"):
+        residual.stock(norm_of(300), "cuda", list)
     with pytest.raises(ValueError, match="model's dtype"):
         residual.stock(norm_of(64), "metal", list)(x=draw(1, 1, 64).astype(mx.float32), r=draw(1, 1, 64))
-    with pytest.raises(Unavailable, match="heads of 256 elements; even ones up to 128"):
+    with pytest.raises(Unavailable, match="heads of 256 elements; multiples of 4 up to 128"):
         rotate.stock(attention(256), "metal", list)
     with pytest.raises(ValueError, match="model's dtype"):
         rotate.stock(attention(), "cuda", list)(q=draw(1, 1, 64).astype(mx.float32), k=draw(1, 1, 64), offset=0)

@@ -81,7 +81,7 @@ def differing(ours: mx.array, stock: mx.array) -> str:
 @dtypes
 @pytest.mark.parametrize("kind", ["plain", "spread", "tiny", "huge", "zero", "infinite"])
 def test_the_add_and_the_norm_are_stocks_bit_for_bit(kind: str, dtype: mx.Dtype, batch: int) -> None:
-    for d, eps in ((HIDDEN, 1e-6), (HIDDEN, 1e-5), (192, 1e-6), (300, 1e-6), (1536, 1e-6), (4096, 1e-6)):
+    for d, eps in ((HIDDEN, 1e-6), (HIDDEN, 1e-5), (192, 1e-6), (1000, 1e-6), (1536, 1e-6), (4096, 1e-6)):
         norm = norm_of(d, eps, dtype)
         call = bound("residual_norm", norm, "residual_norm")
         for seed in range(2):
