@@ -47,6 +47,7 @@ BODIES = {
     "doubles": "def bind(module, request):\n    return Binding(lambda y, scores: 2 * stock(y, scores))\n",
     # What the unpatched model does, at any site.
     "mirror": """from zmlx_bench.families import moe
+from zmlx_bench.patch.contract import Split
 from zmlx_bench.patch.host import stock_call
 from mlx_lm.models.base import scaled_dot_product_attention
 
@@ -94,11 +95,11 @@ def mla_front(module):
     return call
 
 def mla(module):
-    front, attend = mla_front(module), attention(module)
-    def call(x, cache):
-        q_nope, q_pe, kv_latent, k_pe = front(x, cache.offset)
-        return attend(module.embed_q(q_nope), q_pe, *cache.update_and_fetch(kv_latent, k_pe))
-    return call
+    front, weigh = mla_front(module), attention(module)
+    def attend(parts, cache):
+        q_nope, q_pe, kv_latent, k_pe = parts
+        return weigh(module.embed_q(q_nope), q_pe, *cache.update_and_fetch(kv_latent, k_pe))
+    return Split(front, attend)
 
 def norm(module):
     call = stock_call(module)
@@ -128,8 +129,10 @@ def bind(module, request):
                 out = held["h"] = steps[site](held["x"], held["inds"])
             elif site == "down":
                 out = held["y"] = steps[site](held["h"], held["inds"])
-            else:
+            elif site == "combine":
                 out = stock(held["y"], held["scores"])
+            else:
+                out = out + module.shared_experts(held["x"])
         return out
     return Binding(call)
 """,

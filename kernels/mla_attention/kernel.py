@@ -8,14 +8,17 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.families.decode import append
+from zmlx_bench.patch.contract import Binding, BindRequest, Split, Unavailable
 
 from ..gpu.launch import why_not
 from ..gpu.settle import Settle, settler
 from ..mla_decode import kernel as decode
 from ..mla_norm_rope import kernel as front
 
-Whole = Callable[[mx.array, Any], mx.array]
+Parts = tuple[mx.array, mx.array, mx.array, mx.array]
+Between = Callable[[mx.array, Any], Parts]
+Attend = Callable[[Parts, Any], mx.array]
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -28,21 +31,22 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_attention.{request.mode} on {request.backend} {reason}")
-    after = after_projection(module, request.mode, request.backend, settler(request.backend))
+    between, attend = after_projection(module, request.mode, request.backend, settler(request.backend))
     matmul, undo = front.joined_projection(module)
 
-    def call(x: mx.array, cache: Any) -> mx.array:
-        return after(matmul(x), cache)
+    def before(x: mx.array, offset: Any) -> Parts:
+        return between(matmul(x), offset)
 
-    return Binding(call, undo)
+    return Binding(Split(before, attend), undo)
 
 
-def after_projection(attention: Any, mode: str, backend: str, settle: Settle) -> Whole:
-    """Return after(projected (B, 1, q_rank + rank + rope), cache) -> (B, H, 1, rank)."""
+def after_projection(attention: Any, mode: str, backend: str, settle: Settle) -> tuple[Between, Attend]:
+    """Return what makes queries and the cache's new entries from projected (B, 1, q_rank + rank + rope), and what
+    attends with them to the cache."""
     sizes, scale, embed_q = decode.sizes_of(attention), attention.scale, attention.embed_q
     if mode == "fp32":
         between = front.norm_rope(attention, backend, settle)
-        attend = decode.in_float32(sizes, scale, settle, backend)
+        weigh = decode.in_float32(sizes, scale, settle, backend)
     else:
         before = math.frexp(scale)[0] == 0.5
         between = front.norm_rope(
@@ -53,16 +57,20 @@ def after_projection(attention: Any, mode: str, backend: str, settle: Settle) ->
             pe_scale=scale,
             rows=backend == "cuda",
         )
-        attend = decode.as_stock(sizes, settle, backend)
+        weigh = decode.as_stock(sizes, settle, backend)
         if not before:
             embed_q = _scaled(embed_q, scale)
 
-    def after(projected: mx.array, cache: Any) -> mx.array:
-        q_nope, q_pe, kv_latent, k_pe = between(projected, cache.offset)
-        kv_latent, k_pe = cache.update_and_fetch(kv_latent, k_pe)
-        return attend(embed_q(q_nope), q_pe, kv_latent, k_pe)
+    def queries(projected: mx.array, offset: Any) -> Parts:
+        q_nope, q_pe, kv_latent, k_pe = between(projected, offset)
+        return embed_q(q_nope), q_pe, kv_latent, k_pe
 
-    return after
+    def attend(parts: Parts, cache: Any) -> mx.array:
+        q_latent, q_pe, kv_latent, k_pe = parts
+        kv_latent, k_pe = append(cache, kv_latent, k_pe)
+        return weigh(q_latent, q_pe, kv_latent, k_pe)
+
+    return queries, attend
 
 
 def _scaled(layer: Callable[[mx.array], mx.array], scale: float) -> Callable[[mx.array], mx.array]:

@@ -20,9 +20,9 @@ OWN = {
 }
 ALL = tuple(dict.fromkeys((*moe.SITES, *OWN["qwen3"], *OWN["glm47"])))
 FUSED = tuple("+".join(sites) for sites in moe.FUSIONS)
-FUSED_ATTENTION = {
+FUSED_OWN = {
     "qwen3": ("+".join(qwen3.QKV_NORM_ROPE),),
-    "glm47": tuple("+".join(sites) for sites in glm47.ATTENTION_FUSIONS),
+    "glm47": tuple("+".join(sites) for sites in (glm47.WITH_SHARED, *glm47.ATTENTION_FUSIONS)),
 }
 
 
@@ -53,9 +53,9 @@ def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[st
         patch.undo()
 
 
-@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_ATTENTION["glm47"]])
+@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_OWN["glm47"]])
 def test_a_site_alone(tiny: Tiny, mirrors: Workspace, site: str) -> None:
-    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *FUSED_ATTENTION[tiny.name])
+    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *FUSED_OWN[tiny.name])
     if site not in offered:
         assert not any(host.offers(tuple(site.split("+"))) for host in tiny.hosts())
         return

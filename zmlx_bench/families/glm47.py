@@ -13,9 +13,13 @@ from zmlx_bench.families import moe
 from zmlx_bench.families.base import Family
 from zmlx_bench.families.layer import stack_host
 from zmlx_bench.families.linear import linear_hosts
-from zmlx_bench.patch.host import Calls, Host, stock_call
+from zmlx_bench.patch.contract import Split
+from zmlx_bench.patch.host import Calls, Halves, Host, stock_call
 
-ATTENTION_FUSIONS = (("qkv", "qk_norm_rope"), ("qkv", "qk_norm_rope", "attention"))
+WITH_SHARED = ("experts", "down", "combine", "shared_experts")
+MOE_FUSIONS = (*moe.FUSIONS, WITH_SHARED)
+QKV_TO_ATTENTION = ("qkv", "qk_norm_rope", "attention")
+ATTENTION_FUSIONS = (("qkv", "qk_norm_rope"), QKV_TO_ATTENTION)
 
 
 class Glm47(Family):
@@ -28,7 +32,7 @@ class Glm47(Family):
         found: list[Host] = []
         for layer in model.layers:
             if isinstance(layer.mlp, Glm4MoeLiteMoE):
-                found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
+                found.append(Host(layer.mlp, moe.SITES, _compose_moe, MOE_FUSIONS))
                 if layer.mlp.config.n_shared_experts is not None:
                     found.append(Host(layer.mlp.shared_experts, ("shared_experts",), _compose_shared))
             found.append(Host(layer.self_attn, ("qkv", "attention"), _compose_attention, ATTENTION_FUSIONS))
@@ -36,10 +40,17 @@ class Glm47(Family):
 
 
 def _compose_moe(block: Any, calls: Calls) -> Callable[..., Any]:
+    if WITH_SHARED in calls:
+        router, whole = calls.get(("router",), block.gate), calls[WITH_SHARED]
+        return lambda x: _with_scores(whole, x, *router(x=x))
     routed = moe.compose_routed(block, calls, lambda x: block.gate(x))
     if block.config.n_shared_experts is None:
         return routed
     return lambda x: routed(x) + block.shared_experts(x)
+
+
+def _with_scores(whole: Callable[..., Any], x: mx.array, inds: mx.array, scores: mx.array) -> Any:
+    return whole(x=x, inds=inds, scores=scores)
 
 
 def _compose_shared(_: Any, calls: Calls) -> Callable[..., Any]:
@@ -52,19 +63,24 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
     latent = _latent(attention, calls)
 
     def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
-        B, L, _ = x.shape
-        if L != 1 or attention.q_lora_rank is None or hasattr(cache, "bits"):
+        if x.shape[1] != 1 or attention.q_lora_rank is None or hasattr(cache, "bits"):
             # Only decode uses the latent form below; a longer input expands keys and values instead.
             return stock(x, mask, cache)
-        return attention.o_proj(attention.unembed_out(latent(x, mask, cache)).reshape(B, 1, -1))
+        return after(latent(x, mask, cache))
 
+    def after(out: mx.array) -> Any:
+        return attention.o_proj(attention.unembed_out(out).reshape(out.shape[0], 1, -1))
+
+    whole = calls.get(QKV_TO_ATTENTION)
+    if isinstance(whole, Split) and attention.q_lora_rank is not None:
+        call.halves = Halves(whole.before, lambda parts, _, cache: whole.attend(parts, cache), after)  # type: ignore[attr-defined]
     return call
 
 
 def _latent(attention: Any, calls: Calls) -> Callable[..., Any]:
     """Return latent(x (B, 1, D), mask, cache) -> (B, H, 1, rank): attention before `unembed_out`."""
     parts = _parts(attention, calls)
-    whole = calls.get(("qkv", "qk_norm_rope", "attention"))
+    whole = calls.get(QKV_TO_ATTENTION)
     if whole is None:
         return parts
     return lambda x, mask, cache: (

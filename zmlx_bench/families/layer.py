@@ -6,14 +6,18 @@ the whole stack, which hands the sum and its norm from layer to layer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from mlx_lm.models.base import create_attention_mask
 
+from zmlx_bench.families.traced import Traced, trace
 from zmlx_bench.patch.host import Calls, Host, stock_call
 
 SITE = "residual_norm"
+TRACE = "ZMLX_TRACE"
+"""A variant's environment may set it to 1: decode steps are traced between the caches."""
 
 
 def stack_host(stack: Any, *, mask_as_array: bool) -> Host:
@@ -40,6 +44,8 @@ def _compose(stack: Any, add_norms: tuple[Callable[..., Any], ...], mask_as_arra
         for layer, after_attention, after_layer in zip(layers, add_norms[::2], add_norms[1::2], strict=True)
     ]
     embed, first_norm, no_cache = stack.embed_tokens, layers[0].input_layernorm, [None] * len(steps)
+    wanted = os.environ.get(TRACE) == "1" and not any(hasattr(call, "is_counted") for call in add_norms)
+    traced: list[Traced | None] = []
 
     def call(inputs: Any, cache: Any = None, input_embeddings: Any = None) -> Any:
         if stack.pipeline_size > 1:
@@ -48,6 +54,11 @@ def _compose(stack: Any, add_norms: tuple[Callable[..., Any], ...], mask_as_arra
         if cache is None:
             cache = no_cache
         mask = create_attention_mask(h, cache[0], return_array=mask_as_array)
+        if wanted and mask is None:
+            if not traced:
+                traced.append(trace(first_norm, steps))
+            if traced[0] is not None:
+                return traced[0](h, cache)
         normed = first_norm(h)
         for (attend, after_attention, mlp, after_layer), c in zip(steps, cache, strict=True):
             h, normed = after_attention(x=h, r=attend(normed, mask, c))

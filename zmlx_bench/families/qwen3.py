@@ -14,7 +14,7 @@ from zmlx_bench.families.base import Family
 from zmlx_bench.families.decode import append, projection
 from zmlx_bench.families.layer import stack_host
 from zmlx_bench.families.linear import linear_hosts
-from zmlx_bench.patch.host import Calls, Host
+from zmlx_bench.patch.host import Calls, Halves, Host
 
 QKV_NORM_ROPE = ("qkv", "qk_norm_rope")
 _attend: Any = scaled_dot_product_attention
@@ -71,16 +71,16 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
     heads: Any = calls.get(QKV_NORM_ROPE, in_parts)
     o_proj, scale = projection(attention.o_proj), attention.scale
 
-    def call(x: mx.array, mask: Any = None, cache: Any = None) -> Any:
-        if cache is None:
-            q, k, v = heads(x=x, offset=0)
-        else:
-            q, k, v = heads(x=x, offset=cache.offset)
+    def attend(parts: tuple[mx.array, ...], mask: Any, cache: Any) -> Any:
+        q, k, v = parts
+        if cache is not None:
             k, v = append(cache, k, v)
-        out = _attend(q, k, v, cache=cache, scale=scale, mask=mask)
-        B, L, _ = x.shape
+        return _attend(q, k, v, cache=cache, scale=scale, mask=mask)
+
+    def after(out: mx.array) -> Any:
+        B, _, L, _ = out.shape
         if L > 1:
             out = out.transpose(0, 2, 1, 3)
         return o_proj(out.reshape(B, L, -1))
 
-    return call
+    return Halves(heads, attend, after)

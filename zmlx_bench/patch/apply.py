@@ -66,6 +66,7 @@ class Patch:
             self.calls.update(sites)
             return call(**inputs)
 
+        counted.is_counted = True  # type: ignore[attr-defined]
         return counted
 
 
@@ -80,6 +81,7 @@ def _limited(host: Host, calls: Calls, limit: int | None) -> Callable[..., Any]:
             return stock(x, *args, **kwargs)
         return patched(x, *args, **kwargs)
 
+    call.halves = getattr(patched, "halves", patched)  # type: ignore[attr-defined]
     return call
 
 

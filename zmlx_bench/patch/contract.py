@@ -53,6 +53,20 @@ class Binding:
     """Puts back what `bind` changed in the module; None when it changed nothing."""
 
 
+@dataclass(frozen=True)
+class Split:
+    """A call over qkv+qk_norm_rope+attention that can be cut at the cache, so that decode steps can be traced."""
+
+    before: Callable[..., tuple[Any, ...]]
+    """before(x, offset) -> what `attend` takes; offset is an int or an int32 array (1,) or (B,)."""
+    attend: Callable[..., Any]
+    """attend(parts, cache) -> (B, H, 1, rank); updates the cache."""
+
+    def __call__(self, x: Any, cache: Any) -> Any:
+        """Do both after each other."""
+        return self.attend(self.before(x=x, offset=cache.offset), cache)
+
+
 class Unavailable(Exception):
     """Raised by `bind` with one plain sentence: it cannot serve this module or machine. The whole variant is
     then `unavailable`, never silently reduced."""

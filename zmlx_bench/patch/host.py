@@ -35,6 +35,30 @@ class Host:
         return self.places.get(sites[0], (self.module,))
 
 
+@dataclass(frozen=True)
+class Halves:
+    """An attention's call, cut where its cache is: what lies between two caches can be traced as one step.
+
+    `before(x, offset)` gives what `attend(parts, mask, cache)` takes; `after(out)` makes the result of that.
+    """
+
+    before: Callable[..., tuple[Any, ...]]
+    attend: Callable[[tuple[Any, ...], Any, Any], Any]
+    after: Callable[[Any], Any]
+
+    def __call__(self, x: Any, mask: Any = None, cache: Any = None) -> Any:
+        """Run both halves after each other."""
+        parts = self.before(x=x, offset=cache.offset if cache is not None else 0)
+        return self.after(self.attend(parts, mask, cache))
+
+
+def halves_of(module: Any) -> Halves | None:
+    """Return the halves of a module's replaced call, None where it is not replaced or not cut."""
+    composed = getattr(type(module), "composed_call", None)
+    halves = getattr(composed, "halves", composed)
+    return halves if isinstance(halves, Halves) else None
+
+
 def replace_call(module: Any, call: Callable[..., Any]) -> Callable[[], None]:
     """Make `module(...)` run `call(...)`; return what undoes it.
 
@@ -46,7 +70,8 @@ def replace_call(module: Any, call: Callable[..., Any]) -> Callable[[], None]:
     def patched_call(_: Any, *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
-    module.__class__ = type(stock.__name__, (stock,), {"__call__": patched_call, "__module__": stock.__module__})
+    names = {"__call__": patched_call, "composed_call": staticmethod(call), "__module__": stock.__module__}
+    module.__class__ = type(stock.__name__, (stock,), names)
 
     def undo() -> None:
         module.__class__ = stock

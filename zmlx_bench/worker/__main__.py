@@ -85,6 +85,9 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         if idle := [site for site, count in calls.items() if count == 0]:
             raise Unavailable(f"the kernel at {', '.join(idle)} was never called while decoding")
         patch.install(count=False)
+    # Once more as it is measured: nothing is counted now, and a variant may trace its decode steps at the first one.
+    for _ in generate(prompts[0][1], WARM_UP_TOKENS):
+        pass
     pipe.send(Warmed.model_validate({"warm_up_s": time.perf_counter() - start, "calls_per_token": calls}))
 
     for name, ids in prompts:

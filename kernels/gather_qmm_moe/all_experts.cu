@@ -1,0 +1,26 @@
+// h[slot, i] = swiglu(gate, up): slots 0..TOP-1 are the chosen experts, slot TOP the shared one. A warp takes ROWS gate
+// rows and their up rows, all of them requested before the first is used.
+using Rows = SlotRows<T, D, 0>;
+const int lane = threadIdx.x % 32;
+const int slot = blockIdx.y;
+const int row = (blockIdx.x * WARPS + threadIdx.x / 32) * ROWS;
+const bool shared = slot == TOP;
+const size_t first = (shared ? 0 : size_t(inds[slot]) * I) + row;
+typename Rows::Row gate[ROWS], up[ROWS];
+#pragma unroll
+for (int r = 0; r < ROWS; ++r) {
+  gate[r] = Rows::request(
+      shared ? shared_gate_w : gate_w, shared ? shared_gate_s : gate_s, shared ? shared_gate_b : gate_b, first + r, lane);
+  up[r] = Rows::request(
+      shared ? shared_up_w : up_w, shared ? shared_up_s : up_s, shared ? shared_up_b : up_b, first + r, lane);
+}
+Rows rows;
+rows.load(x, lane);
+#pragma unroll
+for (int r = 0; r < ROWS; ++r) {
+  const float g = rows.multiply(gate[r], lane);
+  const float u = rows.multiply(up[r], lane);
+  if (lane == 0) {
+    h[slot * I + row + r] = swiglu(T(g), T(u));
+  }
+}

@@ -1,0 +1,75 @@
+"""The two launches for one token, and the kernels of the single sites for more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench.patch.contract import Unavailable
+
+from ..gather_qmm_down_combine.cuda import down_combine
+from ..gather_qmm_swiglu.cuda import experts
+from ..gpu.cuda import prepare, read_cuda
+from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows, weights_of
+from ..gpu.settle import Call
+from ..shared_experts.cuda import shared_experts
+
+_FOLDER = Path(__file__).resolve().parent
+_PARTS = ("w", "s", "b")
+_GATES = [f"{name}_{part}" for name in ("gate", "up", "shared_gate", "shared_up") for part in _PARTS]
+_DOWNS = [f"{name}_{part}" for name in ("down", "shared_down") for part in _PARTS]
+EXPERTS = read_cuda(_FOLDER, "all_experts", ("x", "inds", *_GATES), ("h",), "cuda_qmm.h")
+DOWNS = read_cuda(_FOLDER, "all_downs", ("h", "inds", "scores", *_DOWNS), ("out",), "cuda_qmm.h")
+WARPS = 2
+ROWS = 4
+
+
+def moe(block: Any) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
+    """Return moe(x, inds, scores) for a MoE block with a shared expert; raise Unavailable for other sizes."""
+    switch, shared = block.switch_mlp, block.shared_experts
+    gates = [*weights_of(switch.gate_proj), *weights_of(switch.up_proj)]
+    gates += [*weights_of(shared.gate_proj), *weights_of(shared.up_proj)]
+    downs = [*weights_of(switch.down_proj), *weights_of(shared.down_proj)]
+    _, i, d = switch.gate_proj.weight.shape
+    if shared.gate_proj.weight.shape != (i, d) or switch.down_proj.weight.shape[1:] != shared.down_proj.weight.shape:
+        raise Unavailable("the shared expert is not of the experts' size")
+    many_experts, many_downs = experts(switch, "stock"), down_combine(switch, "stock")
+    many_shared = shared_experts(shared, "stock")
+    launches: list[tuple[Call, Call]] = []
+
+    def many(x: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
+        return many_downs(many_experts(x, inds), inds, scores) + many_shared(x)
+
+    def call(x: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
+        if inds.size != inds.shape[-1] or inds.size >= ON_TENSOR_CORES:
+            return many(x, inds, scores)
+        if not launches:
+            launches.append(plan(inds.shape[-1], d * 8, i, x.dtype, scores.dtype))
+        first, second = launches[0]
+        h = first(inputs=[x, inds, *gates])[0]
+        return second(inputs=[h, inds, scores, *downs])[0]
+
+    return call
+
+
+def plan(k: int, d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> tuple[Call, Call]:
+    """Return the two launches for one token, `k` experts, `i` rows of `d` weights and `d` rows of `i`."""
+    check_rows(i, d, on_tensor_cores=False, rows=ROWS * WARPS)
+    check_rows(d, i, on_tensor_cores=False, rows=ROWS * WARPS)
+    template = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS, "ROWS": ROWS}
+    return prepare(
+        EXPERTS,
+        template=template,
+        blocks=(i // (ROWS * WARPS), k + 1),
+        threads=32 * WARPS,
+        outputs=[((k + 1, i), dtype)],
+    ), prepare(
+        DOWNS,
+        template={**template, "R": scores},
+        blocks=(d // (ROWS * WARPS), 1),
+        threads=32 * (k + 1) * WARPS,
+        outputs=[((1, 1, d), dtype)],
+    )

@@ -1,0 +1,30 @@
+"""GLM's experts and its shared expert in two launches: x (B, L, D), inds and scores (B, L, k) -> out (B, L, D).
+
+One token takes the two launches; more of them take the kernels of the single sites, because MLX then multiplies
+the routed experts on tensor cores and the shared one not. CUDA only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.launch import why_not
+from ..gpu.moe_block import check_block
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to a Glm4MoeLiteMoE; raise Unavailable for other weights, another activation or a sharded model."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"gather_qmm_moe on {request.backend} {reason}")
+    check_block(module)
+    from . import cuda
+
+    return Binding(cuda.moe(module))

@@ -1,0 +1,70 @@
+"""Decode steps traced by mx.compile: all that lies between the caches of two layers is put together once.
+
+In every token of a decode the same launches are made with the same weights; only the cache grows. Python puts a traced
+step together in one call instead of one for each launch. mx.compile also joins neighbouring elementwise operations,
+which changes their roundings: a variant that keeps such operations has to show that its tokens stay the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench.patch.host import Halves, halves_of
+
+Step = tuple[Any, Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+"""Of a layer: attention, add and norm after it, MLP, add and norm after that."""
+Traced = Callable[[mx.array, Sequence[Any]], Any]
+
+
+def trace(first_norm: Callable[..., Any], steps: Sequence[Step]) -> Traced | None:
+    """Return traced(h (B, 1, D), caches) -> the last norm's output, or None where an attention is not in halves."""
+    halves = [halves_of(attention) for attention, *_ in steps]
+    known = [each for each in halves if each is not None]
+    if len(known) != len(steps):
+        return None
+    head = mx.compile(_head(first_norm, known[0]))
+    between = [
+        mx.compile(_between(here, step, there))
+        for here, step, there in zip(known[:-1], steps[:-1], known[1:], strict=True)
+    ]
+    tail = mx.compile(_tail(known[-1], steps[-1]))
+    attends = [each.attend for each in known]
+
+    def traced(h: mx.array, caches: Sequence[Any]) -> Any:
+        offset = caches[0].offset
+        if not isinstance(offset, mx.array):
+            offset = mx.array([offset], mx.int32)
+        parts = head(h, offset)
+        for attend, step, cache in zip(attends[:-1], between, caches[:-1], strict=True):
+            h, *parts = step(attend(parts, None, cache), h, offset)
+        return tail(attends[-1](parts, None, caches[-1]), h)
+
+    return traced
+
+
+def _head(first_norm: Callable[..., Any], there: Halves) -> Callable[..., Any]:
+    return lambda h, offset: there.before(x=first_norm(h), offset=offset)
+
+
+def _between(here: Halves, step: Step, there: Halves) -> Callable[..., Any]:
+    _, after_attention, mlp, after_layer = step
+
+    def between(out: mx.array, h: mx.array, offset: mx.array) -> tuple[mx.array, ...]:
+        h, normed = after_attention(x=h, r=here.after(out))
+        h, normed = after_layer(x=h, r=mlp(normed))
+        return (h, *there.before(x=normed, offset=offset))
+
+    return between
+
+
+def _tail(here: Halves, step: Step) -> Callable[..., Any]:
+    _, after_attention, mlp, after_layer = step
+
+    def tail(out: mx.array, h: mx.array) -> Any:
+        h, normed = after_attention(x=h, r=here.after(out))
+        return after_layer(x=h, r=mlp(normed))[1]
+
+    return tail
