@@ -155,7 +155,7 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
     ended = max(log.end.time for log in logs.values() if log.end is not None)
     audits = audits_of(session.plan, logs)
     template = loaded.chat_template if loaded else False
-    built = capsules.build(session, runs, outputs, audits, chat_template=template, ended=ended)
+    built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from zmlx_bench.analysis import figures
 from zmlx_bench.schema.audit import Audit
@@ -16,10 +17,10 @@ def build(
     session: Session,
     runs: Sequence[Run],
     outputs: Mapping[str, tuple[int, ...]],
-    audits: Mapping[str, Audit],
     *,
     chat_template: bool,
     ended: str,
+    audits: Mapping[str, Audit] = MappingProxyType({}),
 ) -> list[Capsule]:
     """Return one capsule for each variant (the incumbent too) at each budget, in the order of the plan.
 
