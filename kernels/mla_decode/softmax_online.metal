@@ -41,7 +41,8 @@ for (uint first = own; first < size; first += THREADS * READS) {
   for (int i = 0; i < READS; ++i) {
     const uint at = row + first + i;
     if (first + i < size) {
-      const float value = float(T(add_rn(float(by_latent[at]), float(by_place[at]))));
+      const bool kept = size <= THREADS * READS;
+      const float value = kept ? values[i] : float(T(add_rn(float(by_latent[at]), float(by_place[at]))));
       weights[at] = T(mul_rn(exp_fast(add_rn(value, -greatest)), factor));
     }
   }

@@ -25,6 +25,8 @@ HEADS = read_source(_HERE, "mla_heads", ("q", "offsets"), ("q_nope", "q_pe"), he
 LANES = 32
 READS = {"cuda": 8, "metal": 4}
 """Neighbouring elements a thread in MLX's norm of 2-byte values."""
+COPIES = 8
+"""Elements that a thread copies of a head's part without position."""
 LARGEST = {"cuda": 128 * 8, "metal": 1024 * 4}
 """Elements of the longest row that MLX's norm reads once, in the order of `mla_norms.metal`."""
 
@@ -89,7 +91,7 @@ class Front:
         (b, heads, 1, rope), or with `rows` (b, 1, heads, rope).
         """
         sizes = self.sizes
-        threads = -(-(sizes.nope + sizes.rope // 2) // LANES) * LANES
+        threads = -(-(sizes.nope // COPIES + sizes.rope // 2) // LANES) * LANES
         q_pe = (b, 1, sizes.heads, sizes.rope) if rows else (b, sizes.heads, 1, sizes.rope)
         return Launch(
             HEADS,

@@ -18,7 +18,7 @@ from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 from ..gpu.launch import why_not
 from ..gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
-from .gpu import LARGEST, READS, Front, Sizes
+from .gpu import COPIES, LARGEST, READS, Front, Sizes
 
 Between = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
 
@@ -73,8 +73,10 @@ def front_of(attention: Any, backend: str) -> Front:
         attention.qk_nope_head_dim,
         attention.qk_rope_head_dim,
     )
-    if rope.dims != sizes.rope or sizes.nope + sizes.rope // 2 > 1024:
+    if rope.dims != sizes.rope or sizes.nope % COPIES or sizes.nope // COPIES + sizes.rope // 2 > 1024:
         raise Unavailable(f"mla_norm_rope does not serve heads of {sizes.nope} and {sizes.rope} elements")
+    if sizes.q_rank % READS[backend] or sizes.rank % READS[backend]:
+        raise Unavailable(f"ranks of {sizes.q_rank} and {sizes.rank}; multiples of {READS[backend]} are served")
     longest = max(sizes.q_rank, sizes.rank)
     if longest > LARGEST[backend]:
         raise Unavailable(f"rows of {longest} elements; at most {LARGEST[backend]} are served on {backend}")

@@ -22,10 +22,17 @@ const uint size = of_q ? Q_RANK : RANK;
 const uint from = of_q ? row : row + Q_RANK;
 const uint own_first = thread_at * READS;
 threadgroup float sums[32];
+// READS divides both sizes: a thread's neighbours are all in the row, or none is.
+const bool in_row = own_first < size;
+Pack<T, READS> row_values, weights;
+if (in_row) {
+  row_values = load_pack<T, READS>(projected + from + own_first);
+  weights = load_pack<T, READS>(of_q ? q_weight + own_first : kv_weight + own_first);
+}
 float values[READS];
 float own = 0.0f;
 for (int i = 0; i < READS; ++i) {
-  values[i] = own_first + i < size ? float(projected[from + own_first + i]) : 0.0f;
+  values[i] = in_row ? float(row_values.at[i]) : 0.0f;
   own = fused(values[i], values[i], own);
 }
 own = simd_sum(own);
@@ -35,14 +42,13 @@ if (lane == 0) {
 threadgroup_barrier(mem_flags::mem_threadgroup);
 const float total = simd_sum(lane < THREADS / 32 ? sums[lane] : 0.0f);
 const float scale = rsqrt_precise(add_rn(div_rn(total, float(size)), float_of(uint(of_q ? Q_EPS : KV_EPS))));
-for (int i = 0; i < READS; ++i) {
-  const uint at = own_first + i;
-  if (at < size) {
-    const float normed = float(T(mul_rn(values[i], scale)));
-    if (of_q) {
-      q_normed[token * Q_RANK + at] = T(mul_rn(float(q_weight[at]), normed));
-    } else {
-      kv_latent[token * RANK + at] = T(mul_rn(float(kv_weight[at]), normed));
-    }
+if (in_row) {
+  for (int i = 0; i < READS; ++i) {
+    row_values.at[i] = T(mul_rn(float(weights.at[i]), float(T(mul_rn(values[i], scale)))));
+  }
+  if (of_q) {
+    store_pack<T, READS>(q_normed + token * Q_RANK + own_first, row_values);
+  } else {
+    store_pack<T, READS>(kv_latent + token * RANK + own_first, row_values);
   }
 }

@@ -86,15 +86,15 @@ PLANTED = {
         "one simdgroup's sum": ("simd_sum(lane < THREADS / 32 ? sums[lane] : 0.0f)", "own"),
         "rubbish added": ("lane < THREADS / 32 ? sums[lane] : 0.0f", "sums[lane]"),
         "the other norm's size": ("div_rn(total, float(size))", "div_rn(total, float(Q_RANK))"),
-        "the other norm's weight": ("float(kv_weight[at])", "float(q_weight[at])"),
+        "the other norm's weight": (": kv_weight + own_first", ": q_weight + own_first"),
         "not rounded before the weight": ("float(T(mul_rn(values[i], scale)))", "mul_rn(values[i], scale)"),
-        "past the row": ("own_first + i < size ?", "true ?"),
+        "past the row": ("own_first < size", "true"),
         "the first sequence's position": ("OFFSETS == 1 ? 0 : token", "0"),
         "the first sequence's row": ("token * (Q_RANK + RANK + ROPE)", "0"),
         "another pair's angle": ("rope_angle(pair, ROPE / 2", "rope_angle(pair + 1, ROPE / 2"),
     },
     1: {
-        "halves instead of pairs": ("const uint at = from + NOPE + 2 * pair;", "const uint at = from + NOPE + pair;"),
+        "halves instead of pairs": ("q + from + NOPE + 2 * pair", "q + from + NOPE + pair"),
         "scaled before rounding": (
             "float(T(turned_first(first, second, angle)))",
             "turned_first(first, second, angle)",
@@ -102,7 +102,7 @@ PLANTED = {
         "the other scale": ("uint(NOPE_SCALE)", "uint(PE_SCALE)"),
         "the first sequence's position": ("OFFSETS == 1 ? 0 : token", "0"),
         "heads not counted": ("(token * H + head) * (NOPE + ROPE)", "(token + head) * (NOPE + ROPE)"),
-        "one pair missing": ("thread_at < NOPE + ROPE / 2", "thread_at < NOPE + ROPE / 2 - 1"),
+        "one pair missing": ("NOPE / 8 + ROPE / 2", "NOPE / 8 + ROPE / 2 - 1"),
     },
 }
 
@@ -120,6 +120,11 @@ def test_what_is_not_served_says_so() -> None:
             kernel.front_of(mla.attention(rope=rope), "cuda")
     with pytest.raises(Unavailable, match="low rank"):
         kernel.front_of(mla.attention(q_lora_rank=None), "cuda")
+    for changes in ({"qk_nope_head_dim": 100}, {"qk_rope_head_dim": 32}):
+        with pytest.raises(Unavailable, match="does not serve heads"):
+            kernel.front_of(mla.attention(**changes), "cuda")
+    with pytest.raises(Unavailable, match="multiples of 8"):
+        kernel.front_of(mla.attention(q_lora_rank=764), "cuda")
     with pytest.raises(Unavailable, match="rows of 1536 elements"):
         kernel.front_of(mla.attention(q_lora_rank=1536), "cuda")
     assert kernel.front_of(mla.attention(q_lora_rank=1536), "metal").sizes.q_rank == 1536

@@ -13,7 +13,7 @@ from tests.kernels import gpu
 from tests.tiny import Tiny
 from zmlx_bench.families.glm47 import ATTENTION_FUSIONS
 from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.patch.contract import Binding, Split
 
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,), (9,))
 FRONT, WHOLE = ATTENTION_FUSIONS
@@ -29,9 +29,10 @@ def front(attention: Any) -> Binding:
 
 def whole(mode: str) -> Bind:
     def bind(attention: Any) -> Binding:
-        after = gpu.module("mla_attention.kernel").after_projection(attention, mode, "cuda", gpu.settle("cuda"))
+        kernel = gpu.module("mla_attention.kernel")
+        between, attend = kernel.after_projection(attention, mode, "cuda", gpu.settle("cuda"))
         matmul, undo = gpu.module("mla_norm_rope.kernel").joined_projection(attention)
-        return Binding(lambda x, cache: after(matmul(x), cache), undo)
+        return Binding(Split(lambda x, offset: between(matmul(x), offset), attend), undo)
 
     return bind
 
