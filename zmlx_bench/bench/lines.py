@@ -48,16 +48,21 @@ def _sigmoid_router(block: Any, v: Values) -> tuple[Any, ...]:
     return inds, scores
 
 
-def _moe_line(router: Any) -> Line:
+def _moe_line(router: Any, *more: Step) -> Line:
     return Line(
         (
             Step("router", ("x",), ("inds", "scores"), router, all_bytes("gate")),
             Step("experts", ("x", "inds"), ("h",), _experts, expert_bytes("gate_proj", "up_proj")),
             Step("down", ("h", "inds"), ("y",), _down, expert_bytes("down_proj")),
             Step("combine", ("y", "scores"), ("out",), _combine, no_bytes),
+            *more,
         ),
         {"x": _hidden},
     )
+
+
+def _add_shared(block: Any, v: Values) -> tuple[Any, ...]:
+    return (v["out"] + block.shared_experts(v["x"]),)
 
 
 def _residual_norm(norm: Any, v: Values) -> tuple[Any, ...]:
@@ -91,6 +96,19 @@ def _qwen_norm_rope(attention: Any, v: Values) -> tuple[Any, ...]:
     q = attention.q_norm(v["q"].reshape(B, L, attention.n_heads, -1)).transpose(0, 2, 1, 3)
     k = attention.k_norm(v["k"].reshape(B, L, attention.n_kv_heads, -1)).transpose(0, 2, 1, 3)
     return attention.rope(q, offset=v["offset"]), attention.rope(k, offset=v["offset"])
+
+
+def _qwen_heads(attention: Any, v: Values) -> tuple[Any, ...]:
+    B, L, _ = v["v"].shape
+    return *_qwen_norm_rope(attention, v), v["v"].reshape(B, L, attention.n_kv_heads, -1).transpose(0, 2, 1, 3)
+
+
+_QKV = ("q", "k", "v")
+_QWEN_QKV = Step("qkv", ("x",), _QKV, _qwen_qkv, all_bytes("q_proj", "k_proj", "v_proj"))
+
+
+def _projected(heads: str) -> Any:
+    return lambda _, s: s.normal(s.batch, 1, s.config[heads] * s.config["head_dim"])
 
 
 def _glm_qkv(attention: Any, v: Values) -> tuple[Any, ...]:
@@ -147,12 +165,13 @@ LINES: dict[str, tuple[Line, ...]] = {
     "qwen3": (
         _moe_line(_softmax_router),
         Line(
-            (
-                Step("qkv", ("x",), ("q", "k", "v"), _qwen_qkv, all_bytes("q_proj", "k_proj", "v_proj")),
-                Step("qk_norm_rope", ("q", "k", "offset"), ("q", "k"), _qwen_norm_rope, all_bytes("q_norm", "k_norm")),
-            ),
+            (Step("qk_norm_rope", ("q", "k", "offset"), ("q", "k"), _qwen_norm_rope, all_bytes("q_norm", "k_norm")),),
+            {"q": _projected("num_attention_heads"), "k": _projected("num_key_value_heads"), "offset": _offset},
+        ),
+        # Fused with the projections it gives the values too, with the heads before the sequence.
+        Line(
+            (_QWEN_QKV, Step("qk_norm_rope", (*_QKV, "offset"), _QKV, _qwen_heads, all_bytes("q_norm", "k_norm"))),
             {"x": _hidden, "offset": _offset},
-            {("qkv", "qk_norm_rope"): ("q", "k", "v")},
         ),
         _RESIDUAL_NORM,
         _LINEAR,
@@ -162,6 +181,11 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line(
             (Step("shared_experts", ("x",), ("s",), lambda mlp, v: (mlp(v["x"]),), all_bytes()),),
             {"x": _hidden},
+        ),
+        # Fused with the routed experts, the shared ones are part of the MoE block.
+        _moe_line(
+            _sigmoid_router,
+            Step("shared_experts", ("out", "x"), ("out",), _add_shared, all_bytes("shared_experts")),
         ),
         Line((_GLM_QKV, _glm_norm_rope_step("offset")), {"x": _hidden, "offset": _offset}),
         Line(

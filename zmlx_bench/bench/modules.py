@@ -33,10 +33,10 @@ class Layer:
         found: dict[tuple[Any, ...], tuple[str, Any]] = {}
         for host in self.hosts:
             if host.offers(sites):
-                module = host.bind_to.get(sites[0], host.module)
-                name = self.names[id(module)]
-                key = (name, type(module), *sorted((path, value.shape) for path, value in _arrays(module)))
-                found.setdefault(key, (name, module))
+                for module in host.modules(sites):
+                    name = self.names[id(module)]
+                    key = (name, type(module), *sorted((path, value.shape) for path, value in _arrays(module)))
+                    found.setdefault(key, (name, module))
         return list(found.values())
 
 

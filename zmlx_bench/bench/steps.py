@@ -2,14 +2,14 @@
 
 A step is named by its site; a line is a run of steps in the order of the data flow. A kernel fused over several
 steps of a line takes what the line makes outside them and gives what the last of them gives, so that a new fusion
-needs no entry unless it gives more: then `gives` of its line says what.
+needs no entry unless it gives something else: then it has a line of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlx.core as mx
@@ -82,8 +82,6 @@ class Line:
 
     steps: tuple[Step, ...]
     sources: Mapping[str, Callable[[Any, Sizes], Any]]
-    gives: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    """Outputs of a fusion that gives more than its last site does."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +128,16 @@ class Span:
 
 
 def span(lines: tuple[Line, ...], sites: tuple[str, ...]) -> Span | None:
-    """Return the steps of exactly these sites, or None where no line has them in a row."""
-    for line in lines:
+    """Return the steps of exactly these sites, or None where no line has them in a row.
+
+    A line that is nothing but these sites goes before one of which they are a part.
+    """
+    for line in sorted(lines, key=lambda line: tuple(step.site for step in line.steps) != sites):
         names = tuple(step.site for step in line.steps)
         for first in range(len(names) - len(sites) + 1):
             if names[first : first + len(sites)] == sites:
                 steps = line.steps[first : first + len(sites)]
-                return Span(line, first, steps, _outer_inputs(steps), line.gives.get(sites, steps[-1].outputs))
+                return Span(line, first, steps, _outer_inputs(steps), steps[-1].outputs)
     return None
 
 
