@@ -52,7 +52,7 @@ class Bench:
 
         def call(copy: int, inputs: Values) -> tuple[Any, ...]:
             out = calls[copy % len(calls)](**inputs)
-            return out if isinstance(out, tuple) else (out,)
+            return tuple(out) if isinstance(out, tuple | list) else (out,)
 
         return call
 
