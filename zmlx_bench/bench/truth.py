@@ -32,20 +32,25 @@ def differing(ours: Sequence[mx.array], stock: Sequence[mx.array]) -> tuple[int,
 
 
 def in_float32(module: Any) -> Any:
-    """Return a copy of the module with float32 scales, biases and unquantised weights; packed weights are shared."""
+    """Return a copy of the module with float32 scales, biases and unquantised weights, none of it shared."""
     other = copy.deepcopy(module)
     other.update(tree_map(_wide, module.parameters()))
+    mx.eval(other.parameters())
     return other
 
 
 def reference(span: Span, module: Any, inputs: Values) -> tuple[Any, ...]:
-    """Return the outputs of stock's steps in float32, on the CPU: a GPU's matmuls may round float32 to TF32."""
+    """Return the outputs of stock's steps in float32, on the CPU: a GPU's matmuls may round float32 to TF32.
+
+    It works on copies, because CUDA moves what a CPU reads to slower memory, for good.
+    """
     wide = {name: _wide(value) for name, value in inputs.items()}
+    module = in_float32(module)
     device = mx.default_device()
     mx.disable_compile()
     mx.set_default_device(mx.cpu)
     try:
-        outputs = span.stock(in_float32(module))(**ready(wide))
+        outputs = span.stock(module)(**ready(wide))
         mx.eval(outputs)
     finally:
         mx.set_default_device(device)
@@ -83,5 +88,6 @@ def _double(value: mx.array) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _wide(value: Any) -> Any:
-    narrow = isinstance(value, mx.array) and value.dtype in (mx.bfloat16, mx.float16)
-    return value.astype(mx.float32) if narrow or isinstance(value, Filled) else value
+    if isinstance(value, Filled) or (isinstance(value, mx.array) and value.dtype in (mx.bfloat16, mx.float16)):
+        return value.astype(mx.float32)
+    return value * 1 if isinstance(value, mx.array) else value
