@@ -56,6 +56,7 @@ def after_projection(attention: Any, mode: str, backend: str, settle: Settle) ->
             nope_scale=scale if before else 1.0,
             pe_scale=scale,
             rows=backend == "cuda",
+            with_q_b=mode == front.WITH_Q_B,
         )
         weigh = decode.as_stock(sizes, settle, backend)
         if not before:

@@ -20,6 +20,8 @@ from ..gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
 from .gpu import COPIES, LARGEST, READS, Front, Sizes
 
+WITH_Q_B = "stock_with_q_b"
+"""The mode that takes q_b into the launch of the heads."""
 Between = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
 
 
@@ -33,7 +35,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"mla_norm_rope.{request.mode} on {request.backend} {reason}")
-    between = norm_rope(module, request.backend, settler(request.backend))
+    between = norm_rope(module, request.backend, settler(request.backend), with_q_b=request.mode == WITH_Q_B)
     matmul, undo = joined_projection(module)
 
     def call(x: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
@@ -94,32 +96,51 @@ def norm_rope(
     nope_scale: float = 1.0,
     pe_scale: float = 1.0,
     rows: bool = False,
+    with_q_b: bool = False,
 ) -> Between:
     """Return norm_rope(projected (B, 1, q_rank + rank + rope), offset) -> q_nope, q_pe, kv_latent, k_pe.
 
     q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else; with `rows` the q_pe
-    of one sequence comes as (1, 1, H, rope).
+    of one sequence comes as (1, 1, H, rope); `with_q_b` makes q_b and the heads one launch, on CUDA only.
     """
     front = front_of(attention, backend)
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
-    scales = mx.array([nope_scale, pe_scale], front.dtype).tolist()
-    q_b_proj = attention.q_b_proj
-    settled: dict[tuple[int, int], tuple[Call, Call]] = {}
+    nope, pe = mx.array([nope_scale, pe_scale], front.dtype).tolist()
+    if with_q_b:
+        from .cuda import q_b_heads
 
-    def first(b: int, offsets: int) -> tuple[Call, Call]:
-        found = settled[b, offsets] = (
-            settle(front.norms(b, offsets)),
-            settle(front.heads(b, offsets, (scales[0], scales[1]), rows=rows and b == 1)),
-        )
+        heads = q_b_heads(front, attention.q_b_proj, (nope, pe), rows=rows)
+    else:
+        heads = _heads_of(front, attention.q_b_proj, settle, (nope, pe), rows=rows)
+    settled: dict[tuple[int, int], Call] = {}
+
+    def first(b: int, offsets: int) -> Call:
+        found = settled[b, offsets] = settle(front.norms(b, offsets))
         return found
 
     def call(projected: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
         offsets = positions(offset)
-        b, count = projected.shape[0], offsets.size
-        norms, heads = settled.get((b, count)) or first(b, count)
+        key = projected.shape[0], offsets.size
+        norms = settled.get(key) or first(*key)
         q_normed, kv_latent, k_pe = norms(inputs=[projected, *weights, offsets])
-        q_nope, q_pe = heads(inputs=[q_b_proj(q_normed), offsets])
+        q_nope, q_pe = heads(q_normed, offsets)
         return q_nope, q_pe, kv_latent, k_pe
+
+    return call
+
+
+def _heads_of(
+    front: Front, q_b: Callable[[mx.array], mx.array], settle: Settle, scales: tuple[float, float], *, rows: bool
+) -> Callable[[mx.array, mx.array], Any]:
+    settled: dict[tuple[int, int], Call] = {}
+
+    def first(b: int, offsets: int) -> Call:
+        found = settled[b, offsets] = settle(front.heads(b, offsets, scales, rows=rows and b == 1))
+        return found
+
+    def call(q_normed: mx.array, offsets: mx.array) -> Any:
+        key = q_normed.shape[0], offsets.size
+        return (settled.get(key) or first(*key))(inputs=[q_b(q_normed), offsets])
 
     return call
 

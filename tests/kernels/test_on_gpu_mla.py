@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not (mx.metal.is_available() or mx.cuda.is_available()), reason="no GPU that MLX can use"),
 ]
+STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if BACKEND == "metal" else ["stock", "stock_with_q_b"])
 FRONT, WHOLE = ("qkv", "qk_norm_rope"), ("qkv", "qk_norm_rope", "attention")
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
@@ -99,9 +100,10 @@ def stock_steps(attention: Any, x: mx.array, offset: Any) -> tuple[mx.array, ...
     return q_nope, attention.rope(q_pe, offset), kv_latent, attention.rope(k_pe, offset)
 
 
+@STOCK_MODES
 @batches
-def test_the_front_is_stocks_bit_for_bit(attention: Any, batch: int) -> None:
-    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, "stock", BACKEND))
+def test_the_front_is_stocks_bit_for_bit(attention: Any, batch: int, mode: str) -> None:
+    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, mode, BACKEND))
     try:
         for seed, offset in enumerate([0, 1, 7, 200, 1023, 8191, mx.arange(batch) * 300 + 5]):
             x = activations(batch, seed)
@@ -144,13 +146,14 @@ def test_the_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length:
     assert same(ours, stock_attend(attention, q_latent, q_pe, latent, place))
 
 
+@STOCK_MODES
 @lengths
 @batches
-def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length: int) -> None:
+def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length: int, mode: str) -> None:
     x = activations(batch)
     stock_cache, our_cache = filled(batch, length - 1), filled(batch, length - 1)
     stock = attention(x, None, stock_cache)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, "stock", BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, BACKEND))
     try:
         ours = _compose_attention(attention, {WHOLE: binding.call})(x, None, our_cache)
         for a, b in zip(our_cache.keys_and_values(), stock_cache.keys_and_values(), strict=True):
