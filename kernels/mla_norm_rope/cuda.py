@@ -1,4 +1,4 @@
-"""On CUDA: q_b and the heads in one launch, for up to 7 rows of x, which MLX multiplies as matrix-vector products."""
+"""On CUDA: norms, q_b, rotations and heads in one launch; MLX takes its matrix-vector loop for up to 7 sequences."""
 
 from __future__ import annotations
 
@@ -14,47 +14,51 @@ from ..gpu.cuda import CudaSource, prepare
 from ..gpu.cuda_rows import check_rows, weights_of
 from ..gpu.launch import WORDS
 from ..gpu.settle import Call
-from .gpu import Front
+from .gpu import LANES, Front
 
 _HERE = Path(__file__).resolve().parent
 _SHARED = _HERE.parent / "gpu"
 SOURCE = CudaSource(
-    "q_b_heads",
-    ("q_normed", "w", "s", "z", "offsets"),
-    ("q_nope", "q_pe"),
-    (_HERE / "q_b_heads.cu").read_text(),
+    "norms_q_b_heads",
+    ("projected", "q_weight", "kv_weight", "w", "s", "z", "offsets"),
+    ("q_nope", "q_pe", "kv_latent", "k_pe"),
+    (_HERE / "norms_q_b_heads.cu").read_text(),
     # The quantised rows include headers of MLX, which the words' macros must not reach.
     (_SHARED / "cuda_qmm.h").read_text() + WORDS["cuda"] + (_SHARED / "mla_words.h").read_text(),
 )
 WARPS, ROWS = 4, 4
-Heads = Callable[[mx.array, mx.array], Any]
+"""A block has the 128 threads of MLX's norm."""
+FrontLaunch = Callable[[mx.array, mx.array], Any]
 
 
-def q_b_heads(front: Front, q_b: Any, scales: tuple[float, float], *, rows: bool) -> Heads:
-    """Return heads(q_normed (B, 1, q_rank), offsets) -> q_nope, q_pe as `Front.heads` gives them from q_b's output;
-    raise Unavailable for a projection that is not served."""
-    sizes, packed = front.sizes, weights_of(q_b)
+def norms_q_b_heads(front: Front, attention: Any, scales: tuple[float, float], *, rows: bool) -> FrontLaunch:
+    """Return launch(projected (B, 1, q_rank + rank + rope), offsets) -> q_nope, q_pe, kv_latent, k_pe, as `Front.heads`
+    and `Front.norms` give them; raise Unavailable for a q_b that is not served."""
+    sizes, packed = front.sizes, weights_of(attention.q_b_proj)
+    weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
     check_rows(packed.w.shape[0], sizes.q_rank, on_tensor_cores=False, rows=WARPS * ROWS)
-    if sizes.nope % ROWS or sizes.rope % ROWS:
-        raise Unavailable(f"heads of {sizes.nope} and {sizes.rope} elements; multiples of {ROWS} are served")
+    if sizes.nope % ROWS or sizes.rope % ROWS or sizes.rope > 2 * WARPS * LANES:
+        raise Unavailable(f"heads of {sizes.nope} and {sizes.rope} elements are not served")
     if packed.scales.dtype != front.dtype:
         raise Unavailable(f"scales are {packed.scales.dtype} and norms {front.dtype}")
     prepared: dict[tuple[int, int], Call] = {}
 
     def first(b: int, offsets: int) -> Call:
-        launch = front.heads(b, offsets, scales, rows=rows and b == 1)
-        own = {"Q_RANK": sizes.q_rank, "WARPS": WARPS, "ROWS": ROWS}
+        norms, heads = front.norms(b, offsets), front.heads(b, offsets, scales, rows=rows and b == 1)
+        constants = dict(norms.template) | dict(heads.template) | {"WARPS": WARPS, "ROWS": ROWS}
+        shapes = [*heads.output_shapes, *norms.output_shapes[1:]]
         found = prepared[b, offsets] = prepare(
             SOURCE,
-            template=dict(launch.template) | own,
-            blocks=(packed.w.shape[0] // (WARPS * ROWS), b),
-            threads=WARPS * 32,
-            outputs=list(zip(launch.output_shapes, launch.output_dtypes, strict=True)),
+            template=constants,
+            blocks=(packed.w.shape[0] // (WARPS * ROWS) + 2, b),
+            threads=WARPS * LANES,
+            outputs=[(shape, front.dtype) for shape in shapes],
         )
         return found
 
-    def call(q_normed: mx.array, offsets: mx.array) -> Any:
-        key = q_normed.shape[0], offsets.size
-        return (prepared.get(key) or first(*key))(inputs=[q_normed, *packed, offsets])
+    def call(projected: mx.array, offsets: mx.array) -> Any:
+        key = projected.shape[0], offsets.size
+        launch = prepared.get(key) or first(*key)
+        return launch(inputs=[projected, *weights, *packed, offsets])
 
     return call

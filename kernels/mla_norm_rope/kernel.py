@@ -2,7 +2,7 @@
 
 x (B, 1, D), offset int or (B,) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank),
 k_pe (B, 1, 1, rope): one quantised matmul for q_a and kv_a, one launch for both norms and the key's rotation,
-q_b, one launch for the heads and q's rotation.
+q_b, one launch for the heads and q's rotation; in the mode `stock_with_q_b` the last three are one launch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..qkv_joined.kernel import PARTS, join, separate
 from .gpu import COPIES, LARGEST, READS, Front, Sizes
 
 WITH_Q_B = "stock_with_q_b"
-"""The mode that takes q_b into the launch of the heads."""
+"""The mode that makes both norms, q_b, the rotations and the heads one launch."""
 Between = Callable[[mx.array, Any], tuple[mx.array, mx.array, mx.array, mx.array]]
 
 
@@ -101,46 +101,31 @@ def norm_rope(
     """Return norm_rope(projected (B, 1, q_rank + rank + rope), offset) -> q_nope, q_pe, kv_latent, k_pe.
 
     q_nope and q_pe come multiplied by their scales, rounded to their dtype as everything else; with `rows` the q_pe
-    of one sequence comes as (1, 1, H, rope); `with_q_b` makes q_b and the heads one launch, on CUDA only.
+    of one sequence comes as (1, 1, H, rope); `with_q_b`, on CUDA only, makes all of it one launch.
     """
     front = front_of(attention, backend)
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
     nope, pe = mx.array([nope_scale, pe_scale], front.dtype).tolist()
     if with_q_b:
-        from .cuda import q_b_heads
+        from .cuda import norms_q_b_heads
 
-        heads = q_b_heads(front, attention.q_b_proj, (nope, pe), rows=rows)
-    else:
-        heads = _heads_of(front, attention.q_b_proj, settle, (nope, pe), rows=rows)
-    settled: dict[tuple[int, int], Call] = {}
+        launch = norms_q_b_heads(front, attention, (nope, pe), rows=rows)
+        return lambda projected, offset: launch(projected, positions(offset))
+    q_b_proj = attention.q_b_proj
+    settled: dict[tuple[int, int], tuple[Call, Call]] = {}
 
-    def first(b: int, offsets: int) -> Call:
-        found = settled[b, offsets] = settle(front.norms(b, offsets))
+    def first(b: int, offsets: int) -> tuple[Call, Call]:
+        heads = front.heads(b, offsets, (nope, pe), rows=rows and b == 1)
+        found = settled[b, offsets] = settle(front.norms(b, offsets)), settle(heads)
         return found
 
     def call(projected: mx.array, offset: Any) -> tuple[mx.array, mx.array, mx.array, mx.array]:
         offsets = positions(offset)
         key = projected.shape[0], offsets.size
-        norms = settled.get(key) or first(*key)
+        norms, heads = settled.get(key) or first(*key)
         q_normed, kv_latent, k_pe = norms(inputs=[projected, *weights, offsets])
-        q_nope, q_pe = heads(q_normed, offsets)
+        q_nope, q_pe = heads(inputs=[q_b_proj(q_normed), offsets])
         return q_nope, q_pe, kv_latent, k_pe
-
-    return call
-
-
-def _heads_of(
-    front: Front, q_b: Callable[[mx.array], mx.array], settle: Settle, scales: tuple[float, float], *, rows: bool
-) -> Callable[[mx.array, mx.array], Any]:
-    settled: dict[tuple[int, int], Call] = {}
-
-    def first(b: int, offsets: int) -> Call:
-        found = settled[b, offsets] = settle(front.heads(b, offsets, scales, rows=rows and b == 1))
-        return found
-
-    def call(q_normed: mx.array, offsets: mx.array) -> Any:
-        key = q_normed.shape[0], offsets.size
-        return (settled.get(key) or first(*key))(inputs=[q_b(q_normed), offsets])
 
     return call
 

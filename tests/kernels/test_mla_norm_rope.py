@@ -137,17 +137,17 @@ def test_what_is_not_served_says_so() -> None:
 
 def test_a_q_b_that_its_launch_does_not_serve_says_so() -> None:
     front = kernel.front_of(mla.attention(), "cuda")
-    heads = gpu.module("mla_norm_rope.cuda").q_b_heads
+    launch = gpu.module("mla_norm_rope.cuda").norms_q_b_heads
 
     def q_b(rows: int = mla.HEADS * HEAD, bits: int = 4, dtype: mx.Dtype = mx.bfloat16) -> nn.QuantizedLinear:
         layer = nn.QuantizedLinear(mla.Q_RANK, rows, bias=False, group_size=64, bits=bits)
         layer.set_dtype(dtype)
         return layer
 
-    assert callable(heads(front, q_b(), (1.0, 1.0), rows=True))
+    assert callable(launch(front, mla.attention(q_b_proj=q_b()), (1.0, 1.0), rows=True))
     for wrong, message in ((q_b(bits=8), "8 bit"), (q_b(rows=5128), "5128 rows"), (q_b(dtype=mx.float16), "scales")):
         with pytest.raises(Unavailable, match=message):
-            heads(front, wrong, (1.0, 1.0), rows=True)
+            launch(front, mla.attention(q_b_proj=wrong), (1.0, 1.0), rows=True)
 
 
 def test_every_layer_of_a_token_gets_the_same_position() -> None:
