@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 
 from .settle import Call, constants
-from .text import by_reference, short
+from .text import by_reference
 
 _HERE = Path(__file__).resolve().parent
 
@@ -28,6 +28,7 @@ class CudaSource:
     outputs: tuple[str, ...]
     body: str
     header: str
+    """What stands before the kernel."""
 
 
 def read_cuda(
@@ -40,13 +41,15 @@ def read_cuda(
 
 
 @functools.cache
-def _kernel(source: CudaSource, body: str, shared_memory: int) -> Any:
+def _kernel(source: CudaSource, template: tuple[tuple[str, mx.Dtype | int | bool], ...], shared_memory: int) -> Any:
+    head = constants(template, "cuda")
+    known = hashlib.sha256(f"{head}{source.body}{source.header}".encode()).hexdigest()
     return mx.fast.cuda_kernel(
         # MLX knows compiled kernels by their names.
-        name=f"{source.name}_{hashlib.sha256(body.encode()).hexdigest()[:12]}",
+        name=f"{source.name}_{known[:12]}",
         input_names=list(source.inputs),
         output_names=list(source.outputs),
-        source=body,
+        source=head + by_reference(source.body),
         header=by_reference(source.header),
         shared_memory=shared_memory,
     )
@@ -62,9 +65,8 @@ def prepare(
     shared_memory: int = 0,
 ) -> Call:
     """Return launch(inputs=...) for fixed shapes; `blocks` counts thread blocks, `shared_memory` bytes."""
-    body = constants(tuple(template.items()), "cuda") + short(source.body)
     return functools.partial(
-        _kernel(source, body, shared_memory),
+        _kernel(source, tuple(template.items()), shared_memory),
         grid=(blocks[0] * threads, blocks[1], 1),
         threadgroup=(threads, 1, 1),
         output_shapes=[shape for shape, _ in outputs],

@@ -7,7 +7,8 @@
 constexpr int GROUP = 64;  // weights that share a scale and a bias
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
-// Two values of T in a register. `from_nibbles` takes 0..15 at bits 0 and 16.
+// Two values of T in a register. `from_nibbles` takes 0..15 at bits 0 and 16, `from_bytes` 0..255 at
+// bits 0 and 8.
 template <typename T>
 struct Pair;
 
@@ -17,6 +18,9 @@ struct Pair<__nv_bfloat16> {
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
     const unsigned shifted = (q & 0x000f000fu) | 0x43004300u;  // 128 + q, exact in bfloat16
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2bfloat162_rn(128.0f));
+  }
+  static __device__ __forceinline__ type from_bytes(unsigned q) {
+    return __floats2bfloat162_rn(float(q & 0xffu), float((q >> 8) & 0xffu));
   }
   static __device__ __forceinline__ type twice(unsigned short bits) {
     const unsigned both = __byte_perm(bits, 0, 0x1010);
@@ -36,6 +40,9 @@ struct Pair<__half> {
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
     const unsigned shifted = (q & 0x000f000fu) | 0x64006400u;  // 1024 + q, exact in half
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2half2_rn(1024.0f));
+  }
+  static __device__ __forceinline__ type from_bytes(unsigned q) {
+    return __floats2half2_rn(float(q & 0xffu), float((q >> 8) & 0xffu));
   }
   static __device__ __forceinline__ type twice(unsigned short bits) {
     const unsigned both = __byte_perm(bits, 0, 0x1010);

@@ -80,16 +80,17 @@ def constants(template: Template, backend: str) -> str:
 
 @functools.cache
 def _kernel(source: Source, backend: str, template: Template) -> Any:
-    body = constants(template, backend) + short(source.body)
-    header = WORDS[backend] + source.header
-    make = mx.fast.metal_kernel if backend == "metal" else mx.fast.cuda_kernel
-    kernel: Any = make(
-        # MLX knows compiled kernels by their names, and the constants are no longer part of it.
-        name=f"{source.name}_{hashlib.sha256(body.encode()).hexdigest()[:12]}",
-        input_names=list(source.inputs),
-        output_names=list(source.outputs),
-        source=body,
-        header=by_reference(header) if backend == "cuda" else header,
-        ensure_row_contiguous=not source.strided,
-    )
-    return kernel
+    head, header = constants(template, backend), WORDS[backend] + source.header
+    # MLX knows compiled kernels by their names, and the constants are no longer part of it.
+    name = f"{source.name}_{hashlib.sha256(f'{head}{source.body}{header}'.encode()).hexdigest()[:12]}"
+    names: dict[str, Any] = {
+        "name": name,
+        "input_names": list(source.inputs),
+        "output_names": list(source.outputs),
+        "ensure_row_contiguous": not source.strided,
+    }
+    if backend == "metal":
+        return mx.fast.metal_kernel(**names, source=head + short(source.body), header=header)
+    # MLX looks for the names of strides and shapes in the text itself.
+    body = short(source.body) if source.strided else by_reference(source.body)
+    return mx.fast.cuda_kernel(**names, source=head + body, header=by_reference(header))

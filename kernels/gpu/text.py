@@ -20,13 +20,13 @@ def short(text: str) -> str:
 
 
 @functools.cache
-def by_reference(header: str) -> str:
-    """Return an #include of a file that holds `header`, or the text itself where no file can be written.
+def by_reference(text: str) -> str:
+    """Return an #include of a file that holds `text`, or the text itself where no file can be written.
 
     mx.fast.cuda_kernel copies its text at every call and hashes it at every evaluation; a file is read once, when
     the kernel is compiled. The file is named by its content and never changes.
     """
-    text = short(header)
+    text = short(text)
     path = user_cache_path("zmlx") / "cuda" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.cuh"
     try:
         if not path.exists():

@@ -49,6 +49,7 @@ def plan_softmax(gates: mx.array, k: int, normalize: bool, backend: str) -> Laun
     on_cuda = backend == "cuda"
     reads = 16 // gates.dtype.size if on_cuda else 4
     template: Template = [("T", gates.dtype), ("READS", reads), ("ONLINE", on_cuda), ("NORMALIZE", normalize)]
+    template.append(("STRIDE", gates.shape[-1]))
     return _launch(SOFTMAX, [gates], k, gates.dtype, template)
 
 

@@ -1,5 +1,6 @@
 // Qwen's router after its gate, one simdgroup a token: softmax over all experts in float32 rounded once to T,
 // the K most probable in ascending order (of equals the higher index is the larger), their sum and quotients in T.
+// STRIDE: gates of a token, 0 where there is only this token's.
 // ONLINE: the softmax as MLX's CUDA backend sums it, each lane about its own maximum; else as its Metal backend.
 const uint lane = thread_index_in_simdgroup;
 const uint t = threadgroup_position_in_grid.y;
@@ -8,7 +9,7 @@ float values[READS];
 float own_top = lowest;
 for (int i = 0; i < READS; ++i) {
   const uint expert = lane * READS + i;
-  values[i] = expert < E ? float(gates[t * E + expert]) : float_of(0xff800000u);
+  values[i] = expert < E ? float(gates[t * STRIDE + expert]) : float_of(0xff800000u);
   own_top = own_top < values[i] ? values[i] : own_top;
 }
 const float top = simd_max(own_top);

@@ -146,7 +146,7 @@ def test_nan_gates_stay_within_the_experts() -> None:
 
 PLANTED = {
     "a lane's experts": ("softmax", "const uint expert = lane * READS + i;", "const uint expert = lane + 32 * i;"),
-    "token's row": ("softmax", "gates[t * E + expert]", "gates[expert]"),
+    "token's row": ("softmax", "gates[t * STRIDE + expert]", "gates[expert]"),
     "probabilities not rounded": (
         "softmax",
         "float(T(mul_rn(exp_fast(values[i] - top), scale)))",

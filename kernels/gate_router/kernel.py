@@ -1,0 +1,30 @@
+"""Qwen's router with its gate in one launch: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k) in x's dtype.
+
+A thread block a token: its warps multiply the gate's 8-bit rows as MLX's matrix-vector kernel does, then one of them
+is the router. CUDA only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+
+from ..gpu.launch import why_not
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to a Qwen3MoeSparseMoeBlock; raise Unavailable for a gate that the launch does not serve."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"gate_router on {request.backend} {reason}")
+    if getattr(module, "sharding_group", None) is not None:
+        raise Unavailable("the model is sharded")
+    from . import cuda
+
+    return Binding(cuda.gate_router(module))
