@@ -1,4 +1,4 @@
-"""Kernels over several sites on a real NVIDIA GPU against the unpatched model's steps, and what stock itself repeats."""
+"""Kernels over several sites on an NVIDIA GPU against the unpatched steps, and what stock itself repeats."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _compose(stack: Any, add_norms: tuple[Callable[..., Any], ...], mask_as_arra
         if cache is None:
             cache = no_cache
         mask = create_attention_mask(h, cache[0], return_array=mask_as_array)
-        if wanted and mask is None:
+        if wanted and mask is None and cache[0] is not None and not hasattr(cache[0], "bits"):
             if not traced:
                 traced.append(trace(first_norm, steps))
             if traced[0] is not None:

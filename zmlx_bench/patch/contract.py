@@ -20,6 +20,7 @@ D hidden, k experts a token, I intermediate, H heads; inputs and outputs have th
 
 A kernel fused over contiguous sites takes what is not made inside it: down+combine gets h, inds, scores;
 experts+down gets x, inds; experts+down+combine gets x, inds, scores; router+experts+down+combine gets x.
+GLM's experts+down+combine+shared_experts gets x, inds, scores and returns the sum with the shared expert's output.
 Qwen's qkv+qk_norm_rope gets x, offset and returns q (B, Hq, L, hd), k, v (B, Hk, L, hd).
 GLM's attention is cut for decode alone (L = 1, no mask; anything else runs the unpatched steps): qkv+qk_norm_rope
 gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe
