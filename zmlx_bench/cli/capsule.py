@@ -9,6 +9,7 @@ import typer
 
 from zmlx_bench import exit_codes
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.printable import printable
 
 app = typer.Typer(
     help="Look at capsules, check them, measure them again, import the predecessor's.", no_args_is_help=True
@@ -58,7 +59,7 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
     screen.print(import_table([(item.legacy, item.changed) for item in stored]))
     for item in stored:
         for line in remarks(item.legacy):
-            screen.print(line, markup=False, soft_wrap=True)
+            screen.print(line, soft_wrap=True)
     if as_json:
         imported = [{"changed": item.changed, **item.legacy.model_dump(mode="json")} for item in stored]
         print_json({"imported": imported})
@@ -76,6 +77,10 @@ def capsule_replay(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
     ] = False,
+    share_device: Annotated[
+        bool,
+        typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,17 +95,17 @@ def capsule_replay(
     from zmlx_bench.session import replay
 
     place = workspaces.find(workspace)
-    wishes = replay.Wishes(runs, checkpoint, trust_remote_code, ("zmlx", *sys.argv[1:]))
+    wishes = replay.Wishes(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))
     planned = replay.prepare(place, read_capsule(path), wishes)
     people = console(stderr=True)
     for line in planned.instead:
-        people.print(line, markup=False)
+        people.print(line)
     with Progress(planned.prepared.session.plan, people) as progress:
         again, verdict = replay.measure(planned, progress)
     if as_json:
         print_json(summary(planned.original, again, verdict, planned.instead))
     else:
         for line in lines(planned.original, again, verdict):
-            typer.echo(line)
+            typer.echo(printable(line))
     codes = {"agree": exit_codes.DONE, "disagree": exit_codes.NO, "not comparable": exit_codes.INCONCLUSIVE}
     raise typer.Exit(codes[verdict.answer])

@@ -70,7 +70,7 @@ def bench(
 
     def say(row: BenchRow) -> None:
         if row.figures is not None:
-            people.print(f"{tables.name(row)}: {row.figures.us.median:.1f} us", markup=False)
+            people.print(f"{tables.name(row)}: {row.figures.us.median:.1f} us")
 
     wishes = run.Wishes(
         names=names or (),
@@ -86,10 +86,10 @@ def bench(
     screen = console(stderr=as_json)
     screen.print(tables.table(report), soft_wrap=False)
     for line in (*tables.without_figures(report.rows), tables.explanation()):
-        screen.print(line, markup=False, soft_wrap=True)
+        screen.print(line, soft_wrap=True)
     broken = tables.broken_promises(report.rows)
     for line in broken:
-        people.print(line, markup=False, soft_wrap=True)
+        people.print(line, soft_wrap=True)
     if not any(row.figures is not None for row in report.rows) and not broken:
         raise typer.Exit(exit_codes.CANNOT)
     raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from zmlx_bench import __version__, exit_codes
 from zmlx_bench.cli import capsule, check, doctor, init, kernels, models, promote, report, run, schema, variants
 from zmlx_bench.errors import ZmlxError
+from zmlx_bench.printable import printable
 
 app = typer.Typer(
     name="zmlx",
@@ -103,4 +104,4 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"zmlx: {message}", err=True)
+    typer.echo(f"zmlx: {printable(message)}", err=True)

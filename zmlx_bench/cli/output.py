@@ -1,24 +1,48 @@
-"""How commands print: tables for people, one JSON object for programs."""
+"""How commands print: tables for people, one JSON object for programs.
+
+What artifacts and processes say is data: no markup, emoji code or escape sequence in it takes effect.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from zmlx_bench.printable import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return JSON in plain ASCII, which no terminal takes for anything else."""
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console for people; without a terminal it is wide and plain."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Plain(Console):
+        """Shows the text of every segment as it stands; the escape sequences are rich's own alone."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.replace("\n", "").isprintable():
+                    yield segment
+                else:
+                    text = "\n".join(printable(line) for line in segment.text.split("\n"))
+                    yield Segment(text, segment.style)
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 140)
+    width = None if stream.isatty() else 140
+    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)

@@ -65,7 +65,7 @@ class Progress:
         self._bar.update(self._task, completed=job.id + 1)
         if outcome.status != "ok":
             reason = (outcome.message or "").splitlines()[0] if outcome.message else ""
-            self._console.print(f"{job.arm}: {outcome.status}: {reason}", markup=False)
+            self._console.print(f"{job.arm}: {outcome.status}: {reason}")
 
     def _show(self, job: Job, what: str) -> None:
         match job.kind:

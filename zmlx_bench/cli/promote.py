@@ -53,6 +53,6 @@ def promote(
         would = "would change" if decided.after != decided.before else "would not change"
         people.print(f"dry run: nothing was written; promoted.toml {would}")
         return
-    people.print("promoted.toml changed" if recorded.promotions else "promoted.toml unchanged", markup=False)
+    people.print("promoted.toml changed" if recorded.promotions else "promoted.toml unchanged")
     for title in recorded.entries:
-        people.print(f"LAB_NOTEBOOK.md: {title}", markup=False)
+        people.print(f"LAB_NOTEBOOK.md: {title}")

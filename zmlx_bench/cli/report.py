@@ -26,12 +26,11 @@ def report(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Rank what was measured, recommend a variant for each group, and say what is rejected and what is undecided."""
-    import json
     from dataclasses import asdict
 
     from zmlx_bench import files
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.cli.output import console
+    from zmlx_bench.cli.output import console, json_text
     from zmlx_bench.families import registry
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.build import build
@@ -44,7 +43,7 @@ def report(
         legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
         refused = [asdict(refusal) for refusal in built.refusals]
         value = {"schema_version": 1, "groups": as_json(built.groups), "legacy": legacy, "refused": refused}
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json_text(value)
     elif form is Format.MD:
         text = overview_text.markdown(built.groups, built.legacy, built.refusals)
     else:

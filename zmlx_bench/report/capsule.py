@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
 from zmlx_bench.report import words
-from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.capsule import Capsule, capsule_hash
 from zmlx_bench.schema.figures import Latency, Ratio
 
 NOTHING = "-"
@@ -35,6 +34,8 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"
     yield "software", f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, {commit}"
     yield "command", " ".join(capsule.protocol.command)
+    if capsule_hash(capsule) != capsule.content_sha256:
+        yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
     yield "status", capsule.status
     for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
         if run.message:
@@ -46,7 +47,7 @@ def _pairs(pairs: list[tuple[str, str]]) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, escape(value))
+        table.add_row(name, value)
     return table
 
 
@@ -108,7 +109,7 @@ def _blocks(capsule: Capsule) -> Table:
     table.add_column("order")
     for block, order in enumerate(capsule.protocol.order, start=1):
         speeds = [_number(found.get(block), 2) for _, found in arms]
-        table.add_row(str(block), *speeds, escape(" > ".join(order)))
+        table.add_row(str(block), *speeds, " > ".join(order))
     return table
 
 
@@ -122,9 +123,9 @@ def _fidelity(capsule: Capsule) -> Iterator[str]:
         where = "identical" if prompt.identical else f"differs from token {prompt.first_divergence}"
         margin = "" if prompt.baseline_margin is None else f", the baseline's margin there {prompt.baseline_margin:.4g}"
         loops = ", loops and does not count" if prompt.loops else ""
-        yield f"  {escape(prompt.prompt)}: {where}{margin}{loops}"
+        yield f"  {prompt.prompt}: {where}{margin}{loops}"
     if (audit := capsule.audit) is not None:
-        yield f"audit: {escape(words.audit(audit.figures, audit.status, audit.message))}"
+        yield f"audit: {words.audit(audit.figures, audit.status, audit.message)}"
 
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:

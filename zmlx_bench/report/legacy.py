@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from zmlx_bench.analysis.legacy import legacy_verdicts
@@ -25,7 +24,7 @@ def import_table(imports: Sequence[tuple[LegacyImport, bool]]) -> Table:
             str(len(legacy.inconsistencies)),
             "yes" if legacy.is_evidence else "no",
             "written" if changed else "unchanged",
-            escape(legacy.source_name),
+            legacy.source_name,
         )
     return table
 
@@ -49,7 +48,7 @@ def view(legacy: LegacyImport) -> RenderableType:
         table.add_row(*_cells(record))
     verdicts = [f"{v.variant}: {v.verdict} ({v.reason}): {v.why[0]}" for v in legacy_verdicts([legacy])]
     lines = [*remarks(legacy), *verdicts]
-    return Group(f"{escape(legacy.source_name)}: {legacy.shape}", table, *(escape(line) for line in lines))
+    return Group(f"{legacy.source_name}: {legacy.shape}", table, *lines)
 
 
 def _cells(record: LegacyRecord) -> tuple[str, ...]:
@@ -58,7 +57,7 @@ def _cells(record: LegacyRecord) -> tuple[str, ...]:
 
     fidelity = record.fidelity
     return (
-        escape(record.variant or f"({record.where})"),
+        record.variant or f"({record.where})",
         str(record.tokens),
         "-" if record.runs is None else str(record.runs),
         shown(record.baseline.stated_median_decode_tok_s, 2),

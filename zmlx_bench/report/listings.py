@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
@@ -134,7 +135,7 @@ def model_table(rows: Sequence[Row]) -> Table:
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Return the table of `zmlx doctor`."""
     table = _table("", "subject", "found", "what to do")
-    marks = {"good": "[green]good[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+    marks = {"good": Text("good", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "red")}
     for finding in findings:
         table.add_row(marks[finding.level], finding.subject, finding.found, finding.remedy)
     return table

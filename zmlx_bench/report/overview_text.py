@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.analysis.legacy import LegacyVerdict
 from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words
 from zmlx_bench.report.overview import Cell, GroupOverview, Line
 
@@ -35,12 +35,12 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     """Return the report as Markdown."""
     out = ["# Report", ""]
     for group in groups:
-        out += [f"## {title(group)}", "", f"**Recommended:** {_sentence(group.recommendation)}", ""]
+        out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
         head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "GB", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
-            out += [f"**{name.capitalize()}**", "", *(f"- {line}" for line in lines), ""]
+            out += [f"**{name.capitalize()}**", "", *(f"- {plain(line)}" for line in lines), ""]
     if legacy:
         out += ["## Inherited evidence", "", LEGACY_NOTE, ""]
         out += _markdown_table(
@@ -48,7 +48,7 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
             [(v.family, v.variant, f"{v.verdict} ({v.reason})", "; ".join(v.why)) for v in legacy],
         )
     if refusals:
-        out += ["## Not used", "", *(f"- `{r.file}`: {r.why}" for r in refusals), ""]
+        out += ["## Not used", "", *(f"- {plain(r.file)}: {plain(r.why)}" for r in refusals), ""]
     return "\n".join([*out, NOTE]) + "\n" if groups or legacy else "# Report\n\nNo evidence yet: run `zmlx run`.\n"
 
 
@@ -59,7 +59,7 @@ def tables(
     parts: list[RenderableType] = []
     for group in groups:
         budgets = _budgets(group)
-        table = Table(title=escape(title(group)), title_justify="left", box=None, header_style="bold", pad_edge=False)
+        table = Table(title=title(group), title_justify="left", box=None, header_style="bold", pad_edge=False)
         table.add_column("#", justify="right")
         table.add_column("variant", overflow="fold")
         for tokens in budgets:
@@ -68,7 +68,7 @@ def tables(
         table.add_column("GB", overflow="fold")
         table.add_column("verdict", overflow="fold")
         for row in _rows(group, budgets):
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*row)
         parts += [table, Text(f"recommended: {group.recommendation}", style="bold")]
         for name, lines in _lists(group):
             parts += [Text(f"{name}:"), *(Text(f"  {line}") for line in lines)]
@@ -153,4 +153,4 @@ def _sentence(text: str) -> str:
 
 def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]
+    return ["| " + " | ".join(plain(cell).replace("|", "\\|") for cell in line) + " |" for line in lines] + [""]

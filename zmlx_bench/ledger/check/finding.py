@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zmlx_bench.printable import printable
+
 LONGEST = 300
 """Characters; a longer message is cut."""
 
@@ -31,5 +33,5 @@ def finding(file: str, field: str, message: str) -> Finding:
 
 def clean(text: str) -> str:
     """Return `text` on one line, without control or unprintable characters, at most `LONGEST` long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = printable(text)
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

@@ -1,0 +1,14 @@
+"""Text that came from a file or a process, made fit for a terminal and for Markdown."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line; control, bidirectional and other unprintable characters are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def markdown(text: str) -> str:
+    """Return `text` printable and without HTML, links or images of its own."""
+    shown = printable(text).replace("&", "&amp;").replace("<", "&lt;")
+    return shown.replace("](", "]\\(").replace("][", "]\\[")
