@@ -14,8 +14,8 @@ import mlx.nn as nn
 from zmlx_bench.patch.contract import Unavailable
 
 from ..gpu.cuda import prepare, read_cuda
-from ..gpu.cuda_rows import GROUP, SERVED
 from ..gpu.launch import WORDS
+from ..gpu.packed import GROUP, SERVED
 from ..gpu.settle import Call
 from ..moe_router.gpu import MOST_EXPERTS, SOFTMAX
 

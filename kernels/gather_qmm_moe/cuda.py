@@ -13,7 +13,8 @@ from zmlx_bench.patch.contract import Unavailable
 from ..gather_qmm_down_combine.cuda import down_combine
 from ..gather_qmm_swiglu.cuda import experts
 from ..gpu.cuda import prepare, read_cuda
-from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows, weights_of
+from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows
+from ..gpu.packed import weights_of
 from ..gpu.settle import Call
 from ..shared_experts.cuda import shared_experts
 

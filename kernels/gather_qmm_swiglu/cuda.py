@@ -12,7 +12,8 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..gpu.cuda import CudaSource, Template, prepare, read_cuda
-from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes, weights_of
+from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
+from ..gpu.packed import weights_of
 from ..gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent

@@ -98,7 +98,6 @@ struct MmaRows {
   static constexpr int CHUNKS = K / CHUNK;
   static constexpr int STAGES = CHUNKS < 4 ? CHUNKS : 4;
   static constexpr int STAGE = (CHUNKS + STAGES - 1) / STAGES;
-  static constexpr int PIECES = K / 32;  // of 16 bytes, two steps each
   static constexpr int GROUPS = K / GROUP;
   static constexpr int PAD = GROUPS * 2 % 64 == 0 ? 16 : 0;  // else the scales of all rows lie in two banks
   static constexpr int SCALE_ROW = GROUPS * 2 + PAD;
@@ -153,74 +152,69 @@ struct MmaRows {
     }
   }
 
-  struct Piece {
-    uint4 first, second, x;
+  struct Chunk {
+    uint4 first[4], second[4], x[4];
+    unsigned short scale[2][2], bias[2][2];  // by group and by half of the rows
   };
 
-  // Waits for a stage's copies before its first piece.
-  static __device__ __forceinline__ Piece read(const unsigned char* own, const unsigned* x, int piece, int lane) {
-    if (piece % (STAGE * 4) == 0) {
-      await_copies(STAGES - 1 - piece / (STAGE * 4));
-      __syncwarp();
-    }
+  static __device__ __forceinline__ Chunk read(const unsigned char* own, const unsigned* x, int chunk, int lane) {
     const int row = lane / 4;
-    const unsigned char* at = own + (piece / 4) * 1024 + row * 64 + ((piece % 4) ^ ((row >> 1) & 3)) * 16;
-    Piece p;
-    p.first = *reinterpret_cast<const uint4*>(at);
-    p.second = *reinterpret_cast<const uint4*>(at + 512);
-    p.x = *reinterpret_cast<const uint4*>(x + piece * 16 + (lane % 4) * 4);
-    return p;
-  }
-
-  struct Scales {
-    unsigned short scale[2], bias[2];
-  };
-
-  static __device__ __forceinline__ Scales read_scales(const unsigned char* own, int group, int lane) {
-    Scales s;
-    for (int half = 0; half < 2; ++half) {
-      const unsigned char* at = own + WEIGHT_BYTES + (half * 8 + lane / 4) * SCALE_ROW + group * 2;
-      s.scale[half] = *reinterpret_cast<const unsigned short*>(at);
-      s.bias[half] = *reinterpret_cast<const unsigned short*>(at + SCALE_BYTES);
+    const unsigned char* at = own + chunk * 1024 + row * 64;
+    const int swizzle = ((row >> 1) & 3) * 16;
+    Chunk c;
+#pragma unroll
+    for (int piece = 0; piece < 4; ++piece) {
+      c.first[piece] = *reinterpret_cast<const uint4*>(at + ((piece * 16) ^ swizzle));
+      c.second[piece] = *reinterpret_cast<const uint4*>(at + 512 + ((piece * 16) ^ swizzle));
+      c.x[piece] = *reinterpret_cast<const uint4*>(x + (chunk * 4 + piece) * 16 + (lane % 4) * 4);
     }
-    return s;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const unsigned char* scales = own + WEIGHT_BYTES + (half * 8 + row) * SCALE_ROW + chunk * 4;
+#pragma unroll
+      for (int group = 0; group < 2; ++group) {
+        c.scale[group][half] = reinterpret_cast<const unsigned short*>(scales)[group];
+        c.bias[group][half] = reinterpret_cast<const unsigned short*>(scales + SCALE_BYTES)[group];
+      }
+    }
+    return c;
   }
 
-  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. Reads are one piece ahead of their use.
+  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. A loop that is not unrolled whole keeps the reads of the next
+  // chunk ahead of this one's sums, where a compiler would sink them to their use.
   static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned char* own, const unsigned* x, int lane) {
     const int shift = 4 * (lane % 4);
     c[0] = c[1] = c[2] = c[3] = 0.0f;
-    Piece next = read(own, x, 0, lane);
-    Scales next_scales = read_scales(own, 0, lane);
-    typename P::type scale[2], bias[2];
-#pragma unroll
-    for (int piece = 0; piece < PIECES; ++piece) {
-      const Piece p = next;
-      if (piece % 2 == 0) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          scale[half] = P::twice(next_scales.scale[half]);
-          bias[half] = P::twice(next_scales.bias[half]);
+    await_copies(STAGES - 1);
+    __syncwarp();
+    Chunk next = read(own, x, 0, lane);
+#pragma unroll 2
+    for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+      const Chunk now = next;
+      if (chunk + 1 < CHUNKS) {
+        if ((chunk + 1) % STAGE == 0) {
+          await_copies(STAGES - 1 - (chunk + 1) / STAGE);
+          __syncwarp();
         }
-        if (piece + 2 < PIECES) {
-          next_scales = read_scales(own, piece / 2 + 1, lane);
-        }
+        next = read(own, x, chunk + 1, lane);
       }
-      if (piece + 1 < PIECES) {
-        next = read(own, x, piece + 1, lane);
-      }
-      const unsigned words[2][4] = {
-          {p.first.x, p.first.y, p.first.z, p.first.w}, {p.second.x, p.second.y, p.second.z, p.second.w}};
 #pragma unroll
-      for (int step = 0; step < 2; ++step) {
-        unsigned a[4];
+      for (int piece = 0; piece < 4; ++piece) {
+        const uint4 first = now.first[piece], second = now.second[piece], b = now.x[piece];
+        const unsigned words[2][4] = {{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}};
 #pragma unroll
-        for (int part = 0; part < 4; ++part) {
-          const unsigned q = words[part % 2][step * 2 + part / 2] >> shift;
-          const typename P::type v = __hfma2(P::from_nibbles(q), scale[part % 2], bias[part % 2]);
-          a[part] = reinterpret_cast<const unsigned&>(v);
+        for (int step = 0; step < 2; ++step) {
+          unsigned a[4];
+#pragma unroll
+          for (int part = 0; part < 4; ++part) {
+            const int half = part % 2;
+            const typename P::type q = P::from_nibbles(words[half][step * 2 + part / 2] >> shift);
+            const typename P::type v =
+                __hfma2(q, P::twice(now.scale[piece / 2][half]), P::twice(now.bias[piece / 2][half]));
+            a[part] = reinterpret_cast<const unsigned&>(v);
+          }
+          P::mma(c, a, step == 0 ? b.x : b.z, step == 0 ? b.y : b.w);
         }
-        P::mma(c, a, step == 0 ? p.x.x : p.x.z, step == 0 ? p.x.y : p.x.w);
       }
     }
   }

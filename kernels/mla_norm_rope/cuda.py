@@ -11,8 +11,9 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Unavailable
 
 from ..gpu.cuda import CudaSource, prepare
-from ..gpu.cuda_rows import check_rows, weights_of
+from ..gpu.cuda_rows import check_rows
 from ..gpu.launch import WORDS
+from ..gpu.packed import weights_of
 from ..gpu.settle import Call
 from .gpu import LANES, Front
 

@@ -11,7 +11,7 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
-from ..gpu.cuda_rows import weights_of
+from ..gpu.packed import weights_of
 from ..gpu.settle import Call
 
 

@@ -13,8 +13,8 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.cuda_rows import weights_of
 from ..gpu.launch import why_not
+from ..gpu.packed import weights_of
 from ..gpu.settle import by_shape, settler
 from .gpu import plan
 
