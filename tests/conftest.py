@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,23 @@ import pytest
 from tests.planted import plant
 from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
+from zmlx_bench.session import device
 from zmlx_bench.workspace import Workspace
 
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
 QUIET_ENV = {name: value for name, value in os.environ.items() if not name.startswith(("MLX_", "ZMLX_"))}
+# The device's lock lies in the temporary folder: two runs of the tests on one machine must not meet there.
+QUIET_ENV["TMPDIR"] = tempfile.mkdtemp(prefix="zmlx-tests-")
+atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
 Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_device_locks() -> Iterator[None]:
+    """Take device locks in this process where the commands started by tests take them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "folder", lambda: Path(QUIET_ENV["TMPDIR"]) / f"zmlx-{os.getuid()}")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,10 @@ def run(
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
     ] = False,
+    share_device: Annotated[
+        bool,
+        typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +80,7 @@ def run(
     place = workspaces.find(workspace)
     people = console(stderr=True)
     if resume is not None:
-        prepared = api.reopen(place, resume)
+        prepared = api.reopen(place, resume, share_device=share_device)
         if prepared.session.plan.family != family:
             raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
     else:
@@ -96,6 +100,7 @@ def run(
             force=force,
             layers=layers,
             audit=audit,
+            share_device=share_device,
             command=("zmlx", *sys.argv[1:]),
         )
         prepared = api.prepare(place, request, incumbent_of)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from filelock import BaseFileLock
+
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
@@ -21,7 +23,7 @@ from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Arm, Timeouts
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, store
+from zmlx_bench.session import capsules, device, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software
 from zmlx_bench.session.log import read as read_log
@@ -53,6 +55,7 @@ class Request:
     force: bool = False
     layers: int | None = None
     audit: bool = False
+    share_device: bool = False
     command: tuple[str, ...] = ()
 
 
@@ -65,6 +68,8 @@ class Prepared:
     located: Located
     left_out: tuple[str, ...] = ()
     """Default variants that cannot run here, each with the reason."""
+    lock: BaseFileLock | None = None
+    """Of the device; held until the session is complete."""
 
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
@@ -110,16 +115,18 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         command=request.command,
         checkpoint_option=located.option,
         environment=shared_variables(),
+        shared_device=request.share_device,
         plan=plan,
         machine=machine,
         software=software(workspace.root),
         content_sha256="0" * 64,
     )
     ground = Ground(workspace, located.path, _limits(catalog))
-    return Prepared(store.write(workspace, session), ground, located, left_out)
+    lock = device.take(backend, share=request.share_device)
+    return Prepared(store.write(workspace, session), ground, located, left_out, lock)
 
 
-def reopen(workspace: Workspace, name: str) -> Prepared:
+def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
     """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did."""
     session = store.load(workspace, name)
     plan = session.plan
@@ -134,13 +141,16 @@ def reopen(workspace: Workspace, name: str) -> Prepared:
         force=True,
         layers=plan.checkpoint.layers,
     )
+    lock = None
     if session.state != "finished":
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
-        session = store.write(workspace, session.model_copy(update={"resumed": session.resumed + 1}))
+        lock = device.take(plan.backend, share=share_device)
+        update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
+        session = store.write(workspace, session.model_copy(update=update))
     ground = Ground(workspace, located.path, _limits(catalog))
-    return Prepared(session, ground, located)
+    return Prepared(session, ground, located, lock=lock)
 
 
 def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Capsule]]:
@@ -149,7 +159,11 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
     if session.state == "finished":
         folder = workspace.session(session.session)
         return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
-    run_jobs(session, prepared.ground, observer)
+    try:
+        run_jobs(session, prepared.ground, observer)
+    finally:
+        if prepared.lock is not None:
+            prepared.lock.release()
     logs = read_log(store.events_path(workspace, session.session))
     runs, outputs, loaded = runs_of(session.plan, logs)
     ended = max(log.end.time for log in logs.values() if log.end is not None)

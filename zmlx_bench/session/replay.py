@@ -29,6 +29,7 @@ class Wishes:
     runs: int | None = None
     checkpoint: str | None = None
     trust_remote_code: bool = False
+    share_device: bool = False
     command: tuple[str, ...] = ()
 
 
@@ -62,6 +63,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
             trust_remote_code=wishes.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers if option == "synthetic" else None,
+            share_device=wishes.share_device,
             command=wishes.command,
         )
         # An incumbent of today is no part of what the capsule measured.

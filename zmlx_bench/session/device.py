@@ -1,0 +1,69 @@
+"""One session at a time on a device: two that share it disturb each other's figures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from filelock import BaseFileLock, FileLock, Timeout
+
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.schema.base import Backend
+
+_PID_APPEARS_S = 1.0
+"""A holder writes its process id just after it has the lock."""
+
+
+def folder() -> Path:
+    """Return where this user's device locks lie: on this machine, whatever workspace a session is in."""
+    return Path(tempfile.gettempdir()) / f"zmlx-{os.getuid()}"
+
+
+def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
+    """Return the held lock of the backend's device; the system frees it when this process ends, however it ends.
+
+    Raises CannotHere with the process id of the session that holds it. With `share` that session is let be, and
+    None is returned.
+    """
+    path = folder() / f"device-{_device(backend)}.lock"
+    pid_file = path.with_suffix(".pid")
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        lock.acquire()
+        pid_file.write_text(f"{os.getpid()}\n")
+    except Timeout:
+        if share:
+            return None
+        raise CannotHere(
+            f"{_holder(pid_file)} measures on this device ({backend}), and two sessions would disturb each other; "
+            "wait until it has ended, or insist with --share-device"
+        ) from None
+    except OSError as error:
+        raise CannotHere(
+            f"{path}: the device cannot be locked: {error.strerror or error}; make its folder writable or set TMPDIR"
+        ) from None
+    return lock
+
+
+def _device(backend: Backend) -> str:
+    """Return the device's part of a file name: MLX takes the first GPU that CUDA shows it."""
+    if backend != "cuda":
+        return backend
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    return f"cuda-{''.join(c for c in first if c.isalnum() or c == '-') or '0'}"
+
+
+def _holder(pid_file: Path) -> str:
+    deadline = time.monotonic() + _PID_APPEARS_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(pid_file.read_text())
+            if psutil.pid_exists(pid):
+                return f"a session of process {pid}"
+        time.sleep(0.02)
+    return "another session"
