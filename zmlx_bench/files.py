@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -17,19 +18,21 @@ from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema.base import SCHEMA_VERSION
 
 Model = TypeVar("Model", bound=BaseModel)
-LARGEST_FILE = 256 * 1024 * 1024
-"""Bytes; a larger artifact is refused before it is read."""
+LARGEST_FILE = 32 * 1024 * 1024
+"""Bytes; a larger artifact is refused before it is read: parsed JSON can take 25 times the memory of its text."""
+LARGEST_LINES = 256 * 1024 * 1024
+"""The same for what is parsed line by line."""
 _LONGEST_NUMBER = 40
 
 
 def read_toml(path: Path, model: type[Model]) -> Model:
     """Read a TOML file into `model`; UnusableInput names file, table and field."""
-    return parse(path, model, _read(path), tomllib.loads)
+    return parse(path, model, read_text(path), tomllib.loads)
 
 
 def read_json(path: Path, model: type[Model]) -> Model:
     """Read a JSON file into `model`; UnusableInput names file and field. Duplicate keys and NaN are errors."""
-    return parse(path, model, _read(path), loads)
+    return parse(path, model, read_text(path), loads)
 
 
 def parse(path: Path, model: type[Model], text: str, decode: Callable[[str], Any]) -> Model:
@@ -96,17 +99,38 @@ def _finite(text: str) -> float:
     return value
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path, most: int = LARGEST_FILE) -> str:
+    """Return the text of a file; UnusableInput as for `read_bytes`, and where it is not UTF-8."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UnusableInput(f"{path}: larger than {LARGEST_FILE // 1024**2} MiB")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UnusableInput(f"{path}: no such file") from None
+        return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnusableInput(f"{path}: not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise UnusableInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
+    """Return the bytes of a regular file of at most `most` bytes; UnusableInput for anything else.
+
+    A device without an end or a pipe that nobody writes to would be read for ever.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise UnusableInput(f"{path}: cannot be read: is no regular file")
+            if about.st_size > most:
+                raise UnusableInput(f"{path}: larger than {most // 1024**2} MiB")
+            return file.read(most)
+    except FileNotFoundError:
+        raise UnusableInput(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UnusableInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def refuse_outside(root: Path, path: Path) -> None:
+    """Raise UnusableInput where a symbolic link leads `path` out of the folder `root`."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UnusableInput(f"{path}: leads outside {root.name}/; put the file itself there")
 
 
 def _refuse_newer(path: Path, raw: Any) -> None:

@@ -29,8 +29,8 @@ def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[s
     if not path.is_file():
         raise UnusableInput(f"checkpoint {folder}: has no config.json; give the folder of an mlx-lm checkpoint")
     try:
-        config = files.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = files.loads(files.read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UnusableInput(f"{path}: {error}") from None
     if not isinstance(config, dict):
         raise UnusableInput(f"{path}: must hold a JSON object")
@@ -54,8 +54,8 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
-            named = set(files.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            named = set(files.loads(files.read_text(index))["weight_map"].values())
+        except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
         if missing := sorted(named - {path.name for path in found}):
             raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {index.name} names")
@@ -97,8 +97,8 @@ def _refuse_code(folder: Path, config: dict[str, Any], *, trust_remote_code: boo
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file():
         try:
-            declared = json.loads(tokenizer.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            declared = json.loads(files.read_text(tokenizer))
+        except (ValueError, RecursionError) as error:
             raise UnusableInput(f"{tokenizer}: {error}") from None
         if isinstance(declared, dict) and "auto_map" in declared:
             places.append((tokenizer.name, "auto_map"))

@@ -104,16 +104,16 @@ class Reader:
         if file in self._refused:
             return None
         path = self._workspace.root / file
-        try:
-            if path.stat().st_size > files.LARGEST_FILE:
-                raise UnusableInput("is too large")
-            return model.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+        if not path.exists():
             self._refused[file] = "is missing"
+            return None
+        try:
+            files.refuse_outside(self._workspace.root, path)
+            return model.model_validate_json(files.read_bytes(path))
         except ValidationError as error:
             self._refused[file] = files.first_error(error)
-        except (OSError, ValueError, UnusableInput) as error:
-            self._refused[file] = str(error)
+        except UnusableInput as error:
+            self._refused[file] = str(error).removeprefix(f"{path}: ")
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import loads, read_json
+from zmlx_bench.files import loads, read_json, read_text
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.legacy import LegacyImport
 
@@ -13,8 +13,8 @@ from zmlx_bench.schema.legacy import LegacyImport
 def is_legacy(path: Path) -> bool:
     """Return whether `path` is an import of the predecessor's; False also for what cannot be read."""
     try:
-        content = loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = loads(read_text(path))
+    except (UnusableInput, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("kind") == "legacy"
 

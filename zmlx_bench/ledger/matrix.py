@@ -50,7 +50,7 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
 
 def _mend(path: Path) -> None:
     """End the last line where only its newline is missing; cut it off where it is no row."""
-    data = path.read_bytes() if path.exists() else b""
+    data = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else b""
     last = data.rpartition(b"\n")[2]
     if not last:
         return
@@ -67,10 +67,7 @@ def read(path: Path) -> list[MatrixRow]:
     """Return all rows in their order; UnusableInput names the line and field of a bad one."""
     if not path.exists():
         return []
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise UnusableInput(f"{path}: cannot be read: {error.strerror}") from None
+    lines = files.read_bytes(path, files.LARGEST_LINES).splitlines()
     rows: list[MatrixRow] = []
     for number, line in enumerate(lines, start=1):
         try:

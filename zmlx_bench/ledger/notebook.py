@@ -41,12 +41,7 @@ def append(path: Path, entries: Sequence[Entry]) -> list[Entry]:
 
 def read(path: Path) -> str:
     """Return the notebook's text; empty where there is none."""
-    if not path.exists():
-        return ""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnusableInput(f"{path}: cannot be read: {error}") from None
+    return files.read_text(path).replace("\r\n", "\n") if path.exists() else ""
 
 
 def written_entries(text: str, path: Path) -> list[Written]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from zmlx_bench.files import first_error, loads
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.files import LARGEST_LINES, first_error, loads, read_bytes
 from zmlx_bench.ledger.check.compare import compare_models
 from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.ledger.check.reading import relative, unreadable
 from zmlx_bench.schema.matrix import MatrixRow
 
 Numbered = tuple[int, MatrixRow]
@@ -20,12 +21,12 @@ Numbered = tuple[int, MatrixRow]
 def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
     """Read the rows that can be read, with their line numbers from 1."""
     name = relative(root, path)
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
+    if not path.exists():
         return [], []
-    except OSError as error:
-        return [], [finding(name, "file", f"cannot be read: {error.strerror}")]
+    try:
+        lines = read_bytes(path, LARGEST_LINES).split(b"\n")
+    except UnusableInput as error:
+        return [], [unreadable(name, path, error)]
     findings = []
     if lines[-1]:
         findings.append(finding(name, f"line {len(lines)}", "does not end in a newline: cut off"))

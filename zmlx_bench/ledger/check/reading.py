@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import read_json
+from zmlx_bench.files import read_json, refuse_outside
 from zmlx_bench.ledger.check.finding import Finding, finding
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -18,6 +18,7 @@ def read(root: Path, path: Path, model: type[Model]) -> tuple[Model | None, list
     """Read a JSON artifact; a file that cannot be read gives None and one finding."""
     name = relative(root, path)
     try:
+        refuse_outside(root, path)
         return read_json(path, model), []
     except UnusableInput as error:
         return None, [unreadable(name, path, error)]

@@ -10,10 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import first_error, loads
-
-MAX_BYTES = 64_000_000
-"""Far above the predecessor's largest file; a bigger one is refused before it is read."""
+from zmlx_bench.files import first_error, loads, read_bytes
 
 
 class SourceModel(BaseModel):
@@ -43,13 +40,9 @@ class Source:
 def read_source(path: Path) -> Source:
     """Read and parse `path`; raise `UnusableInput` for whatever makes it unreadable."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UnusableInput(f"{path}: larger than {MAX_BYTES} bytes")
-        raw = path.read_bytes()
+        raw = read_bytes(path)
         text = raw.decode("utf-8")
         data = [loads(line) for line in text.split("\n") if line] if path.suffix == ".jsonl" else loads(text)
-    except OSError as error:
-        raise UnusableInput(f"{path}: {error.strerror}") from error
     except RecursionError as error:
         raise UnusableInput(f"{path}: nested too deeply") from error
     except ValueError as error:
