@@ -32,6 +32,9 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield "model", f"{capsule.family}, {capsule.checkpoint.label} ({capsule.checkpoint.id}), {capsule.tokens} tokens"
     yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"
+    busy, shared = capsule.figures.busy_by_others, capsule.protocol.shared_device
+    if company := words.company(busy, shared=shared):
+        yield "company", company
     yield "software", f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, {commit}"
     yield "command", " ".join(capsule.protocol.command)
     if capsule_hash(capsule) != capsule.content_sha256:

@@ -36,6 +36,8 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
         if rows:
             parts.append(_budget_table(session, rows, tokens))
             parts.append(Text(_floor(rows[0]), style="dim"))
+    if company := words.company(_busy(capsules), shared=session.shared_device):
+        parts.append(Text(company))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
     parts.extend(
         Text(f"audit of {name}: {words.audit(audit.figures, audit.status, audit.message)}")
@@ -64,9 +66,16 @@ def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, 
         "machine": session.machine.model_dump(mode="json"),
         "tokens": list(session.plan.tokens),
         "runs": session.plan.runs,
+        "shared_device": session.shared_device,
+        "cpu_busy_by_others": _busy(capsules),
         "audits": {c.variant.name: c.audit.model_dump(mode="json") for c in capsules if c.audit is not None},
         "rows": [row_of(capsule).model_dump(mode="json") for capsule in capsules],
     }
+
+
+def _busy(capsules: Sequence[Capsule]) -> float | None:
+    known = (c.figures.busy_by_others for c in capsules)
+    return max((busy for busy in known if busy is not None), default=None)
 
 
 def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Table:

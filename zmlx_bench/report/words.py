@@ -63,3 +63,11 @@ def gigabytes(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def company(busy_by_others: float | None, *, shared: bool) -> str:
+    """Return what else used the machine while workers ran; empty where nothing is known and nothing was shared."""
+    parts = ["the device was shared with another session on request"] if shared else []
+    if busy_by_others is not None:
+        parts.append(f"other processes kept up to {busy_by_others:.1f} cores busy while a worker ran")
+    return "; ".join(parts)
