@@ -21,4 +21,4 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     if as_json:
         print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})
     else:
-        console().print(listings.findings_table(findings))
+        console().print(listings.findings_list(findings))

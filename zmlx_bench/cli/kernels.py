@@ -24,7 +24,7 @@ def kernels(context: typer.Context, workspace: WorkspaceOption = None, as_json: 
     if as_json:
         print_json({"kernels": rows})
     else:
-        console().print(listings.kernel_table(rows))
+        console().print(listings.kernel_list(rows))
 
 
 @app.command("bench")

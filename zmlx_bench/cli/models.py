@@ -14,4 +14,4 @@ def models(as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"models": rows})
     else:
-        console().print(listings.model_table(rows))
+        console().print(listings.model_list(rows))

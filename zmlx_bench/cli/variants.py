@@ -15,4 +15,4 @@ def variants(family: OptionalFamily = None, workspace: WorkspaceOption = None, a
     if as_json:
         print_json({"variants": rows})
     else:
-        console().print(listings.variant_table(rows))
+        console().print(listings.variant_list(rows))

@@ -1,10 +1,11 @@
-"""The tables of `zmlx variants`, `kernels`, `models` and `doctor`."""
+"""The lists of `zmlx variants`, `kernels`, `models` and `doctor`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,9 +18,19 @@ from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.machine.checkup import Finding
 from zmlx_bench.patch import probe
+from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
+
+NUMERICS = {
+    "stock": "stock's bits",
+    "bf16_rounded": "rounds to bf16",
+    "fp32": "float32, contracted",
+    "fp32_no_fma": "float32, no FMA",
+    "other": "changes bits",
+}
+"""What a mode does to the numbers, in short."""
 
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
@@ -47,20 +58,22 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
     return rows
 
 
-def variant_table(rows: Sequence[Row]) -> Table:
-    """Return the table of `zmlx variants`."""
-    table = _table("family", "variant", "default", "kernels", "why", "here")
-    for row in rows:
-        kernels = ", ".join(f"{site} = {kernel}" for site, kernel in row["kernels"].items())
-        table.add_row(
-            row["family"],
-            row["variant"],
-            "yes" if row["default"] else "",
-            kernels,
-            row["why"],
-            row["not_here"] or "runs",
-        )
-    return table
+def variant_list(rows: Sequence[Row]) -> Group:
+    """Return what `zmlx variants` shows: for each variant whether it runs here, its kernels, and why it is there."""
+    parts: list[RenderableType] = []
+    for family in dict.fromkeys(row["family"] for row in rows):
+        mine = [row for row in rows if row["family"] == family]
+        here = sum(row["not_here"] is None for row in mine)
+        parts.append(Text(f"{family}: {len(mine)} variants, {here} run here", style="bold"))
+        for row in mine:
+            mark = "* " if row["default"] else "  "
+            parts.append(Flow([Text(mark + row["variant"], style="bold"), _here(row["not_here"])], hang=4))
+            parts.append(Flow([f"{site} = {kernel}" for site, kernel in row["kernels"].items()], indent=4, hang=4))
+            parts += [Flow([f"{name}={value}"], indent=4) for name, value in row["env"].items()]
+            parts.append(Flow([row["why"]], indent=4, style="dim"))
+        parts.append(Text())
+    parts.append(Text("* measured by `zmlx run FAMILY` without --variants", style="dim"))
+    return Group(*parts)
 
 
 def kernels(workspace: Workspace) -> list[Row]:
@@ -87,20 +100,21 @@ def kernels(workspace: Workspace) -> list[Row]:
     return rows
 
 
-def kernel_table(rows: Sequence[Row]) -> Table:
-    """Return the table of `zmlx kernels`."""
-    table = _table("kernel", "sites", "families", "numerics", "backends", "summary", "here")
-    for row in rows:
-        table.add_row(
-            f"{row['kernel']}.{row['mode']}",
-            "+".join(row["sites"]),
-            ", ".join(row["families"]),
-            row["numerics"],
-            ", ".join(row["backends"]),
-            row["summary"],
-            row["not_here"] or "runs",
-        )
-    return table
+def kernel_list(rows: Sequence[Row]) -> Group:
+    """Return what `zmlx kernels` shows: for each kernel its sites and families, then its modes."""
+    parts: list[RenderableType] = []
+    for kernel in dict.fromkeys(row["kernel"] for row in rows):
+        modes = [row for row in rows if row["kernel"] == kernel]
+        first = modes[0]
+        served = f"for {', '.join(first['families'])}, at {' + '.join(first['sites'])}"
+        parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
+        parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
+        columns = Columns()
+        for mode in modes:
+            columns.add(f".{mode['mode']}", NUMERICS[mode["numerics"]], ", ".join(mode["backends"]))
+        for mode, cells in zip(modes, columns.padded(), strict=True):
+            parts.append(Flow([*cells, _here(mode["not_here"])], indent=4))
+    return Group(*parts)
 
 
 def models() -> list[Row]:
@@ -124,21 +138,42 @@ def models() -> list[Row]:
     return rows
 
 
-def model_table(rows: Sequence[Row]) -> Table:
-    """Return the table of `zmlx models`."""
-    table = _table("family", "model", "checkpoint", "source", "here")
-    for row in rows:
-        table.add_row(row["family"], row["title"], row["checkpoint"], row["source"], row["not_here"] or "yes")
-    return table
+def model_list(rows: Sequence[Row]) -> Group:
+    """Return what `zmlx models` shows: for each family its checkpoints, and what hinders here."""
+    parts: list[RenderableType] = []
+    for family in dict.fromkeys(row["family"] for row in rows):
+        mine = [row for row in rows if row["family"] == family]
+        parts.append(Flow([Text(family, style="bold"), mine[0]["title"]]))
+        table = _grid()
+        for row in mine:
+            here = Text("here", "green") if row["not_here"] is None else Text("not here", "yellow")
+            table.add_row(f"  {row['checkpoint']}", here, row["source"])
+            if row["not_here"] is not None:
+                table.add_row("", "", Text(row["not_here"], "dim"))
+        parts.append(table)
+    parts.append(Text("measure one: zmlx run FAMILY --checkpoint tiny | synthetic | full | FOLDER | HUB_ID", "dim"))
+    return Group(*parts)
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
-    """Return the table of `zmlx doctor`."""
-    table = _table("", "subject", "found", "what to do")
+def findings_list(findings: Sequence[Finding]) -> Group:
+    """Return what `zmlx doctor` shows: each finding, under it what to do, and at the end what it comes to."""
+    table = _grid()
     marks = {"good": Text("good", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "red")}
     for finding in findings:
-        table.add_row(marks[finding.level], finding.subject, finding.found, finding.remedy)
-    return table
+        table.add_row(marks[finding.level], finding.subject, finding.found)
+        if finding.remedy:
+            table.add_row("", "", Text(f"fix: {finding.remedy}", "bold"))
+    return Group(table, Text(), Text(verdict(findings), style="bold"))
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Return what the findings come to, in one sentence."""
+    problems, notes = (sum(finding.level == level for finding in findings) for level in ("problem", "note"))
+    if problems:
+        return f"{problems} of these must be mended before anything can be measured here"
+    if notes:
+        return f"this machine can measure; {notes} note{'s' if notes > 1 else ''} on what limits or weakens that"
+    return "this machine is ready to measure"
 
 
 def _why_not(family: str, kind: str, machine: Any) -> str | None:
@@ -154,8 +189,13 @@ def _why_not(family: str, kind: str, machine: Any) -> str | None:
     return None
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def _grid() -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", min_width=8)
+    table.add_column(overflow="fold", ratio=1)
     return table
+
+
+def _here(reason: str | None) -> Text:
+    return Text("runs here", "green") if reason is None else Text(f"not here: {reason}", "yellow")
