@@ -1,4 +1,4 @@
-"""The launch on CUDA."""
+"""The launches on CUDA: a thread block multiplies the gate's rows for a token, and one of its warps is the router."""
 
 from __future__ import annotations
 
@@ -13,62 +13,85 @@ import mlx.nn as nn
 
 from zmlx_bench.patch.contract import Unavailable
 
-from ..gpu.cuda import prepare, read_cuda
-from ..gpu.launch import WORDS
+from ..gpu.cuda import CudaSource, Template, prepare, read_cuda
+from ..gpu.launch import WORDS, Source
 from ..gpu.packed import GROUP, SERVED
 from ..gpu.settle import Call
-from ..moe_router.gpu import MOST_EXPERTS, SOFTMAX
+from ..moe_router.gpu import LANES, MOST_EXPERTS, SIGMOID, SOFTMAX
 
-_GATES = read_cuda(
-    Path(__file__).resolve().parent, "gates", ("x", "w", "scales", "biases"), ("inds", "scores"), "cuda_qmm.h"
-)
-SOURCE = replace(
-    _GATES,
-    name="gate_router",
-    body=f"{_GATES.body}\nif (threadIdx.x < 32) {{\n{SOFTMAX.body}\n}}\n",
-    header=_GATES.header + WORDS["cuda"] + SOFTMAX.header,
-)
+Router = Callable[[mx.array], Any]
 WARPS = 16
-STEP = 256
-"""Weights a warp takes a step, 8 a lane."""
 
 
-def gate_router(block: Any) -> Callable[[mx.array], tuple[mx.array, ...]]:
+def _source(gates: str, inputs: tuple[str, ...], router: Source) -> CudaSource:
+    read = read_cuda(Path(__file__).resolve().parent, gates, inputs, ("inds", "scores"), "cuda_qmm.h")
+    body = f"{read.body}\nif (threadIdx.x < {LANES}) {{\n{router.body}\n}}\n"
+    return replace(read, name=f"router_{gates}", body=body, header=read.header + WORDS["cuda"] + router.header)
+
+
+EIGHT_BIT = _source("gates_8bit", ("x", "w", "scales", "biases"), SOFTMAX)
+DENSE = _source("gates_dense", ("x", "w", "correction", "scale"), SIGMOID)
+
+
+def _check(experts: int, k: int, d: int, step: int, longest: int) -> None:
+    if experts > MOST_EXPERTS or experts % WARPS or k > experts or d % step or d > longest:
+        raise Unavailable(f"top-{k} of a gate of {experts} rows of {d} weights is not served")
+
+
+def _launch(source: CudaSource, template: Template, leading: tuple[int, ...], scores: mx.Dtype) -> Call:
+    shape = (*leading, int(template["K"]))
+    return prepare(
+        source,
+        template={**template, "WARPS": WARPS, "STRIDE": 0},
+        blocks=(1, math.prod(leading)),
+        threads=LANES * WARPS,
+        outputs=[(shape, mx.uint32), (shape, scores)],
+    )
+
+
+def qwen(block: Any) -> Router:
     """Return router(x) for a MoE block whose gate is quantised to 8 bit; raise Unavailable for another."""
-    gate = block.gate
+    gate, k = block.gate, block.top_k
     if not isinstance(gate, nn.QuantizedLinear) or "bias" in gate:
         raise Unavailable("gate_router needs a quantised gate without bias")
     if (gate.mode, gate.bits, gate.group_size) != ("affine", 8, GROUP) or gate.scales.dtype not in SERVED:
         raise Unavailable(f"the gate is {gate.mode}, {gate.bits} bit; affine 8 bit in groups of {GROUP} is served")
-    experts, d = gate.weight.shape[0], gate.weight.shape[1] * 4
-    if experts > MOST_EXPERTS or experts % WARPS or d % STEP or d > 32 * GROUP:
-        raise Unavailable(f"a gate of {experts} rows of {d} weights is not served")
-    template: dict[str, mx.Dtype | int | bool] = {
-        "T": gate.scales.dtype,
-        "D": d,
-        "E": experts,
-        "K": block.top_k,
-        "WARPS": WARPS,
-        "READS": 16 // gate.scales.dtype.size,
-        "STRIDE": 0,
-        "ONLINE": True,
-        "NORMALIZE": block.norm_topk_prob,
-    }
+    experts, d, dtype = gate.weight.shape[0], gate.weight.shape[1] * 4, gate.scales.dtype
+    _check(experts, k, d, 256, 32 * GROUP)
+    constants = {"T": dtype, "D": d, "E": experts, "K": k, "READS": 16 // dtype.size}
+    template: Template = {**constants, "ONLINE": True, "NORMALIZE": block.norm_topk_prob}
     packed = (gate.weight, gate.scales, gate.biases)
     launches: dict[tuple[int, ...], Call] = {}
 
-    def call(x: mx.array) -> tuple[mx.array, ...]:
+    def call(x: mx.array) -> Any:
         launch = launches.get(x.shape)
         if launch is None:
-            *leading, _ = x.shape
-            shape = (*leading, template["K"])
-            launch = launches[x.shape] = prepare(
-                SOURCE,
-                template=template,
-                blocks=(1, math.prod(leading)),
-                threads=32 * WARPS,
-                outputs=[(shape, mx.uint32), (shape, template["T"])],
-            )
-        return tuple(launch(inputs=[x, *packed]))
+            launch = launches[x.shape] = _launch(EIGHT_BIT, template, x.shape[:-1], dtype)
+        return launch(inputs=[x, *packed])
+
+    return call
+
+
+def glm(gate: Any, others: Router) -> Router:
+    """Return router(x) for a MoEGate with one group of experts; `others` is the router of more than one token.
+
+    MLX multiplies one token's row by a matrix-vector kernel and several on cuBLAS, whose order is its own.
+    """
+    weight, dtype, k = gate.weight, gate.weight.dtype, gate.top_k
+    if dtype not in SERVED:
+        raise Unavailable(f"the gate is {dtype}; bfloat16 and float16 are served")
+    experts, d = weight.shape
+    _check(experts, k, d, 128, 4096)
+    constants = {"T": dtype, "D": d, "E": experts, "K": k, "READS": -(-experts // LANES)}
+    template: Template = {**constants, "NORMALIZE": k > 1 and gate.norm_topk_prob}
+    rest = (weight, gate.e_score_correction_bias, mx.array([gate.routed_scaling_factor], mx.float32))
+    one: list[Call] = []
+
+    def call(x: mx.array) -> Any:
+        if x.size != d:
+            return others(x)
+        if not one:
+            one.append(_launch(DENSE, template, x.shape[:-1], mx.float32))
+        return one[0](inputs=[x, *rest])
 
     return call

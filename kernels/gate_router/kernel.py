@@ -1,7 +1,7 @@
-"""Qwen's router with its gate in one launch: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k) in x's dtype.
+"""The router with its gate in one launch: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k).
 
-A thread block a token: its warps multiply the gate's 8-bit rows as MLX's matrix-vector kernel does, then one of them
-is the router. CUDA only.
+Scores are in x's dtype for Qwen, float32 for GLM. A thread block a token: its warps multiply the gate's rows as MLX's
+matrix-vector kernels do, 8-bit ones for Qwen, dense ones for GLM, then one of them is the router. CUDA only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
 from ..gpu.launch import why_not
+from ..gpu.settle import settler
+from ..moe_router.kernel import glm_router
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -19,7 +21,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to a Qwen3MoeSparseMoeBlock; raise Unavailable for a gate that the launch does not serve."""
+    """Bind to a MoE block; raise Unavailable for a gate that the launch does not serve."""
     reason = why_not(request.backend)
     if reason is not None:
         raise Unavailable(f"gate_router on {request.backend} {reason}")
@@ -27,4 +29,6 @@ def bind(module: Any, request: BindRequest) -> Binding:
         raise Unavailable("the model is sharded")
     from . import cuda
 
-    return Binding(cuda.gate_router(module))
+    if request.family == "qwen3":
+        return Binding(cuda.qwen(module))
+    return Binding(cuda.glm(module.gate, glm_router(module.gate, settler("cuda"))))

@@ -62,5 +62,5 @@ def plan_logits(gates: mx.array, k: int) -> Launch:
 def plan_sigmoid(gates: mx.array, correction: mx.array, scale: mx.array, k: int, normalize: bool) -> Launch:
     """GLM: gates (..., E), correction (E,), scale (1,) float32 -> inds (..., k) uint32, scores (..., k) float32."""
     reads = -(-gates.shape[-1] // LANES)
-    template: Template = [("READS", reads), ("NORMALIZE", normalize)]
+    template: Template = [("READS", reads), ("NORMALIZE", normalize), ("STRIDE", gates.shape[-1])]
     return _launch(SIGMOID, [gates, correction, scale], k, mx.float32, template)

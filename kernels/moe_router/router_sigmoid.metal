@@ -1,5 +1,6 @@
 // GLM's router after its gate, one simdgroup a token, in float32: the K largest of sigmoid + correction in
 // descending order (of equals the lower index first), then the sigmoids alone, over their sum, times the scale.
+// STRIDE: gates of a token, 0 where there is only this token's.
 const uint lane = thread_index_in_simdgroup;
 const uint t = threadgroup_position_in_grid.y;
 float sigmoids[READS];
@@ -9,7 +10,7 @@ for (int i = 0; i < READS; ++i) {
   sigmoids[i] = 0.0f;
   keys[i] = 0;
   if (expert < E) {
-    const float x = float(gates[t * E + expert]);
+    const float x = float(gates[t * STRIDE + expert]);
     const float y = div_rn(1.0f, add_rn(1.0f, exp_precise(x < 0.0f ? -x : x)));
     sigmoids[i] = x < 0.0f ? y : add_rn(1.0f, -y);
     keys[i] = sortable(add_rn(sigmoids[i], float(correction[expert])));

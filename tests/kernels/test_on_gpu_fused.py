@@ -11,6 +11,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import pytest
+from mlx_lm.models.glm4_moe_lite import group_expert_select
 
 from tests.kernels import experts
 from tests.kernels.draws import QWEN
@@ -51,7 +52,7 @@ def gate(dtype: mx.Dtype) -> Any:
 @dtypes
 @tokens_of_each
 @pytest.mark.parametrize("kind", KINDS)
-def test_gate_and_router_are_stocks_bit_for_bit(kind: str, tokens: tuple[int, int], dtype: mx.Dtype) -> None:
+def test_qwens_gate_and_router_are_stocks_bit_for_bit(kind: str, tokens: tuple[int, int], dtype: mx.Dtype) -> None:
     block = gate(dtype)
     router = bound("gate_router", block, "qwen3", "router")
     for seed in range(4):
@@ -65,6 +66,35 @@ def test_gate_and_router_are_stocks_bit_for_bit(kind: str, tokens: tuple[int, in
         inds, scores = router(x=x)
         assert mx.array_equal(inds, stock_inds).item()
         assert mx.array_equal(scores, stock_scores).item()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("correction_dtype", [mx.float32, mx.bfloat16], ids=["fp32", "bf16"])
+@tokens_of_each
+def test_glms_gate_and_router_are_stocks_bit_for_bit(
+    tokens: tuple[int, int], correction_dtype: mx.Dtype, kind: str
+) -> None:
+    count, k, _ = SHAPES["glm47"]
+    block = SimpleNamespace(
+        gate=SimpleNamespace(
+            weight=(mx.random.normal((count, HIDDEN), key=mx.random.key(8)) / 45).astype(mx.bfloat16),
+            e_score_correction_bias=(0.1 * mx.random.normal((count,), key=mx.random.key(9))).astype(correction_dtype),
+            top_k=k,
+            n_group=1,
+            n_routed_experts=count,
+            norm_topk_prob=True,
+            routed_scaling_factor=1.8,
+        )
+    )
+    gate_of_block = block.gate
+    router = bound("gate_router", block, "glm47", "router")
+    for seed in range(4):
+        x = activations(kind, *tokens, HIDDEN, seed=seed)
+        gates = x @ gate_of_block.weight.T
+        if not mx.all(mx.isfinite(gates)).item():
+            continue
+        stock = group_expert_select(gates, gate_of_block.e_score_correction_bias, k, 1, 1, 1.8, True)
+        assert all(mx.array_equal(a, b).item() for a, b in zip(router(x=x), stock, strict=True))
 
 
 @dtypes
