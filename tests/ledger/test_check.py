@@ -134,8 +134,8 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (SESSION, ["plan", "jobs", 3, "arm"], "baseline", True, "plan.jobs[3].arm"),
     (SESSION, ["session"], "another", True, "session"),
     (SESSION, ["ended"], None, True, "ended"),
-    (SESSION, ["capsules", 0, "file"], "../../elsewhere.json", True, "capsules[0].file"),
-    (SESSION, ["capsules", 0, "file"], "\0.json", True, "capsules[0].file"),
+    (SESSION, ["capsules", 0, "file"], "../../elsewhere.json", False, "capsules.0.file"),
+    (SESSION, ["capsules", 0, "file"], "\0.json", False, "capsules.0.file"),
 ]
 
 

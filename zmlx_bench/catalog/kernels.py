@@ -30,8 +30,7 @@ def load(workspace: Workspace) -> dict[str, Kernel]:
     root = workspace.kernels.resolve()
     for path in sorted(workspace.kernels.glob(f"*/{DECLARATION}")):
         folder = path.parent
-        if not folder.resolve().is_relative_to(root):
-            raise UnusableInput(f"{folder}: leads outside the workspace's kernels/; put the kernel's files there")
+        _refuse_links_outside(folder, root)
         if not (folder / "kernel.py").is_file():
             raise UnusableInput(f"{folder}: has {DECLARATION} but no kernel.py with `bind`")
         found[folder.name] = Kernel(folder.name, folder, files.read_toml(path, KernelDeclaration))
@@ -39,7 +38,19 @@ def load(workspace: Workspace) -> dict[str, Kernel]:
         for other in kernel.declaration.uses:
             if not (workspace.kernels / other).is_dir():
                 raise UnusableInput(f"{kernel.folder / DECLARATION}: uses: there is no folder kernels/{other}")
+            _refuse_links_outside(workspace.kernels / other, root)
     return found
+
+
+def _refuse_links_outside(folder: Path, root: Path) -> None:
+    """Raise UnusableInput for code that the workspace does not hold, or that `source_hash` would not follow."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() or _NOT_SOURCE.intersection(path.relative_to(folder).parts):
+            continue
+        if path.is_dir() or not path.resolve().is_relative_to(root):
+            raise UnusableInput(
+                f"{path}: is a link to a folder, or leads outside the workspace's kernels/; put the kernel's files there"
+            )
 
 
 def source_hash(workspace: Workspace, kernel: Kernel) -> str:

@@ -31,6 +31,9 @@ def _is_utc(value: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
 """An identifier that is safe as a file name: letters, digits, '_', '.', '-'."""
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$")]
+"""The name of a file in a folder: never a path."""
+
 KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$")]
 """`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Count, Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
+from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Plan
@@ -13,7 +13,7 @@ from zmlx_bench.schema.plan import Plan
 class CapsuleRef(StrictModel):
     """A capsule that a finished session wrote."""
 
-    file: str
+    file: FileName
     """Name in the session's folder."""
     content_sha256: Sha256
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from zmlx_bench.workspace import Workspace
 
 SESSION_FILE = "session.json"
 EVENTS_FILE = "events.jsonl"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 
 
 def new_name(family: str) -> str:
@@ -37,9 +39,10 @@ def write(workspace: Workspace, session: Session) -> Session:
 def load(workspace: Workspace, name: str) -> Session:
     """Read a session of the workspace; UnusableInput when there is none or it was edited."""
     path = workspace.session(name) / SESSION_FILE
-    if not path.is_file():
+    if not _NAME.fullmatch(name) or not path.is_file():
         known = [p.parent.name for p in workspace.capsules.glob(f"*/{SESSION_FILE}")]
         raise unknown("session", name, known)
+    files.refuse_outside(workspace.root, path)
     session = files.read_json(path, Session)
     if session_hash(session) != session.content_sha256:
         raise UnusableInput(f"{path}: content_sha256: does not match; the file was edited")
