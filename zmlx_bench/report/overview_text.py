@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.analysis.legacy import LegacyVerdict
 from zmlx_bench.ledger.bodies import Refusal
 from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words
+from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.report.overview import Cell, GroupOverview, Line
 
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of variant / baseline."
+    "memory of the variant / of the baseline."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
+_STYLES = {"PROMOTE": "green", "CANDIDATE": "green", "REJECT": "red", "INCONCLUSIVE": "yellow"}
 
 
 def title(group: GroupOverview) -> str:
@@ -37,7 +38,7 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     for group in groups:
         out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
-        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "GB", "verdict"]
+        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
             out += [f"**{name.capitalize()}**", "", *(f"- {plain(line)}" for line in lines), ""]
@@ -58,31 +59,52 @@ def tables(
     """Return the report for a terminal."""
     parts: list[RenderableType] = []
     for group in groups:
-        budgets = _budgets(group)
-        table = Table(title=title(group), title_justify="left", box=None, header_style="bold", pad_edge=False)
-        table.add_column("#", justify="right")
-        table.add_column("variant", overflow="fold")
-        for tokens in budgets:
-            table.add_column(f"{tokens} tokens (tok/s)", overflow="fold")
-        table.add_column("tokens", overflow="fold")
-        table.add_column("GB", overflow="fold")
-        table.add_column("verdict", overflow="fold")
-        for row in _rows(group, budgets):
-            table.add_row(*row)
-        parts += [table, Text(f"recommended: {group.recommendation}", style="bold")]
+        parts += [Text(title(group), style="bold"), *_ranking(group)]
+        parts.append(Flow([f"recommended: {group.recommendation}"], hang=2, style="bold"))
         for name, lines in _lists(group):
-            parts += [Text(f"{name}:"), *(Text(f"  {line}") for line in lines)]
+            parts.append(Text(f"{name}:", style="bold"))
+            parts += [Flow([line], indent=2, hang=2) if name != "next" else Command(line) for line in lines]
         parts.append(Text(""))
     if legacy:
-        parts.append(Text(LEGACY_NOTE))
-        parts += [Text(f"  {v.family} {v.variant}: {v.verdict} ({v.reason}): {v.why[0]}") for v in legacy]
+        parts.append(Text(LEGACY_NOTE, style="bold"))
+        parts += [Flow([f"{v.family} {v.variant}: {v.verdict} ({v.reason}): {v.why[0]}"], indent=2) for v in legacy]
         parts.append(Text(""))
     if refusals:
         parts.append(Text(f"not used as evidence: {len(refusals)} files (zmlx check lists what is wrong)"))
-        parts += [Text(f"  {r.file}: {r.why}") for r in refusals[:_SHOWN]]
+        parts += [Flow([f"{r.file}: {r.why}"], indent=2) for r in refusals[:_SHOWN]]
     if groups or not parts:
         parts.append(Text(NOTE if groups else "no evidence yet: run `zmlx run`", style="dim"))
     return Group(*parts)
+
+
+def _ranking(group: GroupOverview) -> Iterator[Flow]:
+    """Yield each variant with its verdict, and under it a line for each budget."""
+    columns = Columns(right=frozenset({0, 2}))
+    for line in group.lines:
+        for cell in line.cells:
+            columns.add(*_cells(cell))
+    cells = iter(columns.padded())
+    for rank, line in enumerate(group.lines, start=1):
+        style = _STYLES.get(line.verdict or "", "")
+        verdict = Text(_verdict(line), style=style)
+        yield Flow([f"{rank:>2}", Text(line.variant, style="bold"), verdict, *_facts(line)], hang=4)
+        for _ in line.cells:
+            yield Flow(next(cells), indent=4, hang=6)
+
+
+def _cells(cell: Cell) -> tuple[str, ...]:
+    arms = ""
+    if cell.status == "ok":
+        arms = f"{words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)} tok/s"
+    return f"{cell.tokens} tokens", _ratio(cell), arms
+
+
+def _facts(line: Line) -> Iterator[str]:
+    yield from (fact for fact in (_tokens(line), _memory(line)) if fact != words.DASH)
+
+
+def _verdict(line: Line) -> str:
+    return f"{line.verdict} ({line.reason})" if line.verdict else "no verdict: its capsules are not here"
 
 
 def _budgets(group: GroupOverview) -> list[int]:
@@ -93,21 +115,26 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
     for rank, line in enumerate(group.lines, start=1):
         cells = {cell.tokens: cell for cell in line.cells}
         shown = (_speed(cells.get(tokens)) for tokens in budgets)
-        verdict = f"{line.verdict} ({line.reason})" if line.verdict else "no verdict: its capsules are not here"
-        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), verdict)
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), _verdict(line))
 
 
 def _speed(cell: Cell | None) -> str:
     if cell is None:
         return words.DASH
+    shown = _ratio(cell)
+    if cell.status != "ok" or cell.speedup is None:
+        return shown
+    return f"{shown} {words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)}"
+
+
+def _ratio(cell: Cell) -> str:
     if cell.status != "ok":
         return cell.status
     if cell.speedup is None:
         return words.DASH
-    span = ""
-    if cell.speedup_low is not None and cell.speedup_high is not None:
-        span = f" [{cell.speedup_low:.3f}, {cell.speedup_high:.3f}]"
-    return f"{cell.speedup:.3f}x{span} {words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)}"
+    if cell.speedup_low is None or cell.speedup_high is None:
+        return f"{cell.speedup:.3f}x"
+    return f"{cell.speedup:.3f}x [{cell.speedup_low:.3f}, {cell.speedup_high:.3f}]"
 
 
 def _tokens(line: Line) -> str:
@@ -123,7 +150,7 @@ def _memory(line: Line) -> str:
     if not peaks:
         return words.DASH
     top = max(peaks, key=lambda c: c.peak_mem_gb or 0.0)
-    return f"{words.gigabytes(top.peak_mem_gb)} / {words.gigabytes(top.baseline_peak_mem_gb)}"
+    return f"{words.gigabytes(top.peak_mem_gb)} / {words.gigabytes(top.baseline_peak_mem_gb)} GB"
 
 
 def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
