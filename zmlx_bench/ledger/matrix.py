@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema.matrix import MatrixRow
 
 LOCK_TIMEOUT_S = 60.0
+READER_PATIENCE_S = 2.0
+"""A write takes less; a last line that stays cut off is shown as such."""
 
 
 def append(path: Path, rows: Sequence[MatrixRow]) -> int:
@@ -25,8 +28,8 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=LOCK_TIMEOUT_S):
-            _mend(path)
-            known = {row.capsule for row in read(path)}
+            present = _mended(path)
+            known = _known(path, present, rows)
             new = [row for row in rows if row.capsule not in known]
             if not new:
                 return 0
@@ -48,30 +51,50 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
         raise files.cannot_write(path, error) from None
 
 
-def _mend(path: Path) -> None:
-    """End the last line where only its newline is missing; cut it off where it is no row."""
+def _mended(path: Path) -> bytes:
+    """Return the matrix after ending its last line where only the newline is missing, or cutting it off if no row."""
     data = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else b""
     last = data.rpartition(b"\n")[2]
     if not last:
-        return
+        return data
     try:
         MatrixRow.model_validate_json(last)
     except ValidationError:
         os.truncate(path, len(data) - len(last))
-    else:
-        with path.open("ab") as file:
-            file.write(b"\n")
+        return data[: len(data) - len(last)]
+    with path.open("ab") as file:
+        file.write(b"\n")
+    return data + b"\n"
+
+
+def _known(path: Path, data: bytes, rows: Sequence[MatrixRow]) -> set[str]:
+    """Return which of the rows' capsules the matrix has; only lines that name one are read, for it may be long."""
+    names = [row.capsule.encode() for row in rows]
+    if not any(name in data for name in names):
+        return set()
+    lines = enumerate(data.splitlines(), start=1)
+    return {_row(path, n, line).capsule for n, line in lines if any(name in line for name in names)}
 
 
 def read(path: Path) -> list[MatrixRow]:
     """Return all rows in their order; UnusableInput names the line and field of a bad one."""
     if not path.exists():
         return []
-    lines = files.read_bytes(path, files.LARGEST_LINES).splitlines()
-    rows: list[MatrixRow] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(MatrixRow.model_validate_json(line))
-        except ValidationError as error:
-            raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
-    return rows
+    return [_row(path, number, line) for number, line in enumerate(read_bytes(path).splitlines(), start=1)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the matrix's bytes; where they end in part of a row, once the session that may be at it has written it."""
+    data = files.read_bytes(path, files.LARGEST_LINES)
+    if not data or data.endswith(b"\n"):
+        return data
+    with contextlib.suppress(OSError, Timeout), FileLock(f"{path}.lock", timeout=READER_PATIENCE_S):
+        data = files.read_bytes(path, files.LARGEST_LINES)
+    return data
+
+
+def _row(path: Path, number: int, line: bytes) -> MatrixRow:
+    try:
+        return MatrixRow.model_validate_json(line)
+    except ValidationError as error:
+        raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None

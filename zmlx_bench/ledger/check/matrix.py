@@ -9,10 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import LARGEST_LINES, first_error, loads, read_bytes
+from zmlx_bench.files import first_error, loads
 from zmlx_bench.ledger.check.compare import compare_models
 from zmlx_bench.ledger.check.finding import Finding, finding
 from zmlx_bench.ledger.check.reading import relative, unreadable
+from zmlx_bench.ledger.matrix import read_bytes
 from zmlx_bench.schema.matrix import MatrixRow
 
 Numbered = tuple[int, MatrixRow]
@@ -24,7 +25,7 @@ def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
     if not path.exists():
         return [], []
     try:
-        lines = read_bytes(path, LARGEST_LINES).split(b"\n")
+        lines = read_bytes(path).split(b"\n")
     except UnusableInput as error:
         return [], [unreadable(name, path, error)]
     findings = []
@@ -48,6 +49,7 @@ class Place:
     """Where a capsule's row belongs."""
 
     session: str
+    started: str
     ended: str | None
     """When the session ended; None where it was resumed, so that others may have been recorded in between."""
     number: int
@@ -60,7 +62,8 @@ def check_rows(
     """Compare the rows with those that the capsules must have.
 
     `expected` maps a capsule's path to its row, `places` the path of each capsule of a finished session to where
-    its row belongs: rows of a session are written together, sessions one after the other.
+    its row belongs: rows of a session are written together, sessions one after the other in the order in which
+    they ended. Two that ran at once may have ended while the other's rows were under way.
     """
     first: dict[str, int] = {}
     in_order: list[tuple[int, Place]] = []
@@ -84,7 +87,7 @@ def check_rows(
 
 def _order(file: str, rows: Sequence[tuple[int, Place]]) -> Iterator[Finding]:
     closed: set[str] = set()
-    latest = ""
+    latest_start = ""
     before: Place | None = None
     for number, place in rows:
         line = f"line {number}"
@@ -94,8 +97,8 @@ def _order(file: str, rows: Sequence[tuple[int, Place]]) -> Iterator[Finding]:
         elif place.session in closed:
             yield finding(file, line, f"out of order: apart from the other rows of {place.session}")
         elif place.ended is not None:
-            if place.ended < latest:
+            if place.ended < latest_start:
                 yield finding(file, line, f"out of order: {place.session} ended before the sessions above it")
-            latest = max(latest, place.ended)
+            latest_start = max(latest_start, place.started)
         closed.add(place.session)
         before = place

@@ -24,26 +24,32 @@ class ReadSession:
     folder: Path
     session: Session | None
     """None where `session.json` is absent or cannot be read."""
-    capsules: tuple[Path, ...]
-    """The other JSON files of the folder."""
     findings: tuple[Finding, ...]
+
+    @property
+    def capsules(self) -> tuple[Path, ...]:
+        """The other JSON files that the folder has now."""
+        return _capsules(self.folder)
+
+
+def _capsules(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in folder.glob("*.json") if path.name != SESSION_FILE))
 
 
 def read_session(root: Path, folder: Path) -> ReadSession:
     """Read a session's folder and check `session.json` itself."""
-    capsules = tuple(sorted(p for p in folder.glob("*.json") if p.name != SESSION_FILE))
     path = folder / SESSION_FILE
     if not path.is_file():
         name = relative(root, folder)
-        lost = [finding(f"{name}/{SESSION_FILE}", "file", "is missing")] if capsules else []
-        return ReadSession(folder, None, capsules, tuple(lost))
+        lost = [finding(f"{name}/{SESSION_FILE}", "file", "is missing")] if _capsules(folder) else []
+        return ReadSession(folder, None, tuple(lost))
     session, findings = read(root, path, Session)
     if session is not None:
         try:
             findings += _check(session, relative(root, path), folder)
         except UnicodeEncodeError:
-            return ReadSession(folder, None, capsules, (finding(relative(root, path), "file", NO_TEXT),))
-    return ReadSession(folder, session, capsules, tuple(findings))
+            return ReadSession(folder, None, (finding(relative(root, path), "file", NO_TEXT),))
+    return ReadSession(folder, session, tuple(findings))
 
 
 def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
@@ -99,7 +105,8 @@ def check_links(root: Path, read: ReadSession, capsules: Sequence[CheckedCapsule
         elif capsule.row is not None and capsule.row.capsule_sha256 != reference.content_sha256:
             message = f"is not the hash of {reference.file}: the capsule was replaced"
             yield finding(file, f"{field}.content_sha256", message)
-    for name in present:
+    # A session that has not finished lists its capsules last.
+    for name in present if session.state == "finished" else ():
         if name not in named:
             yield finding(f"{folder}/{name}", "file", f"orphaned: {file} does not list it")
     yield from _planned(session, file, capsules)

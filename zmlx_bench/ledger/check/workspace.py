@@ -41,9 +41,15 @@ class Checked:
 
 
 def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
-    """Check everything in a workspace; `processes` is the most to use (default: one a CPU)."""
+    """Check everything in a workspace; `processes` is the most to use (default: one a CPU).
+
+    Sessions may be measured meanwhile: they write capsules, then rows, then `session.json`, and all is read in the
+    opposite order, so that whatever is read has been written before what it names.
+    """
     sessions = [read_session(workspace.root, folder) for folder in _session_folders(workspace)]
     rows, unread = read_rows(workspace.root, workspace.matrix)
+    begun_since = {folder.name for folder in _session_folders(workspace)} - {read.folder.name for read in sessions}
+    rows = [(number, row) for number, row in rows if row.session not in begun_since]
     checked = _check_sessions(workspace, sessions, rows, processes or os.cpu_count() or 1)
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
@@ -54,9 +60,10 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
 
 def check_session(workspace: Workspace, folder: Path) -> Checked:
     """Check one session: its folder and its rows of the matrix."""
+    read = read_session(workspace.root, folder)
     rows, _ = read_rows(workspace.root, workspace.matrix)
     own = [(number, row) for number, row in rows if row.session == folder.name]
-    return _check_sessions(workspace, [read_session(workspace.root, folder)], own, 1)
+    return _check_sessions(workspace, [read], own, 1)
 
 
 def _check_sessions(
@@ -96,7 +103,9 @@ def _places(root: Path, sessions: Iterable[ReadSession]) -> dict[str, Place]:
         if session is not None and session.state == "finished":
             ended = None if session.resumed else session.ended
             for number, reference in enumerate(session.capsules):
-                places[f"{relative(root, read.folder)}/{reference.file}"] = Place(session.session, ended, number)
+                places[f"{relative(root, read.folder)}/{reference.file}"] = Place(
+                    session.session, session.started, ended, number
+                )
     return places
 
 
