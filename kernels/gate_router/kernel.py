@@ -10,7 +10,7 @@ from typing import Any
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import settler
 from ..moe_router.kernel import glm_router
 
@@ -22,9 +22,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a MoE block; raise Unavailable for a gate that the launch does not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"gate_router on {request.backend} {reason}")
+    require("gate_router", request)
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
     from . import cuda

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.moe_block import check_block
 
 
@@ -21,9 +21,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a Glm4MoeLiteMoE; raise Unavailable for other weights, another activation or a sharded model."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"gather_qmm_moe on {request.backend} {reason}")
+    require("gather_qmm_moe", request)
     check_block(module)
     from . import cuda
 

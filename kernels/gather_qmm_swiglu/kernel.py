@@ -11,9 +11,9 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.moe_block import check_block
 from ..gpu.packed import weights_of
 from ..gpu.settle import by_shape, settler
@@ -27,9 +27,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a MoE block; raise Unavailable for other weights, another activation or a sharded model."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"gather_qmm_swiglu.{request.mode} on {request.backend} {reason}")
+    require("gather_qmm_swiglu", request)
     check_block(module)
     if request.backend == "cuda":
         from . import cuda

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
+from zmlx_bench.patch.contract import BindRequest, Unavailable
+
 _HERE = Path(__file__).resolve().parent
 WORDS = {"metal": (_HERE / "metal_words.h").read_text(), "cuda": (_HERE / "cuda_words.h").read_text()}
 
@@ -87,3 +89,10 @@ def why_not(backend: str) -> str | None:
     if backend == "cuda" and not mx.cuda.is_available():
         return "needs an NVIDIA GPU and mlx[cuda13]"
     return None
+
+
+def require(kernel: str, request: BindRequest) -> None:
+    """Raise Unavailable where no GPU source runs on the backend that is asked for."""
+    reason = why_not(request.backend)
+    if reason is not None:
+        raise Unavailable(f"{kernel}.{request.mode} on {request.backend} {reason}")

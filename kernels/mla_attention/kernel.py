@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx_bench.families.decode import append
-from zmlx_bench.patch.contract import Binding, BindRequest, Split, Unavailable
+from zmlx_bench.patch.contract import Binding, BindRequest, Split
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import Settle, settler
 from ..mla_decode import kernel as decode
 from ..mla_norm_rope import kernel as front
@@ -28,9 +28,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"mla_attention.{request.mode} on {request.backend} {reason}")
+    require("mla_attention", request)
     between, attend = after_projection(module, request.mode, request.backend, settler(request.backend))
     matmul, undo = front.joined_projection(module)
 

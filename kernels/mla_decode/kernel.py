@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
@@ -28,9 +28,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"mla_decode.{request.mode} on {request.backend} {reason}")
+    require("mla_decode", request)
     sizes, settle = sizes_of(module), settler(request.backend)
     if request.mode == "fp32":
         call = in_float32(sizes, module.scale, settle, request.backend)

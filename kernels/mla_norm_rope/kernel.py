@@ -15,7 +15,7 @@ import mlx.nn as nn
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
 from .gpu import COPIES, LARGEST, READS, Front, Sizes
@@ -32,9 +32,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"mla_norm_rope.{request.mode} on {request.backend} {reason}")
+    require("mla_norm_rope", request)
     between = norm_rope(module, request.backend, settler(request.backend), with_q_b=request.mode == WITH_Q_B)
     matmul, undo = joined_projection(module)
 

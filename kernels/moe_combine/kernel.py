@@ -10,9 +10,9 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import by_shape, settler
 from .gpu import plan
 from .reference import MODES
@@ -27,9 +27,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
     """Return the combine of the requested mode; the module holds nothing that it needs."""
     if request.backend == "cpu":
         return Binding(MODES[request.mode])
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"moe_combine.{request.mode} on {request.backend} {reason}")
+    require("moe_combine", request)
     run = by_shape(settler(request.backend), functools.partial(plan, request.mode))
 
     def call(y: mx.array, scores: mx.array) -> mx.array:

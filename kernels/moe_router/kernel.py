@@ -11,7 +11,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Launch, why_not
+from ..gpu.launch import Launch, require, why_not
 from ..gpu.settle import Settle, by_shape, settler
 from .gpu import MOST_EXPERTS, plan_logits, plan_sigmoid, plan_softmax
 
@@ -23,9 +23,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Return the family's router; raise Unavailable for what the launch does not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"moe_router.{request.mode} on {request.backend} {reason}")
+    require("moe_router", request)
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
     if request.family == "qwen3":

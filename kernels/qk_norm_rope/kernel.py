@@ -12,7 +12,7 @@ import numpy as np
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import Run, require, runner, why_not
 from ..gpu.settle import Call, Settle, settler
 from .gpu import plan, plan_stock
 from .heads import LANES, OFFSETS, Heads, check_rope
@@ -25,9 +25,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to Qwen's attention; raise Unavailable for a rotation or head size that the launch does not serve."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"qk_norm_rope.{request.mode} on {request.backend} {reason}")
+    require("qk_norm_rope", request)
     if request.mode == "stock":
         return Binding(stock(module, request.backend, settler(request.backend)))
     return Binding(qk_norm_rope(module, runner(request.backend)))

@@ -12,7 +12,7 @@ import mlx.nn as nn
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.settle import Call, Settle, settler
 from ..qk_norm_rope.heads import OFFSETS, Heads
 from ..qkv_joined.kernel import PROJECTIONS, join, separate
@@ -26,9 +26,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Join the projections of one attention module; raise Unavailable where they or its heads are not served."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"qkv_norm_rope on {request.backend} {reason}")
+    require("qkv_norm_rope", request)
     return qkv_norm_rope(module, request.backend, settler(request.backend))
 
 

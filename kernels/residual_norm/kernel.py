@@ -8,7 +8,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, runner, why_not
+from ..gpu.launch import Run, require, runner, why_not
 from ..gpu.settle import Call, Settle, settler
 from .gpu import LARGEST, plan, plan_stock, spread
 
@@ -20,9 +20,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to an nn.RMSNorm; raise Unavailable for a row that no threadgroup holds."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"residual_norm.{request.mode} on {request.backend} {reason}")
+    require("residual_norm", request)
     if request.mode == "stock":
         return Binding(stock(module, request.backend, settler(request.backend)))
     return Binding(residual_norm(module, runner(request.backend)))

@@ -11,9 +11,9 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.launch import why_not
+from ..gpu.launch import require, why_not
 from ..gpu.packed import weights_of
 from ..gpu.settle import by_shape, settler
 from .gpu import plan
@@ -26,9 +26,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a Glm4MoeLiteMLP; raise Unavailable for other weights."""
-    reason = why_not(request.backend)
-    if reason is not None:
-        raise Unavailable(f"shared_experts.{request.mode} on {request.backend} {reason}")
+    require("shared_experts", request)
     if request.backend == "cuda":
         from . import cuda
 
