@@ -10,9 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.report import words
+from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session
+
+NOTE = (
+    "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for the "
+    "number of variants. Prefill in tok/s. GB: MLX's peak memory."
+)
 
 
 def ranked(capsules: Sequence[Capsule], tokens: int) -> list[Capsule]:
@@ -34,8 +40,9 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            parts.append(_budget_table(session, rows, tokens))
-            parts.append(Text(_floor(rows[0]), style="dim"))
+            title = Text(f"{session.plan.family}, {tokens} tokens, {session.plan.runs} blocks", style="bold")
+            parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
+            parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if company := words.company(_busy(capsules), shared=session.shared_device):
         parts.append(Text(company))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
@@ -45,14 +52,8 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     )
     failed = [c for c in capsules if c.status != "ok"]
     parts.extend(Text(f"{c.variant.name}: {_first_line(c)}", style="red") for c in failed)
-    parts.append(
-        Text(
-            "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for "
-            f"the number of variants. GB: MLX's peak memory.\nEvidence: capsules/{session.session}/, matrix.jsonl. "
-            "Next: zmlx promote --dry-run",
-            style="dim",
-        )
-    )
+    parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
+    parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
     return Group(*parts)
 
 
@@ -78,16 +79,10 @@ def _busy(capsules: Sequence[Capsule]) -> float | None:
     return max((busy for busy in known if busy is not None), default=None)
 
 
-def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Table:
-    table = Table(
-        title=f"{session.plan.family}, {tokens} tokens, {session.plan.runs} blocks",
-        title_justify="left",
-        box=None,
-        padding=(0, 1, 0, 0),  # fits 80 columns
-        pad_edge=False,
-    )
+def _budget_table(rows: Sequence[Capsule]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
     table.add_column("#", justify="right")
-    table.add_column("variant", overflow="fold", min_width=15)
+    table.add_column("variant", min_width=15)
     table.add_column("tok/s", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
     table.add_column("90%", no_wrap=True)
@@ -124,17 +119,42 @@ def _budget_table(session: Session, rows: Sequence[Capsule], tokens: int) -> Tab
     return table
 
 
-def _floor(capsule: Capsule) -> str:
+def _budget_list(rows: Sequence[Capsule]) -> Group:
+    """Return the rows of the table as paragraphs, for terminals that it does not fit."""
+    first = rows[0].figures
+    stock = [
+        "baseline",
+        f"{words.number(first.baseline_decode_tok_s)} tok/s",
+        f"prefill {words.number(first.baseline_prefill_tok_s, 0)}",
+        f"{words.gigabytes(first.baseline_memory.peak_mem_gb)} GB",
+    ]
+    parts = [Flow(stock, hang=4, style="dim")]
+    for rank, capsule in enumerate(rows, start=1):
+        figures = capsule.figures
+        parts.append(Flow([str(rank), Text(capsule.variant.name, style="bold"), capsule.status], hang=4))
+        shown = [
+            words.ratio(figures.speedup),
+            f"{words.number(figures.decode_tok_s)} tok/s",
+            words.fidelity(figures.fidelity),
+            f"prefill {words.number(figures.prefill_tok_s, 0)}",
+            f"{words.gigabytes(figures.memory.peak_mem_gb)} GB",
+        ]
+        if capsule.status == "ok":
+            parts.append(Flow(shown, indent=4, hang=4))
+    return Group(*parts)
+
+
+def _floor(capsule: Capsule) -> list[str]:
     figures = capsule.figures
     if figures.null is None:
-        return "no null arm: the floor of this machine is unknown"
+        return ["no null arm: the floor of this machine is unknown"]
     tokens = figures.fidelity.null_identical if figures.fidelity else None
     same = {
         True: "its tokens are the baseline's",
         False: "ITS TOKENS DIFFER FROM THE BASELINE'S",
         None: "tokens unknown",
     }
-    return f"null arm (the baseline against itself): {words.ratio(figures.null)}; {same[tokens]}"
+    return ["null arm (the baseline against itself):", words.ratio(figures.null), same[tokens]]
 
 
 def _first_line(capsule: Capsule) -> str:
