@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
 from zmlx_bench.report import words
+from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule, capsule_hash
 from zmlx_bench.schema.figures import Latency, Ratio
 
@@ -18,7 +20,9 @@ NOTHING = "-"
 
 def view(capsule: Capsule) -> RenderableType:
     """Return the capsule as tables."""
-    return Group(_pairs([*_origin(capsule)]), "", _figures(capsule), "", _blocks(capsule), "", *_fidelity(capsule))
+    figures = Fitting(_figures(capsule), _figure_list(capsule))
+    origin = _pairs([*_origin(capsule)])
+    return Group(origin, "", figures, "", *_blocks(capsule), "", *(Flow([line]) for line in _fidelity(capsule)))
 
 
 def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
@@ -46,7 +50,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> Table:
-    table = Table(box=None, show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in pairs:
@@ -55,65 +59,68 @@ def _pairs(pairs: list[tuple[str, str]]) -> Table:
 
 
 def _figures(capsule: Capsule) -> Table:
-    figures = capsule.figures
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("figure", "variant", "baseline", "ratio", "90% interval (unadjusted)"):
         table.add_column(heading, justify="left" if heading == "figure" else "right")
-    table.add_row(
+    for row in _figure_rows(capsule):
+        table.add_row(*row)
+    return table
+
+
+def _figure_list(capsule: Capsule) -> Group:
+    """Return the table's rows as paragraphs, for terminals that it does not fit."""
+    lines = []
+    for name, mine, stock, ratio, interval in _figure_rows(capsule):
+        told = [f"{mine} (baseline {stock})"] if stock != NOTHING else [mine]
+        if ratio != NOTHING:
+            told += [ratio, f"90% {interval}"]
+        lines.append(Flow([Text(name, "bold"), *told], hang=4))
+    return Group(*lines)
+
+
+def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
+    figures = capsule.figures
+    yield (
         "decode tok/s (median)",
         _number(figures.decode_tok_s, 2),
         _number(figures.baseline_decode_tok_s, 2),
         *_ratio(figures.speedup),
     )
-    table.add_row("null arm tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null))
+    yield "null arm tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null)
     if figures.incumbent is not None:
-        table.add_row(
-            "against the incumbent", NOTHING, _number(figures.incumbent_decode_tok_s, 2), *_ratio(figures.incumbent)
-        )
-    table.add_row(
+        incumbent = _number(figures.incumbent_decode_tok_s, 2)
+        yield "against the incumbent", NOTHING, incumbent, *_ratio(figures.incumbent)
+    yield (
         "prefill tok/s",
         _number(figures.prefill_tok_s, 2),
         _number(figures.baseline_prefill_tok_s, 2),
         *_ratio(figures.prefill),
     )
     mine, stock = figures.memory, figures.baseline_memory
+    yield "peak memory GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
+    yield "peak resident GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
     rows = (
-        ("peak memory GB", mine.peak_mem_gb, stock.peak_mem_gb, 3),
-        ("peak resident GB", mine.peak_rss_gb, stock.peak_rss_gb, 3),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
         ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),
         ("token p99 ms", _p99(figures.latency), _p99(figures.baseline_latency), 2),
     )
     for name, value, reference, places in rows:
-        table.add_row(name, _number(value, places), _number(reference, places), NOTHING, NOTHING)
-    return table
+        yield name, _number(value, places), _number(reference, places), NOTHING, NOTHING
 
 
 def _p99(latency: Latency | None) -> float | None:
     return None if latency is None else latency.p99_ms
 
 
-def _blocks(capsule: Capsule) -> Table:
+def _blocks(capsule: Capsule) -> Iterator[RenderableType]:
+    """Yield a line for each block: the speed of each arm, in the order in which their processes ran."""
     runs = capsule.runs
-    arms = [
-        (name, by_block(group, decode_tok_s))
-        for name, group in (
-            ("baseline", runs.baseline),
-            ("null", runs.null),
-            ("incumbent", runs.incumbent),
-            ("variant", runs.variant),
-        )
-        if group
-    ]
-    table = Table(box=None, header_style="bold")
-    table.add_column("block")
-    for name, _ in arms:
-        table.add_column(f"{name} tok/s", justify="right")
-    table.add_column("order")
+    arms = (runs.baseline, runs.null, runs.incumbent, runs.variant)
+    speeds = {group[0].arm: by_block(group, decode_tok_s) for group in arms if group}
+    yield Text("decode tok/s of each block, its processes in the order they ran", style="bold")
     for block, order in enumerate(capsule.protocol.order, start=1):
-        speeds = [_number(found.get(block), 2) for _, found in arms]
-        table.add_row(str(block), *speeds, " > ".join(order))
-    return table
+        shown = [f"{arm} {_number(speeds[arm].get(block), 2)}" if arm in speeds else f"({arm})" for arm in order]
+        yield Flow([f"block {block}", *shown], hang=4)
 
 
 def _fidelity(capsule: Capsule) -> Iterator[str]:
