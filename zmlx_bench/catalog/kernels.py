@@ -49,7 +49,7 @@ def _refuse_links_outside(folder: Path, root: Path) -> None:
             continue
         if path.is_dir() or not path.resolve().is_relative_to(root):
             raise UnusableInput(
-                f"{path}: is a link to a folder, or leads outside the workspace's kernels/; put the kernel's files there"
+                f"{path}: links to a folder or leads outside the workspace's kernels/; put the kernel's files there"
             )
 
 

@@ -25,7 +25,7 @@ from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, device, store
 from zmlx_bench.session.audit import audits_of
-from zmlx_bench.session.environment import shared_variables, software
+from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import read as read_log
 from zmlx_bench.session.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.session.records import runs_of
@@ -112,7 +112,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         session=store.new_name(request.family),
         state="running",
         started=utc_now(),
-        command=request.command,
+        command=tuple(without_secrets(part) for part in request.command),
         checkpoint_option=located.option,
         environment=shared_variables(),
         shared_device=request.share_device,

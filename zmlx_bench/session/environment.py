@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +15,40 @@ from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.plan import Arm
 from zmlx_bench.schema.variant import ALLOWED_ENV
 
+_SECRET = re.compile(
+    r"SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)(TOKEN|PAT|AUTH)$", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_SHORTEST_SECRET = 6
+"""Characters; shorter values stand in too many innocent words."""
 _EVIDENCE = ("capsules", "matrix.jsonl", "LAB_NOTEBOOK.md", "variants/promoted.toml")
 
 
 def shared_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the MLX_* and ZMLX_* variables that are set for all arms; they are recorded, nothing else is."""
     source = os.environ if environ is None else environ
-    return {name: value for name, value in sorted(source.items()) if ALLOWED_ENV.fullmatch(name)}
+    secret = secrets(source)
+    return {n: value for n, value in sorted(source.items()) if ALLOWED_ENV.fullmatch(n) and n not in secret}
+
+
+def secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that hold a secret, by their name or because the value is a URL with a password."""
+    return {n: value for n, value in environ.items() if _SECRET.search(n) or _URL_PASSWORD.search(value)}
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with the name of the variable in the place of each secret of this process's environment."""
+    for name, value in secrets(os.environ).items():
+        if len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, f"[{name}]")
+    return text
 
 
 def worker_environment(arm: Arm) -> dict[str, str]:
-    """Return the whole environment of an arm's worker: the user's, and the variant's on top."""
-    return {**os.environ, **(arm.variant.env if arm.variant is not None else {}), "PYTHONUNBUFFERED": "1"}
+    """Return the whole environment of an arm's worker: the user's without secrets, and the variant's on top."""
+    secret = secrets(os.environ)
+    users = {name: value for name, value in os.environ.items() if name not in secret}
+    return {**users, **(arm.variant.env if arm.variant is not None else {}), "PYTHONUNBUFFERED": "1"}
 
 
 def software(root: Path) -> Software:

@@ -16,10 +16,11 @@ from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.audit import answers
-from zmlx_bench.session.environment import worker_environment
+from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.log import EventLog, JobLog
 from zmlx_bench.session.log import read as read_log
 from zmlx_bench.session.supervise import Outcome, Worker
+from zmlx_bench.session.tally import Tally
 from zmlx_bench.workspace import Workspace
 
 WORKER_MODULE = "zmlx_bench.worker"
@@ -127,8 +128,11 @@ def _run_job(
         WORKER_MODULE,
     )
 
+    tally = Tally(job, forced)
+
     def on_event(at: float, event: WorkerEvent) -> None:
         log.write(JobEvent(job=job.id, at=at, event=event))
+        tally.note(event)
         observer.event(job, at, event)
 
     try:
@@ -145,7 +149,7 @@ def _run_job(
             job=job.id,
             time=utc_now(),
             status=outcome.status,
-            message=outcome.message,
+            message=without_secrets(outcome.message) if outcome.message else None,
             exit_code=outcome.exit_code,
             after=state.read(plan.backend, others),
         )

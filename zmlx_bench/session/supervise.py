@@ -31,6 +31,7 @@ from zmlx_bench.schema.event import (
     WorkerEvent,
 )
 from zmlx_bench.schema.plan import Timeouts
+from zmlx_bench.session.tally import BrokenProtocol
 
 _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
 _TAIL_BYTES = 2000
@@ -104,7 +105,11 @@ class Worker:
                     self.kill()
                     return self._end("crash", f"sent something that is no event: {error}")
                 for event in events:
-                    on_event(now, event)
+                    try:
+                        on_event(now, event)
+                    except BrokenProtocol as broken:
+                        self.kill()
+                        return self._end("crash", f"broke the protocol: {broken}")
                     match event:
                         case Failed():
                             failed = event

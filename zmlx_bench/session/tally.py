@@ -1,0 +1,58 @@
+"""Holds a worker to its job: what it reports is counted as it comes, so that no figure rests on its word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zmlx_bench.schema.event import Audited, Done, PromptEnd, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.plan import Job
+
+
+class BrokenProtocol(Exception):
+    """A worker reported something that is not its job."""
+
+
+class Tally:
+    """Counts the events of one job."""
+
+    def __init__(self, job: Job, forced: Mapping[str, Sequence[int]]) -> None:
+        self._tokens = job.tokens
+        self._left = list(forced if job.kind == "audit" else job.prompts)
+        self._forced = forced
+        self._at: str | None = None
+        self._seen = 0
+        self._clock = 0
+
+    def note(self, event: WorkerEvent) -> None:
+        """Count an event; BrokenProtocol when no honest worker could have sent it here."""
+        match event:
+            case PromptStart():
+                self._start(event.prompt)
+                self._clock = event.t_ns
+            case Token():
+                self._token(event.t_ns)
+            case PromptEnd():
+                if self._at != event.prompt or self._seen != self._tokens:
+                    raise BrokenProtocol(f"ended {event.prompt} after {self._seen} of {self._tokens} tokens")
+                self._at = None
+            case Audited():
+                self._start(event.prompt)
+                self._at = None
+                if len(event.variant.kl) != len(self._forced[event.prompt]):
+                    raise BrokenProtocol(f"audited {len(event.variant.kl)} positions of {event.prompt}")
+            case Done():
+                if self._at is not None or self._left:
+                    raise BrokenProtocol(f"was done before {self._at or self._left[0]} was answered")
+
+    def _start(self, prompt: str) -> None:
+        if self._at is not None or not self._left or self._left[0] != prompt:
+            raise BrokenProtocol(f"reported prompt {prompt} out of turn")
+        self._at, self._seen = self._left.pop(0), 0
+
+    def _token(self, t_ns: int) -> None:
+        self._seen += 1
+        if self._at is None or self._seen > self._tokens:
+            raise BrokenProtocol(f"reported more than the {self._tokens} tokens of its budget")
+        if t_ns < self._clock:
+            raise BrokenProtocol("its clock ran backwards")
+        self._clock = t_ns
