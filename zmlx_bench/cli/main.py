@@ -13,7 +13,21 @@ import typer
 from typer.exceptions import TyperException
 
 from zmlx_bench import __version__, exit_codes
-from zmlx_bench.cli import capsule, check, doctor, init, kernels, models, promote, report, run, schema, variants
+from zmlx_bench.cli import (
+    capsule,
+    check,
+    doctor,
+    generate,
+    init,
+    kernels,
+    models,
+    promote,
+    report,
+    run,
+    schema,
+    serve,
+    variants,
+)
 from zmlx_bench.errors import ZmlxError
 from zmlx_bench.printable import printable
 
@@ -51,6 +65,8 @@ app.add_typer(capsule.app, name="capsule")
 app.command("variants")(variants.variants)
 app.add_typer(kernels.app, name="kernels")
 app.command("models")(models.models)
+app.command("generate", context_settings=generate.PASSED_ON)(generate.generate)
+app.command("serve", context_settings=generate.PASSED_ON)(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("init")(init.init)
 app.command("schema")(schema.schema)

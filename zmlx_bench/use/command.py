@@ -1,0 +1,175 @@
+"""Runs mlx-lm's own `generate` and `server` with the variant put into the model that they load."""
+
+from __future__ import annotations
+
+import _thread
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.families import registry
+from zmlx_bench.machine import backend as backends
+from zmlx_bench.machine import facts
+from zmlx_bench.use import decide
+from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
+from zmlx_bench.use.outcome import Applied, NotApplied
+from zmlx_bench.workspace import Workspace
+
+Tool = Literal["generate", "server"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for."""
+
+    family: str
+    checkpoint: str = "auto"
+    variant: str = PROMOTED
+    trust_remote_code: bool = False
+    arguments: Sequence[str] = ()
+    """For mlx-lm."""
+
+
+def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
+    """Run mlx-lm's `tool` on the checkpoint; `say` gets one line for people about the checkpoint and the variant.
+
+    Where nothing is promoted the stock model runs; a variant asked for by name that cannot be applied raises
+    NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
+    """
+    registry.check_name(wishes.family)
+    if "--model" in wishes.arguments:
+        raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
+    machine = facts.read(backends.choose("auto"))
+    located = locate(wishes.family, wishes.checkpoint, machine, trust_remote_code=wishes.trust_remote_code)
+    if located.checkpoint.kind == "synthetic":
+        raise UnusableInput("--checkpoint synthetic: random weights have nothing to say; name another checkpoint")
+    why = f" ({located.why})" if located.why else ""
+    say(f"{wishes.family}, checkpoint {located.checkpoint.label}{why}")
+    try:
+        # A variant's variables have to stand before MLX is imported, which reads them once.
+        os.environ.update(_choice(workspace, wishes, located).variant.env if wishes.variant != NONE else {})
+    except No as reason:
+        _refuse_if_named(wishes, reason)
+
+    module = importlib.import_module(f"mlx_lm.{tool}")
+    arguments = ["--model", str(located.path), *wishes.arguments]
+    if wishes.trust_remote_code:
+        arguments.append("--trust-remote-code")
+    refused: list[NotApplied] = []
+
+    def patch(model: Any) -> None:
+        try:
+            _put_in(model, workspace, wishes, located, say)
+        except NotApplied as error:
+            refused.append(error)
+            if threading.current_thread() is not threading.main_thread():
+                # The server loads in a thread of its own, whose end its main thread does not see.
+                _thread.interrupt_main()
+            raise
+
+    try:
+        with _loading(module, located, patch), _threads_ended(module):
+            _main(tool, module, arguments)
+    except KeyboardInterrupt:
+        if not refused:
+            raise
+    except OSError as error:
+        raise CannotHere(f"mlx_lm.{tool}: {error.strerror or error}; choose another --host or --port") from None
+    if refused:
+        raise refused[0]
+
+
+def _choice(workspace: Workspace, wishes: Wishes, located: Located) -> Choice:
+    machine = facts.read(backends.choose("auto"))
+    if wishes.variant == PROMOTED:
+        return decide.for_checkpoint(workspace, wishes.family, machine, located)
+    return decide.by_name(workspace, wishes.family, wishes.variant, machine)
+
+
+def _put_in(model: Any, workspace: Workspace, wishes: Wishes, located: Located, say: Say) -> None:
+    from zmlx_bench.use.model import put_in
+
+    if wishes.variant == NONE:
+        say("variant none: mlx-lm's own model")
+        return
+    try:
+        applied: Applied = put_in(model, workspace, wishes.variant, located)
+    except No as reason:
+        _refuse_if_named(wishes, reason)
+        say(f"no variant: {reason}")
+    else:
+        say(applied.why)
+
+
+def _refuse_if_named(wishes: Wishes, reason: No) -> None:
+    if wishes.variant != PROMOTED:
+        raise NotApplied(f"--variant {wishes.variant}: {reason}") from None
+
+
+@contextmanager
+def _loading(module: Any, located: Located, patch: Callable[[Any], None]) -> Iterator[None]:
+    """Let `module` patch the checkpoint that it loads by `load`; other models that a server is asked for stay stock."""
+    stock = module.load
+
+    def load(path_or_hf_repo: str, *args: Any, **kwargs: Any) -> Any:
+        loaded = stock(path_or_hf_repo, *args, **kwargs)
+        # mlx-lm asks for the configuration of the model that it serves, and not of a draft model.
+        if path_or_hf_repo == str(located.path) and kwargs.get("return_config"):
+            patch(loaded[0])
+        return loaded
+
+    module.load = load
+    try:
+        yield
+    finally:
+        module.load = stock
+
+
+@contextmanager
+def _threads_ended(module: Any) -> Iterator[None]:
+    """End the server's generating thread however the server ends: a taken port would leave it, and the process."""
+    stock = getattr(module, "ResponseGenerator", None)
+    if stock is None:
+        yield
+        return
+    made: list[Any] = []
+
+    class Ending(stock):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+        def _run_generate(self) -> None:
+            try:
+                super()._run_generate()
+            finally:
+                # MLX 0.32.4 aborts a process that ends soon after a thread whose streams are left to it.
+                module.mx.clear_streams()
+
+    module.ResponseGenerator = Ending
+    try:
+        yield
+    finally:
+        module.ResponseGenerator = stock
+        for generator in made:
+            generator.stop_and_join()
+
+
+def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
+    before = sys.argv
+    sys.argv = [f"mlx_lm.{tool}", *arguments]
+    try:
+        module.main()
+    except SystemExit as left:
+        if left.code not in (None, 0):
+            raise UnusableInput(f"mlx_lm.{tool} does not take these arguments; see `mlx_lm.{tool} --help`") from None
+    finally:
+        sys.argv = before

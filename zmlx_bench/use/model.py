@@ -1,0 +1,128 @@
+"""`zmlx_bench.apply`: put the promoted variant into a loaded mlx-lm model, or say why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from zmlx_bench import workspace as workspaces
+from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.families import registry
+from zmlx_bench.machine import facts
+from zmlx_bench.patch import apply as patching
+from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.promotion import Promotion
+from zmlx_bench.use import decide, weights
+from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
+from zmlx_bench.use.outcome import Applied, NotApplied
+from zmlx_bench.workspace import Workspace
+
+
+def apply(
+    model: Any,
+    *,
+    variant: str = PROMOTED,
+    checkpoint: str | Path | None = None,
+    workspace: str | Path | None = None,
+    strict: bool = False,
+) -> Applied:
+    """Patch a loaded mlx-lm model with the variant promoted for exactly this family, checkpoint, backend, device and
+    MLX version, or say why not and change nothing.
+
+    `model` comes from `mlx_lm.load`. `variant` is `promoted`, `none`, or the name of a declared variant, which is
+    applied whether promoted or not. `checkpoint` says what was loaded (a folder, a hub id, `tiny` or `full`); without
+    it the tiny and the published checkpoint are recognised by their weights. `workspace` holds the promotions:
+    by default the nearest one upwards, else what came with zmlx. With `strict`, NotApplied is raised where nothing
+    can be applied; UnusableInput always, for a variant, checkpoint or workspace that there is not.
+
+    Returns what was done; its `undo()` gives the unpatched model back.
+    """
+    place = workspaces.find_or_packaged(Path(workspace) if workspace is not None else None)
+    if variant == NONE:
+        return Applied(None, "no variant was asked for: the model is mlx-lm's own")
+    try:
+        return put_in(model, place, variant, checkpoint)
+    except No as reason:
+        if strict:
+            raise NotApplied(str(reason)) from None
+        return Applied(None, str(reason))
+
+
+def put_in(model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None) -> Applied:
+    """Do what `apply` does; raise No, with nothing changed, where nothing can be applied."""
+    family = family_of(model)
+    machine = facts.read(backend_in_use())
+    located = checkpoint if isinstance(checkpoint, Located) else None
+    if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
+        located = locate(family, decide.option_of(family, checkpoint), machine)
+    hosts = registry.load(family).hosts(model)
+    if any(hasattr(type(host.module), "composed_call") for host in hosts):
+        raise No("a variant sits in this model already; undo it first")
+    if variant != PROMOTED:
+        choice = decide.by_name(place, family, variant, machine)
+    elif located is not None:
+        choice = decide.for_checkpoint(place, family, machine, located)
+        if (odd := weights.difference(model, located.path)) is not None:
+            raise No(f"the model is not the checkpoint {located.checkpoint.label}: {odd}")
+    else:
+        choice = _recognised(model, place, family, machine)
+    if missing := decide.environment_missing(choice.variant):
+        settings = " ".join(f"{name}={value}" for name, value in missing.items())
+        raise No(f"{choice.variant.name} needs {settings} in the environment before Python starts")
+    try:
+        patch = patching.apply(choice.variant, hosts, machine.backend, place.kernels, choice.limits)
+    except Unavailable as reason:
+        raise No(f"{choice.variant.name} cannot be applied: {reason}") from None
+    return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
+
+
+def family_of(model: Any) -> str:
+    """Return the family of a loaded mlx-lm model; raise No where zmlx has none for its architecture."""
+    model_type = getattr(model, "model_type", None)
+    for name in registry.names():
+        if registry.facts(name).model_type == model_type:
+            return name
+    known = ", ".join(registry.facts(name).model_type for name in registry.names())
+    raise No(f"zmlx knows no sites in a model of type {model_type!r}; it knows {known}")
+
+
+def backend_in_use() -> Backend:
+    """Return the backend of MLX's default device."""
+    if mx.default_device().type == mx.DeviceType.cpu:
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def _recognised(model: Any, place: Workspace, family: str, machine: Machine) -> Choice:
+    here = decide.promoted_here(place, family, machine)
+    reasons: list[str] = []
+    for promotion in here:
+        located = decide.locate_for(promotion, machine)
+        if located is None or located.checkpoint.id != promotion.checkpoint_id:
+            reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
+        elif (odd := weights.difference(model, located.path)) is not None:
+            reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")
+        else:
+            return decide.of_promotion(place, promotion)
+    raise No("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None))
+
+
+def _grounds(choice: Choice) -> str:
+    promotion, name = choice.promotion, choice.variant.name
+    if promotion is None:
+        return f"{name}: asked for by name, whatever the evidence says of its speed and its tokens"
+    return (
+        f"{name}: promoted for {promotion.family} {promotion.checkpoint} on {promotion.device} ({promotion.backend}), "
+        f"mlx {promotion.mlx}; in its latest session {_figures(promotion)}"
+    )
+
+
+def _figures(promotion: Promotion) -> str:
+    latest = [c for c in promotion.capsules if promotion.sessions[0] in Path(c.capsule).parts]
+    each = [f"{c.speedup:.2f}x [{c.speedup_low:.2f}, {c.speedup_high:.2f}] at {c.tokens} tokens" for c in latest]
+    same = all(c.matched_tokens == c.total_tokens for c in latest)
+    return f"{' and '.join(each)} (90% intervals){', every token the same' if same else ''}"
