@@ -1,0 +1,85 @@
+"""The shell blocks of the pages, and how each is marked.
+
+```sh            run by the quick tests, every line with exit code 0 unless `# exit code N` says otherwise
+{ .sh .slow }    run by the slow tests
+{ .sh .gpu }     not run here: needs a GPU or the published weights
+{ .sh .install } setting up, which whoever runs these tests has done
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+OTHERS = {
+    "guide-kernel.md",  # has a test of its own, which runs its commands as written
+}
+"""Pages whose commands another test runs."""
+
+_FENCE = re.compile(r"^```(.*)$")
+_SHELL = re.compile(r"^(?:sh|bash|shell|console|\{ \.sh((?: \.\w+)*) \})$")
+_CODE = re.compile(r"\s+# exit code ([0-9, or]+)$")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One command."""
+
+    text: str
+    codes: tuple[int, ...]
+    """Exit codes that the page promises."""
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.text, comments=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A shell block of a page."""
+
+    page: str
+    mark: str
+    """Empty, `slow`, `gpu` or `install`."""
+    lines: tuple[Line, ...]
+
+
+def pages() -> list[Path]:
+    """Return every page that this project's own text stands in."""
+    return sorted(path for path in (ROOT / "README.md", *DOCS.glob("*.md")) if path.name not in OTHERS)
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the shell blocks of a page in order."""
+    found: list[Block] = []
+    mark: str | None = None
+    inside, lines = False, list[str]()
+    for line in page.read_text(encoding="utf-8").splitlines():
+        fence = _FENCE.match(line)
+        if fence is None:
+            if inside and mark is not None:
+                lines.append(line)
+        elif inside:
+            if mark is not None:
+                found.append(Block(page.name, mark, tuple(_lines(lines))))
+            inside, mark, lines = False, None, []
+        else:
+            inside = True
+            shell = _SHELL.match(fence[1].strip())
+            mark = (shell[1] or "").strip().replace(".", "") if shell else None
+    return found
+
+
+def _lines(lines: list[str]) -> list[Line]:
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [_line(line) for line in joined if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _line(text: str) -> Line:
+    code = _CODE.search(text)
+    codes = tuple(map(int, re.findall(r"\d+", code[1]))) if code else (0,)
+    return Line(_CODE.sub("", text).strip(), codes)

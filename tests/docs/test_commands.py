@@ -1,0 +1,111 @@
+"""Every command of the pages runs as written, or is one that needs a GPU; every option that they name exists."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from tests.conftest import QUIET_ENV
+from tests.docs.blocks import ROOT, Block, Line, blocks, pages
+from zmlx_bench.cli.main import app
+
+MARKS = {"", "slow", "gpu", "install"}
+SET_UP = {"make setup", "make run", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
+EVIDENCE = ("kernels", "variants", "capsules", "matrix.jsonl", "LAB_NOTEBOOK.md")
+QUICK = [page for page in pages() if page.name != "README.md" and any(b.mark == "" for b in blocks(page))]
+SLOW = [page for page in pages() if any(b.mark == "slow" for b in blocks(page))]
+
+
+def _every_line() -> Iterator[tuple[Block, Line]]:
+    for page in pages():
+        for block in blocks(page):
+            for line in block.lines:
+                yield block, line
+
+
+def test_every_block_is_marked_with_what_it_needs() -> None:
+    found = [block for page in pages() for block in blocks(page)]
+    assert {"quick-start.md", "ci.md", "README.md"} <= {block.page for block in found}
+    assert [(block.page, block.mark) for block in found if block.mark not in MARKS] == []
+
+
+def test_setting_up_is_what_the_tests_themselves_do() -> None:
+    lines = {line.text for block, line in _every_line() if block.mark == "install"}
+    assert "make setup" in lines
+    assert lines <= SET_UP
+
+
+def test_every_zmlx_command_and_option_exists() -> None:
+    command = get_command(app)
+    checked = 0
+    for block, line in _every_line():
+        words = line.words
+        at = next((i for i, word in enumerate(words) if word.rpartition("/")[2] == "zmlx"), None)
+        if at is None:
+            continue
+        wanted = words[at + 1 :]
+        if ">" in wanted:
+            wanted = wanted[: wanted.index(">")]
+        try:
+            _parse(command, wanted)
+        except Exception as error:  # noqa: BLE001 - Typer carries click's errors under names of its own
+            pytest.fail(f"{block.page}: {line.text}: {error}")
+        checked += 1
+    assert checked > 20
+
+
+def _parse(command: Any, words: list[str]) -> None:
+    """Parse the words as the command line would, without running anything."""
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, words)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A copy of the repository's evidence, in which a page's commands run one after the other."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    for name in EVIDENCE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("events.jsonl", "logs", "build"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("page", QUICK, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run(page: Path, workspace: Path) -> None:
+    _run([line for block in blocks(page) if block.mark == "" for line in block.lines], workspace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SLOW, ids=lambda page: page.name)
+def test_the_slow_commands_of_a_page_run(page: Path, workspace: Path) -> None:
+    _run([line for block in blocks(page) if block.mark == "slow" for line in block.lines], workspace)
+
+
+def _run(lines: list[Line], where: Path) -> None:
+    assert lines
+    environment = {**QUIET_ENV, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    script = ["set -uo pipefail"]
+    for line in lines:
+        good = " && ".join(f"[ $code -ne {code} ]" for code in line.codes)
+        script += [line.text, f"code=$?; if {good}; then echo {_quoted(line.text)} ended with $code >&2; exit 99; fi"]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], cwd=where, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,84 @@
+"""The site builds without a warning, asks nobody on the network for anything, and shows every artifact."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, repository: Workspace) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=repository.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+class _Loads(HTMLParser):
+    """Collects what a browser would load without being asked to by a click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if tag in ("script", "img", "iframe", "source") and values.get("src"):
+            self.found.append(values["src"] or "")
+        if tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
+            self.found.append(values.get("href") or "")
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > len(KINDS)
+    for page in pages:
+        loads = _Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        assert loads.found
+        assert [one for one in loads.found if "//" in one] == [], page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_artifacts_page_names_every_field(site: Path, kind: str) -> None:
+    text = (site / "schemas" / f"{kind}.html").read_text(encoding="utf-8")
+    shown = set(re.findall(r"<td><code>([^<]+)</code></td>", text))
+    assert set(KINDS[kind].model_json_schema()["properties"]) <= shown
+
+
+def test_no_mark_is_left_and_figures_come_from_the_capsules(site: Path, repository: Workspace) -> None:
+    for page in site.rglob("*.html"):
+        assert not re.search(r"<!-- (output|terminal|section|table):", page.read_text(encoding="utf-8")), page
+    report = (site / "index.html").read_text(encoding="utf-8")
+    rows = repository.matrix.read_text(encoding="utf-8")
+    assert "qwen_native" in report
+    assert "qwen_native" in rows
+
+
+def test_what_the_rule_promises_stands_on_the_first_page(site: Path, repository: Workspace) -> None:
+    table = (repository.root / "docs" / "decision-error.md").read_text(encoding="utf-8")
+    claims = re.findall(r"^\| (wrong \w+[^|]*) \|", table, re.MULTILINE)
+    shown = re.sub(r"\s+", " ", (site / "index.html").read_text(encoding="utf-8"))
+    assert claims
+    assert [claim for claim in claims if claim.strip() not in shown] == []
+
+
+def test_the_policys_page_has_its_thresholds(site: Path) -> None:
+    text = (site / "decision.html").read_text(encoding="utf-8")
+    assert {"min_gain", "faster_alpha", "arm_effect"} <= set(re.findall(r"<td><code>([^<]+)</code></td>", text))

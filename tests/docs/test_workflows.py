@@ -1,0 +1,177 @@
+"""The workflow and the action: valid by GitHub's schemas, pinned, harmless with a pull request from anybody, and they work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import QUIET_ENV
+from tests.docs.blocks import ROOT
+
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+ACTION = GITHUB / "actions" / "check" / "action.yml"
+SCHEMAS = {"workflows": "vendor.github-workflows", "actions": "vendor.github-actions"}
+
+
+def _examples() -> list[str]:
+    """Return the workflows that the page on CI shows."""
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    return re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def _valid(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", SCHEMAS[kind], *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_they_are_valid_by_githubs_schemas(tmp_path: Path) -> None:
+    shown = _examples()
+    assert len(shown) == 2
+    for number, text in enumerate(shown):
+        (tmp_path / f"{number}.yml").write_text(text)
+    workflows = _valid("workflows", *WORKFLOWS, *tmp_path.iterdir())
+    assert workflows.returncode == 0, workflows.stdout
+    action = _valid("actions", ACTION)
+    assert action.returncode == 0, action.stdout
+
+
+def test_the_linter_sees_a_fault(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu-latest", "runs_on: ubuntu-latest"))
+    assert _valid("workflows", broken).returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed; the schemas are checked")
+def test_actionlint_has_nothing_to_say(tmp_path: Path) -> None:
+    for number, text in enumerate(_examples()):
+        (tmp_path / f"{number}.yml").write_text(text)
+    done = subprocess.run(
+        ["actionlint", "-no-color", *map(str, WORKFLOWS), *map(str, tmp_path.iterdir())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def _steps() -> list[dict[str, Any]]:
+    return list(yaml.safe_load(ACTION.read_text())["runs"]["steps"])
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_can_only_read(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    # YAML 1.1 reads the key `on` as true.
+    assert set(workflow[True]) <= {"pull_request", "workflow_call"}
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+
+
+def test_other_peoples_actions_are_pinned_to_a_commit() -> None:
+    text = "".join(path.read_text() for path in (*WORKFLOWS, ACTION))
+    used = re.findall(r"uses: (\S+)", text)
+    others = [name for name in used if not name.startswith(("./", "zmlx-bench/zmlx-bench/"))]
+    assert others
+    assert [name for name in others if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", name)] == []
+
+
+def test_no_script_has_an_expression_in_it() -> None:
+    scripts = [step["run"] for step in _steps() if "run" in step]
+    assert scripts
+    assert [script for script in scripts if "${{" in script] == []
+
+
+def test_the_workflow_runs_where_evidence_is_touched(repository: Any) -> None:
+    on = yaml.safe_load((GITHUB / "workflows" / "evidence.yml").read_text())[True]
+    paths = {path.removesuffix("/**") for path in on["pull_request"]["paths"]}
+    assert {"capsules", "matrix.jsonl", "LAB_NOTEBOOK.md", "variants", "kernels"} <= paths
+    assert [path for path in paths if not (repository.root / path).exists()] == []
+
+
+def _run_step(tmp_path: Path, workspace: str, where: Path) -> tuple[int, str, str, dict[str, str]]:
+    """Run the action's own script as a runner does; return exit code, log, summary and outputs."""
+    (script,) = (step["run"] for step in _steps() if step.get("id") == "check")
+    summary, outputs = tmp_path / "summary.md", tmp_path / "outputs"
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=where,
+        env={
+            **QUIET_ENV,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_STEP_SUMMARY": str(summary),
+            "GITHUB_OUTPUT": str(outputs),
+            "WORKSPACE": workspace,
+            "ACTION": str(ACTION.parent),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
+    return done.returncode, done.stdout + done.stderr, summary.read_text(), told
+
+
+def test_evidence_that_holds_passes_and_shows_the_report(tmp_path: Path) -> None:
+    code, _, summary, outputs = _run_step(tmp_path, ".", ROOT)
+    assert (code, outputs) == (0, {"exit-code": "0", "faults": "0"})
+    assert summary.startswith("## zmlx check: everything holds\n")
+    assert "| # | variant |" in summary
+
+
+def test_an_edited_figure_fails_and_is_annotated(tmp_path: Path, make_workspace: Any) -> None:
+    made = make_workspace()
+    session = sorted((ROOT / "capsules").iterdir())[0]
+    shutil.copytree(session, made.root / "capsules" / session.name)
+    rows = [line for line in (ROOT / "matrix.jsonl").read_text().splitlines() if session.name in line]
+    row = json.loads(rows[0])
+    rows[0] = json.dumps({**row, "speedup": row["speedup"] * 2})
+    (made.root / "matrix.jsonl").write_text("\n".join(rows) + "\n")
+
+    code, log, summary, outputs = _run_step(tmp_path, made.root.name, made.root.parent)
+    assert code == 1
+    assert outputs["exit-code"] == "1"
+    assert int(outputs["faults"]) >= 1
+    assert re.search(rf"^::error file={made.root.name}/matrix.jsonl::.*speedup", log, re.MULTILINE)
+    assert "| matrix.jsonl |" in summary
+    assert "| # | variant |" not in summary
+
+
+def test_a_workspace_that_is_not_there_fails_as_unusable(tmp_path: Path) -> None:
+    code, log, summary, outputs = _run_step(tmp_path, "no-such-folder", tmp_path)
+    assert (code, outputs) == (3, {"exit-code": "3", "faults": ""})
+    assert "not checked" in summary
+    assert "no-such-folder" in log
+
+
+def test_what_a_fault_says_is_shown_as_text() -> None:
+    spec = {"file": "a.json", "field": "x", "message": "<img src=x> | `b` [c](d)\n::warning::e %"}
+    found = {"findings": [spec], "capsules": 1, "sessions": 0, "rows": 0}
+    code = f"import sys; sys.path.insert(0, {str(ACTION.parent)!r}); import summary, json; s = json.loads(sys.argv[1])"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(summary.summary(s, 1), summary.data(s['findings'][0]['message']))"]
+        + [json.dumps(found)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "<img" not in shown.rpartition("\n\n")[0]
+    assert "\\[c\\]" in shown
+    assert "\n::warning" not in shown.rpartition("%0A")[2]
+    assert "%0A" in shown
