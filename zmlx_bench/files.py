@@ -10,7 +10,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -129,7 +129,8 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
 
 def refuse_outside(root: Path, path: Path) -> None:
     """Raise UnusableInput where a symbolic link leads `path` out of the folder `root`."""
-    if not path.resolve().is_relative_to(root.resolve()):
+    # realpath, unlike Path.resolve, takes links in a circle too.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UnusableInput(f"{path}: leads outside {root.name}/; put the file itself there")
 
 
@@ -168,6 +169,15 @@ def write_atomic(path: Path, data: bytes) -> None:
                 Path(temporary).unlink()
             raise
         sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a new, empty file for writing, its folder made where needed. CannotHere when the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
     except OSError as error:
         raise cannot_write(path, error) from None
 

@@ -46,7 +46,10 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
                     raise
             return len(new)
     except Timeout:
-        raise CannotHere(f"{path}: another process has held its lock for {LOCK_TIMEOUT_S:g} s; try again") from None
+        raise CannotHere(
+            f"{path}: another process has held its lock for {LOCK_TIMEOUT_S:g} s; try again, "
+            f"or delete {path.name}.lock where no other session runs"
+        ) from None
     except OSError as error:
         raise files.cannot_write(path, error) from None
 

@@ -1,0 +1,193 @@
+"""Several at once: sessions on one device, writers of one matrix, readers of a workspace that is being written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import QUIET_ENV
+from tests.reliability.sessions import ROOT, run, start
+from tests.reliability.standin import COMMAND
+from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.check.workspace import check_workspace
+from zmlx_bench.report.build import build
+from zmlx_bench.session import store
+from zmlx_bench.workspace import Workspace
+
+SLOW = {"STANDIN_TOKEN_S": "30"}
+
+
+@contextlib.contextmanager
+def measuring(workspace: Workspace, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """Keep a session at work on the device."""
+    process = start(workspace, *more, env=SLOW)
+    deadline = time.monotonic() + 60
+    while not list(workspace.capsules.glob("*/events.jsonl")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def others(make_workspace: Callable[..., Workspace]) -> Workspace:
+    """The workspace of the session that came first."""
+    return make_workspace()
+
+
+@pytest.fixture(scope="module")
+def second(make_workspace: Callable[..., Workspace], others: Workspace) -> dict[str, Any]:
+    """What became of sessions in another workspace while the first one measured, and after it."""
+    workspace = make_workspace()
+    with measuring(others) as first:
+        refused = run(workspace)
+        left = [path.name for path in workspace.capsules.iterdir()]
+        insisted = run(workspace, "--share-device", "--json")
+    (name,) = [path.name for path in others.capsules.iterdir()]
+    with measuring(workspace, "--seed", "1") as first_again:
+        resumed_too_early = run(others, "--resume", name)
+        first_again.kill()
+    resumed = run(others, "--resume", name)
+    return {
+        "workspace": workspace, "first": first.pid, "refused": refused, "left": left, "insisted": insisted,
+        "again": first_again.pid, "too early": resumed_too_early, "resumed": resumed, "name": name,
+    }  # fmt: skip
+
+
+def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(second: dict[str, Any]) -> None:
+    refused = second["refused"]
+    assert refused.returncode == 4
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        f"zmlx: a session of process {second['first']} measures on this device (cpu), and two sessions would disturb "
+        "each other; wait until it has ended, or insist with --share-device\n"
+    )
+    assert second["left"] == [], "a refused session leaves nothing behind"
+
+
+def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(second: dict[str, Any]) -> None:
+    insisted, workspace = second["insisted"], second["workspace"]
+    assert insisted.returncode == 0, insisted.stderr
+    printed = json.loads(insisted.stdout)
+    assert printed["shared_device"] is True
+    folder = workspace.session(printed["session"])
+    assert store.load(workspace, printed["session"]).shared_device is True
+    (capsule,) = [path for path in folder.glob("*.json") if path.name != store.SESSION_FILE]
+    assert json.loads(capsule.read_text())["protocol"]["shared_device"] is True
+    shown = subprocess.run(
+        [sys.executable, "-c", COMMAND, "capsule", "show", str(capsule)],
+        cwd=ROOT, env=QUIET_ENV, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "the device was shared with another session on request" in shown.stdout
+    assert check_workspace(workspace).findings == ()
+
+
+def test_a_resume_waits_its_turn_too_and_a_killed_session_frees_the_device(
+    second: dict[str, Any], others: Workspace
+) -> None:
+    assert second["too early"].returncode == 4
+    assert f"process {second['again']} measures on this device" in second["too early"].stderr
+    assert second["resumed"].returncode == 0, second["resumed"].stderr
+    session = store.load(others, second["name"])
+    assert (session.state, session.resumed, session.shared_device) == ("finished", 1, False)
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from tests.ledger.test_matrix import row
+from zmlx_bench.ledger import matrix
+path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for i in range(count):
+    assert matrix.append(path, [row(f"capsules/{name}/{i}.json")]) == 1
+"""
+
+
+def append_at_once(path: Path, writers: int, rows: int) -> None:
+    """Let `writers` processes append `rows` rows each, one by one, and read the matrix all the while."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", APPEND, str(path), f"w{number}", str(rows)], cwd=ROOT)
+        for number in range(writers)
+    ]
+    seen = [0]
+    while any(process.poll() is None for process in processes):
+        seen.append(len(matrix.read(path)))
+        time.sleep(0.05)
+    assert [process.wait() for process in processes] == [0] * writers
+    assert seen == sorted(seen), "a reader never sees a row go"
+    names = [row.capsule for row in matrix.read(path)]
+    assert sorted(names) == sorted(f"capsules/w{w}/{i}.json" for w in range(writers) for i in range(rows))
+    for writer in range(writers):
+        own = [name for name in names if name.startswith(f"capsules/w{writer}/")]
+        assert own == [f"capsules/w{writer}/{i}.json" for i in range(rows)], "in the order of its writer"
+    assert path.read_bytes().endswith(b"}\n")
+
+
+def test_processes_that_append_rows_at_once_write_whole_rows_once(tmp_path: Path) -> None:
+    append_at_once(tmp_path / "matrix.jsonl", 8, 25)
+
+
+@pytest.mark.slow
+def test_eight_processes_append_a_thousand_rows_each(tmp_path: Path) -> None:
+    start = time.monotonic()
+    append_at_once(tmp_path / "matrix.jsonl", 8, 1000)
+    print(f"8,000 rows in {time.monotonic() - start:.1f} s, {(tmp_path / 'matrix.jsonl').stat().st_size} bytes")
+
+
+def watch_while_writing(workspace: Workspace, sessions: int) -> tuple[int, int]:
+    """Check and report without a pause while sessions are measured; return how often, and the rows at the end."""
+    looks = 0
+    for seed in range(sessions):
+        process = start(workspace, "--seed", str(seed), "--share-device")
+        while process.poll() is None:
+            assert check_workspace(workspace).findings == ()
+            report = build(workspace, None)
+            assert report.refusals == ()
+            looks += 1
+        assert process.wait() == 0, process.communicate()[1]
+        process.communicate()
+    checked = check_workspace(workspace)
+    assert (checked.findings, checked.sessions, checked.rows) == ((), sessions, sessions)
+    return looks, checked.rows
+
+
+def test_a_check_and_a_report_hold_while_a_session_writes(fresh_workspace: Workspace) -> None:
+    looks, _ = watch_while_writing(fresh_workspace, 1)
+    assert looks > 10
+
+
+@pytest.mark.slow
+def test_checks_and_reports_hold_while_many_sessions_write(fresh_workspace: Workspace) -> None:
+    looks, rows = watch_while_writing(fresh_workspace, 40)
+    print(f"{looks} checks and reports while {rows} sessions wrote")
+    assert looks > 400
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_sessions_that_end_at_once_are_all_recorded_and_hold(fresh_workspace: Workspace, count: int) -> None:
+    processes = [start(fresh_workspace, "--seed", str(seed), "--share-device") for seed in range(count)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    checked = check_workspace(fresh_workspace)
+    assert (checked.findings, checked.sessions, checked.capsules, checked.rows) == ((), count, count, count)
+
+
+def test_the_lock_of_a_device_is_this_users_and_outside_any_workspace() -> None:
+    folder = Path(QUIET_ENV["TMPDIR"]) / f"zmlx-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name for path in folder.iterdir()} >= {"device-cpu.lock", "device-cpu.pid"}
