@@ -36,7 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_nav(nav: Navigation, config: Any, files: Files) -> Navigation:
+def on_nav(nav: Navigation, files: Files, **_: Any) -> Navigation:
     """Put the schemas under a heading of their own, behind the page on artifacts."""
     wanted = [files.get_file_from_path(f"schemas/{kind}.md") for kind in schemas.KINDS]
     pages = [file.page for file in wanted if file is not None and file.page is not None]
@@ -48,7 +48,7 @@ def on_nav(nav: Navigation, config: Any, files: Files) -> Navigation:
     return nav
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the marks of a page."""
     return _MARK.sub(lambda found: _filled(found[1], found[2]), markdown)
 

@@ -29,6 +29,8 @@ _LIMITS = {
     "minLength": "characters, at least",
     "minItems": "entries, at least",
 }
+# Patterns that many fields share, in words.
+_PATTERNS = {r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$": "a name", "^[0-9a-f]{64}$": "SHA-256 in hex"}
 
 
 def page(kind: str) -> str:
@@ -83,7 +85,8 @@ def _type(field: dict[str, Any]) -> str:
         return f"table of {_type(values)}" if isinstance(values, dict) else "table"
     limits = [f"{words} {field[key]}" for key, words in _LIMITS.items() if key in field]
     if "pattern" in field:
-        limits.append(f"`{field['pattern']}`".replace("|", "\\|"))
+        pattern = field["pattern"]
+        limits.append(_PATTERNS.get(pattern) or f"`{pattern}`".replace("|", "\\|"))
     return ", ".join([str(field.get("type", "anything")), *limits])
 
 

@@ -1,4 +1,4 @@
-"""The workflow and the action: valid by GitHub's schemas, pinned, harmless with a pull request from anybody, and they work."""
+"""The workflows and the action: valid by GitHub's schemas, pinned, harmless with anybody's pull request, working."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ def _run_step(tmp_path: Path, workspace: str, where: Path) -> tuple[int, str, st
     """Run the action's own script as a runner does; return exit code, log, summary and outputs."""
     (script,) = (step["run"] for step in _steps() if step.get("id") == "check")
     summary, outputs = tmp_path / "summary.md", tmp_path / "outputs"
+    (tmp_path / "zmlx").symlink_to(sys.prefix)
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=where,
@@ -160,18 +161,21 @@ def test_a_workspace_that_is_not_there_fails_as_unusable(tmp_path: Path) -> None
     assert "no-such-folder" in log
 
 
-def test_what_a_fault_says_is_shown_as_text() -> None:
-    spec = {"file": "a.json", "field": "x", "message": "<img src=x> | `b` [c](d)\n::warning::e %"}
-    found = {"findings": [spec], "capsules": 1, "sessions": 0, "rows": 0}
-    code = f"import sys; sys.path.insert(0, {str(ACTION.parent)!r}); import summary, json; s = json.loads(sys.argv[1])"
-    shown = subprocess.run(
-        [sys.executable, "-c", f"{code}; print(summary.summary(s, 1), summary.data(s['findings'][0]['message']))"]
-        + [json.dumps(found)],
+def test_what_a_fault_says_is_shown_as_text(tmp_path: Path) -> None:
+    message = "<img src=x> | `b` [c](d)\n::warning::e %"
+    found = tmp_path / "found.json"
+    fault = {"file": "a,b.json", "field": "x", "message": message}
+    found.write_text(json.dumps({"findings": [fault], "capsules": 1, "sessions": 0, "rows": 0}))
+    summary, outputs = tmp_path / "summary.md", tmp_path / "outputs"
+    told = subprocess.run(
+        [sys.executable, str(ACTION.parent / "summary.py"), str(found), "1", "."],
+        env={"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_OUTPUT": str(outputs)},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert "<img" not in shown.rpartition("\n\n")[0]
-    assert "\\[c\\]" in shown
-    assert "\n::warning" not in shown.rpartition("%0A")[2]
-    assert "%0A" in shown
+    (row,) = [line for line in summary.read_text().splitlines() if "a,b" in line]
+    assert re.findall(r"(?<!\\)[`\[\]<>]", row) == []
+    assert row.count("|") == 4
+    commands = [line for line in told.splitlines() if line.startswith("::")]
+    assert [line.partition("::x")[0] for line in commands] == ["::error file=a%2Cb.json"]

@@ -18,6 +18,7 @@ SHOWN = 50
 
 
 def main() -> None:
+    """Read what was found and write everything that GitHub shows of it."""
     found, code, workspace = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     text = found.read_text(encoding="utf-8")
     checked: dict[str, Any] | None = json.loads(text) if text.strip() else None
@@ -54,8 +55,10 @@ def summary(checked: dict[str, Any] | None, code: int) -> str:
 
 def cell(text: str) -> str:
     """Escape what would end a table's cell or begin markup: a pull request chooses these words."""
-    for character in "\\`*_[]<>|&":
-        text = text.replace(character, f"&#{ord(character)};" if character in "<>&|" else f"\\{character}")
+    for character in "\\`*_[]":
+        text = text.replace(character, f"\\{character}")
+    for character in "&<>|":
+        text = text.replace(character, f"&#{ord(character)};")
     return text
 
 
@@ -70,6 +73,7 @@ def parameter(text: str) -> str:
 
 
 def append(variable: str, text: str) -> None:
+    """Append to the file that an environment variable names."""
     with Path(os.environ[variable]).open("a", encoding="utf-8") as file:
         file.write(text)
 
