@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def _refuse_links_outside(folder: Path, root: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink() or _NOT_SOURCE.intersection(path.relative_to(folder).parts):
             continue
-        if path.is_dir() or not path.resolve().is_relative_to(root):
+        if path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(root):
             raise UnusableInput(
                 f"{path}: links to a folder or leads outside the workspace's kernels/; put the kernel's files there"
             )
