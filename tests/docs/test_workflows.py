@@ -60,7 +60,15 @@ def test_actionlint_has_nothing_to_say(tmp_path: Path) -> None:
     for number, text in enumerate(_examples()):
         (tmp_path / f"{number}.yml").write_text(text)
     done = subprocess.run(
-        ["actionlint", "-no-color", *map(str, WORKFLOWS), *map(str, tmp_path.iterdir())],
+        # `$/` is younger than many an actionlint.
+        [
+            "actionlint",
+            "-no-color",
+            "-ignore",
+            r'action "\$/.+ ref is missing',
+            *map(str, WORKFLOWS),
+            *map(str, tmp_path.iterdir()),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -86,7 +94,7 @@ def test_a_workflow_can_only_read(path: Path) -> None:
 def test_other_peoples_actions_are_pinned_to_a_commit() -> None:
     text = "".join(path.read_text() for path in (*WORKFLOWS, ACTION))
     used = re.findall(r"uses: (\S+)", text)
-    others = [name for name in used if not name.startswith(("./", "zmlx-bench/zmlx-bench/"))]
+    others = [name for name in used if not name.startswith(("./", "$/", "zmlx-bench/zmlx-bench/"))]
     assert others
     assert [name for name in others if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", name)] == []
 

@@ -55,6 +55,7 @@ def summary(checked: dict[str, Any] | None, code: int) -> str:
 
 def cell(text: str) -> str:
     """Escape what would end a table's cell or begin markup: a pull request chooses these words."""
+    text = " ".join(text.split())
     for character in "\\`*_[]":
         text = text.replace(character, f"\\{character}")
     for character in "&<>|":
