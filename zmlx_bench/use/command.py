@@ -136,7 +136,7 @@ def _loading(module: Any, located: Located, patch: Callable[[Any], None]) -> Ite
 @contextmanager
 def _threads_ended(module: Any) -> Iterator[None]:
     """End the server's generating thread however the server ends: a taken port would leave it, and the process."""
-    stock = getattr(module, "ResponseGenerator", None)
+    stock: Any = getattr(module, "ResponseGenerator", None)
     if stock is None:
         yield
         return

@@ -1,0 +1,67 @@
+"""`zmlx generate`: mlx-lm's generate, with the promoted variant where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.use.promoted import promote, promotion
+from zmlx_bench.workspace import Workspace
+
+PROMPT = ("--prompt", "Explain the difference between TCP and UDP.", "--max-tokens", "16", "--verbose", "False")
+BEGINNING = "TCP and UDP are the two main"
+
+
+@pytest.fixture(scope="module")
+def place(make_workspace: Callable[..., Workspace]) -> Workspace:
+    made = make_workspace("no_op", "doubles")
+    with (made.variants / "qwen3.toml").open("a") as file:
+        file.write('\n[variant.told]\nwhy = "with its environment"\nextends = "no_op"\nenv = { ZMLX_PLANTED = "7" }\n')
+    return made
+
+
+def generate(zmlx: Callable[..., Any], place: Workspace, *arguments: str) -> Any:
+    return zmlx("generate", "qwen3", "--checkpoint", "tiny", *arguments, *PROMPT, cwd=place.root)
+
+
+def test_the_promoted_variant_is_used_with_its_environment(zmlx: Callable[..., Any], place: Workspace) -> None:
+    promote(place, promotion(place, "qwen3", "told"))
+    done = generate(zmlx, place)
+    assert done.returncode == 0
+    assert done.stdout.startswith(BEGINNING)
+    assert "told: promoted for qwen3 tiny on " in done.stderr
+
+
+def test_without_a_promotion_the_stock_model_answers(zmlx: Callable[..., Any], place: Workspace) -> None:
+    promote(place)
+    done = generate(zmlx, place)
+    assert done.returncode == 0
+    assert done.stdout.startswith(BEGINNING)
+    assert "no variant: nothing is promoted for qwen3 tiny on " in done.stderr
+
+
+def test_a_variant_by_name(zmlx: Callable[..., Any], place: Workspace) -> None:
+    done = generate(zmlx, place, "--variant", "doubles")
+    assert done.returncode == 0
+    assert not done.stdout.startswith(BEGINNING)
+    assert "doubles: asked for by name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--variant", "doublets"), 3, "unknown qwen3 variant 'doublets'; did you mean 'doubles'?"),
+        (("--variant", "qwen_fused_router_topk"), 4, "moe_router.stock runs on metal, cuda, not on cpu"),
+        (("--no-such-option",), 3, "mlx_lm.generate does not take these arguments"),
+        (("--model", "x/y"), 3, "--model: the model is named by FAMILY and --checkpoint here"),
+    ],
+)
+def test_what_cannot_be_used(
+    zmlx: Callable[..., Any], place: Workspace, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    done = generate(zmlx, place, *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

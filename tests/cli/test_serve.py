@@ -1,0 +1,68 @@
+"""`zmlx serve`: the real server streams the same text with the promoted variant as without, and ends in order."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.use.promoted import promote, promotion
+from tests.use.serving import serve
+from zmlx_bench.patch import loader
+from zmlx_bench.workspace import Workspace
+
+PROMPT = "Explain the difference between TCP and UDP."
+NATIVE = {"qwen3": "qwen_native", "glm47": "glm_native"}
+
+
+@pytest.fixture(scope="module")
+def place(make_workspace: Callable[..., Workspace]) -> Workspace:
+    """A workspace where each family's native variant is promoted for this machine, or a no-op where none is built."""
+    made = make_workspace("no_op", "unavailable")
+    loader.open_kernels(made.kernels)
+    built = importlib.import_module("zmlx_kernels.native.wiring").probe("stock", "cpu") is None
+    promote(made, *(promotion(made, family, NATIVE[family] if built else "no_op") for family in ("glm47", "qwen3")))
+    return made
+
+
+@pytest.mark.parametrize("family", ["qwen3", pytest.param("glm47", marks=pytest.mark.slow)])
+def test_streams_are_the_same_with_the_promoted_variant(place: Workspace, family: str, tmp_path: Path) -> None:
+    with (
+        serve(place, family, "none", tmp_path / "stock") as stock,
+        serve(place, family, "promoted", tmp_path / "promoted") as promoted,
+    ):
+        expected = stock.stream(PROMPT, 32)
+        assert promoted.stream(PROMPT, 32) == expected
+        assert len(expected) > 20, "an event for each token that ends a piece of text"
+        assert ": promoted for" in promoted.said
+        assert "variant none: mlx-lm's own model" in stock.said
+        assert stock.end(signal.SIGTERM) == 143
+        assert promoted.end(signal.SIGINT) == 130
+
+
+def test_a_server_stopped_before_any_request_ends_in_order(place: Workspace, tmp_path: Path) -> None:
+    with serve(place, "qwen3", "promoted", tmp_path / "log") as server:
+        assert server.end(signal.SIGTERM) == 143
+        assert "terminate called" not in server.said
+
+
+def test_a_port_that_is_taken(zmlx: Callable[..., Any], place: Workspace) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = zmlx("serve", "qwen3", "--checkpoint", "tiny", "--port", port, cwd=place.root)
+    assert done.returncode == 4
+    assert done.stderr.endswith("zmlx: mlx_lm.server: Address already in use; choose another --host or --port\n")
+
+
+def test_a_variant_that_cannot_serve_the_model_ends_the_server(zmlx: Callable[..., Any], place: Workspace) -> None:
+    arguments = ("serve", "qwen3", "--checkpoint", "tiny", "--variant", "unavailable", "--port", "0")
+    done = zmlx(*arguments, cwd=place.root)
+    assert done.returncode == 4
+    assert "unavailable cannot be applied: needs a machine that is not here\n" in done.stderr

@@ -1,0 +1,46 @@
+"""A promotion as `zmlx promote` would write it, for this machine; its figures are made up and name no real capsule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zmlx_bench.analysis.decision.adapter import identity_of
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.checkpoints.resolve import locate
+from zmlx_bench.ledger import promotions
+from zmlx_bench.machine import facts
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.schema.promotion import Promotion, Promotions
+from zmlx_bench.workspace import Workspace
+
+
+def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) -> Promotion:
+    """The promotion of `variant` for the tiny checkpoint on this machine's CPU; `other` replaces fields."""
+    machine = facts.read("cpu")
+    capsule = {"capsule_sha256": "0" * 64, "speedup": 1.25, "speedup_low": 1.2, "speedup_high": 1.3}
+    capsule |= {"null_speedup": 1.0, "matched_tokens": 5, "total_tokens": 5}
+    capsules = [
+        capsule | {"capsule": f"capsules/{session}/t{tokens}.json", "tokens": tokens}
+        for session in ("later", "earlier")
+        for tokens in (200, 1024)
+    ]
+    fields = {
+        "family": family,
+        "checkpoint": "tiny",
+        "checkpoint_id": locate(family, "tiny", machine).checkpoint.id,
+        "backend": "cpu",
+        "device": machine.device,
+        "mlx": installed("mlx"),
+        "variant": variant,
+        "identity": identity_of(Catalog(workspace, family).resolve(variant)),
+        "since": "2026-01-01T00:00:00Z",
+        "policy_sha256": "0" * 64,
+        "sessions": ["later", "earlier"],
+        "capsules": capsules,
+    }
+    return Promotion.model_validate(fields | other)
+
+
+def promote(workspace: Workspace, *found: Promotion) -> None:
+    """Make these the promotions of the workspace."""
+    promotions.write(workspace, Promotions(promotion=found))

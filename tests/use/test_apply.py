@@ -1,0 +1,179 @@
+"""`zmlx_bench.apply` on the tiny models: what is promoted for exactly this group goes in, else it says why not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import pytest
+
+import zmlx_bench
+from tests.tiny import Tiny, equal
+from tests.use.promoted import promote, promotion
+from zmlx_bench.checkpoints.resolve import TINY
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def place(make_workspace: Callable[..., Workspace]) -> Workspace:
+    return make_workspace("no_op", "doubles", "unavailable")
+
+
+def apply(tiny: Tiny, place: Workspace, **options: Any) -> zmlx_bench.Applied:
+    return zmlx_bench.apply(tiny.model, workspace=place.root, **options)
+
+
+def test_what_is_promoted_goes_in_and_comes_out_again(tiny: Tiny, place: Workspace) -> None:
+    promote(place, promotion(place, tiny.name, "doubles"))
+    stock, state = tiny.logits(steps=1), tiny.state()
+    applied = apply(tiny, place)
+    try:
+        assert applied
+        assert applied.variant == "doubles"
+        assert applied.sites == {"combine": tiny.moe_layers}
+        assert applied.promotion is not None
+        assert "1.25x [1.20, 1.30] at 200 tokens and 1.25x [1.20, 1.30] at 1024 tokens" in applied.why
+        assert not equal(tiny.logits(steps=1), stock), "a kernel that doubles sits in the model"
+        assert apply(tiny, place).why == "a variant sits in this model already; undo it first"
+    finally:
+        applied.undo()
+    applied.undo()
+    assert tiny.state() == state
+    assert equal(tiny.logits(steps=1), stock)
+
+
+@pytest.mark.parametrize("source", ["tiny", "folder"])
+def test_the_checkpoint_may_be_named(tiny: Tiny, place: Workspace, source: str) -> None:
+    promote(place, promotion(place, tiny.name, "no_op"))
+    named = "tiny" if source == "tiny" else TINY / f"tiny_{tiny.name}"
+    applied = apply(tiny, place, checkpoint=named, strict=True)
+    applied.undo()
+    assert applied.variant == "no_op"
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"device": "Another CPU"}, "nothing is promoted for {family} on .* on Another CPU"),
+        ({"mlx": "0.1.0"}, r"nothing is promoted for {family} on .* mlx 0\.1\.0"),
+        ({"backend": "metal"}, r"nothing is promoted for {family} on .* \(metal\)"),
+        ({"checkpoint_id": "full-0123456789abcdef", "checkpoint": "full"}, "no_op is for full: say checkpoint="),
+        ({"checkpoint_id": "tiny-0123456789abcdef"}, "no_op is for tiny: say checkpoint="),
+        ({"identity": "1" * 64}, "changed since it was measured; measure it again with `zmlx run"),
+        ({"variant": "gone"}, "gone is promoted here, but .* no longer declares it"),
+    ],
+)
+def test_another_group_is_none_of_its_business(tiny: Tiny, place: Workspace, other: dict[str, Any], says: str) -> None:
+    promote(place, promotion(place, tiny.name, "no_op", **other))
+    state = tiny.state()
+    applied = apply(tiny, place)
+    assert not applied
+    with pytest.raises(zmlx_bench.NotApplied, match=says.format(family=tiny.name)) as refused:
+        apply(tiny, place, strict=True)
+    assert str(refused.value) == applied.why
+    assert refused.value.exit_code == 4
+    assert tiny.state() == state
+
+
+def test_nothing_promoted_says_how_to_find_out(tiny: Tiny, place: Workspace) -> None:
+    promote(place)
+    assert f"`zmlx run {tiny.name} --tokens 200 --tokens 1024` and `zmlx promote` find out" in apply(tiny, place).why
+
+
+def test_other_weights_are_another_checkpoint(tiny: Tiny, place: Workspace) -> None:
+    promote(place, promotion(place, tiny.name, "no_op"))
+    norm = tiny.model.model.norm
+    before = norm.weight
+    norm.weight = before + 1
+    try:
+        assert "which the model is not: model.norm.weight has other values" in apply(tiny, place).why
+        named = apply(tiny, place, checkpoint="tiny")
+        assert named.why == "the model is not the checkpoint tiny: model.norm.weight has other values"
+    finally:
+        norm.weight = before
+
+
+def test_an_adapter_makes_it_another_checkpoint(tiny: Tiny, place: Workspace) -> None:
+    from mlx_lm.tuner.lora import LoRALinear
+
+    promote(place, promotion(place, tiny.name, "no_op"))
+    attention = tiny.model.layers[0].self_attn
+    before = attention.o_proj
+    attention.o_proj = LoRALinear.from_base(before)
+    try:
+        assert "self_attn.o_proj.biases is not in the model" in apply(tiny, place).why
+    finally:
+        attention.o_proj = before
+
+
+def test_another_configuration_is_another_checkpoint(tiny: Tiny, place: Workspace, tmp_path: Path) -> None:
+    # The weights say nothing of the rotation.
+    folder = tmp_path / "other"
+    shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 5000.0}))
+    from zmlx_bench.checkpoints.resolve import locate
+    from zmlx_bench.machine import facts
+
+    other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.id
+    promote(place, promotion(place, tiny.name, "no_op", checkpoint_id=other))
+    assert "built from another configuration" in apply(tiny, place, checkpoint=folder).why
+
+
+def test_a_variant_by_name_needs_no_promotion(tiny: Tiny, place: Workspace) -> None:
+    promote(place)
+    applied = apply(tiny, place, variant="no_op")
+    applied.undo()
+    assert (applied.variant, applied.promotion) == ("no_op", None)
+    assert "asked for by name" in applied.why
+
+
+def test_none_asks_for_the_stock_model(tiny: Tiny, place: Workspace) -> None:
+    promote(place, promotion(place, tiny.name, "no_op"))
+    state = tiny.state()
+    assert not apply(tiny, place, variant="none", strict=True)
+    assert tiny.state() == state
+
+
+def test_a_kernel_that_cannot_serve_the_model_changes_nothing(tiny: Tiny, place: Workspace) -> None:
+    promote(place, promotion(place, tiny.name, "unavailable"))
+    state = tiny.state()
+    assert apply(tiny, place).why == "unavailable cannot be applied: needs a machine that is not here"
+    assert tiny.state() == state
+
+
+def test_an_unknown_variant_is_an_error_whether_strict_or_not(tiny: Tiny, place: Workspace) -> None:
+    with pytest.raises(UnusableInput, match="did you mean 'no_op'"):
+        apply(tiny, place, variant="no_up")
+
+
+def test_a_variants_environment_has_to_stand(
+    tiny: Tiny, make_workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make_workspace("no_op")
+    with (own.variants / f"{tiny.name}.toml").open("a") as file:
+        file.write('env = { ZMLX_PLANTED = "7" }\n')
+    promote(own, promotion(own, tiny.name, "no_op"))
+    assert "needs ZMLX_PLANTED=7 in the environment before Python starts" in apply(tiny, own).why
+    monkeypatch.setenv("ZMLX_PLANTED", "7")
+    applied = apply(tiny, own)
+    applied.undo()
+    assert applied
+
+
+def test_a_model_that_zmlx_does_not_know() -> None:
+    class Other(nn.Module):
+        model_type = "llama"
+
+        def __call__(self, x: mx.array) -> mx.array:
+            return x
+
+    assert "no sites in a model of type 'llama'" in zmlx_bench.apply(Other()).why
+    with pytest.raises(zmlx_bench.NotApplied):
+        zmlx_bench.apply(Other(), strict=True)
