@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import QUIET_ENV, ZMLX
+from tests.reliability.sessions import VARIANT, run
 from zmlx_bench import files
 from zmlx_bench.analysis.decision import SessionVerdict, judge_session
 from zmlx_bench.ledger.bodies import Reader, read_policy
@@ -114,6 +115,20 @@ def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
     text = path.read_text().partition("[min_blocks]")[0].replace("min_prompts = 3", "min_prompts = 1")
     path.write_text(f"{text}[min_blocks]\n{TOKENS} = {BLOCKS}\n")
     return made
+
+
+def test_a_session_beside_busy_processes_is_marked(fresh_workspace: Workspace) -> None:
+    with burners() as burn:
+        burn(True)
+        done = run(fresh_workspace, "--json", env={"STANDIN_TOKEN_S": "0.05"})
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["cpu_busy_by_others"] > 0.8
+    (capsule,) = fresh_workspace.session(printed["session"]).glob(f"*_{VARIANT}.json")
+    shown = subprocess.run(
+        [*ZMLX, "capsule", "show", str(capsule)], env=QUIET_ENV, capture_output=True, text=True, check=True
+    )
+    assert f"other processes kept up to {printed['cpu_busy_by_others']:.1f} cores busy" in shown.stdout
 
 
 @pytest.mark.slow
