@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -140,6 +140,8 @@ def _run_job(
     except BaseException:
         worker.kill()
         raise
+    if outcome.message is not None:
+        outcome = replace(outcome, message=without_secrets(outcome.message))
     others = None
     if outcome.cpu_s is not None:
         used = outcome.cpu_s + time.process_time() - own
@@ -149,7 +151,7 @@ def _run_job(
             job=job.id,
             time=utc_now(),
             status=outcome.status,
-            message=without_secrets(outcome.message) if outcome.message else None,
+            message=outcome.message,
             exit_code=outcome.exit_code,
             after=state.read(plan.backend, others),
         )
