@@ -26,7 +26,7 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, device, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
-from zmlx_bench.session.log import read as read_log
+from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
@@ -164,16 +164,16 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
     finally:
         if prepared.lock is not None:
             prepared.lock.release()
-    logs = read_log(store.events_path(workspace, session.session))
-    runs, outputs, loaded = runs_of(session.plan, logs)
-    ended = max(log.end.time for log in logs.values() if log.end is not None)
-    audits = audits_of(session.plan, logs)
+    events, jobs = store.events_path(workspace, session.session), session.plan.jobs
+    runs, outputs, loaded = runs_of(session.plan, finished(events))
+    ended = max(end.time for end in ends(events).values())
+    audits = audits_of(session.plan, {n: log for n, log in finished(events) if jobs[n].kind in ("fidelity", "audit")})
     template = loaded.chat_template if loaded else False
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
-    finished = session.model_copy(
+    closed = session.model_copy(
         update={
             "state": "finished",
             "ended": ended,
@@ -182,7 +182,7 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
             ),
         }
     )
-    return store.write(workspace, finished), built
+    return store.write(workspace, closed), built
 
 
 def _locate(request: Request, machine: Machine) -> Located:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -71,10 +72,20 @@ def cut_torn_line(path: Path) -> None:
 
 def read(path: Path) -> dict[int, JobLog]:
     """Return the finished jobs of a log by id; attempts that did not end are left out."""
-    jobs: dict[int, JobLog] = {}
+    return dict(finished(path))
+
+
+def ends(path: Path) -> dict[int, JobEnd]:
+    """Return how each finished job of a log ended."""
+    return {number: log.end for number, log in finished(path) if log.end is not None}
+
+
+def finished(path: Path) -> Iterator[tuple[int, JobLog]]:
+    """Yield the finished jobs of a log one by one in the order of their ends: a long session's do not fit in memory."""
     open_jobs: dict[int, JobLog] = {}
+    ended: set[int] = set()
     if not path.exists():
-        return jobs
+        return
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             if not raw.endswith(b"\n"):
@@ -84,13 +95,15 @@ def read(path: Path) -> dict[int, JobLog]:
             except ValidationError as error:
                 raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
             if isinstance(line, JobStart):
-                open_jobs[line.job] = JobLog(line)
+                open_jobs = {line.job: JobLog(line)}
             elif line.job not in open_jobs:
                 raise UnusableInput(f"{path}: line {number}: job {line.job} has no start before it")
             elif isinstance(line, JobEvent):
                 open_jobs[line.job].events.append(line)
             else:
+                if line.job in ended:
+                    raise UnusableInput(f"{path}: line {number}: job {line.job} ended before")
+                ended.add(line.job)
                 log = open_jobs.pop(line.job)
                 log.end = line
-                jobs[line.job] = log
-    return jobs
+                yield line.job, log

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from zmlx_bench.schema.capsule import output_hash
@@ -14,7 +14,7 @@ from zmlx_bench.session.log import JobLog
 Outputs = dict[str, tuple[int, ...]]
 
 
-def runs_of(plan: Plan, logs: Mapping[int, JobLog]) -> tuple[list[Run], Outputs, Loaded | None]:
+def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], Outputs, Loaded | None]:
     """Return every finished job's run in the order of the plan, the generated tokens by hash, and a `loaded` event.
 
     The `loaded` event (of any successful job) tells versions and whether a chat template was applied.
@@ -22,14 +22,15 @@ def runs_of(plan: Plan, logs: Mapping[int, JobLog]) -> tuple[list[Run], Outputs,
     runs: list[Run] = []
     outputs: Outputs = {}
     loaded: Loaded | None = None
-    for job in plan.jobs:
-        log = logs.get(job.id)
-        if log is None or job.kind == "audit":
+    for number, log in logs:
+        job = plan.jobs[number]
+        if job.kind == "audit":
             continue
         runs.append(_run(plan, job, log, outputs))
         for line in log.events:
             if isinstance(line.event, Loaded):
                 loaded = line.event
+    runs.sort(key=lambda run: run.job)
     return runs, outputs, loaded
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import state
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, WorkerEvent
@@ -17,8 +17,7 @@ from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.environment import without_secrets, worker_environment
-from zmlx_bench.session.log import EventLog, JobLog
-from zmlx_bench.session.log import read as read_log
+from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
 from zmlx_bench.workspace import Workspace
@@ -60,10 +59,13 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
     """
     plan = session.plan
     path = store.events_path(ground.workspace, session.session)
-    ended = read_log(path)
+    ended = ends(path)
     failures: dict[str, list[Status]] = {}
-    for job_id, job_log in ended.items():
-        _note_failure(failures, plan.jobs[job_id], job_log)
+    for job_id, end in ended.items():
+        if job_id >= len(plan.jobs):
+            raise UnusableInput(f"{path}: job {job_id} is not in the session's plan")
+        if end.status != "ok":
+            failures.setdefault(plan.jobs[job_id].arm, []).append(end.status)
     log = EventLog(path)
     try:
         for job in plan.jobs:
@@ -86,12 +88,8 @@ def _forced(plan: Plan, job: Job, events: Path) -> dict[str, tuple[int, ...]]:
     """Return the baseline's tokens that an audit forces; empty for other jobs, and where the baseline has none."""
     if job.kind != "audit":
         return {}
-    return {prompt: tokens[: job.tokens] for prompt, tokens in answers(plan, read_log(events)).items()}
-
-
-def _note_failure(failures: dict[str, list[Status]], job: Job, log: JobLog) -> None:
-    if log.end is not None and log.end.status != "ok":
-        failures.setdefault(job.arm, []).append(log.end.status)
+    untimed = {number: log for number, log in finished(events) if plan.jobs[number].kind == "fidelity"}
+    return {prompt: tokens[: job.tokens] for prompt, tokens in answers(plan, untimed).items()}
 
 
 def _retired(arm: Arm, failures: list[Status]) -> bool:

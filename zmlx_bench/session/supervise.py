@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from zmlx_bench import files
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
@@ -36,7 +37,11 @@ from zmlx_bench.session.tally import BrokenProtocol
 _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
 _TAIL_BYTES = 2000
 _LONGEST_LINE = 1 << 20
+_MOST_PRINTED = 64 * 1024 * 1024
 _GRACE_S = 1.0
+_LOOK_S = 1.0
+"""How often a worker is looked at that sends nothing; seldom, because it shares the processors with it."""
+_OUT_OF_MEMORY = ("std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
 
 OnEvent = Callable[[float, WorkerEvent], None]
 
@@ -56,11 +61,11 @@ class Worker:
     """One worker process in a process group of its own."""
 
     def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
+        self._oom_kills = _oom_kills()
         read_end, write_end = os.pipe()
         told = instructions.model_copy(update={"events_fd": write_end})
-        with log.open("wb") as output:
+        with files.open_new(log) as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
@@ -88,13 +93,25 @@ class Worker:
         limit, phase = timeouts.load_s, "loading"
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
-            deadline = time.perf_counter() + limit
+            now = time.perf_counter()
+            deadline, look, gone = now + limit, now + _LOOK_S, False
             while True:
-                ready = selector.select(max(0.0, deadline - time.perf_counter()))
+                ready = selector.select(0 if gone else max(0.0, min(deadline, look) - time.perf_counter()))
                 now = time.perf_counter()
+                if now >= look:
+                    look = now + _LOOK_S
+                    if self._printed() > _MOST_PRINTED:
+                        self.kill()
+                        return self._end("crash", f"printed more than {_MOST_PRINTED >> 20} MiB while {phase}")
                 if not ready:
-                    self.kill()
-                    return self._end("timeout", f"silent for {limit:g} s while {phase}")
+                    if gone:
+                        break
+                    # What it forked may hold its end of the pipe open after it.
+                    gone = self._process.poll() is not None
+                    if not gone and now >= deadline:
+                        self.kill()
+                        return self._end("timeout", f"silent for {limit:g} s while {phase}")
+                    continue
                 data = os.read(self._pipe, 1 << 16)
                 if not data:
                     break
@@ -130,12 +147,20 @@ class Worker:
 
     def kill(self) -> None:
         """End the worker's whole process group, politely first."""
-        for number, wait in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, 10.0)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+        try:
+            self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(wait)
-        self._close()
+                self._process.wait(_GRACE_S)
+        finally:
+            # Also when a second interrupt comes while it is given time.
+            self._signal(signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10.0)
+            self._close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
     def _ended(self, failed: Failed | None, done: Done | None, timeouts: Timeouts) -> Outcome:
         try:
@@ -144,17 +169,19 @@ class Worker:
             self.kill()
             return self._end("timeout", "closed its pipe and did not exit")
         # Whatever it forked goes with it.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         code = self._process.returncode
         if failed is not None:
             return self._end(failed.status, failed.message)
         if code == 0 and done is not None:
             self._close()
             return Outcome("ok", None, code, done.cpu_s)
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return self._end("oom", "killed by the system, which had no memory left for it")
+        status: Status = "oom" if any(words in self._tail() for words in _OUT_OF_MEMORY) else "crash"
         if code < 0:
-            return self._end("crash", f"killed by {_signal_name(-code)}")
-        return self._end("crash", f"exited with code {code}" + ("" if done else " before it was done"))
+            return self._end(status, f"killed by {_signal_name(-code)}")
+        return self._end(status, f"exited with code {code}" + ("" if done else " before it was done"))
 
     def _parse(self, data: bytes) -> list[WorkerEvent]:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -170,6 +197,12 @@ class Worker:
         tail = self._tail()
         return Outcome(status, message + (f"\n{tail}" if tail else ""), self._process.returncode, None)
 
+    def _printed(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            return 0
+
     def _tail(self) -> str:
         try:
             with self._log.open("rb") as file:
@@ -183,6 +216,15 @@ class Worker:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+
+
+def _oom_kills() -> int:
+    """Return how many processes Linux has killed for memory since it started, in control groups or at large; else 0."""
+    try:
+        with Path("/proc/vmstat").open() as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def _signal_name(number: int) -> str:

@@ -16,7 +16,10 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.worker.pipe import Pipe
 
 WARM_UP_TOKENS = 16
-_OOM_WORDS = ("out of memory", "outofmemory", "insufficient memory", "[malloc", "cudamalloc")
+_OOM_WORDS = (
+    "out of memory", "outofmemory", "insufficient memory", "cannot allocate memory", "bad_alloc", "[malloc",
+    "cudamalloc",
+)  # fmt: skip
 
 
 def main() -> int:
