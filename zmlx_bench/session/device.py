@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -33,7 +35,7 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     pid_file = path.with_suffix(".pid")
     lock = FileLock(path, timeout=0)
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _own(path.parent)
         lock.acquire()
         pid_file.write_text(f"{os.getpid()}\n")
     except Timeout:
@@ -48,6 +50,14 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
             f"{path}: the device cannot be locked: {error.strerror or error}; make its folder writable or set TMPDIR"
         ) from None
     return lock
+
+
+def _own(place: Path) -> None:
+    """Make the folder; refuse one that somebody else put into the shared temporary folder."""
+    place.mkdir(mode=0o700, exist_ok=True)
+    found = place.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "its folder is somebody else's")
 
 
 def _device(backend: Backend) -> str:
