@@ -1,4 +1,4 @@
-"""`zmlx kernels`: what is declared, and what of it runs here; `zmlx kernels bench` measures each by itself."""
+"""`zmlx kernels`: what is declared, and what of it runs here; `bench` measures each by itself, `new` begins one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
-app = typer.Typer(help="List the kernels and what of them runs here; `bench` measures them.")
+app = typer.Typer(help="List the kernels and what of them runs here; `bench` measures them, `new` begins one.")
 
 
 @app.callback(invoke_without_command=True)
@@ -25,6 +25,30 @@ def kernels(context: typer.Context, workspace: WorkspaceOption = None, as_json: 
         print_json({"kernels": rows})
     else:
         console().print(listings.kernel_list(rows))
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and '_', such as my_combine.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a kernel that works, to begin from: reference, Metal, CUDA, declaration, test, and variants to measure."""
+    from dataclasses import asdict
+
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.cli.output import print_json
+    from zmlx_bench.templates import new_kernel
+
+    written = new_kernel.write(workspaces.find(workspace), name)
+    if as_json:
+        print_json(asdict(written))
+        return
+    for path in written.files:
+        typer.echo(f"wrote {path}")
+    for family in written.families:
+        typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
+    typer.echo(f"next: python -m pytest {written.files[-1]}")
 
 
 @app.command("bench")

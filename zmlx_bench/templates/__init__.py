@@ -1,0 +1,1 @@
+"""What zmlx writes for a user to start from."""
