@@ -3,6 +3,7 @@
 ```sh            run by the quick tests, every line with exit code 0 unless `# exit code N` says otherwise
 { .sh .slow }    run by the slow tests
 { .sh .gpu }     not run here: needs a GPU or the published weights
+{ .sh .served }  a server, which tests/cli/test_serve.py starts, asks and stops
 { .sh .install } setting up, which whoever runs these tests has done
 """
 
@@ -44,7 +45,7 @@ class Block:
 
     page: str
     mark: str
-    """Empty, `slow`, `gpu` or `install`."""
+    """Empty, `slow`, `gpu`, `served` or `install`."""
     lines: tuple[Line, ...]
 
 
@@ -72,6 +73,12 @@ def blocks(page: Path) -> list[Block]:
             shell = _SHELL.match(fence[1].strip())
             mark = (shell[1] or "").strip().replace(".", "") if shell else None
     return found
+
+
+def python(page: Path) -> str:
+    """Return the Python of a page, its blocks one after the other."""
+    found = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return "\n".join(found)
 
 
 def _lines(lines: list[str]) -> list[Line]:

@@ -14,10 +14,10 @@ import pytest
 from typer.main import get_command
 
 from tests.conftest import QUIET_ENV
-from tests.docs.blocks import ROOT, Block, Line, blocks, pages
+from tests.docs.blocks import ROOT, Block, Line, blocks, pages, python
 from zmlx_bench.cli.main import app
 
-MARKS = {"", "slow", "gpu", "install"}
+MARKS = {"", "slow", "gpu", "served", "install"}
 SET_UP = {"make setup", "make run", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
 EVIDENCE = ("kernels", "variants", "capsules", "matrix.jsonl", "LAB_NOTEBOOK.md")
 QUICK = [page for page in pages() if page.name != "README.md" and any(b.mark == "" for b in blocks(page))]
@@ -41,6 +41,13 @@ def test_setting_up_is_what_the_tests_themselves_do() -> None:
     lines = {line.text for block, line in _every_line() if block.mark == "install"}
     assert "make setup" in lines
     assert lines <= SET_UP
+
+
+def test_a_server_is_tested_by_itself() -> None:
+    lines = [line for block, line in _every_line() if block.mark == "served"]
+    assert lines
+    assert {line.words[0] for line in lines} <= {"zmlx", "curl"}
+    assert "zmlx" in (ROOT / "tests" / "cli" / "test_serve.py").read_text()
 
 
 def test_every_zmlx_command_and_option_exists() -> None:
@@ -69,10 +76,10 @@ def _parse(command: Any, words: list[str]) -> None:
     command.make_context(command.name, words)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A copy of the repository's evidence, in which a page's commands run one after the other."""
-    folder = tmp_path / "workspace"
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository's evidence, in which the pages' commands run one after the other."""
+    folder = tmp_path_factory.mktemp("pages") / "workspace"
     folder.mkdir()
     for name in EVIDENCE:
         source = ROOT / name
@@ -83,19 +90,38 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ran() -> set[str]:
+    """What ran already: a command that several pages show runs once."""
+    return set()
+
+
 @pytest.mark.parametrize("page", QUICK, ids=lambda page: page.name)
-def test_the_commands_of_a_page_run(page: Path, workspace: Path) -> None:
-    _run([line for block in blocks(page) if block.mark == "" for line in block.lines], workspace)
+def test_the_commands_of_a_page_run(page: Path, workspace: Path, ran: set[str]) -> None:
+    lines = [line for block in blocks(page) if block.mark == "" for line in block.lines]
+    new = [line for line in lines if line.text not in ran]
+    ran.update(line.text for line in lines)
+    if new:
+        _run(new, workspace)
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if python(page)], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, workspace: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", python(page)], cwd=workspace, env=QUIET_ENV, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SLOW, ids=lambda page: page.name)
 def test_the_slow_commands_of_a_page_run(page: Path, workspace: Path) -> None:
-    _run([line for block in blocks(page) if block.mark == "slow" for line in block.lines], workspace)
+    lines = [line for block in blocks(page) if block.mark == "slow" for line in block.lines]
+    assert lines
+    _run(lines, workspace)
 
 
 def _run(lines: list[Line], where: Path) -> None:
-    assert lines
     environment = {**QUIET_ENV, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     script = ["set -uo pipefail"]
     for line in lines:

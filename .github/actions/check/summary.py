@@ -24,9 +24,11 @@ def main() -> None:
     checked: dict[str, Any] | None = json.loads(text) if text.strip() else None
     append("GITHUB_STEP_SUMMARY", summary(checked, code))
     append("GITHUB_OUTPUT", f"exit-code={code}\nfaults={'' if checked is None else len(checked['findings'])}\n")
-    for fault in checked["findings"] if checked else ():
-        print(f"{fault['file']}: {fault['field']}: {fault['message']}")
-    for fault in (checked["findings"] if checked else [])[:SHOWN]:
+    faults = checked["findings"] if checked else []
+    for fault in faults:
+        # In one line that does not begin with the fault's words: what a runner reads as a command begins a line.
+        print("fault:", *f"{fault['file']}: {fault['field']}: {fault['message']}".split())
+    for fault in faults[:SHOWN]:
         file = posixpath.normpath(posixpath.join(workspace, fault["file"]))
         print(f"::error file={parameter(file)}::{data(fault['field'] + ': ' + fault['message'])}")
 
