@@ -1,0 +1,206 @@
+"""Workers that die, hang, print, fork or run out of memory at each phase: told apart, and the session goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import QUIET_ENV
+from tests.reliability.faulty import COMMAND, LEFT_FREE, SIGNALS
+from zmlx_bench.ledger import capsules as capsule_files
+from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.check.workspace import check_workspace
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.session import store
+from zmlx_bench.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+PHASES = ("load", "prefill", "decode")
+SILENCE_S = 4
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
+
+FAULTS = {
+    **{f"{phase}_{name}": ("crash", f"killed by {name.upper()}") for phase in PHASES for name in SIGNALS},
+    "decode_hangs": ("timeout", f"silent for {SILENCE_S} s while decoding"),
+    "prefill_closes": ("timeout", "closed its pipe and did not exit"),
+    "decode_garbage": ("crash", "sent something that is no event"),
+    "decode_endless": ("crash", "printed more than 64 MiB while decoding"),
+    "decode_forks": ("crash", "exited with code 5 before it was done"),
+    "load_imports": ("crash", "exited with code 1 before it was done"),
+    "decode_space": ("oom", "exited with code 1 before it was done"),
+    "decode_megabytes": ("ok", ""),
+    "decode_children": ("ok", ""),
+}  # fmt: skip
+"""Variant -> what its capsule must say."""
+HANGS = {
+    "load_hangs": ("timeout", f"silent for {SILENCE_S} s while loading"),
+    "prefill_hangs": ("timeout", f"silent for {SILENCE_S} s while prefilling primes"),
+    "decode_stubborn": ("timeout", f"silent for {SILENCE_S} s while decoding"),
+}
+"""The same for those that take longer; their like with a worker alone stand in tests/session/test_supervise.py."""
+
+
+def declare(workspace: Workspace, names: tuple[str, ...]) -> None:
+    """Add variants of these names; which kernel they have is nothing to the scripted worker."""
+    with (workspace.variants / "qwen3.toml").open("a") as file:
+        for name in names:
+            file.write(f'\n[variant.{name}]\nwhy = "a fault"\nkernels = {{ qkv = "qkv_joined" }}\n')
+
+
+def run(workspace: Workspace, names: tuple[str, ...], **env: str) -> subprocess.CompletedProcess[str]:
+    arguments = (
+        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts", "primes",
+        "--timeout", str(SILENCE_S), "--variants", ",".join(names), "--workspace", str(workspace.root),
+        "--share-device",
+    )  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments],
+        cwd=ROOT, env={**QUIET_ENV, **env}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+@dataclass
+class Faults:
+    """A session of one arm for every fault."""
+
+    workspace: Workspace
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+    forked: list[int]
+
+    def capsule(self, name: str) -> Capsule:
+        (path,) = self.folder.glob(f"*_r1_{name}.json")
+        return capsule_files.read(path)
+
+
+def measured(workspace: Workspace, names: tuple[str, ...], pids: Path) -> Faults:
+    """Run a session of one arm for each fault."""
+    declare(workspace, names)
+    done = run(workspace, names, FAULTY_PIDS=str(pids))
+    assert done.returncode == 0, done.stderr
+    (folder,) = workspace.capsules.iterdir()
+    return Faults(workspace, done, folder, [int(line) for line in pids.read_text().split()] if pids.exists() else [])
+
+
+@pytest.fixture(scope="module")
+def faults(make_workspace: Callable[..., Workspace], tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    return measured(make_workspace(), tuple(FAULTS), tmp_path_factory.mktemp("faults") / "pids")
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_at_any_phase_is_told(fresh_workspace: Workspace, tmp_path: Path) -> None:
+    hung = measured(fresh_workspace, tuple(HANGS), tmp_path / "pids")
+    for name, (status, says) in HANGS.items():
+        tells(hung, name, status, says)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_told_and_what_it_wrote_last_is_kept(faults: Faults, name: str) -> None:
+    tells(faults, name, *FAULTS[name])
+
+
+def tells(faults: Faults, name: str, status: str, says: str) -> None:
+    """Assert what the capsule of a faulty arm says."""
+    capsule = faults.capsule(name)
+    (timed,) = capsule.runs.variant
+    assert capsule.status == timed.status == status
+    if status != "ok":
+        message = timed.message or ""
+        assert message.splitlines()[0].startswith(says)
+        words = "x" * 100 if name == "decode_endless" else f"the last words while in {name.partition('_')[0]}"
+        assert words in message
+        assert len(message) < 3000
+        assert f"{name}: {status}" in faults.done.stderr
+
+
+def test_all_arms_are_measured_and_every_row_is_there(faults: Faults) -> None:
+    rows = {row.variant: row.status for row in matrix.read(faults.workspace.matrix)}
+    assert rows == {name: status for name, (status, _) in FAULTS.items()}
+    assert store.load(faults.workspace, faults.folder.name).state == "finished"
+    assert check_workspace(faults.workspace).findings == ()
+
+
+def test_no_process_is_left_not_even_what_a_worker_forked(faults: Faults) -> None:
+    assert len(faults.forked) == 2
+    deadline = time.monotonic() + 5
+    while alive := [pid for pid in faults.forked if _alive(pid)]:
+        assert time.monotonic() < deadline, f"{alive} outlived their worker"
+        time.sleep(0.05)
+    assert [
+        p.pid for p in psutil.process_iter() if "tests.reliability.faulty" in _command(p) and not _elsewhere(p)
+    ] == []
+
+
+def _alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def _elsewhere(process: psutil.Process) -> bool:
+    """Tell whether a test that runs at the same time elsewhere started it."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("TMPDIR") != QUIET_ENV["TMPDIR"]
+    return True
+
+
+def test_megabytes_of_output_stay_in_the_log_and_cost_nothing_else(faults: Faults) -> None:
+    logs = sorted((faults.folder / "logs").iterdir())
+    assert max(path.stat().st_size for path in logs) > 64 << 20
+    assert (faults.folder / store.EVENTS_FILE).stat().st_size < 1 << 20
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group that may hold little memory."""
+    group = MEMORY_GROUPS / f"zmlx-tests-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(LEFT_FREE))
+    except OSError:
+        pytest.skip("no memory control group can be made here")
+    yield group
+    deadline = time.monotonic() + 10
+    while group.exists() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        time.sleep(0.05)
+
+
+def test_a_worker_that_the_system_kills_for_memory_is_out_of_memory(
+    fresh_workspace: Workspace, memory_group: Path
+) -> None:
+    declare(fresh_workspace, ("decode_group", "decode_sigkill"))
+    done = run(fresh_workspace, ("decode_group", "decode_sigkill"), FAULTY_GROUP=str(memory_group))
+    assert done.returncode == 0, done.stderr
+    assert "decode_group: oom: killed by the system" in done.stdout
+    rows = {row.variant: row.status for row in matrix.read(fresh_workspace.matrix)}
+    assert rows == {"decode_group": "oom", "decode_sigkill": "crash"}
+
+
+def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Workspace) -> None:
+    command = COMMAND.replace("tests.reliability.faulty", "a_module_that_is_not_there")
+    done = subprocess.run(
+        [sys.executable, "-c", command, "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1",
+         "--workspace", str(fresh_workspace.root), "--variants", "qwen_qkv_joined", "--share-device"],
+        cwd=ROOT, env=QUIET_ENV, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "the stock model does not run here (crash): exited with code 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    (log,) = fresh_workspace.capsules.glob("*/logs/*.log")
+    assert "No module named" in log.read_text()
+    assert not fresh_workspace.matrix.exists() or matrix.read(fresh_workspace.matrix) == []
