@@ -26,7 +26,25 @@ from mkdocs.structure.nav import Navigation, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 _MARK = re.compile(r"^<!-- (output|terminal|section|table): (.+?) -->$", re.MULTILINE)
+_OUTSIDE = re.compile(r"\]\(\.\./(?!\.)([^)]+)\)")
 _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
+
+
+def on_config(config: Any) -> Any:
+    """Leave out of the navigation what this checkout does not have: some pages are joined from others' parts."""
+    config.nav = _present(config.nav, Path(config.docs_dir))
+    return config
+
+
+def _present(entries: list[Any], docs: Path) -> list[Any]:
+    kept = []
+    for entry in entries:
+        ((title, target),) = entry.items()
+        if isinstance(target, list):
+            kept.append({title: _present(target, docs)})
+        elif (docs / target).is_file():
+            kept.append(entry)
+    return kept
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -48,8 +66,9 @@ def on_nav(nav: Navigation, files: Files, **_: Any) -> Navigation:
     return nav
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the marks of a page."""
+def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
+    """Replace the marks of a page, and point links that leave `docs/` at the repository."""
+    markdown = _OUTSIDE.sub(rf"]({config.repo_url}/blob/main/\1)", markdown)
     return _MARK.sub(lambda found: _filled(found[1], found[2]), markdown)
 
 
