@@ -107,13 +107,10 @@ def bench(
     report = run.run(workspaces.find(workspace), wishes, say)
     if as_json:
         print_json(report.model_dump(mode="json"))
-    screen = console(stderr=as_json)
-    screen.print(tables.table(report), soft_wrap=False)
-    for line in (*tables.without_figures(report.rows), tables.explanation()):
-        screen.print(line, soft_wrap=True)
+    console(stderr=as_json).print(tables.view(report))
     broken = tables.broken_promises(report.rows)
     for line in broken:
-        people.print(line, soft_wrap=True)
+        people.print(line)
     if not any(row.figures is not None for row in report.rows) and not broken:
         raise typer.Exit(exit_codes.CANNOT)
     raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from zmlx_bench.report.layout import Columns, Fitting, Flow
 from zmlx_bench.schema.bench import BenchFigures, BenchReport, BenchRow
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
@@ -28,15 +31,54 @@ _COLUMNS: dict[str, Literal["left", "right"]] = {
 }
 
 
+def view(report: BenchReport) -> Group:
+    """Return what was measured, as a table where it fits, then why the rest has no figures and what columns mean."""
+    missing = [Flow([line]) for line in without_figures(report.rows)]
+    shown = Fitting(table(report), _paragraphs(report)) if len(missing) < len(report.rows) else Text("nothing measured")
+    return Group(Text(_title(report), "bold"), shown, *missing, Text(explanation(), "dim"))
+
+
 def table(report: BenchReport) -> Table:
     """Return one line for each row that has figures."""
-    made = Table(box=None, pad_edge=False, header_style="bold", title=_title(report), title_justify="left")
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column, side in _COLUMNS.items():
-        made.add_column(column, overflow="fold", justify=side)
+        made.add_column(column, justify=side)
     for row in report.rows:
         if row.figures is not None:
             made.add_row(*_cells(row, row.figures))
     return made
+
+
+def _paragraphs(report: BenchReport) -> Group:
+    columns = Columns(right=frozenset({1, 2, 3, 4}))
+    measured = [(row, row.figures) for row in report.rows if row.figures is not None]
+    for row, figures in measured:
+        columns.add(
+            f"batch {row.batch}",
+            _time(figures.us.median),
+            f"stock {_time(figures.stock_us.median)}",
+            f"{figures.speedup.median:.2f}x",
+            f"{figures.share:.1%} of copy",
+            "identical" if figures.identical else f"{_differing(figures)} differing",
+        )
+    parts: list[RenderableType] = []
+    heading = None
+    for (row, figures), cells in zip(measured, columns.padded(), strict=True):
+        if heading != (heading := (row.kernel, row.mode, row.family, row.module)):
+            parts.append(Flow([Text(f"{row.kernel}.{row.mode}", "bold"), f"{row.family} {row.module}"]))
+        parts.append(Flow(cells, indent=2, hang=4))
+        parts.append(Flow([*_details(figures)], indent=4, hang=4, style="dim"))
+    return Group(*parts)
+
+
+def _details(figures: BenchFigures) -> Iterator[str]:
+    yield f"{_time(figures.us.low)} to {_time(figures.us.high)}"
+    yield f"link {_time(figures.link_us.median)}"
+    if figures.share_without_link is not None:
+        yield f"less link {figures.share_without_link:.1%}"
+    yield f"{_megabytes(figures)} MB"
+    yield f"temp {figures.temporary_bytes / 1e3:.0f} kB"
+    yield f"error {figures.error.relative:.1e} (stock's {figures.stock_error.relative:.1e})"
 
 
 def without_figures(rows: Iterable[BenchRow]) -> list[str]:
@@ -53,10 +95,10 @@ def name(row: BenchRow) -> str:
 def explanation() -> str:
     """Return what the columns mean."""
     return (
-        "us a call: median in a chain of dependent calls, nothing subtracted, and its range over the samples; link: "
-        "what the chain itself adds to it and to stock's; of copy: share of the bandwidth of copying a large array; "
-        "less link: the same without the link; differing: elements that are not stock's to the bit; error: distance "
-        "from a float32 reference relative to its norm"
+        "us a call (the first time of a line): median in a chain of dependent calls, nothing subtracted, and its range "
+        "over the samples; link: what the chain itself adds to it and to stock's; of copy: share of the bandwidth of "
+        "copying a large array; less link: the same without the link; differing: elements that are not stock's to the "
+        "bit; error: distance from a float32 reference relative to its norm"
     )
 
 
@@ -92,11 +134,11 @@ def _cells(row: BenchRow, figures: BenchFigures) -> Sequence[str]:
         _us(figures.stock_us.median),
         f"{figures.speedup.median:.2f}",
         _us(figures.link_us.median),
-        f"{(figures.weight_bytes + figures.activation_bytes) / 1e6:.2f}",
+        _megabytes(figures),
         f"{figures.share:.1%}",
         "" if less is None else f"{less:.1%}",
         f"{figures.temporary_bytes / 1e3:.0f}",
-        "none" if figures.identical else f"{figures.differing / figures.compared:.1%}",
+        "none" if figures.identical else _differing(figures),
         f"{figures.error.relative:.1e}",
         f"{figures.stock_error.relative:.1e}",
     )
@@ -104,3 +146,15 @@ def _cells(row: BenchRow, figures: BenchFigures) -> Sequence[str]:
 
 def _us(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _time(us: float) -> str:
+    return f"{_us(us)} us" if us < 10_000 else f"{us / 1e3:.1f} ms"
+
+
+def _megabytes(figures: BenchFigures) -> str:
+    return f"{(figures.weight_bytes + figures.activation_bytes) / 1e6:.2f}"
+
+
+def _differing(figures: BenchFigures) -> str:
+    return f"{figures.differing / figures.compared:.1%}"
