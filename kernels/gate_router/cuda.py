@@ -13,7 +13,7 @@ import mlx.nn as nn
 
 from zmlx_bench.patch.contract import Unavailable
 
-from ..gpu.cuda import CudaSource, Template, prepare, read_cuda
+from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
 from ..gpu.launch import WORDS, Source
 from ..gpu.packed import GROUP, SERVED
 from ..gpu.settle import Call
@@ -38,9 +38,10 @@ def _check(experts: int, k: int, d: int, step: int, longest: int) -> None:
         raise Unavailable(f"top-{k} of a gate of {experts} rows of {d} weights is not served")
 
 
-def _launch(source: CudaSource, template: Template, leading: tuple[int, ...], scores: mx.Dtype) -> Call:
+def plan(source: CudaSource, template: Template, leading: tuple[int, ...], scores: mx.Dtype) -> CudaLaunch:
+    """Return the launch for x of shape (*leading, D): inds (*leading, K) uint32, scores (*leading, K)."""
     shape = (*leading, int(template["K"]))
-    return prepare(
+    return CudaLaunch(
         source,
         template={**template, "WARPS": WARPS, "STRIDE": 0},
         blocks=(1, math.prod(leading)),
@@ -66,7 +67,7 @@ def qwen(block: Any) -> Router:
     def call(x: mx.array) -> Any:
         launch = launches.get(x.shape)
         if launch is None:
-            launch = launches[x.shape] = _launch(EIGHT_BIT, template, x.shape[:-1], dtype)
+            launch = launches[x.shape] = prepare(plan(EIGHT_BIT, template, x.shape[:-1], dtype))
         return launch(inputs=[x, *packed])
 
     return call
@@ -91,7 +92,7 @@ def glm(gate: Any, others: Router) -> Router:
         if x.size != d:
             return others(x)
         if not one:
-            one.append(_launch(DENSE, template, x.shape[:-1], mx.float32))
+            one.append(prepare(plan(DENSE, template, x.shape[:-1], mx.float32)))
         return one[0](inputs=[x, *rest])
 
     return call

@@ -10,7 +10,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.cuda import prepare, read_cuda
+from ..gpu.cuda import CudaLaunch, prepare, read_cuda
 from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
 from ..gpu.packed import weights_of
 from ..gpu.settle import Call
@@ -38,13 +38,13 @@ def down_combine(switch: Any, mode: str) -> Callable[[mx.array, mx.array, mx.arr
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
         launch = launches.get(inds.shape)
         if launch is None:
-            launch = launches[inds.shape] = plan(inds.shape, d, i, dtype, scores.dtype, mode)
+            launch = launches[inds.shape] = prepare(plan(inds.shape, d, i, dtype, scores.dtype, mode))
         return launch(inputs=[h, inds, scores, *down])[0]
 
     return call
 
 
-def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype, mode: str) -> Call:
+def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype, mode: str) -> CudaLaunch:
     """Return the launch for inds (B, L, k), `d` rows of `i` weights.
 
     Products and partial sums are rounded to `scores` in mode `stock`, as MLX promotes y * scores (Qwen the model's
@@ -60,10 +60,10 @@ def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, scores: mx.Dtyp
     if mode == "stock" and tokens * k >= ON_TENSOR_CORES:
         check_rows(d, i, on_tensor_cores=True, rows=16)
         shared = k * (mma_bytes(i) + i * 2)
-        return prepare(
+        return CudaLaunch(
             MMA, template=template, blocks=(d // 16, tokens), threads=32 * k, outputs=output, shared_memory=shared
         )
     check_rows(d, i, on_tensor_cores=False, rows=ROWS * WARPS)
     template |= {"ROWS": ROWS, "WARPS": WARPS, "ACCURACY": ACCURACY[mode]}
     blocks = (d // (ROWS * WARPS), tokens)
-    return prepare(SLOTS, template=template, blocks=blocks, threads=32 * k * WARPS, outputs=output)
+    return CudaLaunch(SLOTS, template=template, blocks=blocks, threads=32 * k * WARPS, outputs=output)

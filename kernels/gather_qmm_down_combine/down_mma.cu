@@ -1,6 +1,6 @@
 // out[t, d] = sum over the chosen experts of (h W^T)[d] * score, on tensor cores; a warp an expert, 16 rows a block.
 using Rows = MmaRows<T, I>;
-extern __shared__ __align__(16) unsigned char staged[];
+DYNAMIC_SHARED(staged);
 __shared__ T products[TOP][16];
 const int lane = threadIdx.x % 32;
 const int expert = threadIdx.x / 32;

@@ -12,7 +12,7 @@ from zmlx_bench.patch.contract import Unavailable
 
 from ..gather_qmm_down_combine.cuda import down_combine
 from ..gather_qmm_swiglu.cuda import experts
-from ..gpu.cuda import prepare, read_cuda
+from ..gpu.cuda import CudaLaunch, prepare, read_cuda
 from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows
 from ..gpu.packed import weights_of
 from ..gpu.settle import Call
@@ -48,26 +48,27 @@ def moe(block: Any) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
         if inds.size != inds.shape[-1] or inds.size >= ON_TENSOR_CORES:
             return many(x, inds, scores)
         if not launches:
-            launches.append(plan(inds.shape[-1], d * 8, i, x.dtype, scores.dtype))
-        first, second = launches[0]
-        h = first(inputs=[x, inds, *gates])[0]
-        return second(inputs=[h, inds, scores, *downs])[0]
+            first, second = plan(inds.shape[-1], d * 8, i, x.dtype, scores.dtype)
+            launches.append((prepare(first), prepare(second)))
+        experts_of, downs_of = launches[0]
+        h = experts_of(inputs=[x, inds, *gates])[0]
+        return downs_of(inputs=[h, inds, scores, *downs])[0]
 
     return call
 
 
-def plan(k: int, d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> tuple[Call, Call]:
+def plan(k: int, d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> tuple[CudaLaunch, CudaLaunch]:
     """Return the two launches for one token, `k` experts, `i` rows of `d` weights and `d` rows of `i`."""
     check_rows(i, d, on_tensor_cores=False, rows=ROWS * WARPS)
     check_rows(d, i, on_tensor_cores=False, rows=ROWS * WARPS)
     template = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS, "ROWS": ROWS}
-    return prepare(
+    return CudaLaunch(
         EXPERTS,
         template=template,
         blocks=(i // (ROWS * WARPS), k + 1),
         threads=32 * WARPS,
         outputs=[((k + 1, i), dtype)],
-    ), prepare(
+    ), CudaLaunch(
         DOWNS,
         template={**template, "R": scores},
         blocks=(d // (ROWS * WARPS), 1),

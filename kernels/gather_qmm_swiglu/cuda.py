@@ -11,7 +11,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Binding, BindRequest
 
-from ..gpu.cuda import CudaSource, Template, prepare, read_cuda
+from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
 from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
 from ..gpu.packed import weights_of
 from ..gpu.settle import Call
@@ -38,13 +38,13 @@ def experts(switch: Any, mode: str) -> Callable[[mx.array, mx.array], mx.array]:
     def call(x: mx.array, inds: mx.array) -> mx.array:
         launch = launches.get(inds.shape)
         if launch is None:
-            launch = launches[inds.shape] = plan(inds.shape, d, i, dtype, mode)
+            launch = launches[inds.shape] = prepare(plan(inds.shape, d, i, dtype, mode))
         return launch(inputs=[x, inds, *gate, *up])[0]
 
     return call
 
 
-def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> Call:
+def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> CudaLaunch:
     """Return the launch for inds of shape (B, L, k), `i` rows of `d` weights."""
     slots = math.prod(inds)
     template = {"T": dtype, "D": d, "I": i, "TOP": inds[-1]}
@@ -52,7 +52,7 @@ def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> C
     if mode != "stock" or slots < ON_TENSOR_CORES:
         return plan_slots(SLOTS, template, slots, output, mode)
     check_rows(i, d, on_tensor_cores=True, rows=8 * WARPS)
-    return prepare(
+    return CudaLaunch(
         MMA,
         template={**template, "WARPS": WARPS},
         blocks=(i // (8 * WARPS), slots),
@@ -68,12 +68,12 @@ def plan_slots(
     slots: int,
     output: Sequence[tuple[tuple[int, ...], mx.Dtype]],
     mode: str,
-) -> Call:
+) -> CudaLaunch:
     """Return the matrix-vector launch; `slots` counts vectors, `template` has T, D, I and TOP slots a vector of x."""
     i, d = int(template["I"]), int(template["D"])
     rows = 4 if mode == "stock" else 2
     check_rows(i, d, on_tensor_cores=False, rows=rows * WARPS)
-    return prepare(
+    return CudaLaunch(
         source,
         template={**template, "WARPS": WARPS, "ROWS": rows, "ACCURACY": ACCURACY[mode]},
         blocks=(i // (rows * WARPS), slots),

@@ -1,6 +1,6 @@
 // h[slot, i] = swiglu(gate, up) of the slot's expert on tensor cores; a warp takes 8 gate rows and their 8 up rows.
 using Rows = MmaRows<T, D>;
-extern __shared__ __align__(16) unsigned char staged[];
+DYNAMIC_SHARED(staged);
 const int lane = threadIdx.x % 32;
 const int warp = threadIdx.x / 32;
 const int slot = blockIdx.y;

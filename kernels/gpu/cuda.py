@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 
@@ -15,6 +15,8 @@ from .settle import Call, constants
 from .text import by_reference
 
 _HERE = Path(__file__).resolve().parent
+DEVICE = (_HERE / "cuda_device.h").read_text()
+"""Stands before every header: the macros of Metal's words must not reach the headers of MLX that it includes."""
 
 Template = Mapping[str, mx.Dtype | int | bool]
 
@@ -40,6 +42,17 @@ def read_cuda(
     return CudaSource(name, tuple(inputs), tuple(outputs), (folder / f"{name}.cu").read_text(), head)
 
 
+class CudaLaunch(NamedTuple):
+    """A launch for fixed shapes; `blocks` counts thread blocks, `shared_memory` is in bytes."""
+
+    source: CudaSource
+    template: Template
+    blocks: tuple[int, int]
+    threads: int
+    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]]
+    shared_memory: int = 0
+
+
 @functools.cache
 def _kernel(source: CudaSource, template: tuple[tuple[str, mx.Dtype | int | bool], ...], shared_memory: int) -> Any:
     head = constants(template, "cuda")
@@ -50,25 +63,18 @@ def _kernel(source: CudaSource, template: tuple[tuple[str, mx.Dtype | int | bool
         input_names=list(source.inputs),
         output_names=list(source.outputs),
         source=head + by_reference(source.body),
-        header=by_reference(source.header),
+        header=by_reference(DEVICE + source.header),
         shared_memory=shared_memory,
     )
 
 
-def prepare(
-    source: CudaSource,
-    *,
-    template: Template,
-    blocks: tuple[int, int],
-    threads: int,
-    outputs: Sequence[tuple[tuple[int, ...], mx.Dtype]],
-    shared_memory: int = 0,
-) -> Call:
-    """Return launch(inputs=...) for fixed shapes; `blocks` counts thread blocks, `shared_memory` bytes."""
+def prepare(launch: CudaLaunch) -> Call:
+    """Return run(inputs=...) for a launch."""
+    blocks, threads = launch.blocks, launch.threads
     return functools.partial(
-        _kernel(source, tuple(template.items()), shared_memory),
+        _kernel(launch.source, tuple(launch.template.items()), launch.shared_memory),
         grid=(blocks[0] * threads, blocks[1], 1),
         threadgroup=(threads, 1, 1),
-        output_shapes=[shape for shape, _ in outputs],
-        output_dtypes=[dtype for _, dtype in outputs],
+        output_shapes=[shape for shape, _ in launch.outputs],
+        output_dtypes=[dtype for _, dtype in launch.outputs],
     )

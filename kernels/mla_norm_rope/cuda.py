@@ -10,7 +10,7 @@ import mlx.core as mx
 
 from zmlx_bench.patch.contract import Unavailable
 
-from ..gpu.cuda import CudaSource, prepare
+from ..gpu.cuda import CudaLaunch, CudaSource, prepare
 from ..gpu.cuda_rows import check_rows
 from ..gpu.launch import WORDS
 from ..gpu.packed import weights_of
@@ -24,7 +24,6 @@ SOURCE = CudaSource(
     ("projected", "q_weight", "kv_weight", "w", "s", "z", "offsets"),
     ("q_nope", "q_pe", "kv_latent", "k_pe"),
     (_HERE / "norms_q_b_heads.cu").read_text(),
-    # The quantised rows include headers of MLX, which the words' macros must not reach.
     (_SHARED / "cuda_qmm.h").read_text() + WORDS["cuda"] + (_SHARED / "mla_words.h").read_text(),
 )
 WARPS, ROWS = 4, 4
@@ -48,13 +47,14 @@ def norms_q_b_heads(front: Front, attention: Any, scales: tuple[float, float], *
         norms, heads = front.norms(b, offsets), front.heads(b, offsets, scales, rows=rows and b == 1)
         constants = dict(norms.template) | dict(heads.template) | {"WARPS": WARPS, "ROWS": ROWS}
         shapes = [*heads.output_shapes, *norms.output_shapes[1:]]
-        found = prepared[b, offsets] = prepare(
+        launch = CudaLaunch(
             SOURCE,
             template=constants,
             blocks=(packed.w.shape[0] // (WARPS * ROWS) + 2, b),
             threads=WARPS * LANES,
             outputs=[(shape, front.dtype) for shape in shapes],
         )
+        found = prepared[b, offsets] = prepare(launch)
         return found
 
     def call(projected: mx.array, offsets: mx.array) -> Any:

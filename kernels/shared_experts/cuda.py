@@ -11,6 +11,7 @@ import mlx.core as mx
 from zmlx_bench.patch.contract import Binding, BindRequest
 
 from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
+from ..gpu.cuda import prepare
 from ..gpu.packed import weights_of
 from ..gpu.settle import Call
 
@@ -33,7 +34,8 @@ def shared_experts(mlp: Any, mode: str) -> Callable[[mx.array], mx.array]:
             *leading, _ = x.shape
             output = [((*leading, i), dtype)]
             template = {"T": dtype, "D": d, "I": i, "TOP": 1}
-            launch = launches[x.shape] = plan_slots(DENSE, template, math.prod(leading), output, mode)
+            plan = plan_slots(DENSE, template, math.prod(leading), output, mode)
+            launch = launches[x.shape] = prepare(plan)
         return down(launch(inputs=[x, *gate, *up])[0])
 
     return call
