@@ -38,7 +38,7 @@ _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
 _TAIL_BYTES = 2000
 _LONGEST_LINE = 1 << 20
 _MOST_PRINTED = 64 * 1024 * 1024
-_GRACE_S = 1.0
+_GRACE_S = 0.5
 _LOOK_S = 1.0
 """How often a worker is looked at that sends nothing; seldom, because it shares the processors with it."""
 _OUT_OF_MEMORY = ("std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
