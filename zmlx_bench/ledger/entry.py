@@ -13,6 +13,7 @@ from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, 
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
 from zmlx_bench.ledger.bodies import Loaded, group_of
 from zmlx_bench.ledger.check.finding import clean
+from zmlx_bench.printable import printable
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.head import CapsuleHead
 from zmlx_bench.schema.policy import Policy
@@ -75,8 +76,6 @@ def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | N
         policy_sha256=policy.sha256,
     )
     sections = [
-        f"## {title}",
-        mark.line(),
         f"**Question.** {_question(key, label, decision, incumbent)}",
         "**Kernels.**\n\n" + "\n".join(_kernels(capsules.values(), decision)),
         "**Primary capsules.**\n\n" + "\n".join(_primary(capsules, decision)),
@@ -86,7 +85,13 @@ def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | N
         "**Memory notes.**\n\n" + "\n".join(_memory(shown, decision)),
         f"**Decision.** {_decided(decision)}\n\n" + "\n".join(_verdict(v) for v in decision.verdicts),
     ]
-    return Entry(title, mark, "\n\n".join(sections) + "\n")
+    text = "\n\n".join([f"## {title}", mark.line(), *(_inert(section) for section in sections)])
+    return Entry(title, mark, text + "\n")
+
+
+def _inert(section: str) -> str:
+    """Take HTML and control characters out of what capsules say: an entry is rendered, and marks are comments."""
+    return "\n".join(printable(line) for line in section.split("\n")).replace("<", "&lt;")
 
 
 def _decided(decision: GroupDecision) -> str:
@@ -100,7 +105,7 @@ def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str
     against = f" The default so far: `{incumbent}`." if incumbent else ""
     return (
         f"Which of {names} makes decode of {key.family} faster without changing a token, and may one become the "
-        f"default? Checkpoint {label} (`{key.checkpoint}`), {key.backend}, {clean(key.device)}, mlx {clean(key.mlx)}."
+        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, {clean(key.device)}, mlx {clean(key.mlx)}."
         f"{against}"
     )
 

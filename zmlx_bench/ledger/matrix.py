@@ -75,7 +75,7 @@ def _known(path: Path, data: bytes, rows: Sequence[MatrixRow]) -> set[str]:
     names = [row.capsule.encode() for row in rows]
     if not any(name in data for name in names):
         return set()
-    lines = enumerate(data.splitlines(), start=1)
+    lines = enumerate(_lines(data), start=1)
     return {_row(path, n, line).capsule for n, line in lines if any(name in line for name in names)}
 
 
@@ -83,7 +83,7 @@ def read(path: Path) -> list[MatrixRow]:
     """Return all rows in their order; UnusableInput names the line and field of a bad one."""
     if not path.exists():
         return []
-    return [_row(path, number, line) for number, line in enumerate(read_bytes(path).splitlines(), start=1)]
+    return [_row(path, number, line) for number, line in enumerate(_lines(read_bytes(path)), start=1)]
 
 
 def read_bytes(path: Path) -> bytes:
@@ -94,6 +94,11 @@ def read_bytes(path: Path) -> bytes:
     with contextlib.suppress(OSError, Timeout), FileLock(f"{path}.lock", timeout=READER_PATIENCE_S):
         data = files.read_bytes(path, files.LARGEST_LINES)
     return data
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Split as `zmlx check` does: a carriage return is white space of JSON, not the end of a row."""
+    return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
 def _row(path: Path, number: int, line: bytes) -> MatrixRow:
