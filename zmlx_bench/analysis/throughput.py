@@ -60,10 +60,11 @@ def paired(variant: Sequence[Run], baseline: Sequence[Run], null: Sequence[Run] 
     references = [by_block(baseline, speed)]
     if null is not None:
         references.append(by_block(null, speed))
-    return _paired(numerator, references)
+    return paired_speeds(numerator, references)
 
 
-def _paired(numerator: Mapping[int, float], references: Sequence[Mapping[int, float]]) -> Ratio | None:
+def paired_speeds(numerator: Mapping[int, float], references: Sequence[Mapping[int, float]]) -> Ratio | None:
+    """Return the ratio of an arm's speeds by block to the (geometric) mean of the references' in the same blocks."""
     blocks = sorted(b for b in numerator if all(b in reference for reference in references))
     logs = [
         math.log(numerator[b]) - math.fsum(math.log(ref[b]) for ref in references) / len(references) for b in blocks

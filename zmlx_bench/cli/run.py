@@ -68,7 +68,9 @@ def run(
     from zmlx_bench.families import registry
     from zmlx_bench.ledger.incumbent import incumbent_of
     from zmlx_bench.report.session_table import session_summary, session_table
-    from zmlx_bench.session import api
+    from zmlx_bench.session import api, store
+    from zmlx_bench.session.log import finished
+    from zmlx_bench.session.records import runs_of
 
     registry.check_name(family)
     if layers is not None and layers < 1:
@@ -114,7 +116,8 @@ def run(
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
-    with Progress(plan, people) as progress:
+    before, _, _ = runs_of(plan, finished(store.events_path(place, session.session)))
+    with Progress(plan, people, before) as progress:
         try:
             session, capsules = api.complete(prepared, progress)
         except BaseException:
