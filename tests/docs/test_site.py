@@ -90,3 +90,13 @@ def test_what_the_rule_promises_stands_on_the_first_page(site: Path, repository:
 def test_the_policys_page_has_its_thresholds(site: Path) -> None:
     text = (site / "decision.html").read_text(encoding="utf-8")
     assert {"min_gain", "faster_alpha", "arm_effect"} <= set(re.findall(r"<td><code>([^<]+)</code></td>", text))
+
+
+def test_every_gate_of_the_decision_is_explained() -> None:
+    text = (ROOT / "docs" / "decision.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text() for path in (ROOT / "zmlx_bench" / "analysis" / "decision").glob("*.py"))
+    gates = set(re.findall(r'(?:Gate|_repeat|_excess)\(\s*"(\w+)"', sources)) | set(
+        re.findall(r'name = "(\w+)"', sources)
+    )
+    assert {"fidelity", "bias", "repeat", "incumbent"} <= gates
+    assert [gate for gate in sorted(gates) if f"`{gate}`" not in text] == []
