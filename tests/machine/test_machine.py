@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.families import registry
 from zmlx_bench.machine import backend, checkup, facts, state
 
 
@@ -58,4 +61,26 @@ def test_every_finding_that_is_not_good_says_what_was_found() -> None:
     subjects = [finding.subject for finding in findings]
     assert {"backend", "mlx", "mlx-lm", "memory", "background load"} <= set(subjects)
     assert len(set(subjects)) == len(subjects)
-    assert all(finding.remedy for finding in findings if finding.level == "problem")
+    assert all(finding.remedy for finding in findings if finding.level != "good")
+
+
+def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
+    bare = checkup.hub_cache(tmp_path / "not" / "there")
+    assert bare.level == "note"
+    for name in registry.names():
+        assert registry.facts(name).hub_id in bare.found
+    assert "hf download " in bare.remedy
+    for name in registry.names():
+        (tmp_path / f"models--{registry.facts(name).hub_id.replace('/', '--')}" / "snapshots" / "abc").mkdir(
+            parents=True
+        )
+    assert checkup.hub_cache(tmp_path).level == "good"
+
+
+def test_a_busy_process_is_named() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            found = checkup.busiest_processes(most=100, window_s=1.0)
+        finally:
+            busy.kill()
+    assert any("python" in name.lower() and share > 0.1 for name, share in found)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import typer
+
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
 
 def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Look at this machine: backend, versions, memory, load, power, compiler, hub cache; with a fix per finding."""
+    """Look at this machine: backend, versions, memory, load, power, compiler, hub cache; with a fix per finding.
+
+    Exit code 1 when something must be mended before anything can be measured.
+    """
+    from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.machine import backend as backends
@@ -22,3 +28,5 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
         print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})
     else:
         console().print(listings.findings_list(findings))
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(exit_codes.NO)
