@@ -1,0 +1,84 @@
+"""What a worker reports is held against its job, event by event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmlx_bench.schema.audit import ArmTrace
+from zmlx_bench.schema.event import Audited, Done, PromptEnd, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.plan import Job
+from zmlx_bench.session.tally import BrokenProtocol, Tally
+
+JOB = Job(id=0, kind="fidelity", arm="a", tokens=2, prompts=("p", "q"))
+AUDIT = Job(id=0, kind="audit", arm="a", tokens=2, prompts=("p", "q"))
+DONE = Done(peak_rss_gb=0.1, page_faults_minor=0, page_faults_major=0, cpu_s=0.1)
+
+
+def start(prompt: str, t_ns: int = 0) -> PromptStart:
+    return PromptStart(prompt=prompt, prompt_tokens=1, t_ns=t_ns, active_before_gb=0.0)
+
+
+def token(t_ns: int) -> Token:
+    return Token(id=1, t_ns=t_ns)
+
+
+def end(prompt: str) -> PromptEnd:
+    return PromptEnd(prompt=prompt, peak_mem_gb=0.1, cache_gb=0.0)
+
+
+def audited(prompt: str, positions: int = 1) -> Audited:
+    trace = ArmTrace(kl=(0.0,) * positions, agrees=(True,) * positions, max_error=(0.0,) * positions)
+    return Audited(prompt=prompt, baseline=trace, variant=trace)
+
+
+HONEST: tuple[WorkerEvent, ...] = (
+    start("p"), token(1), token(1), end("p"), start("q", 2), token(3), token(9), end("q"), DONE,
+)  # fmt: skip
+
+
+def tell(events: tuple[WorkerEvent, ...], job: Job = JOB) -> None:
+    tally = Tally(job, {"p": (1,), "q": (1, 2)} if job.kind == "audit" else {})
+    for event in events:
+        tally.note(event)
+
+
+def test_an_honest_worker_passes() -> None:
+    tell(HONEST)
+    tell((audited("p"), audited("q", 2), DONE), AUDIT)
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ((start("q"),), "prompt q out of turn"),
+        ((start("p"), start("q")), "prompt q out of turn"),
+        ((token(1),), "more than the 2 tokens of its budget"),
+        ((start("p"), token(1), token(2), token(3)), "more than the 2 tokens of its budget"),
+        ((start("p"), token(1), end("p")), "ended p after 1 of 2 tokens"),
+        ((start("p"), token(1), token(2), end("q")), "ended q after 2 of 2 tokens"),
+        ((start("p", 5), token(4)), "its clock ran backwards"),
+        ((start("p"), token(2), token(1)), "its clock ran backwards"),
+        ((DONE,), "was done before p was answered"),
+        ((*HONEST[:3], DONE), "was done before p was answered"),
+        ((*HONEST[:4], DONE), "was done before q was answered"),
+        ((*HONEST, start("p")), "prompt p out of turn"),
+        ((*HONEST, token(10)), "more than the 2 tokens of its budget"),
+    ],
+)  # fmt: skip
+def test_what_no_honest_worker_reports(events: tuple[WorkerEvent, ...], says: str) -> None:
+    with pytest.raises(BrokenProtocol, match=says):
+        tell(events)
+
+
+@pytest.mark.parametrize("events", [(audited("q", 2),), (audited("p", 2),), (audited("p"), audited("p")), (DONE,)])
+def test_an_audit_of_something_else(events: tuple[WorkerEvent, ...]) -> None:
+    with pytest.raises(BrokenProtocol):
+        tell(events, AUDIT)
+
+
+@given(gone=st.integers(0, len(HONEST) - 2))
+def test_no_event_can_be_left_out(gone: int) -> None:
+    with pytest.raises(BrokenProtocol):
+        tell(HONEST[:gone] + HONEST[gone + 1 :])
