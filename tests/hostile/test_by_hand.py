@@ -65,6 +65,13 @@ def test_a_broken_row_is_found_by_its_line(decided: Workspace, kind: str) -> Non
     assert any(f.file == MATRIX and f.field.startswith("line 1") for f in found(decided))
 
 
+def test_a_prompt_has_one_length(decided: Workspace) -> None:
+    """A worker that counts more of it would make a slow prefill look fast."""
+    edit(decided, GOOD, put(["runs", "variant", 1, "generations", 0, "prompt_tokens"], 1000), rehash=True)
+    field = "runs.variant[1].generations[0].prompt_tokens"
+    assert any((f.file, f.field) == (GOOD, field) for f in found(decided))
+
+
 def test_line_ends_of_windows_change_nothing(decided: Workspace) -> None:
     for path in (decided.root / GOOD, decided.root / SESSION, decided.matrix, decided.notebook):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

@@ -105,8 +105,8 @@ def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str
     against = f" The default so far: `{incumbent}`." if incumbent else ""
     return (
         f"Which of {names} makes decode of {key.family} faster without changing a token, and may one become the "
-        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, {clean(key.device)}, mlx {clean(key.mlx)}."
-        f"{against}"
+        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, {clean(key.device)}, "
+        f"mlx {clean(key.mlx)}.{against}"
     )
 
 

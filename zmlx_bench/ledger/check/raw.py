@@ -46,6 +46,7 @@ def check_outputs(capsule: Capsule, file: str) -> Iterator[Finding]:
 def check_runs(capsule: Capsule, file: str) -> Iterator[Finding]:
     """Every run belongs to its arm, budget, block and place in the order."""
     prompts = {prompt.id for prompt in capsule.prompts.prompt}
+    lengths: dict[str, int] = {}
     for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
         timed = place.startswith("runs.")
         role = place.split(".")[1].partition("[")[0]
@@ -60,6 +61,9 @@ def check_runs(capsule: Capsule, file: str) -> Iterator[Finding]:
             field = f"{place}.generations[{index}]"
             if generation.prompt not in prompts:
                 yield finding(file, f"{field}.prompt", f"{generation.prompt} is no prompt of this capsule")
+            length = lengths.setdefault(generation.prompt, generation.prompt_tokens)
+            if generation.prompt_tokens != length:
+                yield finding(file, f"{field}.prompt_tokens", f"says {generation.prompt_tokens}, another run {length}")
             if generation.tokens > run.tokens:
                 yield finding(file, f"{field}.tokens", f"{generation.tokens} tokens of a budget of {run.tokens}")
             if timed:
