@@ -92,9 +92,8 @@ def fill(workspace: Workspace, pages: int) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.parametrize("pages", [0, 6])
-def test_a_disk_that_fills_up_leaves_whole_files_and_a_session_to_finish(disk: Workspace, pages: int) -> None:
-    assert not fill(disk, pages)
+def test_a_disk_that_fills_up_leaves_whole_files_and_a_session_to_finish(disk: Workspace) -> None:
+    assert not fill(disk, 6)
 
 
 @pytest.mark.slow
@@ -143,18 +142,17 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[st
     return env
 
 
-def operations(workspace: Workspace, env: Callable[..., dict[str, str]], counted: Path) -> int:
-    """Return how many operations of the file system a session needs."""
-    done = run(workspace, env=env(workspace, count=counted))
+@pytest.fixture(scope="module")
+def operations(
+    make_workspace: Callable[..., Workspace],
+    preloaded: Callable[..., dict[str, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> int:
+    """How many operations of the file system a session needs."""
+    workspace, counted = make_workspace(), tmp_path_factory.mktemp("count") / "count"
+    done = run(workspace, env=preloaded(workspace, count=counted))
     assert done.returncode == 0, done.stderr
-    clear(workspace)
     return int(counted.read_text())
-
-
-def clear(workspace: Workspace) -> None:
-    for folder in workspace.capsules.iterdir():
-        shutil.rmtree(folder)
-    workspace.matrix.unlink()
 
 
 def refuse_from(
@@ -171,23 +169,21 @@ def refuse_from(
 
 @pytest.mark.parametrize(("share", "error"), [(0.3, errno.EIO), (0.97, errno.ENOSPC)])
 def test_a_file_system_that_fails_at_some_operation(
-    fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]], tmp_path: Path, share: float, error: int
+    fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]], operations: int, share: float, error: int
 ) -> None:
-    count = operations(fresh_workspace, preloaded, tmp_path / "count")
-    assert refuse_from(fresh_workspace, preloaded, int(count * share), error).returncode == 4
+    assert refuse_from(fresh_workspace, preloaded, int(operations * share), error).returncode == 4
 
 
 @pytest.mark.slow
 def test_a_file_system_that_fails_at_every_operation(
-    fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]], tmp_path: Path
+    fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]], operations: int
 ) -> None:
-    count = operations(fresh_workspace, preloaded, tmp_path / "count")
     errors = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-    codes = [refuse_from(fresh_workspace, preloaded, n, errors[n % 4]).returncode for n in range(1, count + 1)]
-    print(f"{count} operations, each refused once: exit codes {sorted(set(codes))}")
-    assert count > 60
+    codes = [refuse_from(fresh_workspace, preloaded, n, errors[n % 4]).returncode for n in range(1, operations + 1)]
+    print(f"{operations} operations, each refused once: exit codes {sorted(set(codes))}")
+    assert operations > 60
     # The last may be the folder's fsync after the last rename: the session is recorded by then.
-    assert codes[:-1] == [4] * (count - 1)
+    assert codes[:-1] == [4] * (operations - 1)
 
 
 def test_a_slow_folder_without_locks_of_its_own(
