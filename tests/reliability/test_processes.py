@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import QUIET_ENV
-from tests.reliability.faulty import COMMAND, LEFT_FREE, SIGNALS
+from tests.reliability.faulty import COMMAND, FORKED, LEFT_FREE, SIGNALS
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.check.workspace import check_workspace
@@ -204,3 +205,31 @@ def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Worksp
     (log,) = fresh_workspace.capsules.glob("*/logs/*.log")
     assert "No module named" in log.read_text()
     assert not fresh_workspace.matrix.exists() or matrix.read(fresh_workspace.matrix) == []
+
+
+ORPHANED = f"""
+import subprocess, sys, time
+from zmlx_bench.worker.pipe import Pipe
+child = subprocess.Popen([sys.executable, "-c", {FORKED!r}])
+print(child.pid, flush=True)
+Pipe(int(sys.argv[1])).leave_with_reader()
+time.sleep(3600)
+"""
+
+
+def test_a_killed_supervisors_worker_takes_with_it_what_it_forked() -> None:
+    read_end, write_end = os.pipe()
+    worker = subprocess.Popen(
+        [sys.executable, "-c", ORPHANED, str(write_end)],
+        cwd=ROOT, env=QUIET_ENV, pass_fds=(write_end,), start_new_session=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(write_end)
+    assert worker.stdout is not None
+    child = int(worker.stdout.readline())
+    os.close(read_end)  # as the system does when the supervisor dies
+    assert worker.wait(10) == -signal.SIGKILL
+    worker.stdout.close()
+    deadline = time.monotonic() + 5
+    while _alive(child):
+        assert time.monotonic() < deadline, "the forked child outlived its worker"
+        time.sleep(0.05)

@@ -119,7 +119,8 @@ def killed(place: Workspace, after_s: float) -> Path:
 def resumed_is_whole(place: Workspace, folder: Path, undisturbed: Undisturbed) -> None:
     """Resume a session, and assert that it ends as an undisturbed one."""
     process = start(place, "--resume", folder.name)
-    assert end(process) == 0
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
     session = store.load(place, folder.name)
     assert session.state == "finished"
     assert session.plan == undisturbed.session.plan
@@ -270,3 +271,19 @@ def test_a_session_from_other_code_weights_or_machine_is_refused_with_the_differ
         assert refused.value.exit_code == 3
     finally:
         file.write_bytes(kept)
+
+
+def test_a_log_with_a_job_that_was_not_planned_is_refused(stopped: tuple[Workspace, str]) -> None:
+    workspace, name = stopped
+    log = workspace.session(name) / store.EVENTS_FILE
+    kept = log.read_bytes()
+    try:
+        start_and_end = [line for line in kept.splitlines(keepends=True)[:40] if b'"kind":"event"' not in line][:2]
+        log.write_bytes(kept + b"".join(line.replace(b'"job":0', b'"job":9999') for line in start_and_end))
+        process = start(workspace, "--resume", name)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 3, stderr
+        assert "events.jsonl: job 9999 is not in the session's plan" in stderr
+        assert "Traceback" not in stderr
+    finally:
+        log.write_bytes(kept)

@@ -98,3 +98,9 @@ def test_only_a_torn_line_is_cut(tmp_path: Path) -> None:
 def test_a_place_that_takes_no_log(tmp_path: Path) -> None:
     with pytest.raises(CannotHere, match="cannot be written"):
         EventLog(tmp_path / "no" / "folder" / "log")
+
+
+def test_a_job_that_ended_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "log", (0, 1), (0, 1))
+    with pytest.raises(UnusableInput, match="line 6: job 0 ended before"):
+        read(tmp_path / "log")

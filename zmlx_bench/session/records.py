@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.event import Done, JobEvent, Loaded, Patched, PromptEnd, PromptStart, Token, Warmed
 from zmlx_bench.schema.plan import Job, Plan
@@ -23,6 +24,8 @@ def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], 
     outputs: Outputs = {}
     loaded: Loaded | None = None
     for number, log in logs:
+        if number >= len(plan.jobs):
+            raise UnusableInput(f"events.jsonl: job {number} is not in the session's plan")
         job = plan.jobs[number]
         if job.kind == "audit":
             continue
