@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
 app = typer.Typer(help="List the kernels and what of them runs here; `bench` measures them, `new` begins one.")
@@ -54,15 +55,23 @@ def new(
 @app.command("bench")
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
+        ),
     ] = None,
     family: Annotated[
-        list[str] | None, typer.Option("--family", metavar="F", help="Model family; may be repeated; default: all.")
+        list[str] | None,
+        typer.Option(
+            "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
+        ),
     ] = None,
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", help="Sequences; may be repeated; default: 1 2 3 4.")
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="auto, metal, cuda or cpu.")] = "auto",
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
+    ] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")

@@ -57,19 +57,23 @@ def _options(
     pass
 
 
-app.command("run")(run.run)
-app.command("promote")(promote.promote)
-app.command("report")(report.report)
-app.command("check")(check.check)
-app.add_typer(capsule.app, name="capsule")
-app.command("variants")(variants.variants)
-app.add_typer(kernels.app, name="kernels")
-app.command("models")(models.models)
-app.command("generate", context_settings=generate.PASSED_ON)(generate.generate)
-app.command("serve", context_settings=generate.PASSED_ON)(serve.serve)
-app.command("doctor")(doctor.doctor)
-app.command("init")(init.init)
-app.command("schema")(schema.schema)
+app.command("run", short_help="measure the variants of a family against the stock model")(run.run)
+app.command("promote", short_help="decide every variant from the evidence and record it")(promote.promote)
+app.command("report", short_help="rank what was measured, with verdicts and what is undecided")(report.report)
+app.command("check", short_help="recompute all evidence from the raw numbers")(check.check)
+app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or import evidence")
+app.command("variants", short_help="list the variants and which run here")(variants.variants)
+app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
+app.command("models", short_help="list the families and the checkpoints usable here")(models.models)
+app.command("generate", context_settings=generate.PASSED_ON, short_help="generate text with the promoted variant")(
+    generate.generate
+)
+app.command("serve", context_settings=generate.PASSED_ON, short_help="serve the model with the promoted variant")(
+    serve.serve
+)
+app.command("doctor", short_help="is this machine fit to measure, and what to mend")(doctor.doctor)
+app.command("init", short_help="make a workspace")(init.init)
+app.command("schema", short_help="print the JSON Schema of an artifact")(schema.schema)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -80,7 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        outcome: Any = app(arguments, standalone_mode=False)
+        outcome: Any = app(arguments, prog_name="zmlx", standalone_mode=False)
         sys.stdout.flush()
     except ZmlxError as error:
         _say(str(error))
@@ -93,7 +97,7 @@ def _run(arguments: list[str] | None) -> int:
         return exit_codes.TERMINATED
     except TyperException as error:
         # Typer carries a copy of click of its own, so that this is the only public base of its usage errors.
-        _say(error.format_message())
+        _say(f"{error.format_message().rstrip('.?')}; see `{_place(error)} --help`")
         return exit_codes.UNUSABLE
     except (BrokenPipeError, SystemExit):
         # The reader of a pipe has gone (Typer then leaves by SystemExit); nothing is left to tell it.
@@ -107,6 +111,12 @@ def _run(arguments: list[str] | None) -> int:
         # Typer turns an interrupt into this code before it can be caught here.
         _say("interrupted")
     return outcome if isinstance(outcome, int) else exit_codes.DONE
+
+
+def _place(error: TyperException) -> str:
+    """Return the command whose help shows what is allowed."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else "zmlx"
 
 
 def _drop_output() -> None:

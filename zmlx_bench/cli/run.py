@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import FamilyArgument, JsonOption, WorkspaceOption
 
 Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
@@ -18,15 +19,25 @@ def run(
     runs: Annotated[int, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each.")] = 3,
     variants: Annotated[
         str | None,
-        typer.Option("--variants", metavar="A,B", help="Variants by comma, or 'all'; default: the defaults."),
+        typer.Option(
+            "--variants",
+            metavar="A,B",
+            help="Variants by comma, or 'all'; default: the defaults.",
+            autocompletion=complete.variants,
+        ),
     ] = None,
     checkpoint: Annotated[
         str,
         typer.Option(
-            "--checkpoint", metavar="WHICH", help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id."
+            "--checkpoint",
+            metavar="WHICH",
+            help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id.",
+            autocompletion=complete.checkpoint,
         ),
     ] = "auto",
-    backend: Annotated[str, typer.Option("--backend", help="auto, metal, cuda or cpu.")] = "auto",
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
+    ] = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
     cooldown: Annotated[
         float, typer.Option("--cooldown", metavar="S", help="Seconds to wait after each process.")
@@ -36,10 +47,18 @@ def run(
     ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option("--prompts", metavar="IDS|FILE", help="Prompts by id or TOML file; the first is timed."),
+        typer.Option(
+            "--prompts",
+            metavar="IDS|FILE",
+            help="Prompts by id or TOML file; the first is timed.",
+            autocompletion=complete.prompts,
+        ),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="SESSION", help="Finish an interrupted session.")
+        str | None,
+        typer.Option(
+            "--resume", metavar="SESSION", help="Finish an interrupted session.", autocompletion=complete.session
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
     trust_remote_code: Annotated[

@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
+from zmlx_bench.cli import complete
+from zmlx_bench.cli.options import JsonOption
 
-def schema(kind: Annotated[str, typer.Argument(metavar="KIND", help="capsule, session, matrix, variant, ...")]) -> None:
+
+def schema(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="capsule, session, matrix, variant, ...", autocompletion=complete.artifact),
+    ],
+    as_json: JsonOption = False,  # noqa: ARG001
+) -> None:
     """Print the JSON Schema of an artifact: capsule, session, matrix, variant, kernel, prompts, policy, promotion."""
     from zmlx_bench.cli.output import print_json
     from zmlx_bench.errors import unknown

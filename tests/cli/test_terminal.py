@@ -1,0 +1,113 @@
+"""What a terminal shows: completion, usage errors that say where to look, plain output, and no line too wide."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import QUIET_ENV, ZMLX
+from zmlx_bench.workspace import Workspace
+
+CAPSULE = "capsules/20261122T123702Z-qwen3-977c/qwen3_tiny_cpu_t200_r3_qwen_qkv_joined.json"
+ESCAPE = re.compile(r"\x1b\[([0-9;]*)m")
+
+
+def completed(words: str, folder: Path) -> list[str]:
+    """Return what bash is offered at the end of `words`."""
+    count = len(words.split()) - (0 if words.endswith(" ") else 1)
+    env = {**QUIET_ENV, "COMP_WORDS": words, "COMP_CWORD": str(count), "_ZMLX_COMPLETE": "complete_bash"}
+    done = subprocess.run(ZMLX, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("zmlx run ", {"qwen3", "glm47"}),
+        ("zmlx variants g", {"glm47"}),
+        ("zmlx run qwen3 --variants qwen_native_l", {"qwen_native_linear"}),
+        ("zmlx run qwen3 --variants qwen_native,qwen_native_l", {"qwen_native,qwen_native_linear"}),
+        ("zmlx run glm47 --variants qwen", set()),
+        ("zmlx kernels bench moe_comb", {"moe_combine"}),
+        ("zmlx kernels bench moe_combine.st", {"moe_combine.stock"}),
+        ("zmlx run qwen3 --resume 20261122T1237", {"20261122T123702Z-qwen3-977c"}),
+        ("zmlx run qwen3 --checkpoint t", {"tiny"}),
+        ("zmlx run qwen3 --backend c", {"cuda", "cpu"}),
+        ("zmlx run qwen3 --prompts primes,tcp", {"primes,tcp_udp"}),
+        ("zmlx schema caps", {"capsule"}),
+    ],
+)
+def test_tab_completes(repository: Workspace, words: str, offered: set[str]) -> None:
+    assert set(completed(words, repository.root)) == offered
+
+
+def test_tab_offers_the_packaged_names_outside_a_workspace(tmp_path: Path) -> None:
+    assert completed("zmlx run qwen3 --variants qwen_native_l", tmp_path) == ["qwen_native_linear"]
+    assert completed("zmlx run qwen3 --workspace /not/there --variants qwen_native_l", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("rnu",), "zmlx: No such command 'rnu'. Did you mean 'run'; see `zmlx --help`\n"),
+        (("run",), "zmlx: Missing argument 'FAMILY'; see `zmlx run --help`\n"),
+        (("kernels", "bench", "--bach", "1"), "see `zmlx kernels bench --help`\n"),
+    ],
+)
+def test_a_usage_error_says_where_to_look(zmlx: Callable[..., Any], arguments: tuple[str, ...], told: str) -> None:
+    done = zmlx(*arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith(told)
+
+
+def test_init_and_schema_take_json(zmlx: Callable[..., Any], tmp_path: Path) -> None:
+    assert json.loads(zmlx("init", str(tmp_path / "ws"), "--json").stdout) == {"workspace": str(tmp_path / "ws")}
+    assert json.loads(zmlx("schema", "capsule", "--json").stdout)["title"] == "Capsule"
+
+
+def on_a_terminal(columns: int, folder: Path, *arguments: str, **variables: str) -> str:
+    """Return what the command draws on a terminal of so many columns, escape sequences included."""
+    controller, terminal = os.openpty()
+    env = {**QUIET_ENV, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **variables}
+    process = subprocess.Popen([*ZMLX, *arguments], stdout=terminal, stderr=terminal, cwd=folder, env=env)
+    os.close(terminal)
+    drawn = b""
+    try:
+        while data := os.read(controller, 1 << 16):
+            drawn += data
+    except OSError:
+        pass  # Linux says so when the last writer has gone.
+    finally:
+        os.close(controller)
+    assert process.wait(60) == 0
+    return drawn.decode()
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+@pytest.mark.parametrize(
+    "arguments",
+    [("variants",), ("kernels",), ("models",), ("doctor",), ("report",), ("promote", "--dry-run"), ("check",),
+     ("capsule", "show", CAPSULE)],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_no_line_is_wider_than_the_terminal(repository: Workspace, arguments: tuple[str, ...], columns: int) -> None:
+    lines = ESCAPE.sub("", on_a_terminal(columns, repository.root, *arguments)).splitlines()
+    assert lines
+    assert [line for line in lines if len(line.rstrip()) > columns] == []
+
+
+def test_no_color_leaves_no_colour(repository: Workspace) -> None:
+    def colours(**variables: str) -> set[str]:
+        text = on_a_terminal(80, repository.root, "models", **variables)
+        return {code for codes in ESCAPE.findall(text) for code in codes.split(";") if code[:1] in ("3", "4", "9")}
+
+    assert colours()
+    assert colours(NO_COLOR="1") == set()

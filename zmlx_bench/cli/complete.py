@@ -1,0 +1,103 @@
+"""What a shell completes: families, variants, kernels, checkpoints, sessions, and other names.
+
+Read from file names and plain TOML: a shell asks at every TAB, and the schemas take longer to import than that.
+Where nothing can be read nothing is offered.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def family(incomplete: str) -> list[str]:
+    """Complete a model family."""
+    return _starting((path.stem for path in (_PACKAGE / "families").glob("*.toml")), incomplete)
+
+
+def variants(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the last of the variants by comma, of the family that is named before."""
+    *before, last = incomplete.split(",")
+    names = ["all", *_declared(context)] if not before else _declared(context)
+    return [",".join([*before, name]) for name in _starting(names, last) if name not in before]
+
+
+def variant(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete one variant, or how to choose one."""
+    return _starting(["promoted", "none", *_declared(context)], incomplete)
+
+
+def kernel(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a kernel or a mode of one."""
+    names: list[str] = []
+    for path in _root(context).glob("kernels/*/kernel.toml"):
+        names.append(path.parent.name)
+        names += [f"{path.parent.name}.{mode}" for mode in _tables(path, "mode")]
+    # The modes of a kernel are offered once its name is there.
+    dots = incomplete.count(".")
+    return _starting((name for name in names if name.count(".") == dots), incomplete)
+
+
+def session(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a session, newest first."""
+    found = (path.parent.name for path in _root(context).glob("capsules/*/session.json"))
+    return sorted(_starting(found, incomplete), reverse=True)
+
+
+def checkpoint(incomplete: str) -> list[str]:
+    """Complete the checkpoints that have a name."""
+    return _starting(("auto", "tiny", "synthetic", "full"), incomplete)
+
+
+def backend(incomplete: str) -> list[str]:
+    """Complete a backend."""
+    return _starting(("auto", "metal", "cuda", "cpu"), incomplete)
+
+
+def prompts(incomplete: str) -> list[str]:
+    """Complete the last of the prompts by comma."""
+    *before, last = incomplete.split(",")
+    known = (prompt.get("id", "") for prompt in _tables(_PACKAGE / "data" / "prompts.toml", "prompt"))
+    return [",".join([*before, name]) for name in _starting(known, last) if name not in before]
+
+
+def artifact(incomplete: str) -> list[str]:
+    """Complete the kind of an artifact."""
+    from zmlx_bench.schema.kinds import KINDS
+
+    return _starting(KINDS, incomplete)
+
+
+def _declared(context: typer.Context) -> list[str]:
+    wanted = context.params.get("family")
+    pattern = f"{wanted}.toml" if isinstance(wanted, str) else "*.toml"
+    return [name for path in sorted(_root(context).glob(f"variants/{pattern}")) for name in _tables(path, "variant")]
+
+
+def _root(context: typer.Context) -> Path:
+    from zmlx_bench import workspace
+    from zmlx_bench.errors import ZmlxError
+
+    named = context.params.get("workspace")
+    try:
+        return workspace.find_or_packaged(Path(named) if named else None).root
+    except ZmlxError:
+        return workspace.packaged()
+
+
+def _tables(path: Path, key: str) -> Iterator[Any]:
+    try:
+        found = tomllib.loads(path.read_text()).get(key, ())
+    except (OSError, ValueError):
+        return
+    yield from found
+
+
+def _starting(names: Iterable[str], incomplete: str) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))
