@@ -28,7 +28,8 @@ def sites(root: Path) -> str:
     source = (root / "zmlx_bench" / "patch" / "contract.py").read_text(encoding="utf-8")
     # Read, not imported: the contract's package needs MLX.
     text = ast.get_docstring(ast.parse(source)) or ""
-    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    # An asterisk there multiplies; in Markdown it would begin emphasis.
+    return "\n".join(line.replace("*", "\\*") for line in text.splitlines() if line.startswith("|"))
 
 
 TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites}
