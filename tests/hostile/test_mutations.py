@@ -40,7 +40,7 @@ VARIANTS, POLICY, PROMOTED = "variants/qwen3.toml", "variants/policy.toml", "var
 SOURCE = "sources/fixture_capsule_20300101.json"
 SEALED = {GOOD: Capsule, SESSION: Session, LEGACY: LegacyImport}
 TOTAL = 10_000
-QUICK = 300
+QUICK = 200
 SHARES = {GOOD: 26, SESSION: 14, MATRIX: 14, LEGACY: 10, SOURCE: 10, VARIANTS: 10, POLICY: 8, PROMOTED: 8}
 """Of a hundred mutations."""
 
