@@ -6,6 +6,7 @@ import importlib
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def test_streams_are_the_same_with_the_promoted_variant(place: Workspace, family
         assert "variant none: mlx-lm's own model" in stock.said
         assert stock.end(signal.SIGTERM) == 143
         assert promoted.end(signal.SIGINT) == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3", "glm47"])
+def test_streams_at_once_are_the_same_too(place: Workspace, family: str, tmp_path: Path) -> None:
+    asked = (PROMPT, "Write a short story about a lighthouse keeper.")
+    said = {}
+    for variant in ("none", "promoted"):
+        with serve(place, family, variant, tmp_path / variant) as server, ThreadPoolExecutor(len(asked)) as pool:
+            said[variant] = list(pool.map(lambda prompt, to=server: to.stream(prompt, 32), asked))
+            assert server.end(signal.SIGTERM) == 143
+    assert said["promoted"] == said["none"]
 
 
 def test_a_server_stopped_before_any_request_ends_in_order(place: Workspace, tmp_path: Path) -> None:

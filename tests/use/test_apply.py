@@ -15,8 +15,11 @@ import pytest
 import zmlx_bench
 from tests.tiny import Tiny, equal
 from tests.use.promoted import promote, promotion
-from zmlx_bench.checkpoints.resolve import TINY
+from zmlx_bench.checkpoints import resolve
+from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.families import registry
+from zmlx_bench.machine import facts
 from zmlx_bench.workspace import Workspace
 
 
@@ -118,9 +121,6 @@ def test_another_configuration_is_another_checkpoint(tiny: Tiny, place: Workspac
     shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 5000.0}))
-    from zmlx_bench.checkpoints.resolve import locate
-    from zmlx_bench.machine import facts
-
     other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.id
     promote(place, promotion(place, tiny.name, "no_op", checkpoint_id=other))
     assert "built from another configuration" in apply(tiny, place, checkpoint=folder).why
@@ -146,6 +146,18 @@ def test_a_kernel_that_cannot_serve_the_model_changes_nothing(tiny: Tiny, place:
     state = tiny.state()
     assert apply(tiny, place).why == "unavailable cannot be applied: needs a machine that is not here"
     assert tiny.state() == state
+
+
+def test_a_checkpoint_that_this_machine_cannot_hold(
+    tiny: Tiny, place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(place, promotion(place, tiny.name, "no_op"))
+    hub_id = registry.facts(tiny.name).hub_id
+    # What an unplugged machine without the weights says, however much memory this one has.
+    monkeypatch.setattr(resolve, "memory_gb", lambda _: 1.0)
+    applied = apply(tiny, place, checkpoint=hub_id)
+    assert not applied
+    assert "and this machine has 1.0 GB" in applied.why
 
 
 def test_an_unknown_variant_is_an_error_whether_strict_or_not(tiny: Tiny, place: Workspace) -> None:

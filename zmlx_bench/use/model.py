@@ -9,6 +9,7 @@ import mlx.core as mx
 
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
 from zmlx_bench.patch import apply as patching
@@ -46,7 +47,7 @@ def apply(
         return Applied(None, "no variant was asked for: the model is mlx-lm's own")
     try:
         return put_in(model, place, variant, checkpoint)
-    except No as reason:
+    except (No, CannotHere) as reason:
         if strict:
             raise NotApplied(str(reason)) from None
         return Applied(None, str(reason))

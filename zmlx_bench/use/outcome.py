@@ -24,9 +24,9 @@ class Applied:
     """One sentence for people: on what evidence it was applied, or why nothing was."""
     sites: Mapping[str, int] = field(default_factory=dict)
     """How many modules of the model each replaced site was found in."""
-    promotion: Promotion | None = None
+    promotion: Promotion | None = field(default=None, repr=False)
     """The entry of promoted.toml that it rests on; None for a variant asked for by name."""
-    patch: Patch | None = None
+    patch: Patch | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return self.variant is not None
