@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console, RenderableType
 
 from tests.conftest import QUIET_ENV, ZMLX
+from zmlx_bench import files
+from zmlx_bench.ledger import capsules
+from zmlx_bench.machine import checkup
+from zmlx_bench.report import capsule as capsule_view
+from zmlx_bench.report import listings, overview_text
+from zmlx_bench.report.build import build
+from zmlx_bench.report.layout import Command
+from zmlx_bench.report.session_table import session_table
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
-CAPSULE = "capsules/20261122T123702Z-qwen3-977c/qwen3_tiny_cpu_t200_r3_qwen_qkv_joined.json"
+SESSION = "20261122T123702Z-qwen3-977c"
 ESCAPE = re.compile(r"\x1b\[([0-9;]*)m")
 
 
@@ -32,11 +42,8 @@ def completed(words: str, folder: Path) -> list[str]:
     ("words", "offered"),
     [
         ("zmlx run ", {"qwen3", "glm47"}),
-        ("zmlx variants g", {"glm47"}),
-        ("zmlx run qwen3 --variants qwen_native_l", {"qwen_native_linear"}),
         ("zmlx run qwen3 --variants qwen_native,qwen_native_l", {"qwen_native,qwen_native_linear"}),
         ("zmlx run glm47 --variants qwen", set()),
-        ("zmlx kernels bench moe_comb", {"moe_combine"}),
         ("zmlx kernels bench moe_combine.st", {"moe_combine.stock"}),
         ("zmlx run qwen3 --resume 20261122T1237", {"20261122T123702Z-qwen3-977c"}),
         ("zmlx run qwen3 --checkpoint t", {"tiny"}),
@@ -91,17 +98,44 @@ def on_a_terminal(columns: int, folder: Path, *arguments: str, **variables: str)
     return drawn.decode()
 
 
-@pytest.mark.parametrize("columns", [80, 60])
-@pytest.mark.parametrize(
-    "arguments",
-    [("variants",), ("kernels",), ("models",), ("doctor",), ("report",), ("promote", "--dry-run"), ("check",),
-     ("capsule", "show", CAPSULE)],
-    ids=lambda arguments: arguments[0],
-)  # fmt: skip
-def test_no_line_is_wider_than_the_terminal(repository: Workspace, arguments: tuple[str, ...], columns: int) -> None:
-    lines = ESCAPE.sub("", on_a_terminal(columns, repository.root, *arguments)).splitlines()
-    assert lines
-    assert [line for line in lines if len(line.rstrip()) > columns] == []
+@pytest.fixture(scope="module")
+def shown(repository: Workspace) -> dict[str, RenderableType]:
+    """What the commands show of this repository."""
+    built = build(repository, None)
+    session = files.read_json(repository.session(SESSION) / "session.json", Session)
+    found = [capsules.read(repository.session(SESSION) / reference.file) for reference in session.capsules]
+    return {
+        "variants": listings.variant_list(listings.variants(repository, None)),
+        "kernels": listings.kernel_list(listings.kernels(repository)),
+        "models": listings.model_list(listings.models()),
+        "doctor": listings.findings_list(checkup.findings()),
+        "report": overview_text.tables(built.groups, built.legacy, built.refusals),
+        "run": session_table(session, found),
+        "capsule": capsule_view.view(found[0]),
+    }
+
+
+@pytest.mark.parametrize("columns", [140, 80, 60])
+def test_no_line_is_wider_than_the_terminal(shown: dict[str, RenderableType], columns: int) -> None:
+    for command, renderable in shown.items():
+        console = Console(width=columns, markup=False, highlight=False)
+        with console.capture() as captured:
+            console.print(renderable)
+        lines = captured.get().splitlines()
+        assert lines, command
+        assert [line for line in lines if len(line.rstrip()) > columns] == [], command
+        assert "\u2026" not in captured.get(), f"{command}: something was cut off"
+
+
+def test_a_long_command_can_be_copied_line_by_line() -> None:
+    text = "zmlx run qwen3 --checkpoint tiny --tokens 200 --tokens 1024 --variants one,two --runs 166"
+    console = Console(width=40)
+    with console.capture() as captured:
+        console.print(Command(text))
+    lines = captured.get().splitlines()
+    assert len(lines) > 1
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    assert captured.get().replace("\\\n", " ").split() == text.split()
 
 
 def test_no_color_leaves_no_colour(repository: Workspace) -> None:

@@ -75,9 +75,11 @@ def artifact(incomplete: str) -> list[str]:
 
 
 def _declared(context: typer.Context) -> list[str]:
-    wanted = context.params.get("family")
-    pattern = f"{wanted}.toml" if isinstance(wanted, str) else "*.toml"
-    return [name for path in sorted(_root(context).glob(f"variants/{pattern}")) for name in _tables(path, "variant")]
+    # An option without its value stops the parser: what came before it is still among the arguments then.
+    given = [context.params.get("family"), *context.args]
+    paths = sorted(_root(context).glob("variants/*.toml"))
+    named = [path for path in paths if path.stem in given]
+    return [name for path in named or paths for name in _tables(path, "variant")]
 
 
 def _root(context: typer.Context) -> Path:
