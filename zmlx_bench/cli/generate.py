@@ -44,10 +44,16 @@ def generate(
     All other options are mlx-lm's: --prompt, --max-tokens, --temp, ...; `mlx_lm.generate --help` lists them.
     """
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.cli.output import console
     from zmlx_bench.use import command
 
-    people = console(stderr=True)
     wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, context.args)
     place = workspaces.find_or_packaged(workspace)
-    command.run("generate", place, wishes, lambda line: people.print(line, soft_wrap=True))
+    command.run("generate", place, wishes, say)
+
+
+def say(line: str) -> None:
+    """Print a line for people, broken between words on a terminal and whole elsewhere."""
+    from zmlx_bench.cli.output import console
+
+    people = console(stderr=True)
+    people.print(line, soft_wrap=not people.is_terminal)

@@ -8,7 +8,7 @@ from types import FrameType
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.generate import CheckpointOption, TrustOption, VariantOption
+from zmlx_bench.cli.generate import CheckpointOption, TrustOption, VariantOption, say
 from zmlx_bench.cli.options import FamilyArgument, WorkspaceOption
 
 
@@ -25,7 +25,6 @@ def serve(
     All other options are mlx-lm's: --host, --port, --max-tokens, ...; `mlx_lm.server --help` lists them.
     """
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.cli.output import console
     from zmlx_bench.use import command
 
     stopped: list[int] = []
@@ -37,9 +36,8 @@ def serve(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    people = console(stderr=True)
     wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, context.args)
     place = workspaces.find_or_packaged(workspace)
-    command.run("server", place, wishes, lambda line: people.print(line, soft_wrap=True))
+    command.run("server", place, wishes, say)
     if stopped:
         raise typer.Exit(exit_codes.TERMINATED if stopped[0] == signal.SIGTERM else exit_codes.INTERRUPTED)
