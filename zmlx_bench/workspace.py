@@ -90,9 +90,9 @@ def find_or_packaged(explicit: Path | None) -> Workspace:
 def create(folder: Path) -> Workspace:
     """Make a new workspace in `folder` from the packaged kernels and variants; it must not hold one already."""
     if is_workspace(folder):
-        raise UnusableInput(f"{folder}: is a workspace already")
+        raise UnusableInput(f"{folder}: is a workspace already; use it with --workspace, or name another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UnusableInput(f"{folder}: exists and is not an empty folder")
+        raise UnusableInput(f"{folder}: exists and is not an empty folder; name another one")
     source = packaged()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,14 @@ def test_a_usage_error_says_where_to_look(zmlx: Callable[..., Any], arguments: t
     assert done.stderr.endswith(told)
 
 
+@pytest.mark.parametrize("arguments", [(), ("capsule",)])
+def test_no_command_shows_the_help(zmlx: Callable[..., Any], arguments: tuple[str, ...]) -> None:
+    done = zmlx(*arguments)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("Usage: zmlx ")
+    assert "\nCommands:\n" in done.stderr
+
+
 def test_init_and_schema_take_json(zmlx: Callable[..., Any], tmp_path: Path) -> None:
     assert json.loads(zmlx("init", str(tmp_path / "ws"), "--json").stdout) == {"workspace": str(tmp_path / "ws")}
     assert json.loads(zmlx("schema", "capsule", "--json").stdout)["title"] == "Capsule"

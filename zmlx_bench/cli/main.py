@@ -97,7 +97,7 @@ def _run(arguments: list[str] | None) -> int:
         return exit_codes.TERMINATED
     except TyperException as error:
         # Typer carries a copy of click of its own, so that this is the only public base of its usage errors.
-        _say(f"{error.format_message().rstrip('.?')}; see `{_place(error)} --help`")
+        _say_usage(error)
         return exit_codes.UNUSABLE
     except (BrokenPipeError, SystemExit):
         # The reader of a pipe has gone (Typer then leaves by SystemExit); nothing is left to tell it.
@@ -111,6 +111,15 @@ def _run(arguments: list[str] | None) -> int:
         # Typer turns an interrupt into this code before it can be caught here.
         _say("interrupted")
     return outcome if isinstance(outcome, int) else exit_codes.DONE
+
+
+def _say_usage(error: TyperException) -> None:
+    message = error.format_message().replace("Value error, ", "")
+    if message.startswith("Usage: "):
+        # A command with commands of its own was given none: its help is many lines, all of them Typer's.
+        typer.echo(message, err=True)
+    else:
+        _say(f"{message.rstrip('.?')}; see `{_place(error)} --help`")
 
 
 def _place(error: TyperException) -> str:
