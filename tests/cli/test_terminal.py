@@ -85,6 +85,7 @@ def test_no_command_shows_the_help(zmlx: Callable[..., Any], arguments: tuple[st
 
 def test_init_and_schema_take_json(zmlx: Callable[..., Any], tmp_path: Path) -> None:
     assert json.loads(zmlx("init", str(tmp_path / "ws"), "--json").stdout) == {"workspace": str(tmp_path / "ws")}
+    assert json.loads(zmlx("report", "--json", "--workspace", str(tmp_path / "ws")).stdout)["groups"] == []
     assert json.loads(zmlx("schema", "capsule", "--json").stdout)["title"] == "Capsule"
 
 
@@ -144,6 +145,13 @@ def test_a_long_command_can_be_copied_line_by_line() -> None:
     assert len(lines) > 1
     assert all(line.endswith(" \\") for line in lines[:-1])
     assert captured.get().replace("\\\n", " ").split() == text.split()
+
+
+def test_a_report_in_a_file_has_no_escape_sequences(repository: Workspace, tmp_path: Path) -> None:
+    on_a_terminal(80, repository.root, "report", "--out", str(tmp_path / "report.txt"))
+    text = (tmp_path / "report.txt").read_text()
+    assert "recommended: " in text
+    assert "\x1b" not in text
 
 
 def test_no_color_leaves_no_colour(repository: Workspace) -> None:

@@ -27,8 +27,8 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for people; without a terminal it is wide and plain."""
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """Return a console for people; without a terminal, and with `plain`, it is wide and has no colours."""
     from rich.console import Console
     from rich.segment import Segment
 
@@ -44,5 +44,6 @@ def console(*, stderr: bool = False) -> Console:
                     yield Segment(text, segment.style)
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 140
-    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    drawn = stream.isatty() and not plain
+    width, terminal = (None, None) if drawn else (140, False)
+    return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zmlx_bench.cli.options import OptionalFamily, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, OptionalFamily, WorkspaceOption
 
 
 class Format(StrEnum):
@@ -24,6 +24,7 @@ def report(
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
     workspace: WorkspaceOption = None,
+    json_wanted: JsonOption = False,
 ) -> None:
     """Rank what was measured, recommend a variant for each group, and say what is rejected and what is undecided."""
     from dataclasses import asdict
@@ -39,7 +40,7 @@ def report(
     if family is not None:
         registry.check_name(family)
     built = build(workspaces.find(workspace), family)
-    if form is Format.JSON:
+    if json_wanted or form is Format.JSON:
         legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
         refused = [asdict(refusal) for refusal in built.refusals]
         value = {"schema_version": 1, "groups": as_json(built.groups), "legacy": legacy, "refused": refused}
@@ -47,7 +48,7 @@ def report(
     elif form is Format.MD:
         text = overview_text.markdown(built.groups, built.legacy, built.refusals)
     else:
-        screen = console()
+        screen = console(plain=out is not None)
         with screen.capture() as captured:
             screen.print(overview_text.tables(built.groups, built.legacy, built.refusals))
         text = captured.get()
