@@ -75,8 +75,7 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
 @dataclass
 class Undisturbed:
     session: Session
-    took_s: float
-    """From `session.json` to the end."""
+    log_bytes: int
     files: list[str]
 
 
@@ -88,28 +87,30 @@ def place(make_workspace: Callable[..., Workspace]) -> Workspace:
 @pytest.fixture(scope="module")
 def undisturbed(place: Workspace) -> Undisturbed:
     process = start(place)
-    while not list(place.capsules.glob("*/session.json")):
-        time.sleep(0.01)
-        assert process.poll() is None, process.communicate()[1]
-    began = time.monotonic()
     assert end(process) == 0
-    took = time.monotonic() - began
     (folder,) = place.capsules.iterdir()
-    return Undisturbed(store.load(place, folder.name), took, names_in(folder))
+    size = (folder / store.EVENTS_FILE).stat().st_size
+    return Undisturbed(store.load(place, folder.name), size, names_in(folder))
 
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def killed(place: Workspace, after_s: float) -> Path:
-    """Kill a new session's supervisor `after_s` seconds after it wrote its plan; return the session's folder."""
+def killed(place: Workspace, at_bytes: float, wait_s: float) -> Path:
+    """Kill a new session's supervisor `wait_s` after its log has grown to `at_bytes`; return the session's folder.
+
+    What it has done, not the clock, sets the moment: the machine is not always equally fast.
+    """
     before = set(place.capsules.iterdir())
     process = start(place)
-    while not list(set(place.capsules.glob("*/session.json")) - {f / "session.json" for f in before}):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
-    time.sleep(after_s)
+    while process.poll() is None:
+        new = [path.parent for path in place.capsules.glob("*/session.json") if path.parent not in before]
+        log = new[0] / store.EVENTS_FILE if new else None
+        if new and (at_bytes <= 0 or (log is not None and log.exists() and log.stat().st_size >= at_bytes)):
+            break
+        time.sleep(0.002)
+    time.sleep(wait_s)
     process.kill()
     end(process)
     (folder,) = set(place.capsules.iterdir()) - before
@@ -140,7 +141,7 @@ def kill_at_random(place: Workspace, undisturbed: Undisturbed, moments: int, see
     chosen = random.Random(seed)
     had: list[int] = []
     for _ in range(moments):
-        folder = killed(place, chosen.uniform(0, undisturbed.took_s))
+        folder = killed(place, chosen.uniform(-0.02, 1) * undisturbed.log_bytes, chosen.uniform(0, 0.03))
         log = folder / store.EVENTS_FILE
         had.append(log.read_bytes().count(b'"kind":"end"') if log.exists() else 0)
         resumed_is_whole(place, folder, undisturbed)
