@@ -22,4 +22,4 @@ def init(
     if as_json:
         print_json({"workspace": str(made.root)})
     else:
-        typer.echo(f"made a workspace in {made.root}; next: cd {folder} && zmlx run qwen3 --tokens 200 --runs 3")
+        typer.echo(f"made a workspace in {made.root}\nnext: cd {folder} && zmlx run qwen3 --tokens 200 --runs 3")

@@ -44,6 +44,6 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
                     yield Segment(text, segment.style)
 
     stream = sys.stderr if stderr else sys.stdout
-    drawn = stream.isatty() and not plain
-    width, terminal = (None, None) if drawn else (140, False)
+    width = None if stream.isatty() and not plain else 140
+    terminal = False if plain else None
     return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)
