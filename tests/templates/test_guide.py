@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,5 +62,7 @@ def test_the_guide_leads_to_a_verdict(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     rows = (lab / "matrix.jsonl").read_text().splitlines()
     assert len(rows) == 2
-    assert "my_combine_fp32" in said
-    assert any(verdict in said for verdict in ("INCONCLUSIVE", "HOLD", "REJECT"))
+    verdicts = {words[1]: words[2] for words in map(str.split, said.splitlines()) if words[:1] in (["1"], ["2"])}
+    assert verdicts["my_combine"] in ("INCONCLUSIVE", "HOLD")
+    if platform.machine() == "x86_64":
+        assert verdicts["my_combine_fp32"] == "REJECT", "a rounding that changes a token on this backend"
