@@ -48,7 +48,11 @@ def _present(entries: list[Any], docs: Path) -> list[Any]:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add a page for each artifact."""
+    """Add a page for each artifact, and the report of the repository's evidence."""
+    report = screen.plain(["zmlx", "report", "--format", "html"], ROOT)
+    # The site has no copy of the capsules.
+    report = report.replace('href="./capsules/', f'href="{config.repo_url}/blob/main/capsules/')
+    files.append(File.generated(config, "evidence.html", content=report))
     for kind in schemas.KINDS:
         files.append(File.generated(config, f"schemas/{kind}.md", content=schemas.page(kind)))
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,18 +20,46 @@ CapsulePath = Annotated[Path, typer.Argument(metavar="PATH", help="A capsule, or
 SourcePath = Annotated[Path, typer.Argument(metavar="PATH", help="A file of the predecessor, or a folder of them.")]
 
 
+class Format(StrEnum):
+    """How to show a capsule."""
+
+    TABLE = "table"
+    HTML = "html"
+    JSON = "json"
+
+
 @app.command("show")
-def capsule_show(path: CapsulePath, as_json: JsonOption = False) -> None:
+def capsule_show(
+    path: CapsulePath,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the page to a file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show a capsule: what was measured, how, its figures and every block."""
+    from zmlx_bench import files
     from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.evidence import read_evidence
     from zmlx_bench.report import capsule as capsules
     from zmlx_bench.report import legacy as legacies
     from zmlx_bench.schema.capsule import Capsule
 
+    if out is not None and form is not Format.HTML:
+        raise UnusableInput("--out: needs --format html")
     evidence = read_evidence(path)
-    if as_json:
+    if as_json or form is Format.JSON:
         print_json(evidence.model_dump(mode="json"))
+    elif form is Format.HTML:
+        if not isinstance(evidence, Capsule):
+            raise UnusableInput(f"{path}: is an import of the predecessor's; only --format table and json show it")
+        from zmlx_bench.report.html.page import capsule_page
+
+        page = capsule_page(evidence)
+        if out is None:
+            typer.echo(page, nl=False)
+        else:
+            files.write_atomic(out, page.encode())
+            typer.echo(f"wrote {out}", err=True)
     elif isinstance(evidence, Capsule):
         console().print(capsules.view(evidence), soft_wrap=False)
     else:

@@ -16,6 +16,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     MD = "md"
+    HTML = "html"
     JSON = "json"
 
 
@@ -39,7 +40,8 @@ def report(
 
     if family is not None:
         registry.check_name(family)
-    built = build(workspaces.find(workspace), family)
+    place = workspaces.find(workspace)
+    built = build(place, family)
     if json_wanted or form is Format.JSON:
         legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
         refused = [asdict(refusal) for refusal in built.refusals]
@@ -47,6 +49,11 @@ def report(
         text = json_text(value)
     elif form is Format.MD:
         text = overview_text.markdown(built.groups, built.legacy, built.refusals)
+    elif form is Format.HTML:
+        from zmlx_bench.ledger.bodies import read_policy
+        from zmlx_bench.report.html.page import report_page
+
+        text = report_page(built, place, read_policy(place), (out or place.root / "report.html").resolve().parent)
     else:
         screen = console(plain=out is not None)
         with screen.capture() as captured:

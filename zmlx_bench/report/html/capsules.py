@@ -1,0 +1,119 @@
+"""What the pages show of capsules: environment, provenance and the conditions around the processes, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from zmlx_bench.report import words
+from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.machine import MachineState
+from zmlx_bench.schema.run import Run, RunSet
+
+
+@dataclass(frozen=True)
+class MemoryLine:
+    """A figure of memory for variant and baseline, as text."""
+
+    name: str
+    variant: str
+    baseline: str
+
+
+def memory(capsule: Capsule) -> list[MemoryLine]:
+    """Return every figure of memory."""
+    ours, stock = capsule.figures.memory, capsule.figures.baseline_memory
+    return [
+        MemoryLine("peak (MLX), GB", words.gigabytes(ours.peak_mem_gb), words.gigabytes(stock.peak_mem_gb)),
+        MemoryLine("above the weights, GB", words.gigabytes(ours.temporary_gb), words.gigabytes(stock.temporary_gb)),
+        MemoryLine("MLX's cache, GB", words.gigabytes(ours.cache_gb), words.gigabytes(stock.cache_gb)),
+        MemoryLine("peak resident, GB", words.gigabytes(ours.peak_rss_gb), words.gigabytes(stock.peak_rss_gb)),
+        MemoryLine("page faults, minor", *_pair(ours.page_faults_minor, stock.page_faults_minor)),
+        MemoryLine("page faults, major", *_pair(ours.page_faults_major, stock.page_faults_major)),
+    ]
+
+
+def _pair(ours: int | None, stock: int | None) -> tuple[str, str]:
+    return words.number(ours, 0), words.number(stock, 0)
+
+
+def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
+    """Yield what identifies what was measured, and where and how."""
+    machine, software, protocol, checkpoint = (
+        capsule.machine, capsule.software, capsule.protocol, capsule.checkpoint,
+    )  # fmt: skip
+    yield "session", f"{capsule.session}, ended {capsule.time}"
+    yield "command", " ".join(protocol.command)
+    yield "device", f"{machine.device}, backend {machine.backend}"
+    system = [machine.os, machine.arch]
+    system += [f"{machine.cpu} x {machine.cpu_count}"] if machine.cpu and machine.cpu_count else []
+    system += [f"{machine.memory_gb:.0f} GB"] if machine.memory_gb else []
+    system += [f"{machine.gpu_memory_gb:.0f} GB on the GPU"] if machine.gpu_memory_gb else []
+    system += [f"driver {machine.gpu_driver}"] if machine.gpu_driver else []
+    yield "machine", ", ".join(system)
+    yield "software", (f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, Python {software.python}")
+    yield "commit", (software.commit or "none") + (", with changes that are not committed" if software.dirty else "")
+    yield "checkpoint", f"{checkpoint.label} ({checkpoint.id}), from {checkpoint.source}"
+    if checkpoint.weights_sha256 is not None:
+        yield "weights SHA-256", checkpoint.weights_sha256
+    for kernel in capsule.variant.kernels:
+        yield (
+            "kernel",
+            (
+                f"{kernel.kernel}.{kernel.mode} at {', '.join(kernel.sites)}; numerics {kernel.numerics}; "
+                f"source SHA-256 {kernel.source_sha256}"
+            ),
+        )
+    for name, value in {**protocol.environment, **capsule.variant.env}.items():
+        yield "environment", f"{name}={value}"
+    yield (
+        "protocol",
+        (
+            f"{protocol.runs} blocks, seed {protocol.seed}, {protocol.cooldown_s:g} s between processes, "
+            f"timed prompt {capsule.timed_prompt}, {'a' if capsule.chat_template else 'no'} chat template"
+        ),
+    )
+    if company := words.company(capsule.figures.busy_by_others, shared=protocol.shared_device):
+        yield "company", company
+    yield from conditions(capsule.runs)
+    yield "content SHA-256", capsule.content_sha256
+    if capsule_hash(capsule) != capsule.content_sha256:
+        yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
+
+
+def conditions(runs: RunSet) -> Iterator[tuple[str, str]]:
+    """Yield the range of what was read of the machine around the timed processes; nothing for what is unknown."""
+    states = [state for run in _all(runs) for state in (run.before, run.after) if state is not None]
+    for name, field, unit in (
+        ("load average", "load_average", ""),
+        ("temperature", "temperature_c", " °C"),
+        ("CPU clock", "cpu_mhz", " MHz"),
+        ("GPU clock", "gpu_mhz", " MHz"),
+        ("free memory", "available_memory_gb", " GB"),
+        ("other GPU processes", "other_gpu_processes", ""),
+    ):
+        if known := [value for state in states if (value := getattr(state, field)) is not None]:
+            yield name, f"{min(known):.4g} to {max(known):.4g}{unit}"
+    for name, field in (("thermal pressure", "thermal_pressure"), ("power", "power_source")):
+        if words_said := _said(states, field):
+            yield name, words_said
+
+
+def _said(states: Sequence[MachineState], field: str) -> str:
+    return ", ".join(sorted({value for state in states if (value := getattr(state, field)) is not None}))
+
+
+def _all(runs: RunSet) -> tuple[Run, ...]:
+    return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
+
+
+def arms(capsule: Capsule) -> dict[str, tuple[Run, ...]]:
+    """Return the timed runs of a capsule by the arm's name; the stock arms first."""
+    groups = (capsule.runs.baseline, capsule.runs.null, capsule.runs.incumbent, capsule.runs.variant)
+    return {group[0].arm: group for group in groups if group}
+
+
+def failures(capsule: Capsule) -> list[str]:
+    """Return how the variant's processes failed, a line each."""
+    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
+    return [f"{run.status}: {run.message.splitlines()[0]}" for run in runs if run.message]
