@@ -96,6 +96,8 @@ def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(second:
     assert check_workspace(workspace).findings == ()
 
 
+# Slow: the resume has to come while the other session still measures, which a fast machine may have ended.
+@pytest.mark.slow
 def test_a_resume_waits_its_turn_too_and_a_killed_session_frees_the_device(
     second: dict[str, Any], others: Workspace
 ) -> None:

@@ -117,6 +117,7 @@ def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
     return made
 
 
+@pytest.mark.slow
 def test_a_session_beside_busy_processes_is_marked(fresh_workspace: Workspace) -> None:
     with burners() as burn:
         burn(True)
