@@ -91,6 +91,4 @@ def _kernel(source: Source, backend: str, template: Template) -> Any:
     }
     if backend == "metal":
         return mx.fast.metal_kernel(**names, source=head + short(source.body), header=header)
-    # MLX looks for the names of strides and shapes in the text itself.
-    body = short(source.body) if source.strided else by_reference(source.body)
-    return mx.fast.cuda_kernel(**names, source=head + body, header=by_reference(header))
+    return mx.fast.cuda_kernel(**names, source=head + by_reference(source.body), header=by_reference(header))

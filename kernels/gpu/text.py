@@ -12,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 _COMMENT_OR_INDENT = re.compile(r"//[^\n]*|^\s+", re.MULTILINE)
+_LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")
 
 
 def short(text: str) -> str:
@@ -24,7 +25,9 @@ def by_reference(text: str) -> str:
     """Return an #include of a file that holds `text`, or the text itself where no file can be written.
 
     mx.fast.cuda_kernel copies its text at every call and hashes it at every evaluation; a file is read once, when
-    the kernel is compiled. The file is named by its content and never changes.
+    the kernel is compiled. The file is named by its content and never changes. MLX hands a kernel the shape, strides
+    and dimensions of those inputs whose `<input>_shape` (`_strides`, `_ndim`) it finds in the text it is given: these
+    names stand in a comment beside the #include.
     """
     text = short(text)
     path = user_cache_path("zmlx") / "cuda" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.cuh"
@@ -34,7 +37,8 @@ def by_reference(text: str) -> str:
             _write(path, text)
     except OSError:
         return text
-    return f'#include "{path}"\n'
+    names = " ".join(sorted(set(_LOOKED_FOR.findall(text))))
+    return f'// {names}\n#include "{path}"\n' if names else f'#include "{path}"\n'
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,6 +14,8 @@ from zmlx_bench.catalog import kernels as catalog
 from zmlx_bench.workspace import Workspace
 
 launch: Any = gpu.module("gpu.launch")
+KERNELS = Path(__file__).parents[2] / "kernels"
+LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")
 FUNCTION = re.compile(r"^METAL_FUNC \w+ (\w+)\(", re.MULTILINE)
 
 
@@ -32,6 +34,18 @@ def test_arithmetic_is_rounded_step_by_step_in_both_forms() -> None:
 def test_a_kernel_object_is_made_once() -> None:
     source = gpu.module("moe_combine.gpu").COMBINE
     assert launch._kernel(source, "metal") is launch._kernel(source, "metal")
+
+
+def test_a_text_by_reference_names_what_mlx_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = gpu.module("gpu.text")
+    monkeypatch.setattr(text, "user_cache_path", lambda name: tmp_path / name)
+    sources = [source.read_text() for source in sorted(KERNELS.glob("*/*.metal"))]
+    asked = [set(LOOKED_FOR.findall(text.short(source))) for source in sources]
+    assert any(asked)
+    for source, names in zip(sources, asked, strict=True):
+        reference = text.by_reference(source)
+        assert set(LOOKED_FOR.findall(reference)) == names
+        assert Path(reference.split('"')[1]).read_text() == text.short(source)
 
 
 @pytest.mark.skipif(mx.metal.is_available(), reason="Metal is here")

@@ -157,7 +157,8 @@ def test_projections_norms_and_rotation_in_two_launches_are_stocks(kind: str, ba
 def said(model: Any, batch: int, steps: int = 32) -> tuple[list[int], list[mx.array]]:
     """Greedy tokens after a prompt, and the logits of every step."""
     cache = make_prompt_cache(model)
-    out = model(mx.array([list(range(5, 17))] * batch), cache=cache)[:, -1:]
+    # Eight tokens: MLX's CUDA build has no batched quantised product of the tiny GLM's sizes for more rows.
+    out = model(mx.array([list(range(5, 13))] * batch), cache=cache)[:, -1:]
     tokens, logits = [], [out]
     for _ in range(steps):
         token = mx.argmax(out, axis=-1)
