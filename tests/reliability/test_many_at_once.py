@@ -29,10 +29,11 @@ SLOW = {"STANDIN_TOKEN_S": "30"}
 
 @contextlib.contextmanager
 def measuring(workspace: Workspace, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """Keep a session at work on the device."""
+    """Keep a session at work on the device: its first process alone would take minutes."""
+    before = set(workspace.capsules.glob("*/events.jsonl"))
     process = start(workspace, *more, env=SLOW)
     deadline = time.monotonic() + 60
-    while not list(workspace.capsules.glob("*/events.jsonl")):
+    while not set(workspace.capsules.glob("*/events.jsonl")) - before:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -58,13 +59,18 @@ def second(make_workspace: Callable[..., Workspace], others: Workspace) -> dict[
         left = [path.name for path in workspace.capsules.iterdir()]
         insisted = run(workspace, "--share-device", "--json")
     (name,) = [path.name for path in others.capsules.iterdir()]
+    before = set(workspace.capsules.iterdir())
     with measuring(workspace, "--seed", "1") as first_again:
         resumed_too_early = run(others, "--resume", name)
         first_again.kill()
     resumed = run(others, "--resume", name)
+    (killed,) = set(workspace.capsules.iterdir()) - before
+    with measuring(others, "--seed", "2"):
+        resumed_beside = run(workspace, "--resume", killed.name, "--share-device", "--json")
     return {
         "workspace": workspace, "first": first.pid, "refused": refused, "left": left, "insisted": insisted,
         "again": first_again.pid, "too early": resumed_too_early, "resumed": resumed, "name": name,
+        "beside": resumed_beside, "killed": killed.name,
     }  # fmt: skip
 
 
@@ -80,9 +86,20 @@ def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(sec
 
 
 def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(second: dict[str, Any]) -> None:
-    insisted, workspace = second["insisted"], second["workspace"]
-    assert insisted.returncode == 0, insisted.stderr
-    printed = json.loads(insisted.stdout)
+    says_that_it_shared(second["workspace"], second["insisted"])
+
+
+def test_a_session_that_is_resumed_beside_another_says_so_though_it_was_begun_alone(second: dict[str, Any]) -> None:
+    session = store.load(second["workspace"], second["killed"])
+    assert (session.state, session.resumed) == ("finished", 1)
+    assert "--share-device" not in session.command
+    says_that_it_shared(second["workspace"], second["beside"])
+
+
+def says_that_it_shared(workspace: Workspace, done: subprocess.CompletedProcess[str]) -> None:
+    """Assert that the session measured, and that what it printed, its file, its capsule and `capsule show` say so."""
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
     assert printed["shared_device"] is True
     folder = workspace.session(printed["session"])
     assert store.load(workspace, printed["session"]).shared_device is True
@@ -96,8 +113,6 @@ def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(second:
     assert check_workspace(workspace).findings == ()
 
 
-# Slow: the resume has to come while the other session still measures, which a fast machine may have ended.
-@pytest.mark.slow
 def test_a_resume_waits_its_turn_too_and_a_killed_session_frees_the_device(
     second: dict[str, Any], others: Workspace
 ) -> None:
