@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,50 +50,43 @@ def others(make_workspace: Callable[..., Workspace]) -> Workspace:
     return make_workspace()
 
 
+@dataclass(frozen=True)
+class Turns:
+    """What became of sessions in another workspace while the first one measured."""
+
+    workspace: Workspace
+    first: int
+    name: str
+    """Of the first one's session, which was stopped."""
+    refused: subprocess.CompletedProcess[str]
+    left: list[str]
+    insisted: subprocess.CompletedProcess[str]
+
+
 @pytest.fixture(scope="module")
-def second(make_workspace: Callable[..., Workspace], others: Workspace) -> dict[str, Any]:
-    """What became of sessions in another workspace while the first one measured, and after it."""
+def turns(make_workspace: Callable[..., Workspace], others: Workspace) -> Turns:
     workspace = make_workspace()
     with measuring(others) as first:
         refused = run(workspace)
         left = [path.name for path in workspace.capsules.iterdir()]
         insisted = run(workspace, "--share-device", "--json")
     (name,) = [path.name for path in others.capsules.iterdir()]
-    before = set(workspace.capsules.iterdir())
-    with measuring(workspace, "--seed", "1") as first_again:
-        resumed_too_early = run(others, "--resume", name)
-        first_again.kill()
-    resumed = run(others, "--resume", name)
-    (killed,) = set(workspace.capsules.iterdir()) - before
-    with measuring(others, "--seed", "2"):
-        resumed_beside = run(workspace, "--resume", killed.name, "--share-device", "--json")
-    return {
-        "workspace": workspace, "first": first.pid, "refused": refused, "left": left, "insisted": insisted,
-        "again": first_again.pid, "too early": resumed_too_early, "resumed": resumed, "name": name,
-        "beside": resumed_beside, "killed": killed.name,
-    }  # fmt: skip
+    return Turns(workspace, first.pid, name, refused, left, insisted)
 
 
-def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(second: dict[str, Any]) -> None:
-    refused = second["refused"]
+def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(turns: Turns) -> None:
+    refused = turns.refused
     assert refused.returncode == 4
     assert refused.stdout == ""
     assert refused.stderr == (
-        f"zmlx: a session of process {second['first']} measures on this device (cpu), and two sessions would disturb "
+        f"zmlx: a session of process {turns.first} measures on this device (cpu), and two sessions would disturb "
         "each other; wait until it has ended, or insist with --share-device\n"
     )
-    assert second["left"] == [], "a refused session leaves nothing behind"
+    assert turns.left == [], "a refused session leaves nothing behind"
 
 
-def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(second: dict[str, Any]) -> None:
-    says_that_it_shared(second["workspace"], second["insisted"])
-
-
-def test_a_session_that_is_resumed_beside_another_says_so_though_it_was_begun_alone(second: dict[str, Any]) -> None:
-    session = store.load(second["workspace"], second["killed"])
-    assert (session.state, session.resumed) == ("finished", 1)
-    assert "--share-device" not in session.command
-    says_that_it_shared(second["workspace"], second["beside"])
+def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(turns: Turns) -> None:
+    says_that_it_shared(turns.workspace, turns.insisted)
 
 
 def says_that_it_shared(workspace: Workspace, done: subprocess.CompletedProcess[str]) -> None:
@@ -113,14 +106,25 @@ def says_that_it_shared(workspace: Workspace, done: subprocess.CompletedProcess[
     assert check_workspace(workspace).findings == ()
 
 
-def test_a_resume_waits_its_turn_too_and_a_killed_session_frees_the_device(
-    second: dict[str, Any], others: Workspace
+def test_a_resume_waits_its_turn_too_or_says_that_it_shared_and_a_killed_session_frees_the_device(
+    turns: Turns, others: Workspace
 ) -> None:
-    assert second["too early"].returncode == 4
-    assert f"process {second['again']} measures on this device" in second["too early"].stderr
-    assert second["resumed"].returncode == 0, second["resumed"].stderr
-    session = store.load(others, second["name"])
-    assert (session.state, session.resumed, session.shared_device) == ("finished", 1, False)
+    before = set(turns.workspace.capsules.iterdir())
+    with measuring(turns.workspace, "--seed", "1") as holder:
+        too_early = run(others, "--resume", turns.name)
+        beside = run(others, "--resume", turns.name, "--share-device", "--json")
+        holder.kill()
+    (killed,) = set(turns.workspace.capsules.iterdir()) - before
+    freed = run(turns.workspace, "--resume", killed.name)
+    assert too_early.returncode == 4
+    assert f"process {holder.pid} measures on this device" in too_early.stderr
+    says_that_it_shared(others, beside)
+    session = store.load(others, turns.name)
+    assert (session.state, session.resumed) == ("finished", 1)
+    assert "--share-device" not in session.command, "it was begun alone"
+    assert freed.returncode == 0, freed.stderr
+    alone = store.load(turns.workspace, killed.name)
+    assert (alone.state, alone.resumed, alone.shared_device) == ("finished", 1, False)
 
 
 APPEND = """
