@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tests.schema.strategies import example
+from zmlx_bench import locks
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import matrix
 from zmlx_bench.schema.matrix import MatrixRow
@@ -50,7 +51,7 @@ def test_processes_that_append_at_once_lose_and_double_nothing(tmp_path: Path) -
 
 def test_a_lock_that_stays_held_is_no_endless_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "matrix.jsonl"
-    monkeypatch.setattr(matrix, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(locks, "TIMEOUT_S", 0.1)
     with FileLock(f"{path}.lock"), pytest.raises(CannotHere, match=r"another process has held its lock for 0\.1 s"):
         matrix.append(path, [row("a")])
     assert not path.exists()

@@ -79,8 +79,8 @@ def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(tur
     assert refused.returncode == 4
     assert refused.stdout == ""
     assert refused.stderr == (
-        f"zmlx: a session of process {turns.first} measures on this device (cpu), and two sessions would disturb "
-        "each other; wait until it has ended, or insist with --share-device\n"
+        f"zmlx: process {turns.first} measures on this device (cpu), and two would disturb each other; "
+        "wait until it has ended, or insist with --share-device\n"
     )
     assert turns.left == [], "a refused session leaves nothing behind"
 

@@ -22,7 +22,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_device_is_taken_once_and_free_again_after_its_release(locks: Path) -> None:
     first = device.take("cpu")
     assert first is not None
-    with pytest.raises(CannotHere, match=f"a session of process {os.getpid()} measures on this device"):
+    with pytest.raises(CannotHere, match=f"process {os.getpid()} measures on this device"):
         device.take("cpu")
     assert device.take("cpu", share=True) is None
     first.release()
@@ -55,7 +55,7 @@ def test_a_process_id_that_is_no_longer_there_is_not_blamed(locks: Path, monkeyp
     assert lock is not None
     for left in ("4194999\n", "", "x"):
         (locks / "device-cpu.pid").write_text(left)
-        with pytest.raises(CannotHere, match=r"^another session measures on this device"):
+        with pytest.raises(CannotHere, match=r"^another process measures on this device"):
             device.take("cpu")
     lock.release()
 

@@ -43,4 +43,4 @@ def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) 
 
 def promote(workspace: Workspace, *found: Promotion) -> None:
     """Make these the promotions of the workspace."""
-    promotions.write(workspace, Promotions(promotion=found))
+    promotions.write(workspace, promotions.read(workspace), Promotions(promotion=found))

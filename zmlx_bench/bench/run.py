@@ -36,6 +36,7 @@ from zmlx_bench.schema.bench import (
     RowMeasured,
     TaskStarted,
 )
+from zmlx_bench.session import device
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[BenchEvent] = TypeAdapter(BenchEvent)
@@ -56,10 +57,11 @@ class Wishes:
     """Longest silence of a process: the weights of a layer, or the figures of one row."""
     sizes: dict[str, object] | None = None
     effort: float = 1.0
+    share_device: bool = False
 
 
 def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
-    """Measure; `on_row` is told each row as it is known."""
+    """Measure; `on_row` is told each row as it is known. CannotHere while another command measures on the device."""
     rows: list[BenchRow] = []
 
     def note(row: BenchRow) -> None:
@@ -67,18 +69,21 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         on_row(row)
 
     chosen = _chosen(workspace, wishes.names)
-    for family in wishes.families or registry.names():
+    families = wishes.families or registry.names()
+    for family in families:
         registry.check_name(family)
-        tasks: list[BenchTask] = []
-        for kernel, mode in chosen:
-            task = _task(kernel, mode)
-            reason = _why_not(workspace, kernel, mode, family, wishes.backend)
-            if reason is None:
-                tasks.append(task)
-            else:
-                note(_without(task, family, "unavailable", reason))
-        for row in _measured(workspace, wishes, family, tasks):
-            note(row)
+    with device.hold(wishes.backend, share=wishes.share_device):
+        for family in families:
+            tasks: list[BenchTask] = []
+            for kernel, mode in chosen:
+                task = _task(kernel, mode)
+                reason = _why_not(workspace, kernel, mode, family, wishes.backend)
+                if reason is None:
+                    tasks.append(task)
+                else:
+                    note(_without(task, family, "unavailable", reason))
+            for row in _measured(workspace, wishes, family, tasks):
+                note(row)
     return BenchReport(
         schema_version=1,
         time=utc_now(),
@@ -87,6 +92,7 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         mlx_lm=installed("mlx-lm") or "none",
         zmlx=__version__,
         seed=wishes.seed,
+        shared_device=wishes.share_device,
         rows=tuple(rows),
     )
 

@@ -76,13 +76,17 @@ def bench(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
     ] = 600.0,
+    share_device: Annotated[
+        bool,
+        typer.Option("--share-device", help="Measure although another command measures on the device; it is recorded."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure kernels by themselves at the published shapes: time, bandwidth, memory and error, beside stock's steps.
 
     Exit code 1 when a kernel failed, or differs from stock though its mode declares that it does not; 4 when
-    nothing that was asked for runs here.
+    nothing that was asked for runs here, or another command measures on the device.
     """
     from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
@@ -112,6 +116,7 @@ def bench(
         backend=backends.choose(backend),
         seed=seed,
         timeout_s=timeout,
+        share_device=share_device,
     )
     report = run.run(workspaces.find(workspace), wishes, say)
     if as_json:

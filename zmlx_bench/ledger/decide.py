@@ -62,7 +62,7 @@ def decide(workspace: Workspace, family: str | None) -> Decided:
 
 def record(workspace: Workspace, decided: Decided) -> Recorded:
     """Write `promoted.toml` and the notebook; what stands there already is left alone."""
-    changed = promotions.write(workspace, decided.after)
+    changed = promotions.write(workspace, decided.before, decided.after)
     new = notebook.append(workspace.notebook, decided.entries)
     return Recorded(changed, tuple(entry.title for entry in new))
 

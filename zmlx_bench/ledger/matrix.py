@@ -10,11 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from zmlx_bench import files
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench import files, locks
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.matrix import MatrixRow
 
-LOCK_TIMEOUT_S = 60.0
 READER_PATIENCE_S = 2.0
 """A write takes less; a last line that stays cut off is shown as such."""
 
@@ -27,7 +26,7 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=LOCK_TIMEOUT_S):
+        with locks.locked(path):
             present = _mended(path)
             known = _known(path, present, rows)
             new = [row for row in rows if row.capsule not in known]
@@ -45,11 +44,6 @@ def append(path: Path, rows: Sequence[MatrixRow]) -> int:
                     os.truncate(path, start)
                     raise
             return len(new)
-    except Timeout:
-        raise CannotHere(
-            f"{path}: another process has held its lock for {LOCK_TIMEOUT_S:g} s; try again, "
-            f"or delete {path.name}.lock where no other session runs"
-        ) from None
     except OSError as error:
         raise files.cannot_write(path, error) from None
 

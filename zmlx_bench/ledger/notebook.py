@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx_bench import files
+from zmlx_bench import files, locks
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.entry import Entry, Mark
 
@@ -29,14 +29,23 @@ class Written:
 
 
 def append(path: Path, entries: Sequence[Entry]) -> list[Entry]:
-    """Append the entries whose evidence the notebook does not have yet; return them."""
-    present = read(path)
-    known = {written.mark.sha256 for written in written_entries(present, path)}
-    new = [entry for entry in entries if entry.mark.sha256 not in known]
-    if new:
-        text = (present or OPENING).rstrip("\n") + "\n\n" + "\n".join(entry.text for entry in new)
-        files.write_atomic(path, text.encode())
+    """Append the entries whose evidence the notebook does not have yet; return them.
+
+    The notebook is read and written again under a lock, so that of several processes none loses another's entries.
+    """
+    if not _new(path, entries):
+        return []
+    with locks.locked(path):
+        new = _new(path, entries)
+        if new:
+            text = (read(path) or OPENING).rstrip("\n") + "\n\n" + "\n".join(entry.text for entry in new)
+            files.write_atomic(path, text.encode())
     return new
+
+
+def _new(path: Path, entries: Sequence[Entry]) -> list[Entry]:
+    known = {written.mark.sha256 for written in written_entries(read(path), path)}
+    return [entry for entry in entries if entry.mark.sha256 not in known]
 
 
 def read(path: Path) -> str:

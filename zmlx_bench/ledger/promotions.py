@@ -8,8 +8,9 @@ from typing import Any
 
 import tomlkit
 
-from zmlx_bench import files
+from zmlx_bench import files, locks
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.bodies import Loaded
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
@@ -58,11 +59,18 @@ def after(
     return Promotions(promotion=tuple(kept[key] for key in ordered))
 
 
-def write(workspace: Workspace, promotions: Promotions) -> bool:
-    """Write the promotions where they differ from what stands there; return whether they did."""
+def write(workspace: Workspace, before: Promotions, promotions: Promotions) -> bool:
+    """Write the promotions that follow from those `before` where they differ; return whether they did.
+
+    CannotHere when another process has written others meanwhile.
+    """
     if promotions == read(workspace):
         return False
-    files.write_atomic(path_of(workspace), dump(promotions))
+    path = path_of(workspace)
+    with locks.locked(path):
+        if read(workspace) != before:
+            raise CannotHere(f"{path}: another command has changed it meanwhile; try again")
+        files.write_atomic(path, dump(promotions))
     return True
 
 

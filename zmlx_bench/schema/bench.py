@@ -151,4 +151,6 @@ class BenchReport(StrictModel):
     mlx_lm: NonEmpty
     zmlx: NonEmpty
     seed: Count
+    shared_device: bool = False
+    """Measured although another command may have measured on the device, on request."""
     rows: tuple[BenchRow, ...]

@@ -1,4 +1,4 @@
-"""One session at a time on a device: two that share it disturb each other's figures."""
+"""One measurement at a time on a device, of sessions or of kernels: two that share it disturb each other's figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,8 +29,8 @@ def folder() -> Path:
 def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     """Return the held lock of the backend's device; the system frees it when this process ends, however it ends.
 
-    Raises CannotHere with the process id of the session that holds it. With `share` that session is let be, and
-    None is returned.
+    Raises CannotHere with the process id of the command that holds it. With `share` that one is let be, and None
+    is returned.
     """
     path = folder() / f"device-{_device(backend)}.lock"
     pid_file = path.with_suffix(".pid")
@@ -42,7 +43,7 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
         if share:
             return None
         raise CannotHere(
-            f"{_holder(pid_file)} measures on this device ({backend}), and two sessions would disturb each other; "
+            f"{_holder(pid_file)} measures on this device ({backend}), and two would disturb each other; "
             "wait until it has ended, or insist with --share-device"
         ) from None
     except OSError as error:
@@ -50,6 +51,17 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
             f"{path}: the device cannot be locked: {error.strerror or error}; make its folder writable or set TMPDIR"
         ) from None
     return lock
+
+
+@contextlib.contextmanager
+def hold(backend: Backend, *, share: bool = False) -> Iterator[None]:
+    """Hold the backend's device as `take` does, until the block ends."""
+    lock = take(backend, share=share)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _own(place: Path) -> None:
@@ -74,6 +86,6 @@ def _holder(pid_file: Path) -> str:
         with contextlib.suppress(OSError, ValueError):
             pid = int(pid_file.read_text())
             if psutil.pid_exists(pid):
-                return f"a session of process {pid}"
+                return f"process {pid}"
         time.sleep(0.02)
-    return "another session"
+    return "another process"

@@ -1,0 +1,33 @@
+"""Files that several processes write: one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.files import cannot_write
+
+TIMEOUT_S = 60.0
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing `path` until the block ends. CannotHere when the lock cannot be had."""
+    lock = FileLock(f"{path}.lock", timeout=TIMEOUT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CannotHere(
+            f"{path}: another process has held its lock for {TIMEOUT_S:g} s; try again, "
+            f"or delete {path.name}.lock where no other zmlx writes it"
+        ) from None
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
