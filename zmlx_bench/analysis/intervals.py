@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy import special
 
 from zmlx_bench.schema.figures import Ratio
 
@@ -28,7 +28,7 @@ def mean_interval(values: Sequence[float], level: float) -> tuple[float, float, 
         raise ValueError("an interval needs at least two values")
     mean = math.fsum(values) / n
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * sd / math.sqrt(n)
     return mean, mean - half, mean + half
 
 

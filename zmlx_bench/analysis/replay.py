@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from scipy import special
 
 from zmlx_bench.schema.capsule import Capsule
 
@@ -111,7 +111,7 @@ def speed_change(then: Sequence[float], now: Sequence[float]) -> Change | None:
         return Change(math.exp(difference), math.exp(difference), math.exp(difference))
     # Shares instead of squares, which vanish for tiny variances.
     shares = [(part / variance) ** 2 / (len(sample) - 1) for part, sample in zip(parts, (then, now), strict=True)]
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, 1 / sum(shares))) * math.sqrt(variance)
+    half = float(special.stdtrit(1 / sum(shares), 0.5 + LEVEL / 2)) * math.sqrt(variance)
     return Change(math.exp(difference), math.exp(difference - half), math.exp(difference + half))
 
 
