@@ -53,43 +53,43 @@ def test_the_version(zmlx: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("command", ["variants", "kernels", "models", "doctor"])
 def test_a_listing_is_a_table_or_one_json_object(
-    zmlx: Callable[..., Any], fresh_workspace: Workspace, command: str
+    zmlx: Callable[..., Any], zmlx_inside: Callable[..., Any], fresh_workspace: Workspace, command: str
 ) -> None:
     place = {"cwd": fresh_workspace.root}
     told = zmlx(command, "--json", **place)
     assert (told.returncode, told.stderr) == (0, "")
     (rows,) = json.loads(told.stdout).values()
     assert rows
-    shown = zmlx(command, **place)
+    shown = zmlx_inside(command, **place)
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) >= len(rows)
 
 
-def test_what_does_not_run_here_says_why(zmlx: Callable[..., Any], fresh_workspace: Workspace) -> None:
+def test_what_does_not_run_here_says_why(zmlx_inside: Callable[..., Any], fresh_workspace: Workspace) -> None:
     folder = fresh_workspace.kernels / "moe_combine" / "kernel.toml"
     text = folder.read_text()
     folder.write_text(text.replace('["metal", "cuda", "cpu"]', '["metal"]'))
-    rows = json.loads(zmlx("variants", "qwen3", "--json", cwd=fresh_workspace.root).stdout)["variants"]
+    rows = json.loads(zmlx_inside("variants", "qwen3", "--json", cwd=fresh_workspace.root).stdout)["variants"]
     reasons = {row["variant"]: row["not_here"] for row in rows}
     if sys.platform != "darwin":
         assert reasons["qwen_combine_fp32"].startswith("moe_combine.fp32 runs on metal, not on ")
-        asked = zmlx("run", "qwen3", "--variants", "qwen_combine_fp32", cwd=fresh_workspace.root)
+        asked = zmlx_inside("run", "qwen3", "--variants", "qwen_combine_fp32", cwd=fresh_workspace.root)
         assert asked.returncode == 4
         assert "variant.qwen_combine_fp32: moe_combine.fp32 runs on metal, not on " in asked.stderr
     assert reasons["qwen_qkv_joined"] is None
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_artifact_has_its_json_schema(zmlx: Callable[..., Any], kind: str) -> None:
-    done = zmlx("schema", kind)
+def test_every_artifact_has_its_json_schema(zmlx_inside: Callable[..., Any], kind: str) -> None:
+    done = zmlx_inside("schema", kind)
     assert done.returncode == 0
     schema = json.loads(done.stdout)
     assert schema["additionalProperties"] is False
     assert schema["title"] == KINDS[kind].__name__
 
 
-def test_an_unknown_artifact(zmlx: Callable[..., Any]) -> None:
-    done = zmlx("schema", "capsul")
+def test_an_unknown_artifact(zmlx_inside: Callable[..., Any]) -> None:
+    done = zmlx_inside("schema", "capsul")
     assert (done.returncode, done.stderr) == (3, "zmlx: unknown artifact 'capsul'; did you mean 'capsule'?\n")
 
 
