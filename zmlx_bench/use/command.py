@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import _thread
+import argparse
 import importlib
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
+from zmlx_bench.printable import printable
 from zmlx_bench.use import decide
 from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
 from zmlx_bench.use.outcome import Applied, NotApplied
@@ -76,13 +79,14 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
             raise
 
     try:
-        with _loading(module, located, patch), _threads_ended(module):
+        with _loading(module, located, patch), _threads_ended(module), _logged_as_text():
             _main(tool, module, arguments)
     except KeyboardInterrupt:
         if not refused:
             raise
     except OSError as error:
-        raise CannotHere(f"mlx_lm.{tool}: {error.strerror or error}; choose another --host or --port") from None
+        remedy = "; choose another --host or --port" if tool == "server" else ""
+        raise CannotHere(f"mlx_lm.{tool}: {error.strerror or error}{remedy}") from None
     if refused:
         raise refused[0]
 
@@ -163,9 +167,43 @@ def _threads_ended(module: Any) -> Iterator[None]:
             generator.stop_and_join()
 
 
+class _Shown(logging.LogRecord):
+    """A record whose text holds no escape sequence, whoever sent it: a client's request or a kernel's error."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info:
+            self.exc_text = _as_text(logging.Formatter().formatException(self.exc_info))
+
+    def getMessage(self) -> str:
+        return _as_text(super().getMessage())
+
+
+def _as_text(lines: str) -> str:
+    return "\n".join(printable(line) for line in lines.split("\n"))
+
+
+@contextmanager
+def _logged_as_text() -> Iterator[None]:
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(_Shown)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(before)
+
+
 def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
-    before = sys.argv
+    before, refuse = sys.argv, argparse.ArgumentParser.error
+
+    def error(_: argparse.ArgumentParser, message: str) -> NoReturn:
+        # argparse itself would print the arguments as they are, escape sequences and all.
+        raise UnusableInput(
+            f"mlx_lm.{tool} does not take these arguments: {message}; see `mlx_lm.{tool} --help`"
+        ) from None
+
     sys.argv = [f"mlx_lm.{tool}", *arguments]
+    argparse.ArgumentParser.error = error  # type: ignore[assignment,method-assign]
     try:
         module.main()
     except SystemExit as left:
@@ -173,3 +211,4 @@ def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
             raise UnusableInput(f"mlx_lm.{tool} does not take these arguments; see `mlx_lm.{tool} --help`") from None
     finally:
         sys.argv = before
+        argparse.ArgumentParser.error = refuse  # type: ignore[method-assign]
