@@ -7,6 +7,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <setjmp.h>
 #include <string>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -41,7 +43,9 @@ constexpr unsigned char POISON[2] = {0xFF, 0xA5};
 enum class State { running, at_barrier, at_simd, gone };
 
 struct Fibre {
-  ucontext_t context;
+  ucontext_t beginning;
+  jmp_buf resumption;
+  bool begun;
   Where where;
   State state;
   const char* what;
@@ -51,8 +55,9 @@ struct Fibre {
 
 std::vector<Fibre> fibres;
 std::vector<Meeting> meetings;
-std::vector<char> stacks;
-ucontext_t scheduler;
+std::unique_ptr<char[]> stacks;
+size_t stacked = 0;
+jmp_buf scheduler;
 Fibre* current;
 const Buffer* arguments;
 
@@ -60,13 +65,23 @@ void stop(State state, const char* what, int line) {
   current->state = state;
   current->what = what;
   current->line = line;
-  swapcontext(&current->context, &scheduler);
+  if (_setjmp(current->resumption) == 0) _longjmp(scheduler, 1);
 }
 
 void enter() {
   shim_call(arguments);
   current->state = State::gone;
-  swapcontext(&current->context, &scheduler);
+  _longjmp(scheduler, 1);
+}
+
+// Only a lane's beginning needs a context: switching contexts costs a system call each time, a jump costs none.
+void resume(Fibre& lane) {
+  current = &lane;
+  where = lane.where;
+  if (_setjmp(scheduler) != 0) return;
+  if (lane.begun) _longjmp(lane.resumption, 1);
+  lane.begun = true;
+  setcontext(&lane.beginning);
 }
 
 bool release_simdgroup(uint first, uint end) {
@@ -120,9 +135,13 @@ void run_group(uint3 group, bool descending) {
       }
   const uint lanes = fibres.size();
   meetings.resize(lanes / SIMD + 1);
-  stacks.resize(STACK * lanes);
+  if (stacked < lanes) {
+    // Not a vector, which writes zeros over every page; a lane needs few of its own.
+    stacks.reset(new char[STACK * lanes]);
+    stacked = lanes;
+  }
   for (uint i = 0; i < lanes; ++i) {
-    ucontext_t& context = fibres[i].context;
+    ucontext_t& context = fibres[i].beginning;
     getcontext(&context);
     context.uc_stack.ss_sp = &stacks[STACK * i];
     context.uc_stack.ss_size = STACK;
@@ -131,10 +150,7 @@ void run_group(uint3 group, bool descending) {
   for (bool released = true; released;) {
     for (uint i = 0; i < lanes; ++i) {
       Fibre& lane = fibres[descending ? lanes - 1 - i : i];
-      if (lane.state != State::running) continue;
-      current = &lane;
-      where = lane.where;
-      swapcontext(&scheduler, &lane.context);
+      if (lane.state == State::running) resume(lane);
     }
     released = false;
     for (uint first = 0; first < lanes; first += SIMD)
