@@ -80,7 +80,7 @@ def test_a_kernel_beyond_its_limit_stays_with_the_stock_model(tiny: Tiny, plante
     patch = tiny.patch(variant(tiny.name, "combine=doubles"), planted.kernels, {"doubles": 4})
     try:
         patch.install(count=True)
-        assert equal(tiny.logits(steps=0), stock), "a prompt of twelve tokens is beyond the limit of four"
+        assert equal(tiny.logits(steps=0), stock), "a prompt of eight tokens is beyond the limit of four"
         assert patch.calls["combine"] == 0
         tiny.logits(prompt=(5,), steps=0, batch=4)
         assert patch.calls["combine"] == tiny.moe_layers, "batch times sequence is four: within"
