@@ -29,7 +29,7 @@ def audited(make_workspace: Callable[..., Any], zmlx: Callable[..., Any]) -> Fin
     workspace = make_workspace("doubles", "raises")
     done = zmlx(
         "run", "qwen3", "--checkpoint", "tiny", "--tokens", str(TOKENS), "--runs", "1", "--no-null", "--audit",
-        "--prompts", "tcp_udp,primes", "--variants", f"doubles,raises,{FP32}", "--json",
+        "--prompts", "great_wall,lighthouse", "--variants", f"doubles,raises,{FP32}", "--json",
         "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)
