@@ -97,13 +97,19 @@ def doubles(x: mx.array) -> Doubles:
     return np.array(x.astype(mx.float32)).astype(np.float64)
 
 
+def nibbles(words: mx.array) -> npt.NDArray[np.uint8]:
+    """Packed words (..., K / 8) as numbers 0 to 15 (..., K), the lowest bits first."""
+    packed = np.array(words).view(np.uint8)
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+
+
 def unpacked(layer: Any, expert: int | None = None) -> tuple[Doubles, Doubles]:
     """The rows (N, K) of a layer or of one of its experts, and |scale| * q + |bias|, which bounds their terms."""
     parts = [layer[name] if expert is None else layer[name][expert] for name in ("weight", "scales", "biases")]
-    words = np.array(parts[0])
-    q = ((words[..., None] >> np.arange(0, 32, BITS, dtype=np.uint32)) & 15).reshape(words.shape[0], -1)
-    scale, bias = (np.repeat(doubles(part), GROUP, axis=-1) for part in parts[1:])
-    return scale * q + bias, np.abs(scale) * q + np.abs(bias)
+    q = nibbles(parts[0]).astype(np.float64)
+    groups = q.reshape(len(q), -1, GROUP)
+    scale, bias = (doubles(part)[..., None] for part in parts[1:])
+    return (scale * groups + bias).reshape(q.shape), (np.abs(scale) * groups + np.abs(bias)).reshape(q.shape)
 
 
 def exact(x: Doubles, layer: Any, expert: int | None = None) -> tuple[Doubles, Doubles]:

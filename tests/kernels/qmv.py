@@ -9,6 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from tests.kernels.bf16 import Floats, read, rounded
+from tests.kernels.experts import nibbles
 from tests.kernels.rows import butterfly_sum, libm, serial_sum
 
 
@@ -24,16 +25,10 @@ def float32(x: Any) -> Floats:
 ROUND: dict[mx.Dtype, Callable[[Any], Floats]] = {mx.bfloat16: rounded, mx.float16: to_half, mx.float32: float32}
 
 
-def nibbles(words: mx.array) -> Floats:
-    """Packed words (..., N, K / 8) as numbers 0 to 15 (..., N, K)."""
-    w = np.array(words)
-    return ((w[..., None] >> np.arange(0, 32, 4, dtype=np.uint32)) & 15).astype(np.float32).reshape(*w.shape[:-1], -1)
-
-
 def qmv(x: Floats, layer: Any, expert: int | None = None) -> Floats:
     """x (K,) times the rows of a layer or of one expert, in float32: as qmv_fast where it applies, else generic qmv."""
     packed, scales, biases = (layer[p] if expert is None else layer[p][expert] for p in ("weight", "scales", "biases"))
-    q = nibbles(packed)
+    q = float32(nibbles(packed))
     n, k = q.shape
     values = 16 if n % 8 == 0 and k % 512 == 0 else 8
     blocks = -(-k // (32 * values))
@@ -53,7 +48,7 @@ def qmv(x: Floats, layer: Any, expert: int | None = None) -> Floats:
 
 def qmv_wide(x: Floats, layer: Any) -> Floats:
     """x (K,) times the rows of a layer as qmv_wide adds: 8 lanes take every 8th group each, by eights."""
-    w = np.repeat(read(layer.scales), 64, -1) * nibbles(layer.weight) + np.repeat(read(layer.biases), 64, -1)
+    w = np.repeat(read(layer.scales), 64, -1) * float32(nibbles(layer.weight)) + np.repeat(read(layer.biases), 64, -1)
     n, k = w.shape
     assert k % 512 == 0
     chunks = serial_sum((x * w).reshape(n, k // 512, 8, 8, 8)).transpose(0, 2, 1, 3)
