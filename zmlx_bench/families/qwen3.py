@@ -17,6 +17,7 @@ from zmlx_bench.families.linear import linear_hosts
 from zmlx_bench.patch.host import Calls, Halves, Host
 
 QKV_NORM_ROPE = ("qkv", "qk_norm_rope")
+WHOLE = (*QKV_NORM_ROPE, "residual_norm", *moe.SITES)
 _attend: Any = scaled_dot_product_attention
 
 
@@ -32,7 +33,19 @@ class Qwen3(Family):
             if isinstance(layer.mlp, Qwen3MoeSparseMoeBlock):
                 found.append(Host(layer.mlp, moe.SITES, _compose_moe, moe.FUSIONS))
             found.append(Host(layer.self_attn, ("qkv", "qk_norm_rope"), _compose_attention, (QKV_NORM_ROPE,)))
-        return [*found, stack_host(model.model, mask_as_array=False), *linear_hosts(model)]
+        attends = [_attend_with(layer.self_attn.scale) for layer in model.layers]
+        stack = stack_host(model.model, mask_as_array=False, whole=WHOLE, attends=attends)
+        return [*found, stack, *linear_hosts(model)]
+
+
+def _attend_with(scale: float) -> Callable[[Sequence[mx.array], Any, Any], Any]:
+    def attend(parts: Sequence[mx.array], mask: Any, cache: Any) -> Any:
+        q, k, v = parts
+        if cache is not None:
+            k, v = append(cache, k, v)
+        return _attend(q, k, v, cache=cache, scale=scale, mask=mask)
+
+    return attend
 
 
 def _compose_moe(block: Any, calls: Calls) -> Callable[..., Any]:
@@ -69,13 +82,7 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
         return q, k, v
 
     heads: Any = calls.get(QKV_NORM_ROPE, in_parts)
-    o_proj, scale = projection(attention.o_proj), attention.scale
-
-    def attend(parts: tuple[mx.array, ...], mask: Any, cache: Any) -> Any:
-        q, k, v = parts
-        if cache is not None:
-            k, v = append(cache, k, v)
-        return _attend(q, k, v, cache=cache, scale=scale, mask=mask)
+    o_proj = projection(attention.o_proj)
 
     def after(out: mx.array) -> Any:
         B, _, L, _ = out.shape
@@ -83,4 +90,4 @@ def _compose_attention(attention: Any, calls: Calls) -> Callable[..., Any]:
             out = out.transpose(0, 2, 1, 3)
         return o_proj(out.reshape(B, L, -1))
 
-    return Halves(heads, attend, after)
+    return Halves(heads, _attend_with(attention.scale), after)

@@ -12,45 +12,50 @@ from typing import Any
 
 import mlx.core as mx
 
+from zmlx_bench.patch.contract import Steps
 from zmlx_bench.patch.host import Halves, halves_of
 
-Step = tuple[Any, Callable[..., Any], Callable[..., Any], Callable[..., Any]]
-"""Of a layer: attention, add and norm after it, MLP, add and norm after that."""
+Layer = tuple[Any, Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+"""Attention, add and norm after it, MLP, add and norm after that."""
 Traced = Callable[[mx.array, Sequence[Any]], Any]
 
 
-def trace(first_norm: Callable[..., Any], steps: Sequence[Step]) -> Traced | None:
+def trace(first_norm: Callable[..., Any], layers: Sequence[Layer]) -> Traced | None:
     """Return traced(h (B, 1, D), caches) -> the last norm's output, or None where an attention is not in halves."""
-    halves = [halves_of(attention) for attention, *_ in steps]
+    halves = [halves_of(attention) for attention, *_ in layers]
     known = [each for each in halves if each is not None]
-    if len(known) != len(steps):
+    if len(known) != len(layers):
         return None
-    head = mx.compile(_head(first_norm, known[0]))
     between = [
-        mx.compile(_between(here, step, there))
-        for here, step, there in zip(known[:-1], steps[:-1], known[1:], strict=True)
+        _between(here, layer, there) for here, layer, there in zip(known[:-1], layers[:-1], known[1:], strict=True)
     ]
-    tail = mx.compile(_tail(known[-1], steps[-1]))
-    attends = [each.attend for each in known]
+    steps = Steps(_head(first_norm, known[0]), between, _tail(known[-1], layers[-1]))
+    return run(traced(steps), [each.attend for each in known])
 
-    def traced(h: mx.array, caches: Sequence[Any]) -> Any:
+
+def traced(steps: Steps) -> Steps:
+    """Return the same steps, each put together once."""
+    return Steps(mx.compile(steps.head), [mx.compile(each) for each in steps.between], mx.compile(steps.tail))
+
+
+def run(steps: Callable[..., Any], attends: Sequence[Callable[..., Any]]) -> Traced:
+    """Return run(h (B, 1, D), caches) -> the last norm's output, of `Steps` or what stands for them."""
+
+    def call(h: mx.array, caches: Sequence[Any]) -> Any:
         offset = caches[0].offset
         if not isinstance(offset, mx.array):
             offset = mx.array([offset], mx.int32)
-        parts = head(h, offset)
-        for attend, step, cache in zip(attends[:-1], between, caches[:-1], strict=True):
-            h, *parts = step(attend(parts, None, cache), h, offset)
-        return tail(attends[-1](parts, None, caches[-1]), h)
+        return steps(h=h, offset=offset, attends=attends, caches=caches)
 
-    return traced
+    return call
 
 
 def _head(first_norm: Callable[..., Any], there: Halves) -> Callable[..., Any]:
     return lambda h, offset: there.before(x=first_norm(h), offset=offset)
 
 
-def _between(here: Halves, step: Step, there: Halves) -> Callable[..., Any]:
-    _, after_attention, mlp, after_layer = step
+def _between(here: Halves, layer: Layer, there: Halves) -> Callable[..., Any]:
+    _, after_attention, mlp, after_layer = layer
 
     def between(out: mx.array, h: mx.array, offset: mx.array) -> tuple[mx.array, ...]:
         h, normed = after_attention(x=h, r=here.after(out))
@@ -60,8 +65,8 @@ def _between(here: Halves, step: Step, there: Halves) -> Callable[..., Any]:
     return between
 
 
-def _tail(here: Halves, step: Step) -> Callable[..., Any]:
-    _, after_attention, mlp, after_layer = step
+def _tail(here: Halves, layer: Layer) -> Callable[..., Any]:
+    _, after_attention, mlp, after_layer = layer
 
     def tail(out: mx.array, h: mx.array) -> Any:
         h, normed = after_attention(x=h, r=here.after(out))

@@ -25,11 +25,12 @@ Qwen's qkv+qk_norm_rope gets x, offset and returns q (B, Hq, L, hd), k, v (B, Hk
 GLM's attention is cut for decode alone (L = 1, no mask; anything else runs the unpatched steps): qkv+qk_norm_rope
 gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe
 (B, 1, 1, rope); qkv+qk_norm_rope+attention gets x, cache, updates the cache and returns attention's (B, H, 1, rank).
+Qwen's qkv+qk_norm_rope+residual_norm+router+experts+down+combine is bound to the stack of layers and is `Steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,29 @@ class Split:
     def __call__(self, x: Any, cache: Any) -> Any:
         """Do both after each other."""
         return self.attend(self.before(x=x, offset=cache.offset), cache)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A decode step of a stack of layers for one token of one sequence, cut where the caches are.
+
+    h, r and norm (1, 1, D), offset int32 (1,), `parts` what a layer's attention takes and `out` what it gives.
+    """
+
+    head: Callable[..., tuple[Any, ...]]
+    """head(h, offset) -> parts of the first layer."""
+    between: Sequence[Callable[..., tuple[Any, ...]]]
+    """Of each layer but the last, between(out, h, offset) -> (h, *parts of the next layer)."""
+    tail: Callable[..., Any]
+    """tail(out, h) -> the last norm."""
+
+    def __call__(self, h: Any, offset: Any, attends: Sequence[Callable[..., Any]], caches: Sequence[Any]) -> Any:
+        """Do all of it; attend(parts, mask, cache) -> out."""
+        parts = self.head(h, offset)
+        for attend, step, cache in zip(attends[:-1], self.between, caches[:-1], strict=True):
+            made = step(attend(parts, None, cache), h, offset)
+            h, parts = made[0], made[1:]
+        return self.tail(attends[-1](parts, None, caches[-1]), h)
 
 
 class Unavailable(Exception):

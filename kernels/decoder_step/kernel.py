@@ -1,0 +1,121 @@
+"""A decode step of Qwen's decoder for one sequence: between two caches the output projection and four launches.
+
+Add, norm, projections, head norms and rotation are one launch, a block a head; add, norm and gate another; the router
+runs in every block of the experts. Nothing is rounded otherwise than in the unpatched model. CUDA only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
+
+from zmlx_bench.families.decode import projection
+from zmlx_bench.patch.contract import Binding, BindRequest, Steps, Unavailable
+
+from ..gather_qmm_down_combine.cuda import down_combine
+from ..gpu.cuda import CudaLaunch, prepare
+from ..gpu.launch import require, why_not
+from ..gpu.packed import weights_of
+from ..gpu.settle import settler
+from ..qk_norm_rope.heads import Heads
+from ..qkv_joined.kernel import PARTS, PROJECTIONS, join, separate
+from ..residual_norm import kernel as residual_norm
+from . import cuda
+
+Front = Callable[[mx.array, mx.array, mx.array], Any]
+Mlp = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
+
+
+def probe(mode: str, backend: str) -> str | None:
+    """Return why the mode cannot run on `backend` here, or None."""
+    return why_not(backend)
+
+
+def bind(module: Any, request: BindRequest) -> Binding:
+    """Bind to the stack of decoder layers; raise Unavailable where a layer is not served."""
+    require("decoder_step", request)
+    return decoder_step(module)
+
+
+def decoder_step(stack: Any) -> Binding:
+    """Return the steps of a Qwen stack; join the projections of all its attentions."""
+    layers = stack.pipeline_layers
+    if stack.pipeline_size > 1 or any(not isinstance(each.mlp, Qwen3MoeSparseMoeBlock) for each in layers):
+        raise Unavailable("decoder_step needs a whole stack of MoE layers")
+    if any(getattr(each.mlp, "sharding_group", None) is not None for each in layers):
+        raise Unavailable("the model is sharded")
+    mlps = [_mlp(each) for each in layers]
+    last_norm = residual_norm.stock(stack.norm, "cuda", settler("cuda"))
+    launches = [_plan(each, add=i > 0) for i, each in enumerate(layers)]
+    # Weights are joined last: whatever may be unavailable has been asked for.
+    fronts = [_front(each, launch) for each, launch in zip(layers, launches, strict=True)]
+
+    def undo() -> None:
+        for each in layers:
+            separate(_projections(each))
+
+    def head(h: mx.array, offset: mx.array) -> Any:
+        return fronts[0](h, h, offset)[1:]
+
+    between = [_between(mlp, front) for mlp, front in zip(mlps[:-1], fronts[1:], strict=True)]
+
+    def tail(out: mx.array, h: mx.array) -> Any:
+        return last_norm(*mlps[-1](out, h))[1]
+
+    return Binding(Steps(head, between, tail), undo)
+
+
+def _projections(layer: Any) -> list[Any]:
+    return [layer.self_attn.get(name) for name in PROJECTIONS["qwen3"]]
+
+
+def _between(mlp: Mlp, front: Front) -> Callable[..., Any]:
+    def between(out: mx.array, h: mx.array, offset: mx.array) -> Any:
+        h, r = mlp(out, h)
+        return front(h, r, offset)
+
+    return between
+
+
+def _plan(layer: Any, *, add: bool) -> CudaLaunch:
+    projections = _projections(layer)
+    if any(not isinstance(each, nn.QuantizedLinear) for each in projections):
+        raise Unavailable("decoder_step needs quantised projections")
+    packed = [weights_of(each) for each in projections]
+    d, dtype = packed[0].w.shape[1] * 8, packed[0].scales.dtype
+    return cuda.plan_heads(layer.input_layernorm, Heads.of(layer.self_attn, "cuda"), d, dtype, add=add)
+
+
+def _front(layer: Any, launch: CudaLaunch) -> Front:
+    joined = join(_projections(layer))
+    call = prepare(launch)
+    attention = layer.self_attn
+    rest = (layer.input_layernorm.weight, *(joined[part] for part in PARTS))
+    norms = (attention.q_norm.weight, attention.k_norm.weight)
+
+    def front(x: mx.array, r: mx.array, offset: mx.array) -> Any:
+        return call(inputs=[x, r, *rest, *norms, offset])
+
+    return front
+
+
+def _mlp(layer: Any) -> Mlp:
+    block, norm = layer.mlp, layer.post_attention_layernorm
+    gate, switch = block.gate, block.switch_mlp
+    gates = prepare(cuda.plan_gates(norm, gate))
+    experts = prepare(cuda.plan_experts(block))
+    down = down_combine(switch, "stock")
+    o_proj = projection(layer.self_attn.o_proj)
+    gate_arrays = (norm.weight, gate.weight, gate.scales, gate.biases)
+    expert_arrays = (*weights_of(switch.gate_proj), *weights_of(switch.up_proj))
+
+    def mlp(out: mx.array, x: mx.array) -> tuple[mx.array, mx.array]:
+        h, normed, logits = gates(inputs=[x, o_proj(out.reshape(1, 1, -1)), *gate_arrays])
+        inner, inds, scores = experts(inputs=[normed, logits, *expert_arrays])
+        return h, down(inner, inds, scores)
+
+    return mlp
