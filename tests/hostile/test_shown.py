@@ -71,7 +71,7 @@ def test_what_could_be_obeyed_is_escaped() -> None:
     assert markdown("<b>&[a](b)![c][d]") == "&lt;b>&amp;[a]\\(b)![c]\\[d]"
 
 
-def test_an_edited_capsule_is_shown_as_edited(decided: Workspace, zmlx: Zmlx) -> None:
-    assert "EDITED" not in zmlx("capsule", "show", str(decided.root / GOOD)).stdout
+def test_an_edited_capsule_is_shown_as_edited(decided: Workspace, zmlx_inside: Zmlx) -> None:
+    assert "EDITED" not in zmlx_inside("capsule", "show", str(decided.root / GOOD)).stdout
     edit(decided, GOOD, lambda content: content["machine"].update(device="another"))
-    assert "EDITED" in zmlx("capsule", "show", str(decided.root / GOOD)).stdout
+    assert "EDITED" in zmlx_inside("capsule", "show", str(decided.root / GOOD)).stdout

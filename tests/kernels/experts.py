@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ Doubles = npt.NDArray[np.float64]
 HIDDEN, GROUP, BITS = 2048, 64, 4
 SHAPES = {"qwen3": (128, 8, 768), "glm47": (64, 4, 1536)}
 """Experts, experts a token, intermediate size of an expert."""
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 KINDS = ("normal", "saturating", "tiny", "zero", "one", "huge", "not finite")
 
 
@@ -36,25 +38,31 @@ def _fill(layer: Any, parts: tuple[mx.array, mx.array, mx.array]) -> Any:
     return layer
 
 
+@functools.lru_cache(maxsize=2)
+def _projections(*shapes: tuple[int, ...], dtype: mx.Dtype, seed: int) -> list[tuple[mx.array, mx.array, mx.array]]:
+    rng = np.random.default_rng(seed)
+    return [packed(rng, *shape, dtype=dtype) for shape in shapes]
+
+
 def block(
     experts: int, inner: int, *, hidden: int = HIDDEN, dtype: mx.Dtype = mx.bfloat16, seed: int = 0
 ) -> SimpleNamespace:
     """A MoE block as far as its routed experts go: `switch_mlp` is a SwitchGLU of quantised experts."""
-    rng = np.random.default_rng(seed)
+    rows, columns = (experts, inner, hidden), (experts, hidden, inner)
     switch = SwitchGLU(GROUP, 8, 1)
-    for name, n, k in (("gate_proj", inner, hidden), ("up_proj", inner, hidden), ("down_proj", hidden, inner)):
+    for name, parts in zip(PROJECTIONS, _projections(rows, rows, columns, dtype=dtype, seed=seed), strict=True):
         layer = QuantizedSwitchLinear(GROUP, 8, 1, bias=False, group_size=GROUP, bits=BITS)
-        switch[name] = _fill(layer, packed(rng, experts, n, k, dtype=dtype))
+        switch[name] = _fill(layer, parts)
     return SimpleNamespace(switch_mlp=switch, sharding_group=None)
 
 
 def shared_mlp(inner: int, *, hidden: int = HIDDEN, dtype: mx.Dtype = mx.bfloat16, seed: int = 0) -> Any:
     """GLM's shared expert, quantised."""
-    rng = np.random.default_rng(seed)
+    rows, columns = (inner, hidden), (hidden, inner)
     mlp = Glm4MoeLiteMLP(SimpleNamespace(hidden_size=GROUP, intermediate_size=8))
-    for name, n, k in (("gate_proj", inner, hidden), ("up_proj", inner, hidden), ("down_proj", hidden, inner)):
+    for name, parts in zip(PROJECTIONS, _projections(rows, rows, columns, dtype=dtype, seed=seed), strict=True):
         layer = nn.QuantizedLinear(GROUP, 8, bias=False, group_size=GROUP, bits=BITS)
-        mlp[name] = _fill(layer, packed(rng, n, k, dtype=dtype))
+        mlp[name] = _fill(layer, parts)
     return mlp
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import Zmlx
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_BYTES = 10_000_000
 
 
-def zmlx(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = "from zmlx_bench.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", command, *arguments], capture_output=True, text=True, timeout=120, cwd=ROOT, check=False
-    )
+@pytest.fixture
+def zmlx(zmlx_inside: Zmlx) -> Zmlx:
+    """Run `zmlx ARGUMENTS` in the checkout."""
+    return functools.partial(zmlx_inside, cwd=ROOT)
 
 
 def loaded(page: str) -> list[str]:
@@ -26,7 +26,7 @@ def loaded(page: str) -> list[str]:
     return re.findall(r"<(?:link|script|img|iframe)[^>]+(?:href|src)=\"(?!data:|#)[^\"]*", markup)
 
 
-def test_the_report_is_one_small_page_that_loads_nothing(tmp_path: Path) -> None:
+def test_the_report_is_one_small_page_that_loads_nothing(zmlx: Zmlx, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     done = zmlx("report", "--format", "html", "--out", str(out))
     assert (done.returncode, done.stdout) == (0, "")
@@ -37,7 +37,7 @@ def test_the_report_is_one_small_page_that_loads_nothing(tmp_path: Path) -> None
         assert name in page
 
 
-def test_a_capsule_is_a_page_too(tmp_path: Path) -> None:
+def test_a_capsule_is_a_page_too(zmlx: Zmlx, tmp_path: Path) -> None:
     capsule = sorted((ROOT / "capsules").glob("*/qwen3_*_t200_*qwen_native.json"))[-1]
     out = tmp_path / "capsule.html"
     done = zmlx("capsule", "show", str(capsule), "--format", "html", "--out", str(out))
@@ -49,7 +49,7 @@ def test_a_capsule_is_a_page_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_only_a_page_is_written_to_a_file(form: str, tmp_path: Path) -> None:
+def test_only_a_page_is_written_to_a_file(zmlx: Zmlx, form: str, tmp_path: Path) -> None:
     capsule = next((ROOT / "capsules").glob("*/qwen3_*.json"))
     done = zmlx("capsule", "show", str(capsule), "--format", form, "--out", str(tmp_path / "x"))
     assert done.returncode == 3

@@ -61,14 +61,14 @@ def test_it_holds_and_is_decided_from(landed: Workspace) -> None:
     assert build(landed, None).groups
 
 
-def test_every_artifact_of_it_is_read(landed: Workspace, zmlx: Zmlx) -> None:
+def test_every_artifact_of_it_is_read(landed: Workspace, zmlx_inside: Zmlx) -> None:
     rows = matrix.read(landed.matrix)
     for row in rows:
         assert read_evidence(landed.root / row.capsule).schema_version <= SCHEMA_VERSION
         assert store.load(landed, row.session).state == "finished"
     assert any('"audit":' not in (landed.root / row.capsule).read_text() for row in rows), "before there was an audit"
     assert any('"audit":' in (landed.root / row.capsule).read_text() for row in rows)
-    shown = zmlx("capsule", "show", str(landed.root / rows[0].capsule))
+    shown = zmlx_inside("capsule", "show", str(landed.root / rows[0].capsule))
     assert shown.returncode == 0
     assert rows[0].variant in shown.stdout
     assert "EDITED" not in shown.stdout

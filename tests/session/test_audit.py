@@ -77,17 +77,19 @@ def test_nothing_is_left_in_the_session_folder(audited: Finished) -> None:
     assert {path.suffix for path in audited.folder.iterdir()} == {".json", ".jsonl", ""}
 
 
-def test_it_is_printed_and_shown(audited: Finished, zmlx: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_it_is_printed_and_shown(
+    audited: Finished, zmlx_inside: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     told = json.loads(audited.done.stdout)["audits"]
     assert told[FP32] == audit_of(audited, FP32).model_dump(mode="json")
     (path,) = audited.folder.glob("*_doubles.json")
-    assert "audit: the baseline is nearer to float32" in zmlx("capsule", "show", str(path)).stdout
-    report = zmlx("report", "--workspace", str(audited.workspace.root), "--format", "md").stdout
+    assert "audit: the baseline is nearer to float32" in zmlx_inside("capsule", "show", str(path)).stdout
+    report = zmlx_inside("report", "--workspace", str(audited.workspace.root), "--format", "md").stdout
     assert "doubles: the baseline is nearer to float32" in report
 
 
-def test_the_evidence_holds(audited: Finished, zmlx: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    assert zmlx("check", str(audited.workspace.root)).returncode == 0
+def test_the_evidence_holds(audited: Finished, zmlx_inside: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    assert zmlx_inside("check", str(audited.workspace.root)).returncode == 0
     audit = audit_of(audited, FP32)
     assert audit.figures == derive(audit.prompts)
 
