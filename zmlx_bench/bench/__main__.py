@@ -50,8 +50,9 @@ def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float)
     found = span(LINES.get(told.family, ()), task.sites)
     places = layer.modules(task.sites)
     if found is None or not places:
-        what = "kernels bench has no inputs for" if places else "this model has no site"
-        yield _row(told, task, None, None, "unavailable", f"{what} {'+'.join(task.sites)}")
+        sites = "+".join(task.sites)
+        reason = f"attention runs between its launches: zmlx run measures {sites}" if places else f"no site {sites} here"
+        yield _row(told, task, None, None, "unavailable", reason)
         return
     for name, module in places:
         for batch in told.batches:
