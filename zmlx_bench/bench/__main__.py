@@ -51,7 +51,7 @@ def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float)
     places = layer.modules(task.sites)
     if found is None or not places:
         sites = "+".join(task.sites)
-        reason = f"attention runs between its launches: zmlx run measures {sites}" if places else f"no site {sites} here"
+        reason = f"attention runs between the launches of {sites}: zmlx run measures it" if places else f"no site {sites}"
         yield _row(told, task, None, None, "unavailable", reason)
         return
     for name, module in places:
