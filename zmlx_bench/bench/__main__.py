@@ -51,7 +51,9 @@ def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float)
     places = layer.modules(task.sites)
     if found is None or not places:
         sites = "+".join(task.sites)
-        reason = f"attention runs between the launches of {sites}: zmlx run measures it" if places else f"no site {sites}"
+        reason = f"no site {sites} here"
+        if places:
+            reason = f"attention runs between the launches of {sites}: zmlx run measures it"
         yield _row(told, task, None, None, "unavailable", reason)
         return
     for name, module in places:
