@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.look import DESK, PHONE, Seen, opened, too_wide
+from tests.report.look import PHONE, Seen, opened, too_wide
 from zmlx_bench.files import read_json
 from zmlx_bench.ledger.bodies import read_policy
 from zmlx_bench.report.build import Report, build
@@ -175,7 +175,7 @@ def _lightness(page: Any, selector: str, name: str) -> float:
     return sum(parts) / 3
 
 
-@pytest.mark.parametrize("which", ["file", "capsule_file"])
+@pytest.mark.parametrize("which", ["file", pytest.param("capsule_file", marks=pytest.mark.slow)])
 def test_light_and_dark_follow_the_system_and_the_button(
     browser: Any, which: str, request: pytest.FixtureRequest
 ) -> None:
@@ -209,19 +209,22 @@ def test_on_paper_it_is_light_whole_and_without_controls(browser: Any, file: Pat
         assert _lightness(page, "body", "backgroundColor") < 60
 
 
+def test_nothing_scrolls_sideways_on_a_desk(seen: Seen) -> None:
+    assert too_wide(seen.page) <= 0
+    seen.open_all()
+    seen.draw_all()
+    assert too_wide(seen.page) <= 0
+    tables = seen.page.locator(".scroll").evaluate_all("(all) => all.map((s) => s.scrollWidth - s.clientWidth)")
+    assert max(tables) <= 0
+
+
 @pytest.mark.parametrize("which", ["file", "capsule_file"])
-@pytest.mark.parametrize("window", [DESK, PHONE], ids=["desk", "phone"])
-def test_only_tables_scroll_sideways(
-    browser: Any, which: str, window: dict[str, int], request: pytest.FixtureRequest
-) -> None:
-    with opened(browser, request.getfixturevalue(which), viewport=window) as seen:
+def test_only_tables_scroll_sideways_on_a_phone(browser: Any, which: str, request: pytest.FixtureRequest) -> None:
+    with opened(browser, request.getfixturevalue(which), viewport=PHONE) as seen:
         assert too_wide(seen.page) <= 0
         seen.open_all()
         seen.draw_all()
         assert too_wide(seen.page) <= 0
-        if window == DESK:
-            ranked = seen.page.locator(".scroll").evaluate_all("(all) => all.map((s) => s.scrollWidth - s.clientWidth)")
-            assert max(ranked) <= 0
 
 
 def test_a_link_opens_the_variant(seen: Seen) -> None:

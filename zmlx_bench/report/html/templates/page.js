@@ -37,9 +37,17 @@
       yaxis: { ...axis, ...layout.yaxis },
     };
   }
+  // plotly.js takes a browser a second to read: tables sort and filter before that.
+  function readPlotly() {
+    const source = document.getElementById("plotly");
+    const script = document.createElement("script");
+    script.textContent = source.textContent;
+    source.replaceWith(script);
+  }
   function draw(element) {
     if (drawn.has(element.id)) return;
     drawn.add(element.id);
+    if (!window.Plotly) readPlotly();
     const figure = figures[element.id];
     Plotly.newPlot(element, figure.data, themed(figure.layout), { displayModeBar: false, responsive: true });
   }
