@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import mlx.core as mx
@@ -10,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.kernels import experts, gpu
+from tests.kernels.cuda_launch import ERROR, changed, error, run
 from tests.kernels.experts import activations, doubles
-from tests.shim.run import ShimError, run_kernel
+from tests.shim.run import ShimError
 
 swiglu = gpu.module("gather_qmm_swiglu.cuda")
 down = gpu.module("gather_qmm_down_combine.cuda")
@@ -19,37 +19,6 @@ whole = gpu.module("gather_qmm_moe.cuda")
 
 EXPERTS, TOP = 6, 4
 DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16}
-ERROR = {"tensor cores": 0.008, "slots": 0.03, "fp32": 0.004}
-"""Root mean square error over that of the exact values: roundings of weights, sums and outputs to 8 bits."""
-
-
-def run(launch: Any, *inputs: mx.array) -> mx.array:
-    """Run a launch in the shim and return its output."""
-    source, threads = launch.source, launch.threads
-    (out,) = run_kernel(
-        source.body,
-        f'#include "cuda_device.h"\n{source.header}',
-        inputs=dict(zip(source.inputs, inputs, strict=True)),
-        outputs=dict(zip(source.outputs, launch.outputs, strict=True)),
-        grid=(launch.blocks[0] * threads, launch.blocks[1], 1),
-        threadgroup=(threads, 1, 1),
-        template=list(launch.template.items()),
-        words="cuda",
-    )
-    return out
-
-
-def changed(launch: Any, right: str, wrong: str) -> Any:
-    """Return the launch with one place of its body or header changed."""
-    source = launch.source
-    assert (source.body + source.header).count(right) == 1, right
-    body, header = source.body.replace(right, wrong), source.header.replace(right, wrong)
-    return launch._replace(source=replace(source, body=body, header=header))
-
-
-def error(ours: mx.array, exact: np.ndarray[Any, Any]) -> float:
-    off = doubles(ours) - exact
-    return float(np.sqrt((off**2).mean() / (exact**2).mean())) if np.isfinite(off).all() else np.inf
 
 
 class Experts:
@@ -72,7 +41,7 @@ class Experts:
         return swiglu.plan(self.shape, self.hidden, self.inner, self.dtype, mode)
 
     def run_swiglu(self, launch: Any) -> mx.array:
-        return run(launch, self.x, self.inds, *self.packed("gate_proj", "up_proj"))
+        return run(launch, self.x, self.inds, *self.packed("gate_proj", "up_proj"))[0]
 
     def exact_h(self) -> np.ndarray[Any, Any]:
         x, chosen = doubles(self.x), np.array(self.inds)
@@ -86,7 +55,7 @@ class Experts:
         return down.plan(self.shape, self.hidden, self.inner, self.dtype, mx.float32, mode)
 
     def run_down(self, launch: Any) -> mx.array:
-        return run(launch, self.h, self.inds, self.scores, *self.packed("down_proj"))
+        return run(launch, self.h, self.inds, self.scores, *self.packed("down_proj"))[0]
 
     def exact_out(self) -> np.ndarray[Any, Any]:
         h, scores, chosen = doubles(self.h), doubles(self.scores), np.array(self.inds)
@@ -131,11 +100,11 @@ def test_routed_and_shared_experts_together() -> None:
     case = Experts(1, dtype, 512, 128)
     first, second = whole.plan(TOP, 512, 128, dtype, mx.float32)
     gates = [*case.packed("gate_proj", "up_proj"), *case.packed("gate_proj", "up_proj", shared=True)]
-    h = run(first, case.x, case.inds, *gates)
+    (h,) = run(first, case.x, case.inds, *gates)
     shared_h = experts.exact_swiglu(doubles(case.x)[0, 0], case.shared)[0]
     assert error(h, np.concatenate([case.exact_h()[0, 0], shared_h[None]])) < ERROR["slots"]
     downs = [*case.packed("down_proj"), *case.packed("down_proj", shared=True)]
-    out = run(second, h, case.inds, case.scores, *downs)
+    (out,) = run(second, h, case.inds, case.scores, *downs)
     case.h = h[:TOP][None, None]
     exact = case.exact_out() + experts.exact(doubles(h)[TOP], case.shared.down_proj)[0]
     assert error(out, exact) < ERROR["slots"]

@@ -14,9 +14,9 @@ import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
 from tests.kernels import experts, gpu
+from tests.kernels.cuda_launch import ERROR, changed, error, run
 from tests.kernels.experts import activations, doubles
-from tests.kernels.test_cuda_rows import ERROR, changed, error
-from tests.shim.run import ShimError, run_kernel
+from tests.shim.run import ShimError
 from tests.tiny import Tiny
 from zmlx_bench.families.qwen3 import WHOLE
 from zmlx_bench.families.traced import traced
@@ -35,21 +35,6 @@ D, HD, HQ, HK, EXPERTS, TOP, INNER = 2048, 128, 2, 1, 128, 8, 128
 OFFSET = mx.array([37], mx.int32)
 DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16}
 dtypes = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-
-
-def run(launch: Any, *inputs: mx.array) -> list[mx.array]:
-    """Run a launch in the shim and return its outputs."""
-    source, threads = launch.source, launch.threads
-    return run_kernel(
-        source.body,
-        f'#include "cuda_device.h"\n{source.header}',
-        inputs=dict(zip(source.inputs, inputs, strict=True)),
-        outputs=dict(zip(source.outputs, launch.outputs, strict=True)),
-        grid=(launch.blocks[0] * threads, launch.blocks[1], 1),
-        threadgroup=(threads, 1, 1),
-        template=list(launch.template.items()),
-        words="cuda",
-    )
 
 
 def norm_of(size: int, dtype: mx.Dtype, seed: int) -> nn.RMSNorm:
