@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import QUIET_ENV
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session
@@ -48,20 +50,61 @@ def finished(workspace: Workspace, done: subprocess.CompletedProcess[str]) -> Fi
     return Finished(workspace, store.load(workspace, folder.name), folder, done)
 
 
+FAILING = ("no_op", "raises", "raises_late", "killed", "sleeps", "shy", "memory")
+AUDITED_TOKENS = 10
+FP32 = "qwen_combine_fp32"
+SESSIONS = {
+    "undisturbed": ((), (*ARGUMENTS, "--json")),
+    "with_failures": (
+        FAILING,
+        ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts",
+         "great_wall", "--timeout", "12", "--variants", ",".join(FAILING)),
+    ),
+    "audited": (
+        ("doubles", "raises"),
+        ("run", "qwen3", "--checkpoint", "tiny", "--tokens", str(AUDITED_TOKENS), "--runs", "1", "--no-null",
+         "--audit", "--prompts", "great_wall,lighthouse", "--variants", f"doubles,raises,{FP32}", "--json"),
+    ),
+}  # fmt: skip
+"""Fixture -> planted kernels, and the command."""
+
+
 @pytest.fixture(scope="session")
-def undisturbed(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any]) -> Finished:
+def sessions(
+    request: pytest.FixtureRequest,
+    make_workspace: Callable[..., Workspace],
+    zmlx: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Future[Finished]]]:
+    """Those of SESSIONS that a collected test wants, all at once: none of them is looked at for its speed."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+
+    def run(workspace: Workspace, arguments: tuple[str, ...], locks: Path) -> Finished:
+        # The device's lock lies in the temporary folder, and these are to run beside each other.
+        env = {**QUIET_ENV, "TMPDIR": str(locks)}
+        return finished(workspace, zmlx(*arguments, "--workspace", str(workspace.root), env=env))
+
+    with ThreadPoolExecutor(len(SESSIONS)) as pool:
+        yield {
+            name: pool.submit(run, make_workspace(*kernels), arguments, tmp_path_factory.mktemp("locks"))
+            for name, (kernels, arguments) in SESSIONS.items()
+            if name in wanted
+        }
+
+
+@pytest.fixture(scope="session")
+def undisturbed(sessions: dict[str, Future[Finished]]) -> Finished:
     """One variant, two blocks, two prompts, nothing in the way; printed as JSON."""
-    workspace = make_workspace()
-    return finished(workspace, zmlx(*ARGUMENTS, "--workspace", str(workspace.root), "--json"))
+    return sessions["undisturbed"].result()
 
 
 @pytest.fixture(scope="session")
-def with_failures(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any]) -> Finished:
+def with_failures(sessions: dict[str, Future[Finished]]) -> Finished:
     """Arms that fail in every way beside one that does not; no null arm, no variant after the table's own."""
-    names = ("no_op", "raises", "raises_late", "killed", "sleeps", "shy", "memory")
-    workspace = make_workspace(*names)
-    done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts", "great_wall",
-        "--timeout", "12", "--variants", ",".join(names), "--workspace", str(workspace.root),
-    )  # fmt: skip
-    return finished(workspace, done)
+    return sessions["with_failures"].result()
+
+
+@pytest.fixture(scope="session")
+def audited(sessions: dict[str, Future[Finished]]) -> Finished:
+    """With an audit: what is wrong, what rounds less than stock, and what fails."""
+    return sessions["audited"].result()

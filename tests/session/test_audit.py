@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.conftest import Finished, finished
+from tests.session.conftest import AUDITED_TOKENS, FP32, Finished
 from zmlx_bench import files
 from zmlx_bench.analysis.audit import derive
 from zmlx_bench.ledger.check.capsule import check_capsule
@@ -18,21 +18,6 @@ from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.capsule import Capsule, capsule_hash, sealed
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session, session_hash
-
-FP32 = "qwen_combine_fp32"
-TOKENS = 10
-
-
-@pytest.fixture(scope="module")
-def audited(make_workspace: Callable[..., Any], zmlx: Callable[..., Any]) -> Finished:
-    """What is wrong, what rounds less than stock, and what fails."""
-    workspace = make_workspace("doubles", "raises")
-    done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", str(TOKENS), "--runs", "1", "--no-null", "--audit",
-        "--prompts", "great_wall,lighthouse", "--variants", f"doubles,raises,{FP32}", "--json",
-        "--workspace", str(workspace.root),
-    )  # fmt: skip
-    return finished(workspace, done)
 
 
 def audit_of(session: Finished, variant: str) -> Audit:
@@ -56,7 +41,7 @@ def test_another_rounding_is_judged_by_both_arms_on_the_same_tokens(audited: Fin
     assert [p.baseline for p in audit.prompts] == [p.baseline for p in audit_of(audited, "doubles").prompts]
     assert all(prompt.variant.kl != prompt.baseline.kl for prompt in audit.prompts)
     assert audit.figures is not None
-    assert audit.figures.positions == TOKENS * 2
+    assert audit.figures.positions == AUDITED_TOKENS * 2
     # Stock itself rounds, so that the reference is another one.
     assert 0 < audit.figures.baseline.kl_mean < 0.1
     assert audit.figures.nearer in ("variant", "baseline")
