@@ -18,7 +18,8 @@ from zmlx_bench.workspace import Workspace
 SCRIPT = Path(pages.__file__).with_name("templates") / "page.js"
 ELEMENTS = (
     "html head meta title style body header main section footer nav h1 h2 h3 h4 h5 p br wbr pre code span strong small "
-    "div ul li a details summary dl dt dd table thead tbody tr th td form label input select option output button script"
+    "div ul li a details summary dl dt dd table thead tbody tr th td form label input select option output button "
+    "script"
 )
 SHOWN = "<script>alert(1)</script>[red]:smile:[/nothing] ![x](http://x) |`"
 """What is left to see of the evil text between its escapes."""
