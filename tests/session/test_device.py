@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import checkup
 from zmlx_bench.session import device
 
 
@@ -72,3 +73,16 @@ def test_a_link_in_place_of_the_folder_is_not_followed(locks: Path, tmp_path: Pa
     with pytest.raises(CannotHere, match="its folder is somebody else's"):
         device.take("cpu")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_who_holds_a_device_is_known_without_taking_it(locks: Path) -> None:
+    assert device.holder("cpu") is None
+    lock = device.take("cpu")
+    assert lock is not None
+    assert device.holder("cpu") == f"process {os.getpid()}"
+    lock.release()
+    assert device.holder("cpu") is None
+    found = checkup.measuring("process 12")
+    assert (found.level, found.found) == ("note", "process 12 measures on it")
+    assert "--share-device" in found.remedy
+    assert checkup.measuring(None).level == "good"

@@ -8,7 +8,7 @@ from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 
 
 def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Look at this machine: backend, versions, memory, load, power, compiler, hub cache; with a fix per finding.
+    """Look at this machine: backend, versions, memory, load, power, compiler, hub cache, sessions; a fix for each.
 
     Exit code 1 when something must be mended before anything can be measured.
     """
@@ -19,10 +19,12 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     from zmlx_bench.machine import checkup
     from zmlx_bench.patch import probe
     from zmlx_bench.report import listings
+    from zmlx_bench.session import device
 
     findings = checkup.findings()
     backend = next((b for b in backends.ORDER if backends.why_not(b) is None), None)
     if backend is not None:
+        findings.append(checkup.measuring(device.holder(backend)))
         findings += probe.findings(workspaces.find_or_packaged(workspace), backend)
     if as_json:
         print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})

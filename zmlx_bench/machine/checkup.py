@@ -157,6 +157,14 @@ def _gpu(others: int | None) -> list[Finding]:
     return [Finding(subject="GPU", level="note", found=f"{others} other processes use it", remedy=remedy)]
 
 
+def measuring(who: str | None) -> Finding:
+    """Say whether another command measures on the device; `who` is that, such as `process 123`."""
+    if who is None:
+        return Finding(subject="device", level="good", found="nothing else of zmlx measures on it")
+    remedy = "wait until it has ended: another session is refused meanwhile, unless with --share-device"
+    return Finding(subject="device", level="note", found=f"{who} measures on it", remedy=remedy)
+
+
 def _heat(pressure: str | None, temperature: float | None, throttled: bool | None) -> Finding:
     if pressure is None and temperature is None and throttled is None:
         remedy = "none needed while the blocks of a session agree; else leave pauses: zmlx run ... --cooldown 30"

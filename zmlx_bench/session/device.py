@@ -32,7 +32,7 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     Raises CannotHere with the process id of the command that holds it. With `share` that one is let be, and None
     is returned.
     """
-    path = folder() / f"device-{_device(backend)}.lock"
+    path = _path(backend)
     pid_file = path.with_suffix(".pid")
     lock = FileLock(path, timeout=0)
     try:
@@ -62,6 +62,27 @@ def hold(backend: Backend, *, share: bool = False) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def holder(backend: Backend) -> str | None:
+    """Return who measures on the backend's device now, such as `process 123`; None where nobody does."""
+    path = _path(backend)
+    if not path.exists():
+        return None
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return _holder(path.with_suffix(".pid"))
+    except OSError:
+        # `take` refuses such a lock and says what to do.
+        return None
+    lock.release()
+    return None
+
+
+def _path(backend: Backend) -> Path:
+    return folder() / f"device-{_device(backend)}.lock"
 
 
 def _own(place: Path) -> None:
