@@ -89,7 +89,7 @@ def test_init_and_schema_take_json(zmlx: Callable[..., Any], tmp_path: Path) -> 
     assert json.loads(zmlx("schema", "capsule", "--json").stdout)["title"] == "Capsule"
 
 
-def on_a_terminal(columns: int, folder: Path, *arguments: str, **variables: str) -> str:
+def on_a_terminal(columns: int, folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:
     """Return what the command draws on a terminal of so many columns, escape sequences included."""
     controller, terminal = os.openpty()
     env = {**QUIET_ENV, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40", **variables}
@@ -103,7 +103,7 @@ def on_a_terminal(columns: int, folder: Path, *arguments: str, **variables: str)
         pass  # Linux says so when the last writer has gone.
     finally:
         os.close(controller)
-    assert process.wait(60) == 0
+    assert process.wait(60) == code
     return drawn.decode()
 
 
@@ -145,6 +145,16 @@ def test_a_long_command_can_be_copied_line_by_line() -> None:
     assert len(lines) > 1
     assert all(line.endswith(" \\") for line in lines[:-1])
     assert captured.get().replace("\\\n", " ").split() == text.split()
+
+
+def test_an_error_breaks_between_words_on_a_terminal_only(zmlx: Callable[..., Any], repository: Workspace) -> None:
+    wrong = ("run", "qwen3", "--variants", "nothing_of_that_name")
+    lines = on_a_terminal(60, repository.root, *wrong, code=3).splitlines()
+    assert len(lines) > 1
+    assert [line for line in lines if len(line) > 60] == []
+    piped = zmlx(*wrong, cwd=repository.root).stderr
+    assert piped.count("\n") == 1
+    assert " ".join(lines).split() == piped.split()
 
 
 def test_a_report_in_a_file_has_no_escape_sequences(repository: Workspace, tmp_path: Path) -> None:

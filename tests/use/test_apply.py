@@ -189,3 +189,11 @@ def test_a_model_that_zmlx_does_not_know() -> None:
     assert "no sites in a model of type 'llama'" in zmlx_bench.apply(Other()).why
     with pytest.raises(zmlx_bench.NotApplied):
         zmlx_bench.apply(Other(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"), [(None, "a NoneType, which is no mlx-lm model"), (nn.Linear(2, 2), "a Linear")]
+)
+def test_what_is_no_model_is_named(place: Workspace, thing: Any, said: str) -> None:
+    with pytest.raises(zmlx_bench.NotApplied, match=f"zmlx knows no sites in {said}"):
+        zmlx_bench.apply(thing, workspace=place.root, strict=True)

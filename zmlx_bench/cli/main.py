@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -139,4 +141,9 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _say(message: str) -> None:
-    typer.echo(f"zmlx: {printable(message)}", err=True)
+    """Say one line; a terminal shows it broken between words."""
+    line = f"zmlx: {printable(message)}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
+    typer.echo(line, err=True)

@@ -88,7 +88,8 @@ def family_of(model: Any) -> str:
         if registry.facts(name).model_type == model_type:
             return name
     known = ", ".join(registry.facts(name).model_type for name in registry.names())
-    raise No(f"zmlx knows no sites in a model of type {model_type!r}; it knows {known}")
+    found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
+    raise No(f"zmlx knows no sites in {found}; it knows {known}")
 
 
 def backend_in_use() -> Backend:
