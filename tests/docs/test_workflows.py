@@ -55,6 +55,26 @@ def test_the_linter_sees_a_fault(tmp_path: Path) -> None:
     assert _valid("workflows", broken).returncode == 1
 
 
+def _zizmor(path: Path) -> subprocess.CompletedProcess[str]:
+    # Below medium it only wants `$/` for `./`, which means the same there.
+    options = ["--offline", "--no-config", "--quiet", "--min-severity=medium"]
+    program = Path(sys.executable).with_name("zizmor")
+    return subprocess.run([program, *options, path], capture_output=True, text=True, check=False)
+
+
+def test_an_auditor_finds_no_way_in() -> None:
+    done = _zizmor(GITHUB)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_auditor_sees_a_way_in(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yml"
+    text = (GITHUB / "workflows" / "evidence.yml").read_text()
+    assert _zizmor(GITHUB / "workflows" / "evidence.yml").returncode == 0
+    broken.write_text(text.replace("pull_request:", "pull_request_target:"))
+    assert "dangerous-triggers" in _zizmor(broken).stdout
+
+
 @pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed; the schemas are checked")
 def test_actionlint_has_nothing_to_say(tmp_path: Path) -> None:
     for number, text in enumerate(_examples()):
