@@ -22,6 +22,8 @@ LARGEST_FILE = 32 * 1024 * 1024
 """Bytes; a larger artifact is refused before it is read: parsed JSON can take 25 times the memory of its text."""
 LARGEST_LINES = 256 * 1024 * 1024
 """The same for what is parsed line by line."""
+TEMPORARY_END = ".*.tmp"
+"""Behind a dot and a file's name: it is being written, or was when its process was killed."""
 _LONGEST_NUMBER = 40
 
 

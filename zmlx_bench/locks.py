@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from zmlx_bench import files
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.files import cannot_write
 
 TIMEOUT_S = 60.0
 
@@ -26,8 +26,11 @@ def locked(path: Path) -> Iterator[None]:
             f"or delete {path.name}.lock where no other zmlx writes it"
         ) from None
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise files.cannot_write(path, error) from None
     try:
+        # A process that was killed while it wrote the file has left this; who has the lock is alone with it.
+        for left in path.parent.glob(f".{path.name}{files.TEMPORARY_END}"):
+            left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

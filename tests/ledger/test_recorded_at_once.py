@@ -40,8 +40,11 @@ def test_processes_that_append_at_once_lose_and_double_no_entry(tmp_path: Path) 
     path.write_text("# Lab notebook\n\n## By hand\n\nKept.\n")
     writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name, str(go)], cwd=ROOT) for name in "xy"]
     time.sleep(0.5)
+    killed = tmp_path / ".LAB_NOTEBOOK.md.k1ll3d.tmp"
+    killed.write_text("part of an entry, by a process that was killed")
     go.touch()
     assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert not killed.exists()
     text = path.read_text()
     assert text.startswith("# Lab notebook\n\n## By hand\n\nKept.\n")
     found = notebook.written_entries(text, path)

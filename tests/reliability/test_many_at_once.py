@@ -60,6 +60,8 @@ class Turns:
     """Of the first one's session, which was stopped."""
     refused: subprocess.CompletedProcess[str]
     left: list[str]
+    twice: subprocess.CompletedProcess[str]
+    """A resume of the session that the first one was at."""
     insisted: subprocess.CompletedProcess[str]
 
 
@@ -69,9 +71,10 @@ def turns(make_workspace: Callable[..., Workspace], others: Workspace) -> Turns:
     with measuring(others) as first:
         refused = run(workspace)
         left = [path.name for path in workspace.capsules.iterdir()]
+        (name,) = [path.name for path in others.capsules.iterdir()]
+        twice = run(others, "--resume", name, "--share-device")
         insisted = run(workspace, "--share-device", "--json")
-    (name,) = [path.name for path in others.capsules.iterdir()]
-    return Turns(workspace, first.pid, name, refused, left, insisted)
+    return Turns(workspace, first.pid, name, refused, left, twice, insisted)
 
 
 def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(turns: Turns) -> None:
@@ -83,6 +86,12 @@ def test_the_second_session_on_a_device_stops_with_the_first_ones_process_id(tur
         "wait until it has ended, or insist with --share-device\n"
     )
     assert turns.left == [], "a refused session leaves nothing behind"
+
+
+def test_a_session_is_not_resumed_while_a_process_is_at_it_not_even_on_request(turns: Turns) -> None:
+    assert (turns.twice.returncode, turns.twice.stdout) == (4, "")
+    said = f"process {turns.first} is at session {turns.name}; wait until it has ended"
+    assert turns.twice.stderr.splitlines()[-1] == f"zmlx: {said}"
 
 
 def test_a_session_that_insists_runs_and_says_so_wherever_it_is_recorded(turns: Turns) -> None:

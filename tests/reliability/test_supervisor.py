@@ -34,23 +34,24 @@ RUN = (
     "--prompts", "tcp_udp,primes", "--variants", VARIANT, "--timeout", "60", "--share-device",
 )  # fmt: skip
 KILL_AT = """
-import os, sys
+import os, sys, tempfile
 from zmlx_bench.ledger import capsules, matrix
 from zmlx_bench.session import api, store
 
 def die_at(module, name, call, after):
     real, calls = getattr(module, name), [0]
-    def dying(*arguments):
+    def dying(*arguments, **named):
         calls[0] += 1
         if calls[0] == call and not after:
             os.kill(os.getpid(), 9)
-        result = real(*arguments)
+        result = real(*arguments, **named)
         if calls[0] == call:
             os.kill(os.getpid(), 9)
         return result
     setattr(module, name, dying)
 
-die_at({{"capsules": capsules, "matrix": matrix, "store": store}}[{module!r}], {name!r}, {call}, {after})
+modules = {{"capsules": capsules, "matrix": matrix, "store": store, "tempfile": tempfile}}
+die_at(modules[{module!r}], {name!r}, {call}, {after})
 """
 
 
@@ -165,6 +166,7 @@ def test_fifty_random_kills_lose_and_repeat_nothing(place: Workspace, undisturbe
 
 MOMENTS = {
     "before the second capsule": ("capsules", "write", 2, False),
+    "while the second capsule is written": ("tempfile", "mkstemp", 3, True),
     "after the last capsule": ("capsules", "write", 2, True),
     "before the rows": ("matrix", "append", 1, False),
     "after the rows": ("matrix", "append", 1, True),
@@ -181,6 +183,10 @@ def killed_while_recording(place: Workspace, undisturbed: Undisturbed, moment: s
     assert end(process) == -signal.SIGKILL
     (folder,) = set(place.capsules.iterdir()) - before
     resumed_is_whole(place, folder, undisturbed)
+
+
+def test_a_file_that_a_killed_session_was_writing_is_removed(place: Workspace, undisturbed: Undisturbed) -> None:
+    killed_while_recording(place, undisturbed, "while the second capsule is written")
 
 
 def test_rows_stand_once_when_the_kill_falls_between_rows_and_session(

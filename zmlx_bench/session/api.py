@@ -68,8 +68,13 @@ class Prepared:
     located: Located
     left_out: tuple[str, ...] = ()
     """Default variants that cannot run here, each with the reason."""
-    lock: BaseFileLock | None = None
-    """Of the device; held until the session is complete."""
+    locks: tuple[BaseFileLock, ...] = ()
+    """Of the device and the session; held until the session is complete."""
+
+    def release(self) -> None:
+        """Let others measure here."""
+        for lock in self.locks:
+            lock.release()
 
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
@@ -122,8 +127,8 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         content_sha256="0" * 64,
     )
     ground = Ground(workspace, located.path, _limits(catalog))
-    lock = device.take(backend, share=request.share_device)
-    return Prepared(store.write(workspace, session), ground, located, left_out, lock)
+    locks = _locks(workspace, session.session, backend, share=request.share_device)
+    return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
 
 def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
@@ -141,29 +146,37 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         force=True,
         layers=plan.checkpoint.layers,
     )
-    lock = None
+    locks: tuple[BaseFileLock, ...] = ()
     if session.state != "finished":
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
-        lock = device.take(plan.backend, share=share_device)
+        locks = _locks(workspace, name, plan.backend, share=share_device)
+        # Another process may have been at it until now.
+        session = store.load(workspace, name)
+    if session.state != "finished":
+        store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
     ground = Ground(workspace, located.path, _limits(catalog))
-    return Prepared(session, ground, located, lock=lock)
+    return Prepared(session, ground, located, locks=locks)
 
 
 def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Capsule]]:
     """Run what is left of a prepared session and write its capsules, matrix rows and final `session.json`."""
     session, workspace = prepared.session, prepared.ground.workspace
-    if session.state == "finished":
-        folder = workspace.session(session.session)
-        return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
     try:
+        if session.state == "finished":
+            folder = workspace.session(session.session)
+            return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
         run_jobs(session, prepared.ground, observer)
+        return _record(workspace, session)
     finally:
-        if prepared.lock is not None:
-            prepared.lock.release()
+        prepared.release()
+
+
+def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
+    """Write the capsules, matrix rows and final `session.json` of a session whose jobs have ended."""
     events, jobs = store.events_path(workspace, session.session), session.plan.jobs
     runs, outputs, loaded = runs_of(session.plan, finished(events))
     ended = max(end.time for end in ends(events).values())
@@ -183,6 +196,16 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         }
     )
     return store.write(workspace, closed), built
+
+
+def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) -> tuple[BaseFileLock, ...]:
+    own = device.claim(workspace.session(name))
+    try:
+        of_device = device.take(backend, share=share)
+    except CannotHere:
+        own.release()
+        raise
+    return (own,) if of_device is None else (own, of_device)
 
 
 def _locate(request: Request, machine: Machine) -> Located:

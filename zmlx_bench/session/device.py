@@ -1,9 +1,13 @@
-"""One measurement at a time on a device, of sessions or of kernels: two that share it disturb each other's figures."""
+"""One measurement at a time on a device, of sessions or of kernels: two that share it disturb each other's figures.
+
+And one process at a time on a session: two would measure its jobs twice.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -33,23 +37,22 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     is returned.
     """
     path = _path(backend)
-    pid_file = path.with_suffix(".pid")
-    lock = FileLock(path, timeout=0)
-    try:
-        _own(path.parent)
-        lock.acquire()
-        pid_file.write_text(f"{os.getpid()}\n")
-    except Timeout:
-        if share:
-            return None
+    lock = _acquired(path)
+    if lock is None and not share:
         raise CannotHere(
-            f"{_holder(pid_file)} measures on this device ({backend}), and two would disturb each other; "
+            f"{_holder(path)} measures on this device ({backend}), and two would disturb each other; "
             "wait until it has ended, or insist with --share-device"
-        ) from None
-    except OSError as error:
-        raise CannotHere(
-            f"{path}: the device cannot be locked: {error.strerror or error}; make its folder writable or set TMPDIR"
-        ) from None
+        )
+    return lock
+
+
+def claim(session: Path) -> BaseFileLock:
+    """Return the held lock of the session in this folder, freed as a device's; CannotHere where another has it."""
+    name = hashlib.sha256(os.path.realpath(session).encode()).hexdigest()[:16]
+    path = folder() / f"session-{name}.lock"
+    lock = _acquired(path)
+    if lock is None:
+        raise CannotHere(f"{_holder(path)} is at session {session.name}; wait until it has ended")
     return lock
 
 
@@ -73,12 +76,28 @@ def holder(backend: Backend) -> str | None:
     try:
         lock.acquire()
     except Timeout:
-        return _holder(path.with_suffix(".pid"))
+        return _holder(path)
     except OSError:
         # `take` refuses such a lock and says what to do.
         return None
     lock.release()
     return None
+
+
+def _acquired(path: Path) -> BaseFileLock | None:
+    """Return the lock, held and with this process's id beside it; None where another process has it."""
+    lock = FileLock(path, timeout=0)
+    try:
+        _own(path.parent)
+        lock.acquire()
+        path.with_suffix(".pid").write_text(f"{os.getpid()}\n")
+    except Timeout:
+        return None
+    except OSError as error:
+        raise CannotHere(
+            f"{path}: cannot be locked: {error.strerror or error}; make its folder writable or set TMPDIR"
+        ) from None
+    return lock
 
 
 def _path(backend: Backend) -> Path:
@@ -101,7 +120,8 @@ def _device(backend: Backend) -> str:
     return f"cuda-{''.join(c for c in first if c.isalnum() or c == '-') or '0'}"
 
 
-def _holder(pid_file: Path) -> str:
+def _holder(path: Path) -> str:
+    pid_file = path.with_suffix(".pid")
     deadline = time.monotonic() + _PID_APPEARS_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError):

@@ -49,6 +49,13 @@ def load(workspace: Workspace, name: str) -> Session:
     return session
 
 
+def clear(workspace: Workspace, name: str) -> None:
+    """Remove what a process that was killed while it wrote a file has left; only for who holds the session."""
+    for left in workspace.session(name).glob(f".*{files.TEMPORARY_END}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
 def events_path(workspace: Workspace, name: str) -> Path:
     """Return the path of a session's event log."""
     return workspace.session(name) / EVENTS_FILE
