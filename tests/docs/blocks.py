@@ -5,6 +5,8 @@
 { .sh .gpu }     not run here: needs a GPU or the published weights
 { .sh .served }  a server, which tests/cli/test_serve.py starts, asks and stops
 { .sh .install } setting up, which whoever runs these tests has done
+
+Where GitHub shows the page, a line `<!-- .slow -->` before a plain block marks it as well, and nobody sees it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ OTHERS = {
 
 _FENCE = re.compile(r"^```(.*)$")
 _SHELL = re.compile(r"^(?:sh|bash|shell|console|\{ \.sh((?: \.\w+)*) \})$")
+_UNSEEN = re.compile(r"^<!-- \.(\w+) -->$")
 _CODE = re.compile(r"\s+# exit code ([0-9, or]+)$")
 
 
@@ -51,19 +54,26 @@ class Block:
 
 def pages() -> list[Path]:
     """Return every page that this project's own text stands in."""
-    return sorted(path for path in (ROOT / "README.md", *DOCS.glob("*.md")) if path.name not in OTHERS)
+    return [path for path in every_page() if path.name not in OTHERS]
+
+
+def every_page() -> list[Path]:
+    """Return those and the pages whose commands another test runs."""
+    return sorted((ROOT / "README.md", *DOCS.glob("*.md")))
 
 
 def blocks(page: Path) -> list[Block]:
     """Return the shell blocks of a page in order."""
     found: list[Block] = []
     mark: str | None = None
-    inside, lines = False, list[str]()
+    inside, lines, unseen = False, list[str](), ""
     for line in page.read_text(encoding="utf-8").splitlines():
         fence = _FENCE.match(line)
         if fence is None:
             if inside and mark is not None:
                 lines.append(line)
+            comment = _UNSEEN.match(line)
+            unseen = comment[1] if comment and not inside else ""
         elif inside:
             if mark is not None:
                 found.append(Block(page.name, mark, tuple(_lines(lines))))
@@ -71,7 +81,7 @@ def blocks(page: Path) -> list[Block]:
         else:
             inside = True
             shell = _SHELL.match(fence[1].strip())
-            mark = (shell[1] or "").strip().replace(".", "") if shell else None
+            mark = (shell[1] or unseen).strip().replace(".", "") if shell else None
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,33 +15,61 @@ import pytest
 from typer.main import get_command
 
 from tests.conftest import QUIET_ENV
-from tests.docs.blocks import ROOT, Block, Line, blocks, pages, python
+from tests.docs.blocks import ROOT, Block, Line, blocks, every_page, pages, python
 from zmlx_bench.cli.main import app
 
 MARKS = {"", "slow", "gpu", "served", "install"}
 SET_UP = {"make setup", "make run", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
 EVIDENCE = ("kernels", "variants", "capsules", "matrix.jsonl", "LAB_NOTEBOOK.md")
-QUICK = [page for page in pages() if page.name != "README.md" and any(b.mark == "" for b in blocks(page))]
+QUICK = [page for page in pages() if any(b.mark == "" for b in blocks(page))]
 SLOW = [page for page in pages() if any(b.mark == "slow" for b in blocks(page))]
 
 
 def _every_line() -> Iterator[tuple[Block, Line]]:
-    for page in pages():
+    for page in every_page():
         for block in blocks(page):
             for line in block.lines:
                 yield block, line
 
 
 def test_every_block_is_marked_with_what_it_needs() -> None:
-    found = [block for page in pages() for block in blocks(page)]
+    found = [block for page in every_page() for block in blocks(page)]
     assert {"quick-start.md", "ci.md", "README.md"} <= {block.page for block in found}
     assert [(block.page, block.mark) for block in found if block.mark not in MARKS] == []
+
+
+def test_no_command_hides_in_another_kind_of_block() -> None:
+    """What looks like a command stands in a shell block, and so is run or marked."""
+    kinds: set[str] = set()
+    hidden: list[tuple[str, str]] = []
+    for page in every_page():
+        for kind, body in re.findall(r"^[ ]*```(.*)\n((?:.*\n)*?)[ ]*```$", page.read_text(), re.MULTILINE):
+            kinds.add(kind)
+            if not re.search(r"\bsh\b", kind):
+                hidden += [
+                    (page.name, line)
+                    for line in body.splitlines()
+                    if re.match(r"\s*(\$ )?(zmlx|make|pip|pytest) ", line)
+                ]
+    assert {kind for kind in kinds if not re.search(r"\bsh\b", kind)} <= {"text", "toml", "yaml", "python", "json"}
+    assert hidden == []
+
+
+def test_every_command_named_in_a_sentence_exists() -> None:
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    named = {
+        (page.name, word)
+        for page in every_page()
+        for word in re.findall(r"`(?:\.venv/bin/)?zmlx ([a-z]+)", page.read_text())
+    }
+    assert len(named) > 10
+    assert [one for one in sorted(named) if one[1] not in known] == []
 
 
 def test_setting_up_is_what_the_tests_themselves_do() -> None:
     lines = {line.text for block, line in _every_line() if block.mark == "install"}
     assert "make setup" in lines
-    assert lines <= SET_UP
+    assert {line.partition("  #")[0].strip() for line in lines} <= SET_UP
 
 
 def test_a_server_is_tested_by_itself() -> None:
