@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.look import PHONE, Seen, opened, too_wide
+from tests.report.look import DESK, PHONE, Seen, opened, too_wide
 from zmlx_bench.files import read_json
 from zmlx_bench.ledger.bodies import read_policy
 from zmlx_bench.report.build import Report, build
@@ -17,6 +17,9 @@ from zmlx_bench.report.html.page import capsule_page, report_page
 from zmlx_bench.report.overview_text import title
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.workspace import Workspace
+
+PAPER = 718
+"""Width of A4 between Chromium's margins, pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +205,19 @@ def test_on_paper_it_is_light_whole_and_without_controls(browser: Any, file: Pat
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert not page.locator("#filter").is_visible()
         assert not page.locator("#theme").is_visible()
-        assert page.locator("table.ranked").first.is_visible()
+        widths = page.locator(".chart svg.main-svg").evaluate_all(
+            "(all) => all.map((s) => s.getBoundingClientRect().width)"
+        )
+        assert max(widths) <= PAPER
+        page.set_viewport_size({"width": PAPER, "height": 1000})
+        assert too_wide(page) <= 0
+        tables = page.locator("table.ranked").evaluate_all("(all) => all.map((t) => t.getBoundingClientRect().width)")
+        assert max(tables) <= PAPER
+        page.set_viewport_size(DESK)
         assert _lightness(page, "body", "backgroundColor") > 240
-        page.evaluate("dispatchEvent(new Event('afterprint'))")
         page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.wait_for_function(f"document.querySelector('.chart svg.main-svg').clientWidth > {PAPER}")
         assert _lightness(page, "body", "backgroundColor") < 60
 
 
@@ -218,9 +230,8 @@ def test_nothing_scrolls_sideways_on_a_desk(seen: Seen) -> None:
     assert max(tables) <= 0
 
 
-@pytest.mark.parametrize("which", ["file", "capsule_file"])
-def test_only_tables_scroll_sideways_on_a_phone(browser: Any, which: str, request: pytest.FixtureRequest) -> None:
-    with opened(browser, request.getfixturevalue(which), viewport=PHONE) as seen:
+def test_only_tables_scroll_sideways_on_a_phone(browser: Any, file: Path) -> None:
+    with opened(browser, file, viewport=PHONE) as seen:
         assert too_wide(seen.page) <= 0
         seen.open_all()
         seen.draw_all()
@@ -235,9 +246,10 @@ def test_a_link_opens_the_variant(seen: Seen) -> None:
     assert page.locator("details.variant table.gates").first.is_visible()
 
 
-def test_a_capsule_is_whole_and_asks_nobody(browser: Any, capsule_file: Path, capsule: Capsule) -> None:
-    with opened(browser, capsule_file) as seen:
+def test_a_capsule_is_whole_on_a_phone_and_asks_nobody(browser: Any, capsule_file: Path, capsule: Capsule) -> None:
+    with opened(browser, capsule_file, viewport=PHONE) as seen:
         seen.draw_all()
+        assert too_wide(seen.page) <= 0
         text = seen.page.locator("main").inner_text()
         assert seen.page.locator(".chart svg.main-svg").count() >= 3
         assert (seen.complaints, seen.asked) == ([], [capsule_file.as_uri()])

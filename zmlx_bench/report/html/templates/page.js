@@ -58,11 +58,17 @@
   );
   root.dataset.theme = system.matches ? "dark" : "light";
   charts.forEach((element) => watch.observe(element));
+  // Charts keep the width that they were drawn at: A4 and Letter have room for this many pixels between their margins.
+  const paper = 660;
   addEventListener("beforeprint", () => {
     charts.filter((element) => element.checkVisibility()).forEach(draw);
     setTheme("light");
+    for (const id of drawn) Plotly.relayout(id, { width: paper });
   });
-  addEventListener("afterprint", followSystem);
+  addEventListener("afterprint", () => {
+    for (const id of drawn) Plotly.relayout(id, { width: null, autosize: true });
+    followSystem();
+  });
 
   // A link to a variant opens it.
   const openTarget = () => {
