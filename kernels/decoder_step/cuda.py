@@ -81,9 +81,10 @@ def plan_heads(norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: 
     check_rows((hq + 2 * hk) * hd, d, on_tensor_cores=False, rows=hd)
     groups = d // GROUP * 2
     shared = hd * (d // 2 + 2 * groups)
-    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | {"D": d, "WARPS": HEAD_WARPS, "ADD": add}
+    own: Template = {"D": d, "ADD": add, "WARPS": HEAD_WARPS, "STAGES": STAGES}
+    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
     rows = HEAD_WARPS * STAGES
-    if hd % rows or hd > HEAD_WARPS * LANES or shared > MOST_SHARED or d % 32:
+    if hd % rows or hd > HEAD_WARPS * LANES or shared > MOST_SHARED:
         raise Unavailable(f"heads of {hd} rows of {d} weights; multiples of {rows} rows that fit a block are served")
     return CudaLaunch(
         HEADS,

@@ -2,7 +2,6 @@
 // All weights of the head are requested into shared memory before the norm; a stage of them is used while the later
 // ones are under way. Rows are multiplied as MLX's matrix-vector kernel does.
 using Rows = SlotRows<T, D, 0>;
-constexpr int STAGES = 4;
 constexpr int STAGE = HD / STAGES;
 constexpr int OWN = STAGE / WARPS;
 constexpr int GROUPS = D / GROUP;

@@ -15,42 +15,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.reliability import standin
+
 FORKED = "import time; time.sleep(3600)"
 SIGNALS = {"sigkill": signal.SIGKILL, "sigsegv": signal.SIGSEGV, "sigbus": signal.SIGBUS, "sigabrt": signal.SIGABRT}
 LEFT_FREE = 64 << 20
 
 
 def work(told: dict[str, Any]) -> None:
-    """Answer every prompt with the tokens 0, 1, 2... and break where the variant says."""
-    fd, variant = told["events_fd"], told["variant"]
+    """Answer as the stand-in does and break where the variant says."""
+    variant = told["variant"]
     phase, _, fault = (variant["name"] if variant else "").partition("_")
-
-    def send(event: str, **fields: Any) -> None:
-        os.write(fd, json.dumps({"event": event, **fields}).encode() + b"\n")
 
     def at(here: str) -> None:
         if here == phase:
             print(f"the last words while in {here}", file=sys.stderr, flush=True)
-            break_down(fault, fd)
+            break_down(fault, told["events_fd"])
 
-    at("load")
-    sites = [site for kernel in variant["kernels"] for site in kernel["sites"]] if variant else []
-    send("loaded", load_s=0.1, mlx="0", mlx_lm="0", chat_template=False)
-    if variant:
-        send("patched", hosts=dict.fromkeys(sites, 1))
-    send("warmed", warm_up_s=0.1, calls_per_token=dict.fromkeys(sites, 1.0))
-    for prompt in told["prompts"]:
-        start = time.perf_counter_ns()
-        send("prompt", prompt=prompt["id"], prompt_tokens=3, t_ns=start, active_before_gb=0.0)
-        at("prefill")
-        for token in range(told["tokens"]):
-            time.sleep(float(os.environ.get("FAULTY_TOKEN_S", "0")))
-            send("token", id=token, t_ns=max(time.perf_counter_ns(), start + 1), margin=None)
-            if token == 1:
-                at("decode")
-        send("prompt_end", prompt=prompt["id"], peak_mem_gb=0.1, cache_gb=0.0)
-    cpu_s = time.process_time()
-    send("done", peak_rss_gb=0.1, page_faults_minor=1, page_faults_major=0, cpu_s=cpu_s)
+    standin.work(told, at)
 
 
 def break_down(fault: str, fd: int) -> None:

@@ -9,17 +9,18 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 
-def work() -> None:
-    """Answer every prompt with the tokens 0, 1, 2..."""
-    told = json.loads(sys.stdin.read())
+def work(told: dict[str, Any], at: Callable[[str], None] = lambda _: None) -> None:
+    """Answer every prompt with the tokens 0, 1, 2...; `at` is called in each phase: load, prefill, decode."""
     fd, pause = told["events_fd"], float(os.environ.get("STANDIN_TOKEN_S", "0"))
 
     def send(event: str, **fields: Any) -> None:
         os.write(fd, json.dumps({"event": event, **fields}).encode() + b"\n")
 
+    at("load")
     variant = told["variant"]
     sites = [site for kernel in variant["kernels"] for site in kernel["sites"]] if variant else []
     send("loaded", load_s=0.1, mlx="0", mlx_lm="0", chat_template=False)
@@ -29,9 +30,12 @@ def work() -> None:
     for prompt in told["prompts"]:
         start = time.perf_counter_ns()
         send("prompt", prompt=prompt["id"], prompt_tokens=3, t_ns=start, active_before_gb=0.0)
+        at("prefill")
         for token in range(told["tokens"]):
             time.sleep(pause)
             send("token", id=token, t_ns=max(time.perf_counter_ns(), start + 1), margin=None)
+            if token == 1:
+                at("decode")
         send("prompt_end", prompt=prompt["id"], peak_mem_gb=0.1, cache_gb=0.0)
     cpu_s = time.process_time()
     send("done", peak_rss_gb=0.1, page_faults_minor=1, page_faults_major=0, cpu_s=cpu_s)
@@ -44,4 +48,4 @@ COMMAND = (
 """Python that runs `zmlx` with these workers; the checkout must be the working directory."""
 
 if __name__ == "__main__":
-    work()
+    work(json.loads(sys.stdin.read()))

@@ -208,7 +208,7 @@ def test_a_signal_ends_even_a_worker_that_ignores_it_within_two_seconds(
     fresh_workspace: Workspace, number: signal.Signals, code: int
 ) -> None:
     declare(fresh_workspace, ("decode_stubborn",))
-    process = start(fresh_workspace, "--variants", "decode_stubborn", FAULTY_TOKEN_S="0.01")
+    process = start(fresh_workspace, "--variants", "decode_stubborn", STANDIN_TOKEN_S="0.01")
     logs = fresh_workspace.capsules
     while not any(b"last words" in path.read_bytes() for path in logs.glob("*/logs/*")):
         assert process.poll() is None, process.communicate()[1]

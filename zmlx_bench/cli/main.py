@@ -23,6 +23,7 @@ from zmlx_bench.cli import (
     init,
     kernels,
     models,
+    options,
     promote,
     report,
     run,
@@ -67,10 +68,10 @@ app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or i
 app.command("variants", short_help="list the variants and which run here")(variants.variants)
 app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
 app.command("models", short_help="list the families and the checkpoints usable here")(models.models)
-app.command("generate", context_settings=generate.PASSED_ON, short_help="generate text with the promoted variant")(
+app.command("generate", context_settings=options.PASSED_ON, short_help="generate text with the promoted variant")(
     generate.generate
 )
-app.command("serve", context_settings=generate.PASSED_ON, short_help="serve the model with the promoted variant")(
+app.command("serve", context_settings=options.PASSED_ON, short_help="serve the model with the promoted variant")(
     serve.serve
 )
 app.command("doctor", short_help="is this machine fit to measure, and what to mend")(doctor.doctor)

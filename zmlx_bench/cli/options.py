@@ -22,3 +22,24 @@ OptionalFamily = Annotated[
     str | None,
     typer.Argument(metavar="[FAMILY]", help="Model family; default: all.", autocompletion=complete.family),
 ]
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Of a command that hands mlx-lm's own options on."""
+CheckpointOption = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="WHICH",
+        help="auto, tiny, full[@REVISION], a folder, a hub id.",
+        autocompletion=complete.checkpoint,
+    ),
+]
+VariantOption = Annotated[
+    str,
+    typer.Option(
+        "--variant", metavar="NAME", help="promoted, none, or a variant's name.", autocompletion=complete.variant
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
+]

@@ -47,3 +47,9 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
     width = None if stream.isatty() and not plain else 140
     terminal = False if plain else None
     return Plain(stderr=stderr, highlight=False, markup=False, emoji=False, width=width, force_terminal=terminal)
+
+
+def say(line: str) -> None:
+    """Print a line for people, broken between words on a terminal and whole elsewhere."""
+    people = console(stderr=True)
+    people.print(line, soft_wrap=not people.is_terminal)

@@ -8,8 +8,8 @@ from types import FrameType
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.generate import CheckpointOption, TrustOption, VariantOption, say
-from zmlx_bench.cli.options import FamilyArgument, WorkspaceOption
+from zmlx_bench.cli.options import CheckpointOption, FamilyArgument, TrustOption, VariantOption, WorkspaceOption
+from zmlx_bench.cli.output import say
 
 
 def serve(

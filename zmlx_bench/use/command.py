@@ -20,6 +20,7 @@ from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.printable import printable
+from zmlx_bench.schema.machine import Machine
 from zmlx_bench.use import decide
 from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
 from zmlx_bench.use.outcome import Applied, NotApplied
@@ -58,7 +59,7 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     say(f"{wishes.family}, checkpoint {located.checkpoint.label}{why}")
     try:
         # A variant's variables have to stand before MLX is imported, which reads them once.
-        os.environ.update(_choice(workspace, wishes, located).variant.env if wishes.variant != NONE else {})
+        os.environ.update(_choice(workspace, wishes, machine, located).variant.env if wishes.variant != NONE else {})
     except No as reason:
         _refuse_if_named(wishes, reason)
 
@@ -91,8 +92,7 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
         raise refused[0]
 
 
-def _choice(workspace: Workspace, wishes: Wishes, located: Located) -> Choice:
-    machine = facts.read(backends.choose("auto"))
+def _choice(workspace: Workspace, wishes: Wishes, machine: Machine, located: Located) -> Choice:
     if wishes.variant == PROMOTED:
         return decide.for_checkpoint(workspace, wishes.family, machine, located)
     return decide.by_name(workspace, wishes.family, wishes.variant, machine)
