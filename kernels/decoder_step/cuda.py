@@ -25,8 +25,10 @@ from ..residual_norm.gpu import spread
 _HERE = Path(__file__).resolve().parent
 _GATE = _HERE.parent / "gate_router" / "gates_8bit.cu"
 _ADD_NORM = (_HERE / "add_norm.h").read_text()
+HEAD_PARTS = 4
+"""Blocks a head: one a head would leave two thirds of the multiprocessors idle."""
 HEAD_WARPS = 16
-STAGES = 4
+STAGES = 2
 MOST_SHARED = 227 * 1024
 """Bytes of shared memory that one block may have on compute capability 9.0."""
 
@@ -37,7 +39,7 @@ def _read(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], *rest: s
 
 
 def _heads() -> CudaSource:
-    inputs = ("x", "r", "norm_weight", "w", "s", "z", "q_weight", "k_weight", "offsets")
+    inputs = ("x", "r", "norm_weight", "w", "s", "z", "q_weight", "k_weight", "offsets", "tickets")
     read = _read("heads", inputs, ("h", "q", "k", "v"))
     return replace(read, header=read.header + _ADD_NORM + (_HERE / "copy_block.h").read_text() + TURN_HEAD)
 
@@ -73,23 +75,24 @@ def _norm(norm: nn.RMSNorm, dtype: mx.Dtype) -> dict[str, int]:
 
 def plan_heads(norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool) -> CudaLaunch:
     """Return the launch for x, r (1, 1, d), the norm's weight (d,), the joined projection of q, k and v with
-    (Hq + 2 Hk) * hd rows of scales `dtype`, the weights of the heads' norms (hd,) and offsets int32 (1,).
+    (Hq + 2 Hk) * hd rows of scales `dtype`, the weights of the heads' norms (hd,), offsets int32 (1,) and tickets
+    uint32 (Hq + Hk,), zeros that the launch counts in and leaves zero: one array for launches that follow each other.
 
     Outputs: h (1, 1, d), x + r or x, q (1, Hq, 1, hd), k and v (1, Hk, 1, hd).
     """
     hq, hk, hd = heads.of_q, heads.of_k, heads.size
     check_rows((hq + 2 * hk) * hd, d, on_tensor_cores=False, rows=hd)
     groups = d // GROUP * 2
-    shared = hd * (d // 2 + 2 * groups)
-    own: Template = {"D": d, "ADD": add, "WARPS": HEAD_WARPS, "STAGES": STAGES}
+    shared = hd // HEAD_PARTS * (d // 2 + 2 * groups)
+    own: Template = {"D": d, "ADD": add, "PARTS": HEAD_PARTS, "WARPS": HEAD_WARPS, "STAGES": STAGES}
     template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
-    rows = HEAD_WARPS * STAGES
-    if hd % rows or hd > HEAD_WARPS * LANES or shared > MOST_SHARED:
+    rows = HEAD_PARTS * HEAD_WARPS * STAGES
+    if hd % rows or shared > MOST_SHARED:
         raise Unavailable(f"heads of {hd} rows of {d} weights; multiples of {rows} rows that fit a block are served")
     return CudaLaunch(
         HEADS,
         template=template,
-        blocks=(hq + 2 * hk, 1),
+        blocks=((hq + 2 * hk) * HEAD_PARTS, 1),
         threads=HEAD_WARPS * LANES,
         outputs=[((1, 1, d), dtype), *(((1, n, 1, hd), dtype) for n in (hq, hk, hk))],
         shared_memory=shared,

@@ -1,6 +1,6 @@
 """A decode step of Qwen's decoder for one sequence: between two caches the output projection and four launches.
 
-Add, norm, projections, head norms and rotation are one launch, a block a head; add, norm and gate another; the router
+Add, norm, projections, head norms and rotation are one launch, four blocks a head; add, norm and gate another; the router
 runs in every block of the experts. Every rounding is meant to be the unpatched model's, which test_on_gpu_step.py
 shows or refutes. CUDA only.
 """
@@ -97,9 +97,10 @@ def _front(layer: Any, launch: CudaLaunch) -> Front:
     attention = layer.self_attn
     rest = (layer.input_layernorm.weight, *(joined[part] for part in PARTS))
     norms = (attention.q_norm.weight, attention.k_norm.weight)
+    tickets = mx.array([0] * (attention.n_heads + attention.n_kv_heads), mx.uint32)
 
     def front(x: mx.array, r: mx.array, offset: mx.array) -> Any:
-        return call(inputs=[x, r, *rest, *norms, offset])
+        return call(inputs=[x, r, *rest, *norms, offset, tickets])
 
     return front
 

@@ -33,6 +33,7 @@ Heads = gpu.module("qk_norm_rope.heads").Heads
 
 D, HD, HQ, HK, EXPERTS, TOP, INNER = 2048, 128, 2, 1, 128, 8, 128
 OFFSET = mx.array([37], mx.int32)
+TICKETS = mx.array([0] * (HQ + HK), mx.uint32)
 DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16}
 dtypes = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 
@@ -65,7 +66,7 @@ class Case:
         return cuda.plan_heads(self.norm, self.heads, D, self.dtype, add=add)
 
     def run_heads(self, launch: Any, x: mx.array | None = None) -> list[mx.array]:
-        inputs = self.x if x is None else x, self.r, self.norm.weight, *self.joined, *self.heads.weights, OFFSET
+        inputs = self.x if x is None else x, self.r, self.norm.weight, *self.joined, *self.heads.weights, OFFSET, TICKETS
         return run(launch, *inputs)
 
     def run_gates(self, launch: Any) -> list[mx.array]:
@@ -131,10 +132,11 @@ def test_router_and_experts_are_those_of_two_launches() -> None:
 
 
 PLANTED = {
-    "head's rows": ("heads", "const size_t first = size_t(head) * HD;", "const size_t first = 0;"),
-    "stage not awaited": ("heads", "raw[row] = T(sum);", "raw[row % STAGE] = T(sum);"),
+    "head's rows": ("heads", "first = size_t(head) * HD + part * OWN_ROWS", "first = size_t(head) * HD"),
+    "where rows go": ("heads", "out[part * OWN_ROWS + row] = T(sum);", "out[row] = T(sum);"),
     "another stage's scales": ("heads", "SCALE_BYTES, s + (first + row) * GROUPS", "SCALE_BYTES, s + first * GROUPS"),
-    "rows of a warp": ("heads", "stage * STAGE + warp * OWN + own;", "stage * STAGE + warp * OWN;"),
+    "rows of a warp": ("heads", "stage * STAGE + warp * OWN + own;", "stage * STAGE + own;"),
+    "a block that is not the last turns": ("heads", "== PARTS - 1", "== 0"),
     "k's norm": ("heads", "of_q ? q_weight : k_weight", "q_weight"),
     "value's head": ("heads", "(head - HQ - HK) * HD", "(head - HQ) * HD"),
     "add left out": ("heads", "if (ADD) {", "if (false) {"),

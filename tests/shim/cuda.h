@@ -18,6 +18,14 @@ inline uint3 make_uint3(uint x, uint y, uint z) { return {x, y, z}; }
 inline void __syncthreads(int line = __builtin_LINE()) { shim::barrier(line); }
 inline void __syncwarp(uint = ~0u, int line = __builtin_LINE()) { shim::meet("__syncwarp", 0, line); }
 
+inline void __threadfence() {}
+// Blocks run one after another and lanes take turns, so that a plain sum is atomic.
+inline uint atomicAdd(uint* to, uint value) {
+  const uint before = *to;
+  *to = before + value;
+  return before;
+}
+
 inline void shim_full_mask(uint mask, int line) {
   if (mask != ~0u) shim::fail("line %d: a shuffle names only some lanes", line);
 }
