@@ -66,8 +66,8 @@ class Case:
         return cuda.plan_heads(self.norm, self.heads, D, self.dtype, add=add)
 
     def run_heads(self, launch: Any, x: mx.array | None = None) -> list[mx.array]:
-        inputs = self.x if x is None else x, self.r, self.norm.weight, *self.joined, *self.heads.weights, OFFSET, TICKETS
-        return run(launch, *inputs)
+        norms = self.heads.weights
+        return run(launch, self.x if x is None else x, self.r, self.norm.weight, *self.joined, *norms, OFFSET, TICKETS)
 
     def run_gates(self, launch: Any) -> list[mx.array]:
         parts = self.gate.weight, self.gate.scales, self.gate.biases

@@ -157,7 +157,6 @@ def test_projections_norms_and_rotation_in_two_launches_are_stocks(kind: str, ba
 def said(model: Any, batch: int, steps: int = 32) -> tuple[list[int], list[mx.array]]:
     """Greedy tokens after one token, and the logits of every step."""
     cache = make_prompt_cache(model)
-    # One token: MLX's CUDA build has no batched quantised product of the tiny GLM's sizes for several rows.
     out = model(mx.array([[5]] * batch), cache=cache)
     tokens, logits = [], [out]
     for _ in range(steps):
@@ -181,6 +180,8 @@ def said(model: Any, batch: int, steps: int = 32) -> tuple[list[int], list[mx.ar
     ],
 )
 def test_the_tiny_model_says_the_same_bits(family: str, kernels: tuple[str, ...], batch: int) -> None:
+    if (family, BACKEND) == ("glm47", "cuda"):
+        pytest.skip("MLX 0.32.4 has no CUDA kernel for the tiny GLM's batched quantised products")
     model, _ = load_model(TINY / f"tiny_{family}")
     stock_tokens, stock_logits = said(model, batch)
     made = variant(family, *kernels)

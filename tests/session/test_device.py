@@ -35,7 +35,7 @@ def test_a_device_is_taken_once_and_free_again_after_its_release(locks: Path) ->
 @pytest.mark.parametrize(
     ("visible", "file"),
     [(None, "device-cuda-0.lock"), ("1,2", "device-cuda-1.lock"), ("GPU-8a/../x", "device-cuda-GPU-8ax.lock"),
-     ("", "device-cuda-0.lock")],
+     ("", "device-cuda-none.lock")],
 )  # fmt: skip
 def test_each_gpu_has_a_lock_of_its_own(
     locks: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, file: str

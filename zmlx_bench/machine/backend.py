@@ -7,6 +7,7 @@ import platform
 import sys
 
 from zmlx_bench.errors import CannotHere, unknown
+from zmlx_bench.machine import nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 
@@ -39,6 +40,8 @@ def why_not(backend: Backend) -> str | None:
     if backend == "cuda":
         if mac or output_of("nvidia-smi", "-L") is None:
             return "cuda needs Linux with an NVIDIA GPU that nvidia-smi lists"
+        if nvidia.first_visible() is None:
+            return "CUDA_VISIBLE_DEVICES hides every GPU; name one in it, or unset it"
         if installed("mlx-cuda-13") is None:
             return "MLX's CUDA build is not installed; run `make setup` (it puts mlx[cuda13] in place of mlx[cpu])"
         return None

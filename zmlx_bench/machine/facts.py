@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from zmlx_bench.machine import nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
@@ -16,7 +17,7 @@ from zmlx_bench.schema.machine import Machine
 def read(backend: Backend) -> Machine:
     """Return the facts of this machine as seen from `backend`."""
     cpu = _cpu_name()
-    gpu = _nvidia("name", "memory.total", "driver_version") if backend == "cuda" else None
+    gpu = nvidia.query("name", "memory.total", "driver_version") if backend == "cuda" else None
     device = gpu[0] if gpu else cpu
     return Machine(
         device=device or platform.machine() or "unknown",
@@ -40,10 +41,3 @@ def _cpu_name() -> str | None:
         return None
     named = next((line for line in lines if line.startswith("model name")), None)
     return named.partition(":")[2].strip() or None if named else None
-
-
-def _nvidia(*fields: str) -> list[str] | None:
-    line = output_of("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
-    if not line:
-        return None
-    return [value.strip() for value in line.splitlines()[0].split(",")]

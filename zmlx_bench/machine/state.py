@@ -7,6 +7,7 @@ import sys
 
 import psutil
 
+from zmlx_bench.machine import nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import MachineState
@@ -84,21 +85,16 @@ def _mac_pressure() -> str | None:
 
 
 def _nvidia() -> dict[str, int]:
-    line = output_of(
-        "nvidia-smi",
-        "--query-gpu=clocks.sm,temperature.gpu,clocks_event_reasons.active",
-        "--format=csv,noheader,nounits",
-    )
-    if not line:
+    values = nvidia.query("clocks.sm", "temperature.gpu", "clocks_event_reasons.active")
+    if values is None:
         return {}
     found: dict[str, int] = {}
-    values = [value.strip() for value in line.splitlines()[0].split(",")]
     for name, value in zip(("mhz", "temperature", "reasons"), values, strict=False):
         try:
             found[name] = int(value, 0)
         except ValueError:
             continue
-    processes = output_of("nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader")
+    processes = nvidia.processes()
     if processes is not None:
-        found["processes"] = len(processes.split())
+        found["processes"] = processes
     return found

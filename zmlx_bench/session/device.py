@@ -19,6 +19,7 @@ import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import nvidia
 from zmlx_bench.schema.base import Backend
 
 _PID_APPEARS_S = 1.0
@@ -116,8 +117,8 @@ def _device(backend: Backend) -> str:
     """Return the device's part of a file name: MLX takes the first GPU that CUDA shows it."""
     if backend != "cuda":
         return backend
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    return f"cuda-{''.join(c for c in first if c.isalnum() or c == '-') or '0'}"
+    gpu = nvidia.first_visible() or "none"
+    return f"cuda-{''.join(c for c in gpu if c.isalnum() or c == '-')}"
 
 
 def _holder(path: Path) -> str:
