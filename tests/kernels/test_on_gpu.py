@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,32 +13,22 @@ import numpy as np
 import pytest
 from mlx_lm.models.glm4_moe_lite import group_expert_select
 
+from tests.kernels import on_gpu
 from tests.kernels.bf16 import read
 from tests.kernels.draws import EXPERTS, GLM, HIDDEN, QWEN, combine_inputs, combined, gates
 from zmlx_bench.families import moe
 from zmlx_bench.patch import loader
 from zmlx_bench.patch.contract import BindRequest
 
-BACKEND = "metal" if mx.metal.is_available() else "cuda"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not (mx.metal.is_available() or mx.cuda.is_available()), reason="no GPU that MLX can use"),
-]
+pytestmark = on_gpu.ANY
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
 batches = pytest.mark.parametrize("batch", [1, 2, 3, 4])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
-    yield
-    mx.set_default_device(mx.cpu)
-
-
 def bound(kernel: str, module: Any, family: str, site: str, mode: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest(family, (site,), mode, BACKEND)).call
+    return folder.bind(module, BindRequest(family, (site,), mode, on_gpu.BACKEND)).call
 
 
 @batches

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,28 +12,18 @@ import mlx.nn as nn
 import pytest
 from mlx_lm.models.glm4_moe_lite import group_expert_select
 
-from tests.kernels import experts
+from tests.kernels import experts, on_gpu
 from tests.kernels.draws import QWEN
 from tests.kernels.experts import HIDDEN, KINDS, SHAPES, activations
 from zmlx_bench.families import moe
 from zmlx_bench.patch import loader
 from zmlx_bench.patch.contract import BindRequest
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not mx.cuda.is_available(), reason="no NVIDIA GPU that MLX can use"),
-]
+pytestmark = on_gpu.NVIDIA
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
 tokens_of_each = pytest.mark.parametrize("tokens", [(1, 1), (2, 1), (4, 1), (1, 4)], ids=lambda t: f"{t[0]}x{t[1]}")
 dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
-    yield
-    mx.set_default_device(mx.cpu)
 
 
 def bound(kernel: str, module: Any, family: str, *sites: str) -> Any:

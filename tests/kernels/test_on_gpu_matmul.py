@@ -12,17 +12,13 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from tests.kernels import experts
+from tests.kernels import experts, on_gpu
 from tests.kernels.experts import KINDS, SHAPES, activations, doubles
 from zmlx_bench.families import moe
 from zmlx_bench.patch import loader
 from zmlx_bench.patch.contract import BindRequest, Unavailable
 
-BACKEND = "metal" if mx.metal.is_available() else "cuda"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not (mx.metal.is_available() or mx.cuda.is_available()), reason="no GPU that MLX can use"),
-]
+pytestmark = on_gpu.ANY
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
 TOKENS = [(1, 1), (2, 1), (3, 1), (4, 1), (1, 4)]
@@ -36,10 +32,8 @@ float32_modes = pytest.mark.parametrize("mode", ["fp32", "fp32_no_fma"])
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
+def _weights_forgotten(gpu_as_default: None) -> Iterator[None]:
     yield
-    mx.set_default_device(mx.cpu)
     block.cache_clear()
     shared.cache_clear()
 
@@ -59,7 +53,7 @@ def bound(kernel: str, module: Any, family: str, mode: str) -> Any:
     """Bind the kernel at its own sites; a dtype or mode that the backend does not serve skips the test."""
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
     sites = {"gather_qmm_swiglu": ("experts",), "gather_qmm_down_combine": ("down", "combine")}
-    request = BindRequest(family, sites.get(kernel, ("shared_experts",)), mode, BACKEND)
+    request = BindRequest(family, sites.get(kernel, ("shared_experts",)), mode, on_gpu.BACKEND)
     try:
         return folder.bind(module, request).call
     except Unavailable as reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,15 @@ from mlx_lm.models.cache import KVCache
 from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteAttention, ModelArgs
 from mlx_lm.models.mla import MultiLinear
 
-from tests.kernels import mla
+from tests.kernels import mla, on_gpu
 from tests.kernels.bf16 import read
 from zmlx_bench.families import registry
 from zmlx_bench.families.glm47 import _compose_attention
 from zmlx_bench.patch import loader
 from zmlx_bench.patch.contract import BindRequest
 
-BACKEND = "metal" if mx.metal.is_available() else "cuda"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not (mx.metal.is_available() or mx.cuda.is_available()), reason="no GPU that MLX can use"),
-]
-STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if BACKEND == "metal" else ["stock", "stock_with_q_b"])
+pytestmark = on_gpu.ANY
+STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if on_gpu.BACKEND == "metal" else ["stock", "stock_with_q_b"])
 FRONT, WHOLE = ("qkv", "qk_norm_rope"), ("qkv", "qk_norm_rope", "attention")
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
@@ -35,19 +31,12 @@ batches = pytest.mark.parametrize("batch", [1, 2, 3, 4])
 lengths = pytest.mark.parametrize("length", [1, 7, 64, 200, 1024, 1500])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
-    yield
-    mx.set_default_device(mx.cpu)
-
-
 def kernel(name: str) -> Any:
     return importlib.import_module(f"zmlx_kernels.{name}.kernel")
 
 
 @pytest.fixture(scope="module")
-def attention(_gpu: None) -> Glm4MoeLiteAttention:
+def attention(gpu_as_default: None) -> Glm4MoeLiteAttention:
     """GLM's attention at its published sizes, random and quantised to 4 bits as the published checkpoint is."""
     mx.random.seed(3)
     config = registry.facts("glm47").config
@@ -103,7 +92,7 @@ def stock_steps(attention: Any, x: mx.array, offset: Any) -> tuple[mx.array, ...
 @STOCK_MODES
 @batches
 def test_the_front_is_stocks_bit_for_bit(attention: Any, batch: int, mode: str) -> None:
-    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, mode, BACKEND))
+    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, mode, on_gpu.BACKEND))
     try:
         for seed, offset in enumerate([0, 1, 7, 200, 1023, 8191, mx.arange(batch) * 300 + 5]):
             x = activations(batch, seed)
@@ -130,16 +119,16 @@ def stock_attend(attention: Any, q_latent: mx.array, q_pe: mx.array, latent: mx.
 @batches
 def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -> None:
     plans: Any = importlib.import_module("zmlx_kernels.mla_decode.gpu")
-    settler: Any = importlib.import_module("zmlx_kernels.gpu.settle").settler(BACKEND)
+    settler: Any = importlib.import_module("zmlx_kernels.gpu.settle").settler(on_gpu.BACKEND)
     a, b = (mx.random.normal((batch, mla.HEADS, 1, length)).astype(mx.bfloat16) * 4 for _ in range(2))
-    (ours,) = settler(plans.softmax(a.shape, a.dtype, BACKEND))(inputs=[a, b])
+    (ours,) = settler(plans.softmax(a.shape, a.dtype, on_gpu.BACKEND))(inputs=[a, b])
     assert same(ours, mx.softmax(a + b, axis=-1, precise=True))
 
 
 @lengths
 @batches
 def test_the_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "stock", BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "stock", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     ours = call(q_nope=q_latent, q_pe=q_pe, kv_latent=latent, k_pe=place)
@@ -153,7 +142,7 @@ def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, l
     x = activations(batch)
     stock_cache, our_cache = filled(batch, length - 1), filled(batch, length - 1)
     stock = attention(x, None, stock_cache)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
     try:
         ours = _compose_attention(attention, {WHOLE: binding.call})(x, None, our_cache)
         for a, b in zip(our_cache.keys_and_values(), stock_cache.keys_and_values(), strict=True):
@@ -174,7 +163,7 @@ def exact(q_latent: mx.array, q_pe: mx.array, latent: mx.array, place: mx.array)
 @pytest.mark.parametrize("length", [1, 7, 64, 200, 512, 513, 1024, 1500, 8192])
 @batches
 def test_float32_attention_is_nearer_to_the_truth_than_stock(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "fp32", BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "fp32", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     truth = exact(q_latent, q_pe, latent, place)
@@ -200,7 +189,7 @@ def steps(call: Callable[..., mx.array], tokens: int) -> list[mx.array]:
 @pytest.mark.parametrize("mode", ["stock", "fp32"])
 def test_decode_step_by_step_over_a_growing_cache(attention: Any, mode: str) -> None:
     stock = steps(attention, 4)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
     try:
         ours = steps(_compose_attention(attention, {WHOLE: binding.call}), 4)
     finally:

@@ -4,7 +4,6 @@ bit; `pytest -m gpu`, Metal or CUDA."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.qwen3_moe import Attention
 from mlx_lm.utils import load_model
 
+from tests.kernels import on_gpu
 from tests.variants import variant
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.families import registry
@@ -24,11 +24,7 @@ from zmlx_bench.patch import loader
 from zmlx_bench.patch.apply import apply
 from zmlx_bench.patch.contract import BindRequest
 
-BACKEND = "metal" if mx.metal.is_available() else "cuda"
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not (mx.metal.is_available() or mx.cuda.is_available()), reason="no GPU that MLX can use"),
-]
+pytestmark = on_gpu.ANY
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 loader.open_kernels(KERNELS)
@@ -38,16 +34,9 @@ batches = pytest.mark.parametrize("batch", [1, 2, 3, 4])
 dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16, mx.float32], ids=["bf16", "fp16", "fp32"])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
-    yield
-    mx.set_default_device(mx.cpu)
-
-
 def bound(kernel: str, module: Any, *sites: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest("qwen3", sites, "stock", BACKEND)).call
+    return folder.bind(module, BindRequest("qwen3", sites, "stock", on_gpu.BACKEND)).call
 
 
 def draw(*shape: int, seed: int = 0, kind: str = "plain", dtype: mx.Dtype = mx.bfloat16) -> mx.array:
@@ -180,13 +169,13 @@ def said(model: Any, batch: int, steps: int = 32) -> tuple[list[int], list[mx.ar
     ],
 )
 def test_the_tiny_model_says_the_same_bits(family: str, kernels: tuple[str, ...], batch: int) -> None:
-    if (family, BACKEND) == ("glm47", "cuda"):
+    if (family, on_gpu.BACKEND) == ("glm47", "cuda"):
         pytest.skip("MLX 0.32.4 has no CUDA kernel for the tiny GLM's batched quantised products")
     model, _ = load_model(TINY / f"tiny_{family}")
     stock_tokens, stock_logits = said(model, batch)
     made = variant(family, *kernels)
     limits: dict[str, int | None] = {kernel.kernel: 4 for kernel in made.kernels}
-    patch = apply(made, registry.load(family).hosts(model), BACKEND, KERNELS, limits)
+    patch = apply(made, registry.load(family).hosts(model), on_gpu.BACKEND, KERNELS, limits)
     tokens, logits = said(model, batch)
     patch.undo()
     assert tokens == stock_tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
+from tests.kernels import on_gpu
 from tests.kernels.experts import HIDDEN, activations
 from zmlx_bench.checkpoints import synthetic
 from zmlx_bench.families import registry
@@ -19,10 +19,7 @@ from zmlx_bench.patch import loader
 from zmlx_bench.patch.apply import Patch
 from zmlx_bench.patch.contract import Binding
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not mx.cuda.is_available(), reason="no NVIDIA GPU that MLX can use"),
-]
+pytestmark = on_gpu.NVIDIA
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
 KINDS = ("normal", "saturating", "tiny", "one", "zero")
@@ -35,15 +32,8 @@ def part(name: str) -> Any:
     return importlib.import_module(f"zmlx_kernels.{name}")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _gpu() -> Iterator[None]:
-    mx.set_default_device(mx.gpu)
-    yield
-    mx.set_default_device(mx.cpu)
-
-
 @pytest.fixture(scope="module", params=[mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
-def model(request: pytest.FixtureRequest, _gpu: None) -> Model:
+def model(request: pytest.FixtureRequest, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
     built = synthetic.build(registry.load("qwen3"), 0, layers=3, sizes={"vocab_size": 4096})
     built.set_dtype(request.param)
