@@ -20,7 +20,7 @@ from tests.planted import plant
 from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.cli.main import main
-from zmlx_bench.session import device
+from zmlx_bench.machine import device
 from zmlx_bench.workspace import Workspace
 
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")

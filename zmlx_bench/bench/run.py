@@ -22,7 +22,7 @@ from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import CannotHere, unknown
 from zmlx_bench.families import registry
-from zmlx_bench.machine import facts
+from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.patch import probe
 from zmlx_bench.schema.base import Backend, Status, utc_now
@@ -36,7 +36,6 @@ from zmlx_bench.schema.bench import (
     RowMeasured,
     TaskStarted,
 )
-from zmlx_bench.session import device
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[BenchEvent] = TypeAdapter(BenchEvent)

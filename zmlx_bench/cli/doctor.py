@@ -16,10 +16,9 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.machine import backend as backends
-    from zmlx_bench.machine import checkup
+    from zmlx_bench.machine import checkup, device
     from zmlx_bench.patch import probe
     from zmlx_bench.report import listings
-    from zmlx_bench.session import device
 
     findings = checkup.findings()
     backend = next((b for b in backends.ORDER if backends.why_not(b) is None), None)

@@ -15,7 +15,7 @@ from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import facts
+from zmlx_bench.machine import device, facts
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -23,7 +23,7 @@ from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Arm, Timeouts
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, device, store
+from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
@@ -199,7 +199,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
 
 
 def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) -> tuple[BaseFileLock, ...]:
-    own = device.claim(workspace.session(name))
+    own = store.claim(workspace, name)
     try:
         of_device = device.take(backend, share=share)
     except CannotHere:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import BaseFileLock
+
 from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
+from zmlx_bench.machine import device
 from zmlx_bench.schema.session import Session, sealed, session_hash
 from zmlx_bench.workspace import Workspace
 
@@ -47,6 +52,16 @@ def load(workspace: Workspace, name: str) -> Session:
     if session_hash(session) != session.content_sha256:
         raise UnusableInput(f"{path}: content_sha256: does not match; the file was edited")
     return session
+
+
+def claim(workspace: Workspace, name: str) -> BaseFileLock:
+    """Return the held lock of a session: two at it would measure its jobs twice. CannotHere names the other."""
+    folder = os.path.realpath(workspace.session(name))
+    path = device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
+    held = device.acquired(path)
+    if held is None:
+        raise CannotHere(f"{device.holder_of(path)} is at session {name}; wait until it has ended")
+    return held
 
 
 def clear(workspace: Workspace, name: str) -> None:

@@ -1,13 +1,9 @@
-"""One measurement at a time on a device, of sessions or of kernels: two that share it disturb each other's figures.
-
-And one process at a time on a session: two would measure its jobs twice.
-"""
+"""One measurement at a time on a device, of sessions or of kernels: two that share it disturb each other's figures."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import tempfile
@@ -38,22 +34,12 @@ def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     is returned.
     """
     path = _path(backend)
-    lock = _acquired(path)
+    lock = acquired(path)
     if lock is None and not share:
         raise CannotHere(
-            f"{_holder(path)} measures on this device ({backend}), and two would disturb each other; "
+            f"{holder_of(path)} measures on this device ({backend}), and two would disturb each other; "
             "wait until it has ended, or insist with --share-device"
         )
-    return lock
-
-
-def claim(session: Path) -> BaseFileLock:
-    """Return the held lock of the session in this folder, freed as a device's; CannotHere where another has it."""
-    name = hashlib.sha256(os.path.realpath(session).encode()).hexdigest()[:16]
-    path = folder() / f"session-{name}.lock"
-    lock = _acquired(path)
-    if lock is None:
-        raise CannotHere(f"{_holder(path)} is at session {session.name}; wait until it has ended")
     return lock
 
 
@@ -77,7 +63,7 @@ def holder(backend: Backend) -> str | None:
     try:
         lock.acquire()
     except Timeout:
-        return _holder(path)
+        return holder_of(path)
     except OSError:
         # `take` refuses such a lock and says what to do.
         return None
@@ -85,8 +71,11 @@ def holder(backend: Backend) -> str | None:
     return None
 
 
-def _acquired(path: Path) -> BaseFileLock | None:
-    """Return the lock, held and with this process's id beside it; None where another process has it."""
+def acquired(path: Path) -> BaseFileLock | None:
+    """Return the lock of a file in `folder`, held and with this process's id beside it; None where another has it.
+
+    Raises CannotHere where it cannot be locked at all. The system frees it when this process ends, however it ends.
+    """
     lock = FileLock(path, timeout=0)
     try:
         _own(path.parent)
@@ -121,7 +110,8 @@ def _device(backend: Backend) -> str:
     return f"cuda-{''.join(c for c in gpu if c.isalnum() or c == '-')}"
 
 
-def _holder(path: Path) -> str:
+def holder_of(path: Path) -> str:
+    """Return who has that lock, such as `process 123`."""
     pid_file = path.with_suffix(".pid")
     deadline = time.monotonic() + _PID_APPEARS_S
     while time.monotonic() < deadline:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.machine import checkup
-from zmlx_bench.session import device
+from zmlx_bench.machine import checkup, device
 
 
 @pytest.fixture
