@@ -1,4 +1,4 @@
-"""Tables that pages show and that the sources hold: the policy, the sites of a decoder layer, the exit codes."""
+"""Tables that pages show and that other files hold: the policy, the sites of a decoder layer, what is promoted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zmlx_bench import files
+from zmlx_bench.families import registry
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 
 
 def policy(root: Path) -> str:
@@ -32,4 +34,38 @@ def sites(root: Path) -> str:
     return "\n".join(line.replace("*", "\\*") for line in text.splitlines() if line.startswith("|"))
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites}
+def promoted(root: Path) -> str:
+    """Every promotion of `variants/promoted.toml`, a column a budget, in it a ratio a session, the latest first."""
+    found = files.read_toml(root / "variants" / "promoted.toml", Promotions).promotion
+    budgets = sorted({capsule.tokens for one in found for capsule in one.capsules})
+    head = [
+        "model",
+        "measured on",
+        "default",
+        *(f"{tokens} tokens" for tokens in budgets),
+        "tokens the same",
+        "peak GB (stock)",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    lines += ["| " + " | ".join(_promotion(one, budgets)) + " |" for one in found]
+    return "\n".join(lines)
+
+
+def _promotion(one: Promotion, budgets: list[int]) -> list[str]:
+    ratios = [", ".join(_ratio(capsule) for capsule in one.capsules if capsule.tokens == tokens) for tokens in budgets]
+    same, total = (sum(getattr(c, name) for c in one.capsules) for name in ("matched_tokens", "total_tokens"))
+    peaks = [
+        max(value for capsule in one.capsules if (value := getattr(capsule, name)) is not None)
+        for name in ("peak_mem_gb", "baseline_peak_mem_gb")
+    ]
+    device = f"{one.device} ({one.backend}), `{one.checkpoint}`"
+    places = 2 if peaks[0] > 1 else 4
+    memory = f"{peaks[0]:.{places}f} ({peaks[1]:.{places}f})"
+    return [registry.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
+
+
+def _ratio(capsule: PromotedCapsule) -> str:
+    return f"{capsule.speedup:.2f}x [{capsule.speedup_low:.2f}, {capsule.speedup_high:.2f}]"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites, "promoted": promoted}
