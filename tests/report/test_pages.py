@@ -131,8 +131,9 @@ def test_the_filter_leaves_what_was_asked_for(seen: Seen, report: Report) -> Non
     page = seen.page
     rows = page.locator("tr.item:not([hidden])")
     everything = rows.count()
-    wanted = report.groups[-1].lines[-1]
-    page.get_by_role("searchbox").fill(f"{wanted.variant} {report.groups[-1].family}")
+    group = report.groups[-1]
+    wanted = group.lines[-1]
+    page.get_by_role("searchbox").fill(f"{wanted.variant} {group.family} {group.device}")
     assert rows.locator("th").all_inner_texts() == [wanted.variant]
     assert page.locator("section.group:not([hidden])").count() == 1
     assert page.locator("#count").inner_text() == f"1 of {everything} variants"
