@@ -54,14 +54,16 @@ def promoted(root: Path) -> str:
 def _promotion(one: Promotion, budgets: list[int]) -> list[str]:
     ratios = [", ".join(_ratio(capsule) for capsule in one.capsules if capsule.tokens == tokens) for tokens in budgets]
     same, total = (sum(getattr(c, name) for c in one.capsules) for name in ("matched_tokens", "total_tokens"))
-    peaks = [
-        max(value for capsule in one.capsules if (value := getattr(capsule, name)) is not None)
-        for name in ("peak_mem_gb", "baseline_peak_mem_gb")
-    ]
     device = f"{one.device} ({one.backend}), `{one.checkpoint}`"
-    places = 2 if peaks[0] > 1 else 4
-    memory = f"{peaks[0]:.{places}f} ({peaks[1]:.{places}f})"
+    memory = f"{_peak(one, 'peak_mem_gb')} ({_peak(one, 'baseline_peak_mem_gb')})"
     return [registry.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
+
+
+def _peak(one: Promotion, name: str) -> str:
+    known = [value for capsule in one.capsules if (value := getattr(capsule, name)) is not None]
+    if not known:
+        return "-"
+    return f"{max(known):.2f}" if max(known) > 1 else f"{max(known):.4f}"
 
 
 def _ratio(capsule: PromotedCapsule) -> str:

@@ -23,7 +23,7 @@ _PID_APPEARS_S = 1.0
 
 
 def folder() -> Path:
-    """Return where this user's device locks lie: on this machine, whatever workspace a session is in."""
+    """Return where this user's locks of devices and sessions lie: on this machine, whatever the workspace."""
     return Path(tempfile.gettempdir()) / f"zmlx-{os.getuid()}"
 
 
