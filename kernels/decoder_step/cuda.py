@@ -24,7 +24,8 @@ from ..residual_norm.gpu import spread
 
 _HERE = Path(__file__).resolve().parent
 _GATE = _HERE.parent / "gate_router" / "gates_8bit.cu"
-_ADD_NORM = (_HERE / "add_norm.h").read_text()
+ADD_NORM = (_HERE / "add_norm.h").read_text()
+COPY_BLOCK = (_HERE / "copy_block.h").read_text()
 HEAD_PARTS = 4
 """Blocks a head: one a head would leave two thirds of the multiprocessors idle."""
 HEAD_WARPS = 16
@@ -41,14 +42,14 @@ def _read(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], *rest: s
 def _heads() -> CudaSource:
     inputs = ("x", "r", "norm_weight", "w", "s", "z", "q_weight", "k_weight", "offsets", "tickets")
     read = _read("heads", inputs, ("h", "q", "k", "v"))
-    return replace(read, header=read.header + _ADD_NORM + (_HERE / "copy_block.h").read_text() + TURN_HEAD)
+    return replace(read, header=read.header + ADD_NORM + COPY_BLOCK + TURN_HEAD)
 
 
 def _gates() -> CudaSource:
     inputs = ("residual", "r", "norm_weight", "gate_w", "gate_s", "gate_b")
     after = (_HERE / "gates_after.cu").read_text()
     read = _read("gates_before", inputs, ("h", "normed", "all_gates"), _GATE.read_text(), after)
-    return replace(read, name="add_norm_gates", header=read.header + _ADD_NORM)
+    return replace(read, name="add_norm_gates", header=read.header + ADD_NORM)
 
 
 def _experts() -> CudaSource:
@@ -85,6 +86,7 @@ def plan_heads(norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: 
     groups = d // GROUP * 2
     shared = hd // HEAD_PARTS * (d // 2 + 2 * groups)
     own: Template = {"D": d, "ADD": add, "PARTS": HEAD_PARTS, "WARPS": HEAD_WARPS, "STAGES": STAGES}
+    own |= {"KV_STRIDE": hd, "KV_FIRST": 0}
     template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
     rows = HEAD_PARTS * HEAD_WARPS * STAGES
     if hd % rows or shared > MOST_SHARED:

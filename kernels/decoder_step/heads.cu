@@ -1,7 +1,7 @@
 // Add, norm, the joined projection of one head, and that head's norm and rotation: PARTS blocks a head of q, k or v.
 // All weights of a block are requested into shared memory before the norm; a stage of them is used while the later
 // ones are under way. Rows are multiplied as MLX's matrix-vector kernel does. A head's norm needs all its rows: the
-// block that ends last turns the head. `tickets` counts the blocks of a head that ended and is zero between launches.
+// block that ends last turns the head. k and v begin at KV_FIRST, their heads KV_STRIDE apart. `tickets` counts the blocks of a head that ended and is zero between launches.
 using Rows = SlotRows<T, D, 0>;
 constexpr int OWN_ROWS = HD / PARTS;
 constexpr int STAGE = OWN_ROWS / STAGES;
@@ -29,11 +29,12 @@ for (int stage = 0; stage < STAGES; ++stage) {
   copy_block<WARPS * 32>(own_z + row * SCALE_BYTES, z + (first + row) * GROUPS, STAGE * SCALE_BYTES);
   close_copies();
 }
+inputs_ready();
 add_norm<T, D, NORM_READS, NORM_CHUNKS, NORM_THREADS, ADD>(
     x, r, norm_weight, blockIdx.x == 0 ? h : nullptr, normed, sums, float_of(uint(NORM_EPS)));
 const bool of_q = head < HQ;
 const bool of_v = head >= HQ + HK;
-T* out = of_q ? q + head * HD : of_v ? v + (head - HQ - HK) * HD : k + (head - HQ) * HD;
+T* out = of_q ? q + head * HD : of_v ? v + (head - HQ - HK) * KV_STRIDE + KV_FIRST : k + (head - HQ) * KV_STRIDE + KV_FIRST;
 Rows rows;
 rows.load(normed, lane);
 #pragma unroll

@@ -6,6 +6,7 @@ const int lane = threadIdx.x % 32;
 const int expert = threadIdx.x / 32;
 const int token = blockIdx.y;
 const int slot = token * TOP + expert;
+inputs_ready();
 const int row = blockIdx.x * 16;
 const size_t first = size_t(inds[slot]) * D + row;
 unsigned char* own = staged + expert * (Rows::BYTES + I * 2);

@@ -1,8 +1,18 @@
 // What CUDA and MLX give the quantised kernels: pairs of values, the tensor core's step, copies into shared memory.
 // tests/shim/cuda_device.h is the same for the host.
+#ifndef IN_A_GRAPH
 #include "mlx/backend/cuda/device/unary_ops.cuh"
+#endif
 
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+// Stands where a body first reads what the launch before it wrote. In a graph a launch starts before that one has ended.
+__device__ __forceinline__ void inputs_ready() {
+#ifdef IN_A_GRAPH
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // Two values of T in a register. `from_nibbles` takes 0..15 at bits 0 and 16, `from_bytes` 0..255 at
 // bits 0 and 8.

@@ -150,7 +150,7 @@ struct SlotRows {
   using P = Pair<T>;
   using Pairs = typename P::type;
   static_assert(K % GROUP == 0, "a row is whole groups");
-  static_assert(GROUPS <= 32, "a lane holds the scale of one group");
+  static constexpr int LANES_OF_GROUPS = (GROUPS + 31) / 32;  // groups whose scale a lane holds
 
   Pairs x[STEPS][8];  // x[i] and x[i + 4] of every eight
 
@@ -179,7 +179,7 @@ struct SlotRows {
 
   struct Row {
     uint2 words[STEPS];
-    unsigned scale_and_bias;
+    unsigned scale_and_bias[LANES_OF_GROUPS];
   };
 
   static __device__ __forceinline__ Row request(const uint32_t* w, const T* scales, const T* biases, size_t row, int lane) {
@@ -189,11 +189,15 @@ struct SlotRows {
     for (int step = 0; step < STEPS; ++step) {
       r.words[step] = within(step, lane) ? from[step * 32] : make_uint2(0, 0);
     }
-    r.scale_and_bias = 0;
-    if (lane < GROUPS) {
-      const unsigned short s = reinterpret_cast<const unsigned short*>(scales)[row * GROUPS + lane];
-      const unsigned short z = reinterpret_cast<const unsigned short*>(biases)[row * GROUPS + lane];
-      r.scale_and_bias = s | (unsigned(z) << 16);
+#pragma unroll
+    for (int i = 0; i < LANES_OF_GROUPS; ++i) {
+      const int group = i * 32 + lane;
+      r.scale_and_bias[i] = 0;
+      if (group < GROUPS) {
+        const unsigned short s = reinterpret_cast<const unsigned short*>(scales)[row * GROUPS + group];
+        const unsigned short z = reinterpret_cast<const unsigned short*>(biases)[row * GROUPS + group];
+        r.scale_and_bias[i] = s | (unsigned(z) << 16);
+      }
     }
     return r;
   }
@@ -207,7 +211,8 @@ struct SlotRows {
     }
 #pragma unroll
     for (int step = 0; step < STEPS; ++step) {
-      const unsigned sz = __shfl_sync(ALL_LANES, r.scale_and_bias, (step * (STEP / GROUP) + lane / 4) % 32);
+      const unsigned sz = __shfl_sync(
+          ALL_LANES, r.scale_and_bias[step * (STEP / GROUP) / 32], (step * (STEP / GROUP) + lane / 4) % 32);
       const Pairs scale = P::twice(sz & 0xffffu);
       const Pairs bias = P::twice(sz >> 16);
       if (!within(step, lane)) {

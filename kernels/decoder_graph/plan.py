@@ -1,0 +1,257 @@
+"""The launches of a decode step of Qwen's whole stack, each with the arrays that it reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from zmlx_bench.patch.contract import Unavailable
+
+from .._lib.graph.launches import Parameter, Planned, planned
+from ..decoder_step import cuda as step
+from ..gather_qmm_down_combine import cuda as down
+from ..gpu.cuda import DEVICE
+from ..gpu.cuda_rows import ROW_STEP
+from ..gpu.launch import WORDS
+from ..gpu.packed import Weights, weights_of
+from ..gpu.settle import bits
+from ..moe_router.gpu import SOFTMAX
+from ..qk_norm_rope.gpu import TURN_HEAD
+from ..qk_norm_rope.heads import Heads
+from ..qkv_joined.kernel import PROJECTIONS
+from ..residual_norm.gpu import plan_stock
+
+_HERE = Path(__file__).resolve().parent
+_GPU = _HERE.parent / "gpu"
+HEADERS = "".join(
+    (DEVICE, (_GPU / "cuda_qmm.h").read_text(), WORDS["cuda"], step.ADD_NORM, step.COPY_BLOCK, TURN_HEAD, SOFTMAX.header)
+)
+ONE_PASS = 1024
+"""Keys up to which MLX 0.32.4 attends in one pass."""
+PARTS = 32
+"""Parts of a head's attention that are joined at the end: chains of keys in one pass, blocks in two."""
+ATTEND_WARPS = 8
+O_WARPS = 16
+MACROS = {"KV_STRIDE": "(size_t(capacity) * HD)", "KV_FIRST": "(size_t(offsets[0]) * HD)"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a stack: hidden size, heads of q and of k, their size, layers, and the dtype of everything."""
+
+    d: int
+    hq: int
+    hk: int
+    hd: int
+    layers: int
+    dtype: mx.Dtype
+
+
+def shape_of(stack: Any) -> Shape:
+    """Return the sizes of a Qwen stack; raise Unavailable for heads that the attention does not serve."""
+    layers = stack.pipeline_layers
+    attention = layers[0].self_attn
+    heads = Heads.of(attention, "cuda")
+    if heads.size != 128 or heads.of_q % heads.of_k:
+        raise Unavailable(f"{heads.of_q} heads on {heads.of_k} of {heads.size}; decoder_graph serves heads of 128")
+    d, dtype = stack.norm.weight.size, stack.norm.weight.dtype
+    if any((each.self_attn.n_heads, each.self_attn.n_kv_heads) != (heads.of_q, heads.of_k) for each in layers):
+        raise Unavailable("decoder_graph needs layers with the same heads")
+    return Shape(d, heads.of_q, heads.of_k, heads.size, len(layers), dtype)
+
+
+class Between:
+    """The arrays that launches hand over to each other; one set, since steps follow each other."""
+
+    def __init__(self, s: Shape, top: int, inner: int, experts: int) -> None:
+        def room(name: str, *size: int, dtype: mx.Dtype = s.dtype) -> Parameter:
+            return Parameter(name, mx.zeros(size, dtype), dtype)
+
+        # An add reads one residual stream and writes the other.
+        self.x = (room("x", s.d), room("x", s.d))
+        self.q, self.attended = room("q", s.hq * s.hd), room("out", s.hq * s.hd)
+        self.r, self.normed = room("r", s.d), room("normed", s.d)
+        self.gates, self.inner = room("all_gates", experts), room("h", top * inner)
+        self.chosen, self.weights = room("chosen", top, dtype=mx.uint32), room("weights", top)
+        self.offsets = room("offsets", 64, dtype=mx.int32)  # MLX keeps 8 bytes and less with the host
+        self.partials = room("partials", s.hq * PARTS * s.hd, dtype=mx.float32)
+        self.tops, self.totals = (room(name, s.hq * PARTS, dtype=mx.float32) for name in ("tops", "totals"))
+        self.tickets = room("tickets", s.hq + s.hk, dtype=mx.uint32)
+        rooms = [*self.x, *(each for each in vars(self).values() if isinstance(each, Parameter))]
+        mx.eval([each.value for each in rooms])
+
+
+def named(name: str, parameter: Parameter) -> Parameter:
+    """Return the parameter under the name that a body has for it."""
+    return parameter._replace(name=name)
+
+
+def array(name: str, value: mx.array) -> Parameter:
+    """Return the parameter of an array that stays."""
+    return Parameter(name, value, value.dtype)
+
+
+def by_name(*parameters: Parameter) -> Mapping[str, Parameter]:
+    """Return the parameters by their names."""
+    return {each.name: each for each in parameters}
+
+
+class Plan:
+    """Makes the launches of a stack; `long` is the attention of more than ONE_PASS keys."""
+
+    def __init__(self, stack: Any, shape: Shape, extension: ModuleType) -> None:
+        block = stack.pipeline_layers[0].mlp
+        packed = weights_of(block.switch_mlp.gate_proj)
+        self.stack, self.s, self.extension = stack, shape, extension
+        self.between = Between(shape, block.top_k, packed.w.shape[1], packed.w.shape[0])
+        self.capacity = Parameter("capacity", extension.Number(1))
+
+    def launches(self, *, long: bool) -> list[Planned]:
+        """Return the launches of one step in their order."""
+        b = self.between
+        found = [self._begin()]
+        for i, layer in enumerate(self.stack.pipeline_layers):
+            found += [
+                self._heads(i, layer, b.x[0], b.x[1]),
+                self._attend(i, layer, long=long),
+                self._o_proj(layer),
+                self._gates(layer, b.x[1], b.x[0]),
+                self._experts(layer),
+                self._down(layer),
+            ]
+        return [*found, self._end(b.x[0], b.x[1])]
+
+    def _begin(self) -> Planned:
+        dtype = self.s.dtype
+        given = [Parameter("embedded", self.extension.Input(), dtype), Parameter("position", self.extension.Number(0))]
+        made = [self.between.x[0], self.between.offsets]
+        body = (_HERE / "begin.cu").read_text()
+        return Planned("begin", body, {"D": self.s.d}, given, made, (1, 1, 1), 256, waits=True)
+
+    def _cache(self, layer: int, names: tuple[str, str]) -> list[Parameter]:
+        buffers = (self.extension.Buffer(2 * layer), self.extension.Buffer(2 * layer + 1))
+        return [Parameter(name, each, self.s.dtype) for name, each in zip(names, buffers, strict=True)]
+
+    def _heads(self, i: int, layer: Any, x: Parameter, h: Parameter) -> Planned:
+        b, attention = self.between, layer.self_attn
+        # decoder_step joined the projections: q's arrays are the beginning of those of all three.
+        joined = weights_of(attention[PROJECTIONS["qwen3"][0]])
+        launch = step.plan_heads(
+            layer.input_layernorm, Heads.of(attention, "cuda"), self.s.d, self.s.dtype, add=i > 0
+        )
+        values = by_name(
+            x,
+            b.r,
+            array("norm_weight", layer.input_layernorm.weight),
+            *(array(name, each) for name, each in zip(("w", "s", "z"), joined, strict=True)),
+            array("q_weight", attention.q_norm.weight),
+            array("k_weight", attention.k_norm.weight),
+            b.offsets,
+            b.tickets,
+            named("h", h),
+            b.q,
+            *self._cache(i, ("k", "v")),
+            self.capacity,
+        )
+        return planned(launch, values, MACROS, "capacity")
+
+    def _attend(self, i: int, layer: Any, *, long: bool) -> Planned:
+        s, b = self.s, self.between
+        # MLX multiplies the scale by log2(e) in double precision for one pass and in single precision for two.
+        scale = np.float32(layer.self_attn.scale)
+        scaled = scale * np.float32(1.44269504089) if long else np.float32(float(scale) * 1.4426950408889634)
+        parts = PARTS if long else PARTS // ATTEND_WARPS
+        template = {"T": s.dtype, "HQ": s.hq, "HK": s.hk, "HD": s.hd, "LONG": long, "SCALE": bits(float(scaled))}
+        return Planned(
+            "attend",
+            (_HERE / "attend.cu").read_text(),
+            {**template, "PARTS": parts, "WARPS": ATTEND_WARPS},
+            [b.q, *self._cache(i, ("keys", "values")), b.offsets, self.capacity],
+            [b.attended, b.partials, b.tops, b.totals, b.tickets],
+            (s.hq, parts, 1),
+            ATTEND_WARPS * 32,
+        )
+
+    def _o_proj(self, layer: Any) -> Planned:
+        s, b = self.s, self.between
+        weights = o_weights(layer, s)
+        return Planned(
+            "o_proj",
+            (_HERE / "o_proj.cu").read_text(),
+            {"T": s.dtype, "K": s.hq * s.hd, "WARPS": O_WARPS},
+            [named("x", b.attended), *(array(n, each) for n, each in zip(("w", "s", "z"), weights, strict=True))],
+            [named("out", b.r)],
+            (s.d // O_WARPS, 1, 1),
+            O_WARPS * 32,
+        )
+
+    def _gates(self, layer: Any, x: Parameter, h: Parameter) -> Planned:
+        b, norm, gate = self.between, layer.post_attention_layernorm, layer.mlp.gate
+        values = by_name(
+            named("residual", x),
+            b.r,
+            array("norm_weight", norm.weight),
+            array("gate_w", gate.weight),
+            array("gate_s", gate.scales),
+            array("gate_b", gate.biases),
+            named("h", h),
+            b.normed,
+            b.gates,
+        )
+        return planned(step.plan_gates(norm, gate), values, {})
+
+    def _experts(self, layer: Any) -> Planned:
+        b, switch = self.between, layer.mlp.switch_mlp
+        names = ("gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
+        weights = (*weights_of(switch.gate_proj), *weights_of(switch.up_proj))
+        values = by_name(
+            named("x", b.normed),
+            named("gates", b.gates),
+            *(array(name, each) for name, each in zip(names, weights, strict=True)),
+            b.inner,
+            b.chosen,
+            b.weights,
+        )
+        return planned(step.plan_experts(layer.mlp), values, {})
+
+    def _down(self, layer: Any) -> Planned:
+        b, s = self.between, self.s
+        weights = weights_of(layer.mlp.switch_mlp.down_proj)
+        launch = down.plan((1, 1, layer.mlp.top_k), s.d, weights.w.shape[2] * 8, s.dtype, s.dtype, "stock")
+        values = by_name(
+            b.inner,
+            named("inds", b.chosen),
+            named("scores", b.weights),
+            *(array(name, each) for name, each in zip(("w", "scales", "biases"), weights, strict=True)),
+            named("out", b.r),
+        )
+        return planned(launch, values, {})
+
+    def _end(self, x: Parameter, h: Parameter) -> Planned:
+        b, s, norm = self.between, self.s, self.stack.norm
+        row = mx.zeros((1, 1, s.d), s.dtype)
+        launch = plan_stock(row, row, norm.weight, norm.eps, "cuda")
+        return Planned(
+            "end",
+            launch.source.body,
+            dict(launch.template),
+            [x, b.r, array("weight", norm.weight)],
+            [named("h", h), Parameter("normed", self.extension.Output(), s.dtype)],
+            (1, 1, 1),
+            launch.threadgroup[0],
+            waits=False,
+        )
+
+
+def o_weights(layer: Any, s: Shape) -> Weights:
+    """Return the output projection's packed weights; raise Unavailable for sizes that o_proj.cu does not serve."""
+    weights = weights_of(layer.self_attn.o_proj)
+    if s.hq * s.hd % ROW_STEP or s.d % O_WARPS or weights.scales.dtype != s.dtype:
+        raise Unavailable(f"an output projection of {s.hq * s.hd} to {s.d} is not served")
+    return weights
