@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -49,6 +50,8 @@ class GraphSteps:
             raise Unavailable(f"decoder_graph: {error}") from error
         self._one_pass = make_graph(extension, code, launches[0], spares[:SPARES])
         self._two_passes = make_graph(extension, code, launches[1], spares[SPARES:])
+        # Never the same twice, whatever the sequence: a launch waits for values of its own step.
+        self._numbers = itertools.count(1)
         self._held: weakref.WeakKeyDictionary[Any, Held] = weakref.WeakKeyDictionary()
 
     def __call__(self, h: mx.array, offset: Any, attends: Sequence[Callable[..., Any]], caches: Sequence[Any]) -> Any:
@@ -60,7 +63,7 @@ class GraphSteps:
             held = self._hold(caches)
         end = held.end + 1
         graph = self._one_pass if end <= ONE_PASS else self._two_passes
-        out = self._extension.step(h, graph, held.buffers, [held.end, held.capacity])
+        out = self._extension.step(h, graph, held.buffers, [held.end, held.capacity, next(self._numbers) % (1 << 31)])
         for each in caches:
             each.offset = end
         self._held[caches[0]] = held._replace(end=end)

@@ -16,12 +16,13 @@ from zmlx_bench.patch.contract import Unavailable
 from .._lib.graph.launches import Parameter, Planned, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
+from ..gather_qmm_swiglu import cuda as swiglu
 from ..gpu.cuda import DEVICE
 from ..gpu.cuda_rows import ROW_STEP
 from ..gpu.launch import WORDS
 from ..gpu.packed import Weights, weights_of
 from ..gpu.settle import bits
-from ..moe_router.gpu import SOFTMAX
+from ..moe_router.gpu import SOFTMAX, SOFTMAX_KEYS, SOFTMAX_SCORES
 from ..qk_norm_rope.gpu import TURN_HEAD
 from ..qk_norm_rope.heads import Heads
 from ..qkv_joined.kernel import PROJECTIONS
@@ -29,8 +30,38 @@ from ..residual_norm.gpu import plan_stock
 
 _HERE = Path(__file__).resolve().parent
 _GPU = _HERE.parent / "gpu"
+
+
+
+def _read(*names: str) -> str:
+    return "".join((_HERE / name).read_text() for name in names)
+
+
 HEADERS = "".join(
-    (DEVICE, (_GPU / "cuda_qmm.h").read_text(), WORDS["cuda"], step.ADD_NORM, step.COPY_BLOCK, TURN_HEAD, SOFTMAX.header)
+    (
+        DEVICE,
+        (_GPU / "cuda_qmm.h").read_text(),
+        WORDS["cuda"],
+        step.ADD_NORM,
+        step.COPY_BLOCK,
+        TURN_HEAD,
+        SOFTMAX.header,
+        _read("early.h", "attend.h"),
+    )
+)
+ATTEND = {
+    False: _read("attend_before.cu", "attend_one_pass.cu", "attend_turn.cu", "attend_one_pass_after.cu"),
+    True: _read("attend_before.cu", "attend_turn.cu", "attend_two_passes.cu"),
+}
+EXPERTS = "\n".join(
+    (
+        _read("experts_before.cu"),
+        SOFTMAX_KEYS,
+        _read("experts_rank.cu"),
+        SOFTMAX_SCORES,
+        _read("experts_after.cu"),
+        swiglu.MMA.body,
+    )
 )
 ONE_PASS = 1024
 """Keys up to which MLX 0.32.4 attends in one pass."""
@@ -38,7 +69,9 @@ PARTS = 32
 """Parts of a head's attention that are joined at the end: chains of keys in one pass, blocks in two."""
 ATTEND_WARPS = 8
 O_WARPS = 16
-MACROS = {"KV_STRIDE": "(size_t(capacity) * HD)", "KV_FIRST": "(size_t(offsets[0]) * HD)"}
+HEAD_CUT = step.Cut(parts=8, warps=8, stages=2)
+V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
+HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
 
 
 @dataclass(frozen=True)
@@ -75,15 +108,16 @@ class Between:
 
         # An add reads one residual stream and writes the other.
         self.x = (room("x", s.d), room("x", s.d))
-        self.q, self.attended = room("q", s.hq * s.hd), room("out", s.hq * s.hd)
+        self.q, self.k, self.attended = room("q", s.hq * s.hd), room("k", s.hk * s.hd), room("out", s.hq * s.hd)
         self.r, self.normed = room("r", s.d), room("normed", s.d)
         self.gates, self.inner = room("all_gates", experts), room("h", top * inner)
-        self.chosen, self.weights = room("chosen", top, dtype=mx.uint32), room("weights", top)
+        self.early = [room("early", top, dtype=mx.uint64) for _ in range(s.layers)]
+        self.weights = room("slot_weights", top)
         self.offsets = room("offsets", 64, dtype=mx.int32)  # MLX keeps 8 bytes and less with the host
         self.partials = room("partials", s.hq * PARTS * s.hd, dtype=mx.float32)
         self.tops, self.totals = (room(name, s.hq * PARTS, dtype=mx.float32) for name in ("tops", "totals"))
-        self.tickets = room("tickets", s.hq + s.hk, dtype=mx.uint32)
-        rooms = [*self.x, *(each for each in vars(self).values() if isinstance(each, Parameter))]
+        self.tickets = room("tickets", s.hq, dtype=mx.uint32)
+        rooms = [*self.x, *self.early, *(each for each in vars(self).values() if isinstance(each, Parameter))]
         mx.eval([each.value for each in rooms])
 
 
@@ -122,60 +156,82 @@ class Plan:
                 self._attend(i, layer, long=long),
                 self._o_proj(layer),
                 self._gates(layer, b.x[1], b.x[0]),
-                self._experts(layer),
-                self._down(layer),
+                self._experts(i, layer),
+                self._down(i, layer),
             ]
         return [*found, self._end(b.x[0], b.x[1])]
 
     def _begin(self) -> Planned:
         dtype = self.s.dtype
-        given = [Parameter("embedded", self.extension.Input(), dtype), Parameter("position", self.extension.Number(0))]
+        given = [Parameter("embedded", self.extension.Input(), dtype)]
+        given += [Parameter(name, self.extension.Number(i)) for i, name in ((0, "position"), (2, "step"))]
         made = [self.between.x[0], self.between.offsets]
         body = (_HERE / "begin.cu").read_text()
         return Planned("begin", body, {"D": self.s.d}, given, made, (1, 1, 1), 256, waits=True)
 
-    def _cache(self, layer: int, names: tuple[str, str]) -> list[Parameter]:
-        buffers = (self.extension.Buffer(2 * layer), self.extension.Buffer(2 * layer + 1))
-        return [Parameter(name, each, self.s.dtype) for name, each in zip(names, buffers, strict=True)]
+    def _cache(self, layer: int) -> list[Parameter]:
+        return [
+            Parameter(name, self.extension.Buffer(2 * layer + at), self.s.dtype)
+            for at, name in enumerate(("keys", "v"))
+        ]
 
     def _heads(self, i: int, layer: Any, x: Parameter, h: Parameter) -> Planned:
         b, attention = self.between, layer.self_attn
         # decoder_step joined the projections: q's arrays are the beginning of those of all three.
         joined = weights_of(attention[PROJECTIONS["qwen3"][0]])
         launch = step.plan_heads(
-            layer.input_layernorm, Heads.of(attention, "cuda"), self.s.d, self.s.dtype, add=i > 0
+            layer.input_layernorm,
+            Heads.of(attention, "cuda"),
+            self.s.d,
+            self.s.dtype,
+            add=i > 0,
+            source=step.ROWS,
+            cut=HEAD_CUT,
         )
         values = by_name(
             x,
             b.r,
             array("norm_weight", layer.input_layernorm.weight),
             *(array(name, each) for name, each in zip(("w", "s", "z"), joined, strict=True)),
-            array("q_weight", attention.q_norm.weight),
-            array("k_weight", attention.k_norm.weight),
-            b.offsets,
-            b.tickets,
             named("h", h),
             b.q,
-            *self._cache(i, ("k", "v")),
+            b.k,
+            self._cache(i)[1],
+            b.offsets,
             self.capacity,
         )
-        return planned(launch, values, MACROS, "capacity")
+        return planned(launch, values, V_IN_CACHE, "offsets", "capacity")
 
     def _attend(self, i: int, layer: Any, *, long: bool) -> Planned:
         s, b = self.s, self.between
         # MLX multiplies the scale by log2(e) in double precision for one pass and in single precision for two.
         scale = np.float32(layer.self_attn.scale)
         scaled = scale * np.float32(1.44269504089) if long else np.float32(float(scale) * 1.4426950408889634)
-        parts = PARTS if long else PARTS // ATTEND_WARPS
-        template = {"T": s.dtype, "HQ": s.hq, "HK": s.hk, "HD": s.hd, "LONG": long, "SCALE": bits(float(scaled))}
+        heads, warps = Heads.of(layer.self_attn, "cuda"), ATTEND_WARPS
+        parts = PARTS if long else PARTS // warps
+        keys, values = self._cache(i)
+        made = [b.attended, keys]
+        if long:
+            made += [b.partials, b.tops, b.totals, b.tickets]
+        q_weight, k_weight = heads.weights
         return Planned(
             "attend",
-            (_HERE / "attend.cu").read_text(),
-            {**template, "PARTS": parts, "WARPS": ATTEND_WARPS},
-            [b.q, *self._cache(i, ("keys", "values")), b.offsets, self.capacity],
-            [b.attended, b.partials, b.tops, b.totals, b.tickets],
+            ATTEND[long],
+            {**dict(heads.template(1, 1)), "SCALE": bits(float(scaled)), "PARTS": parts, "WARPS": warps},
+            [
+                b.q,
+                b.k,
+                named("values", values),
+                array("q_weight", q_weight),
+                array("k_weight", k_weight),
+                b.offsets,
+                self.capacity,
+            ],
+            made,
             (s.hq, parts, 1),
-            ATTEND_WARPS * 32,
+            warps * 32,
+            shared_memory=0 if long else ONE_PASS * 2 * s.hd * s.dtype.size * warps // PARTS,
+            cluster=1 if long else parts,
         )
 
     def _o_proj(self, layer: Any) -> Planned:
@@ -206,32 +262,40 @@ class Plan:
         )
         return planned(step.plan_gates(norm, gate), values, {})
 
-    def _experts(self, layer: Any) -> Planned:
+    def _experts(self, i: int, layer: Any) -> Planned:
         b, switch = self.between, layer.mlp.switch_mlp
         names = ("gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
         weights = (*weights_of(switch.gate_proj), *weights_of(switch.up_proj))
-        values = by_name(
-            named("x", b.normed),
-            named("gates", b.gates),
-            *(array(name, each) for name, each in zip(names, weights, strict=True)),
-            b.inner,
-            b.chosen,
-            b.weights,
+        launch = step.plan_experts(layer.mlp)
+        return Planned(
+            "experts",
+            EXPERTS,
+            launch.template,
+            [
+                named("x", b.normed),
+                named("gates", b.gates),
+                *(array(name, each) for name, each in zip(names, weights, strict=True)),
+                b.offsets,
+            ],
+            [b.inner, b.early[i], b.weights],
+            (*launch.blocks, 1),
+            launch.threads,
+            launch.shared_memory,
         )
-        return planned(step.plan_experts(layer.mlp), values, {})
 
-    def _down(self, layer: Any) -> Planned:
+    def _down(self, i: int, layer: Any) -> Planned:
         b, s = self.between, self.s
         weights = weights_of(layer.mlp.switch_mlp.down_proj)
         launch = down.plan((1, 1, layer.mlp.top_k), s.d, weights.w.shape[2] * 8, s.dtype, s.dtype, "stock")
         values = by_name(
             b.inner,
-            named("inds", b.chosen),
+            named("inds", b.early[i]),
             named("scores", b.weights),
             *(array(name, each) for name, each in zip(("w", "scales", "biases"), weights, strict=True)),
             named("out", b.r),
+            b.offsets,
         )
-        return planned(launch, values, {})
+        return planned(launch, values, HEARD, "offsets")
 
     def _end(self, x: Parameter, h: Parameter) -> Planned:
         b, s, norm = self.between, self.s, self.stack.norm

@@ -2,6 +2,7 @@
 // biases. The first block writes h and the norm.
 __shared__ __align__(16) T x[D];
 __shared__ float sums_of_warps[32];
+prefetch_block(gate_w + size_t(blockIdx.x) * E * (D / 4), E * D);
 inputs_ready();
 add_norm<T, D, NORM_READS, NORM_CHUNKS, NORM_THREADS, true>(
     residual, r, norm_weight, blockIdx.x == 0 ? h : nullptr, x, sums_of_warps, float_of(uint(NORM_EPS)));

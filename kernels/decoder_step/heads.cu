@@ -1,7 +1,7 @@
-// Add, norm, the joined projection of one head, and that head's norm and rotation: PARTS blocks a head of q, k or v.
+// Add, norm and the joined projection of one head: PARTS blocks a head of q, k or v.
 // All weights of a block are requested into shared memory before the norm; a stage of them is used while the later
-// ones are under way. Rows are multiplied as MLX's matrix-vector kernel does. A head's norm needs all its rows: the
-// block that ends last turns the head. k and v begin at KV_FIRST, their heads KV_STRIDE apart. `tickets` counts the blocks of a head that ended and is zero between launches.
+// ones are under way. Rows are multiplied as MLX's matrix-vector kernel does. v begins at V_FIRST, its heads V_STRIDE
+// apart. heads_turn.cu may follow.
 using Rows = SlotRows<T, D, 0>;
 constexpr int OWN_ROWS = HD / PARTS;
 constexpr int STAGE = OWN_ROWS / STAGES;
@@ -11,9 +11,7 @@ constexpr int ROW_BYTES = D / 2;
 constexpr int SCALE_BYTES = GROUPS * 2;
 DYNAMIC_SHARED(staged);
 __shared__ __align__(16) T normed[D];
-__shared__ __align__(16) T whole[HD];
 __shared__ float sums[32];
-__shared__ bool last;
 const int lane = threadIdx.x % 32;
 const int warp = threadIdx.x / 32;
 const int head = blockIdx.x / PARTS;
@@ -34,7 +32,7 @@ add_norm<T, D, NORM_READS, NORM_CHUNKS, NORM_THREADS, ADD>(
     x, r, norm_weight, blockIdx.x == 0 ? h : nullptr, normed, sums, float_of(uint(NORM_EPS)));
 const bool of_q = head < HQ;
 const bool of_v = head >= HQ + HK;
-T* out = of_q ? q + head * HD : of_v ? v + (head - HQ - HK) * KV_STRIDE + KV_FIRST : k + (head - HQ) * KV_STRIDE + KV_FIRST;
+T* out = of_q ? q + head * HD : of_v ? v + (head - HQ - HK) * V_STRIDE + V_FIRST : k + (head - HQ) * HD;
 Rows rows;
 rows.load(normed, lane);
 #pragma unroll
@@ -53,30 +51,3 @@ for (int stage = 0; stage < STAGES; ++stage) {
     }
   }
 }
-if (of_v) {
-  return;
-}
-// Every writer's rows are seen by all blocks before its block takes a ticket, and read past L1 by the last.
-__threadfence();
-__syncthreads();
-if (threadIdx.x == 0) {
-  unsigned* ticket = const_cast<unsigned*>(tickets) + head;
-  last = atomicAdd(ticket, 1u) == PARTS - 1;
-  if (last) {
-    *ticket = 0;
-  }
-}
-__syncthreads();
-if (!last || warp != 0) {
-  return;
-}
-__threadfence();
-for (int i = lane * 16 / int(sizeof(T)); i < HD; i += 512 / int(sizeof(T))) {
-  copy_16_bytes(whole + i, out + i);
-}
-close_copies();
-await_copies(0);
-__syncwarp();
-turn_head<T, HD, READS>(
-    whole, of_q ? q_weight : k_weight, out, float_of(uint(of_q ? Q_EPS : K_EPS)), float(offsets[0]),
-    float_of(uint(LOG2_BASE)), lane);

@@ -74,6 +74,12 @@ __device__ __forceinline__ void copy_16_bytes(void* to, const void* from) {
   const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
 }
+// Requests `bytes` neighbouring bytes into the cache that all blocks share, by all threads of a block.
+__device__ __forceinline__ void prefetch_block(const void* from, int bytes) {
+  for (int i = threadIdx.x * 128; i < bytes; i += blockDim.x * 128) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char*>(from) + i));
+  }
+}
 __device__ __forceinline__ void close_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

@@ -106,6 +106,7 @@ inline void Pair<half>::mma(float (&c)[4], const uint (&a)[4], uint b0, uint b1,
 }
 
 inline void inputs_ready() {}
+inline void prefetch_block(const void*, int) {}
 inline void copy_16_bytes(void* to, const void* from) {
   if ((uintptr_t(to) | uintptr_t(from)) % 16 != 0) shim::fail("a copy of 16 bytes is not aligned");
   memcpy(to, from, 16);

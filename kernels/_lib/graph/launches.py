@@ -20,7 +20,7 @@ from ...gpu.text import short
 from .place import cuda_include
 
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
-_TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int"}
+_TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}
 
 
 class Parameter(NamedTuple):
@@ -44,6 +44,8 @@ class Planned:
     blocks: tuple[int, int, int]
     threads: int
     shared_memory: int = 0
+    cluster: int = 1
+    """Blocks of the second dimension that run together and may read each other's shared memory."""
     macros: Mapping[str, str] = field(default_factory=dict)
     """Names in the body that stand for text of this launch."""
     waits: bool = True
@@ -65,7 +67,7 @@ def planned(launch: CudaLaunch, values: Mapping[str, Parameter], macros: Mapping
         (*launch.blocks, 1),
         launch.threads,
         launch.shared_memory,
-        macros,
+        macros=macros,
     )
 
 
@@ -80,7 +82,8 @@ def function(launch: Planned) -> tuple[str, str]:
     names = [_declared(each, False) for each in launch.inputs] + [_declared(each, True) for each in launch.outputs]
     ready = "" if launch.waits else "inputs_ready();\n"
     body = f"({', '.join(names)}) {{\n{constants(tuple(launch.constants.items()), 'cuda')}{ready}{launch.body}\n}}\n"
-    bounds = f"__launch_bounds__({launch.threads})"
+    cluster = f" __cluster_dims__(1, {launch.cluster}, 1)" if launch.cluster > 1 else ""
+    bounds = f"__launch_bounds__({launch.threads}){cluster}"
     defined = "".join(f"#define {name} {text}\n" for name, text in launch.macros.items())
     undefined = "".join(f"#undef {name}\n" for name in launch.macros)
     known = hashlib.sha256(f"{bounds}{defined}{body}".encode()).hexdigest()[:12]

@@ -69,12 +69,12 @@ NB_MODULE(_zmlx_graph, m) {
 
 Args:
     x: the input.
-    graph, buffers: what is launched and what it writes in place, as many as the launches name.
-    numbers: int32 values, as many as the launches name.
+    graph, buffers: what is launched and what it writes in place, at least as many as the launches name.
+    numbers: int32 values, at least as many as the launches name.
 
 Returns:
     The output, of x's shape and dtype.
 
 Raises:
-    ValueError: not on a GPU, a traced x, or other buffers or numbers than the launches name.)");
+    ValueError: not on a GPU, a traced x, or fewer buffers or numbers than the launches name.)");
 }

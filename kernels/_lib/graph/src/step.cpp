@@ -61,9 +61,9 @@ mx::array step(
   if (in.is_tracer()) {
     throw std::invalid_argument("a graph step cannot be traced");
   }
-  if (static_cast<int>(buffers->arrays.size()) != graph->buffers() ||
-      static_cast<int>(numbers.size()) != graph->numbers()) {
-    throw std::invalid_argument("the graph needs other buffers or numbers");
+  if (static_cast<int>(buffers->arrays.size()) < graph->buffers() ||
+      static_cast<int>(numbers.size()) < graph->numbers()) {
+    throw std::invalid_argument("the graph needs more buffers or numbers");
   }
   auto primitive =
       std::make_shared<Step>(mx::default_stream(mx::Device::gpu), graph, buffers, numbers);

@@ -1,5 +1,5 @@
-// Qwen's router after its gate, one simdgroup a token: softmax over all experts in float32 rounded once to T,
-// the K most probable in ascending order (of equals the higher index is the larger), their sum and quotients in T.
+// Qwen's router after its gate, one simdgroup a token, first part: softmax over all experts in float32 rounded once to T,
+// as keys that order as the probabilities do.
 // STRIDE: gates of a token, 0 where there is only this token's.
 // ONLINE: the softmax as MLX's CUDA backend sums it, each lane about its own maximum; else as its Metal backend.
 const uint lane = thread_index_in_simdgroup;
@@ -25,21 +25,4 @@ uint keys[READS];
 for (int i = 0; i < READS; ++i) {
   const float probability = float(T(mul_rn(exp_fast(values[i] - top), scale)));
   keys[i] = lane * READS + i < E ? sortable(probability) : 0;
-}
-uint chosen[K];
-float weights[K];
-for (int r = K - 1; r >= 0; --r) {
-  const Pick picked = pick<READS, true>(keys, lane);
-  chosen[r] = picked.expert;
-  weights[r] = sorted_float(picked.key);
-}
-float sum = 0.0f;
-for (int r = 0; r < K; ++r) {
-  sum = float(T(add_rn(sum, weights[r])));
-}
-if (lane == 0) {
-  for (int r = 0; r < K; ++r) {
-    inds[t * K + r] = chosen[r];
-    scores[t * K + r] = T(NORMALIZE ? div_rn(weights[r], sum) : weights[r]);
-  }
 }

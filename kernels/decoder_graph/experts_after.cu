@@ -1,0 +1,4 @@
+  if (threadIdx.x == 0) {
+    slot_weights[blockIdx.y] = weighted[blockIdx.y];
+  }
+}
