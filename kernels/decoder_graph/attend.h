@@ -35,17 +35,22 @@ struct KeyChain {
         score[a] = add_rn(score[a], __shfl_xor_sync(0xffffffffu, score[a], lanes));
       }
     }
+    // All maxima come first, so that only the sums depend on each other.
+    float factor[FEW], weight[FEW];
+#pragma unroll
+    for (int a = 0; a < FEW; ++a) {
+      const float higher = a < count ? fmaxf(top, score[a]) : top;
+      factor[a] = exp2_precise(add_rn(top, -higher));
+      weight[a] = exp2_precise(add_rn(score[a], -higher));
+      top = higher;
+    }
 #pragma unroll
     for (int a = 0; a < FEW; ++a) {
       if (a < count) {
-        const float higher = fmaxf(top, score[a]);
-        const float factor = exp2_precise(add_rn(top, -higher));
-        const float weight = exp2_precise(add_rn(score[a], -higher));
-        top = higher;
-        total = fused(total, factor, weight);
+        total = fused(total, factor[a], weight[a]);
 #pragma unroll
         for (int i = 0; i < OWN; ++i) {
-          sums[i] = fused(sums[i], factor, mul_rn(weight, float(value[a].at[i])));
+          sums[i] = fused(sums[i], factor[a], mul_rn(weight[a], float(value[a].at[i])));
         }
       }
     }

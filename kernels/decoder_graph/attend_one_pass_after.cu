@@ -32,12 +32,14 @@ if (lane == 0) {
   chain_totals[warp] = own.total;
 }
 meet_cluster();
-// A block joins HD / PARTS elements of its head.
+// A block joins ELEMENTS of its head, a lane an element.
+constexpr int ELEMENTS = HD / PARTS;
 if (warp == 0) {
+  const int element = part * ELEMENTS + lane % ELEMENTS;
   float parts[32];
 #pragma unroll
   for (int i = 0; i < 32; ++i) {
-    parts[i] = from_block(&chain_sums[i % WARPS][part * (HD / PARTS) + lane], i / WARPS);
+    parts[i] = from_block(&chain_sums[i % WARPS][element], i / WARPS);
   }
   const float there = from_block(chain_tops + lane % WARPS, lane / WARPS);
   float scale;
@@ -46,6 +48,9 @@ if (warp == 0) {
   for (int i = 0; i < 32; ++i) {
     parts[i] = mul_rn(parts[i], __shfl_sync(0xffffffffu, factor, i));
   }
-  out[head * HD + part * (HD / PARTS) + lane] = T(mul_rn(sum_by_halves(parts), scale));
+  const float sum = mul_rn(sum_by_halves(parts), scale);
+  if (lane < ELEMENTS) {
+    out[head * HD + element] = T(sum);
+  }
 }
 meet_cluster();

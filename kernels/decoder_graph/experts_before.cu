@@ -1,9 +1,14 @@
-// The router by every block for itself: softmax_keys.metal by one warp, then all threads count how many keys stand above
-// each expert's, which is its rank, then softmax_scores.metal. A slot's first block writes its weight, and announces its
-// expert to the next launch. experts_mma.cu follows.
-__shared__ __align__(16) uint all_keys[E];
-__shared__ uint picked[TOP], picked_keys[TOP];
+// The router and a slot's rows of gate and up on tensor cores. Every block routes for itself by its first warp, which
+// runs softmax_keys.metal, experts_pick.cu and softmax_scores.metal, while its second lays x out.
+using Rows = MmaRows<T, D>;
+static_assert(WARPS == 2, "one warp routes, one lays x out");
+DYNAMIC_SHARED(staged);
+__shared__ uint picked[TOP];
 __shared__ T weighted[TOP];
-static_assert(E % 4 == 0, "four keys are read at once");
+const int warp = threadIdx.x / 32;
+const int slot = blockIdx.y;
+unsigned* spread = reinterpret_cast<unsigned*>(staged + WARPS * Rows::BYTES);
 inputs_ready();
-if (threadIdx.x < 32) {
+if (warp == 1) {
+  Rows::spread(spread, x, threadIdx.x % 32, 32);
+} else {

@@ -16,7 +16,6 @@ from zmlx_bench.patch.contract import Unavailable
 from .._lib.graph.launches import Parameter, Planned, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
-from ..gather_qmm_swiglu import cuda as swiglu
 from ..gpu.cuda import DEVICE
 from ..gpu.cuda_rows import ROW_STEP
 from ..gpu.launch import WORDS
@@ -54,22 +53,16 @@ ATTEND = {
     True: _read("attend_before.cu", "attend_turn.cu", "attend_two_passes.cu"),
 }
 EXPERTS = "\n".join(
-    (
-        _read("experts_before.cu"),
-        SOFTMAX_KEYS,
-        _read("experts_rank.cu"),
-        SOFTMAX_SCORES,
-        _read("experts_after.cu"),
-        swiglu.MMA.body,
-    )
+    (_read("experts_before.cu"), SOFTMAX_KEYS, _read("experts_pick.cu"), SOFTMAX_SCORES, _read("experts_after.cu"))
 )
 ONE_PASS = 1024
 """Keys up to which MLX 0.32.4 attends in one pass."""
 PARTS = 32
 """Parts of a head's attention that are joined at the end: chains of keys in one pass, blocks in two."""
-ATTEND_WARPS = 8
+ATTEND_WARPS = {False: 4, True: 8}
+"""Warps a block in one pass and in two. A cluster's blocks find room at once where two share a multiprocessor."""
 O_WARPS = 16
-HEAD_CUT = step.Cut(parts=8, warps=8, stages=2)
+HEAD_CUT = step.Cut(parts=16, warps=8, stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
 
@@ -207,7 +200,7 @@ class Plan:
         # MLX multiplies the scale by log2(e) in double precision for one pass and in single precision for two.
         scale = np.float32(layer.self_attn.scale)
         scaled = scale * np.float32(1.44269504089) if long else np.float32(float(scale) * 1.4426950408889634)
-        heads, warps = Heads.of(layer.self_attn, "cuda"), ATTEND_WARPS
+        heads, warps = Heads.of(layer.self_attn, "cuda"), ATTEND_WARPS[long]
         parts = PARTS if long else PARTS // warps
         keys, values = self._cache(i)
         made = [b.attended, keys]

@@ -14,6 +14,13 @@ __device__ __forceinline__ void inputs_ready() {
 #endif
 }
 
+// (x & mask) | bits in one instruction, which the compiler does not find for two constants.
+__device__ __forceinline__ unsigned masked(unsigned x, unsigned mask, unsigned bits) {
+  unsigned result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(result) : "r"(x), "r"(mask), "r"(bits));
+  return result;
+}
+
 // Two values of T in a register. `from_nibbles` takes 0..15 at bits 0 and 16, `from_bytes` 0..255 at
 // bits 0 and 8.
 template <typename T>
@@ -23,7 +30,7 @@ template <>
 struct Pair<__nv_bfloat16> {
   using type = __nv_bfloat162;
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
-    const unsigned shifted = (q & 0x000f000fu) | 0x43004300u;  // 128 + q, exact in bfloat16
+    const unsigned shifted = masked(q, 0x000f000fu, 0x43004300u);  // 128 + q, exact in bfloat16
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2bfloat162_rn(128.0f));
   }
   static __device__ __forceinline__ type from_bytes(unsigned q) {
@@ -45,7 +52,7 @@ template <>
 struct Pair<__half> {
   using type = __half2;
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
-    const unsigned shifted = (q & 0x000f000fu) | 0x64006400u;  // 1024 + q, exact in half
+    const unsigned shifted = masked(q, 0x000f000fu, 0x64006400u);  // 1024 + q, exact in half
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2half2_rn(1024.0f));
   }
   static __device__ __forceinline__ type from_bytes(unsigned q) {

@@ -99,41 +99,60 @@ struct MmaRows {
     return c;
   }
 
-  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. A loop that is not unrolled whole keeps the reads of the next
-  // chunk ahead of this one's sums, where a compiler would sink them to their use.
+  // Reads a chunk as soon as its copies are there; chunks are read in their order.
+  static __device__ __forceinline__ Chunk await(const unsigned char* own, const unsigned* x, int chunk, int lane) {
+    if (chunk % STAGE == 0) {
+      await_copies(STAGES - 1 - chunk / STAGE);
+      __syncwarp();
+    }
+    return read(own, x, chunk, lane);
+  }
+
+  // The dequantised weights of one of a chunk's eight steps.
+  static __device__ __forceinline__ void dequantise(unsigned (&a)[4], const Chunk& from, int step, int shift) {
+    const int piece = step / 2;
+    const uint4 first = from.first[piece], second = from.second[piece];
+    const unsigned words[2][4] = {{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}};
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const int half = part % 2;
+      const typename P::type q = P::from_nibbles(words[half][step % 2 * 2 + part / 2] >> shift);
+      const typename P::type v = __hfma2(q, P::twice(from.scale[piece / 2][half]), P::twice(from.bias[piece / 2][half]));
+      a[part] = reinterpret_cast<const unsigned&>(v);
+    }
+  }
+
+  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. While the tensor core takes a step of one chunk, the same
+  // step of the next chunk is dequantised and the chunk after that is read.
   static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned char* own, const unsigned* x, int lane) {
     const int shift = 4 * (lane % 4);
     c[0] = c[1] = c[2] = c[3] = 0.0f;
-    await_copies(STAGES - 1);
-    __syncwarp();
-    Chunk next = read(own, x, 0, lane);
+    unsigned a[8][4];
+    Chunk next = await(own, x, 0, lane);
+    uint4 b[4] = {next.x[0], next.x[1], next.x[2], next.x[3]};
+#pragma unroll
+    for (int step = 0; step < 8; ++step) {
+      dequantise(a[step], next, step, shift);
+    }
+    if (CHUNKS > 1) {
+      next = await(own, x, 1, lane);
+    }
 #pragma unroll 2
     for (int chunk = 0; chunk < CHUNKS; ++chunk) {
       const Chunk now = next;
-      if (chunk + 1 < CHUNKS) {
-        if ((chunk + 1) % STAGE == 0) {
-          await_copies(STAGES - 1 - (chunk + 1) / STAGE);
-          __syncwarp();
-        }
-        next = read(own, x, chunk + 1, lane);
+      if (chunk + 2 < CHUNKS) {
+        next = await(own, x, chunk + 2, lane);
+      }
+#pragma unroll
+      for (int step = 0; step < 8; ++step) {
+        const uint4 four = b[step / 2];
+        P::mma(c, a[step], step % 2 == 0 ? four.x : four.z, step % 2 == 0 ? four.y : four.w);
+        // Past the last chunk this is the last one again, and nobody reads it.
+        dequantise(a[step], now, step, shift);
       }
 #pragma unroll
       for (int piece = 0; piece < 4; ++piece) {
-        const uint4 first = now.first[piece], second = now.second[piece], b = now.x[piece];
-        const unsigned words[2][4] = {{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}};
-#pragma unroll
-        for (int step = 0; step < 2; ++step) {
-          unsigned a[4];
-#pragma unroll
-          for (int part = 0; part < 4; ++part) {
-            const int half = part % 2;
-            const typename P::type q = P::from_nibbles(words[half][step * 2 + part / 2] >> shift);
-            const typename P::type v =
-                __hfma2(q, P::twice(now.scale[piece / 2][half]), P::twice(now.bias[piece / 2][half]));
-            a[part] = reinterpret_cast<const unsigned&>(v);
-          }
-          P::mma(c, a, step == 0 ? b.x : b.z, step == 0 ? b.y : b.w);
-        }
+        b[piece] = now.x[piece];
       }
     }
   }
