@@ -62,7 +62,7 @@ PARTS = 32
 ATTEND_WARPS = {False: 4, True: 8}
 """Warps a block in one pass and in two. A cluster's blocks find room at once where two share a multiprocessor."""
 O_WARPS = 16
-HEAD_CUT = step.Cut(parts=16, warps=8, stages=1)
+HEAD_CUT = step.Cut(parts=4, warps=16, stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
 
@@ -143,11 +143,12 @@ class Plan:
         """Return the launches of one step in their order."""
         b = self.between
         found = [self._begin()]
-        for i, layer in enumerate(self.stack.pipeline_layers):
+        layers = self.stack.pipeline_layers
+        for i, layer in enumerate(layers):
             found += [
                 self._heads(i, layer, b.x[0], b.x[1]),
                 self._attend(i, layer, long=long),
-                self._o_proj(layer),
+                self._o_proj(layer, layers[(i + 1) % len(layers)]),
                 self._gates(layer, b.x[1], b.x[0]),
                 self._experts(i, layer),
                 self._down(i, layer),
@@ -170,8 +171,6 @@ class Plan:
 
     def _heads(self, i: int, layer: Any, x: Parameter, h: Parameter) -> Planned:
         b, attention = self.between, layer.self_attn
-        # decoder_step joined the projections: q's arrays are the beginning of those of all three.
-        joined = weights_of(attention[PROJECTIONS["qwen3"][0]])
         launch = step.plan_heads(
             layer.input_layernorm,
             Heads.of(attention, "cuda"),
@@ -185,7 +184,7 @@ class Plan:
             x,
             b.r,
             array("norm_weight", layer.input_layernorm.weight),
-            *(array(name, each) for name, each in zip(("w", "s", "z"), joined, strict=True)),
+            *(array(name, each) for name, each in zip(("w", "s", "z"), joined(layer), strict=True)),
             named("h", h),
             b.q,
             b.k,
@@ -227,14 +226,18 @@ class Plan:
             cluster=1 if long else parts,
         )
 
-    def _o_proj(self, layer: Any) -> Planned:
+    def _o_proj(self, layer: Any, after: Any) -> Planned:
         s, b = self.s, self.between
         weights = o_weights(layer, s)
         return Planned(
             "o_proj",
             (_HERE / "o_proj.cu").read_text(),
-            {"T": s.dtype, "K": s.hq * s.hd, "WARPS": O_WARPS},
-            [named("x", b.attended), *(array(n, each) for n, each in zip(("w", "s", "z"), weights, strict=True))],
+            {"T": s.dtype, "K": s.hq * s.hd, "D": s.d, "WARPS": O_WARPS, "NEXT_ROWS": (s.hq + 2 * s.hk) * s.hd},
+            [
+                named("x", b.attended),
+                *(array(name, each) for name, each in zip(("w", "s", "z"), weights, strict=True)),
+                *(array(f"next_{name}", each) for name, each in zip(("w", "s", "z"), joined(after), strict=True)),
+            ],
             [named("out", b.r)],
             (s.d // O_WARPS, 1, 1),
             O_WARPS * 32,
@@ -304,6 +307,11 @@ class Plan:
             launch.threadgroup[0],
             waits=False,
         )
+
+
+def joined(layer: Any) -> Weights:
+    """Return where the joined projections begin: decoder_step made q's arrays the beginning of those of all three."""
+    return weights_of(layer.self_attn[PROJECTIONS["qwen3"][0]])
 
 
 def o_weights(layer: Any, s: Shape) -> Weights:

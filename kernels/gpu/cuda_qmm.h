@@ -123,36 +123,28 @@ struct MmaRows {
   }
 
   // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. While the tensor core takes a step of one chunk, the same
-  // step of the next chunk is dequantised and the chunk after that is read.
+  // step of the next chunk is dequantised.
   static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned char* own, const unsigned* x, int lane) {
     const int shift = 4 * (lane % 4);
     c[0] = c[1] = c[2] = c[3] = 0.0f;
     unsigned a[8][4];
     Chunk next = await(own, x, 0, lane);
-    uint4 b[4] = {next.x[0], next.x[1], next.x[2], next.x[3]};
 #pragma unroll
     for (int step = 0; step < 8; ++step) {
       dequantise(a[step], next, step, shift);
     }
-    if (CHUNKS > 1) {
-      next = await(own, x, 1, lane);
-    }
 #pragma unroll 2
-    for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-      const Chunk now = next;
-      if (chunk + 2 < CHUNKS) {
-        next = await(own, x, chunk + 2, lane);
+    for (int chunk = 1; chunk <= CHUNKS; ++chunk) {
+      const uint4 b[4] = {next.x[0], next.x[1], next.x[2], next.x[3]};
+      if (chunk < CHUNKS) {
+        next = await(own, x, chunk, lane);
       }
 #pragma unroll
       for (int step = 0; step < 8; ++step) {
         const uint4 four = b[step / 2];
         P::mma(c, a[step], step % 2 == 0 ? four.x : four.z, step % 2 == 0 ? four.y : four.w);
         // Past the last chunk this is the last one again, and nobody reads it.
-        dequantise(a[step], now, step, shift);
-      }
-#pragma unroll
-      for (int piece = 0; piece < 4; ++piece) {
-        b[piece] = now.x[piece];
+        dequantise(a[step], next, step, shift);
       }
     }
   }
