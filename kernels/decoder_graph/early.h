@@ -3,11 +3,17 @@ __device__ __forceinline__ void announce(unsigned long long* at, int step, unsig
   *static_cast<volatile unsigned long long*>(at) = (static_cast<unsigned long long>(unsigned(step)) << 32) | value;
 }
 
-// Waits for this step's value. The launch that announces it has to be under way on all its blocks.
+// Waits for this step's value, a lane for its warp, and not too eagerly: the launch that announces it needs the memory. It
+// has to be under way on all its blocks.
 __device__ __forceinline__ unsigned heard(const unsigned long long* at, int step) {
-  unsigned long long found;
-  do {
-    found = *static_cast<const volatile unsigned long long*>(at);
-  } while (unsigned(found >> 32) != unsigned(step));
-  return unsigned(found);
+  unsigned value = 0;
+  if (threadIdx.x % 32 == 0) {
+    unsigned long long found = *static_cast<const volatile unsigned long long*>(at);
+    while (unsigned(found >> 32) != unsigned(step)) {
+      __nanosleep(200);
+      found = *static_cast<const volatile unsigned long long*>(at);
+    }
+    value = unsigned(found);
+  }
+  return __shfl_sync(0xffffffffu, value, 0);
 }

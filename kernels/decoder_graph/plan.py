@@ -17,7 +17,7 @@ from .._lib.graph.launches import Parameter, Planned, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
 from ..gpu.cuda import DEVICE
-from ..gpu.cuda_rows import ROW_STEP
+from ..gpu.cuda_rows import ROW_STEP, mma_bytes
 from ..gpu.launch import WORDS
 from ..gpu.packed import Weights, weights_of
 from ..gpu.settle import bits
@@ -62,20 +62,26 @@ PARTS = 32
 ATTEND_WARPS = {False: 4, True: 8}
 """Warps a block in one pass and in two. A cluster's blocks find room at once where two share a multiprocessor."""
 O_WARPS = 16
-HEAD_CUT = step.Cut(parts=4, warps=16, stages=1)
+EXPERT_WARPS = 2
+"""Each has eight rows of gate and eight of up."""
+HEAD_CUT = step.Cut(stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a stack: hidden size, heads of q and of k, their size, layers, and the dtype of everything."""
+    """The sizes of a stack: hidden size, heads of q and of k, their size, layers, experts, those of a token, an
+    expert's rows, and the dtype of everything."""
 
     d: int
     hq: int
     hk: int
     hd: int
     layers: int
+    experts: int
+    top: int
+    inner: int
     dtype: mx.Dtype
 
 
@@ -89,13 +95,15 @@ def shape_of(stack: Any) -> Shape:
     d, dtype = stack.norm.weight.size, stack.norm.weight.dtype
     if any((each.self_attn.n_heads, each.self_attn.n_kv_heads) != (heads.of_q, heads.of_k) for each in layers):
         raise Unavailable("decoder_graph needs layers with the same heads")
-    return Shape(d, heads.of_q, heads.of_k, heads.size, len(layers), dtype)
+    experts, inner = weights_of(layers[0].mlp.switch_mlp.gate_proj).w.shape[:2]
+    top = layers[0].mlp.top_k
+    return Shape(d, heads.of_q, heads.of_k, heads.size, len(layers), experts, top, inner, dtype)
 
 
 class Between:
     """The arrays that launches hand over to each other; one set, since steps follow each other."""
 
-    def __init__(self, s: Shape, top: int, inner: int, experts: int) -> None:
+    def __init__(self, s: Shape) -> None:
         def room(name: str, *size: int, dtype: mx.Dtype = s.dtype) -> Parameter:
             return Parameter(name, mx.zeros(size, dtype), dtype)
 
@@ -103,9 +111,9 @@ class Between:
         self.x = (room("x", s.d), room("x", s.d))
         self.q, self.k, self.attended = room("q", s.hq * s.hd), room("k", s.hk * s.hd), room("out", s.hq * s.hd)
         self.r, self.normed = room("r", s.d), room("normed", s.d)
-        self.gates, self.inner = room("all_gates", experts), room("h", top * inner)
-        self.early = [room("early", top, dtype=mx.uint64) for _ in range(s.layers)]
-        self.weights = room("slot_weights", top)
+        self.gates, self.inner = room("all_gates", s.experts), room("h", s.top * s.inner)
+        self.early = [room("early", s.top, dtype=mx.uint64) for _ in range(s.layers)]
+        self.weights = room("slot_weights", s.top)
         self.offsets = room("offsets", 64, dtype=mx.int32)  # MLX keeps 8 bytes and less with the host
         self.partials = room("partials", s.hq * PARTS * s.hd, dtype=mx.float32)
         self.tops, self.totals = (room(name, s.hq * PARTS, dtype=mx.float32) for name in ("tops", "totals"))
@@ -133,10 +141,8 @@ class Plan:
     """Makes the launches of a stack; `long` is the attention of more than ONE_PASS keys."""
 
     def __init__(self, stack: Any, shape: Shape, extension: ModuleType) -> None:
-        block = stack.pipeline_layers[0].mlp
-        packed = weights_of(block.switch_mlp.gate_proj)
         self.stack, self.s, self.extension = stack, shape, extension
-        self.between = Between(shape, block.top_k, packed.w.shape[1], packed.w.shape[0])
+        self.between = Between(shape)
         self.capacity = Parameter("capacity", extension.Number(1))
 
     def launches(self, *, long: bool) -> list[Planned]:
@@ -266,7 +272,7 @@ class Plan:
         return Planned(
             "experts",
             EXPERTS,
-            launch.template,
+            {**launch.template, "WARPS": EXPERT_WARPS},
             [
                 named("x", b.normed),
                 named("gates", b.gates),
@@ -274,15 +280,15 @@ class Plan:
                 b.offsets,
             ],
             [b.inner, b.early[i], b.weights],
-            (*launch.blocks, 1),
-            launch.threads,
-            launch.shared_memory,
+            (self.s.inner // (EXPERT_WARPS * 8), self.s.top, 1),
+            EXPERT_WARPS * 32,
+            EXPERT_WARPS * mma_bytes(self.s.d) + self.s.d * 2,
         )
 
     def _down(self, i: int, layer: Any) -> Planned:
         b, s = self.between, self.s
         weights = weights_of(layer.mlp.switch_mlp.down_proj)
-        launch = down.plan((1, 1, layer.mlp.top_k), s.d, weights.w.shape[2] * 8, s.dtype, s.dtype, "stock")
+        launch = down.plan((1, 1, s.top), s.d, s.inner, s.dtype, s.dtype, "stock")
         values = by_name(
             b.inner,
             named("inds", b.early[i]),
@@ -291,7 +297,7 @@ class Plan:
             named("out", b.r),
             b.offsets,
         )
-        return planned(launch, values, HEARD, "offsets")
+        return planned(launch, values, HEARD, "offsets", resident=2)
 
     def _end(self, x: Parameter, h: Parameter) -> Planned:
         b, s, norm = self.between, self.s, self.stack.norm

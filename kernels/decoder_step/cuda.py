@@ -74,10 +74,10 @@ def _norm(norm: nn.RMSNorm, dtype: mx.Dtype) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Cut:
-    """How a head's rows are cut: blocks a head, warps a block, and stages in which a block's rows are copied."""
+    """How the rows of q, k and v are cut: rows a block, warps a block, and stages in which a block's rows are copied."""
 
-    parts: int = 4
-    """One block a head would leave two thirds of the multiprocessors idle."""
+    rows: int = 32
+    """A quarter of a head: whole heads would leave two thirds of the multiprocessors idle."""
     warps: int = 16
     stages: int = 2
 
@@ -94,17 +94,17 @@ def plan_heads(
     hq, hk, hd = heads.of_q, heads.of_k, heads.size
     check_rows((hq + 2 * hk) * hd, d, on_tensor_cores=False, rows=hd)
     groups = d // GROUP * 2
-    shared = hd // cut.parts * (d // 2 + 2 * groups)
-    own: Template = {"D": d, "ADD": add, "PARTS": cut.parts, "WARPS": cut.warps, "STAGES": cut.stages}
-    own |= {"V_STRIDE": hd, "V_FIRST": 0}
+    shared = cut.rows * (d // 2 + 2 * groups)
+    own: Template = {"D": d, "ADD": add, "OWN_ROWS": cut.rows, "WARPS": cut.warps, "STAGES": cut.stages}
+    own |= {"PARTS": hd // cut.rows, "V_STRIDE": hd, "V_FIRST": 0}
     template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
-    rows = cut.parts * cut.warps * cut.stages
-    if hd % rows or shared > MOST_SHARED:
-        raise Unavailable(f"heads of {hd} rows of {d} weights; multiples of {rows} rows that fit a block are served")
+    rows = hd if source is HEADS else (hq + 2 * hk) * hd
+    if rows % cut.rows or cut.rows % (cut.warps * cut.stages) or shared > MOST_SHARED:
+        raise Unavailable(f"{rows} rows of {d} weights do not go into blocks of {cut.rows}")
     return CudaLaunch(
         source,
         template=template,
-        blocks=((hq + 2 * hk) * cut.parts, 1),
+        blocks=((hq + 2 * hk) * hd // cut.rows, 1),
         threads=cut.warps * LANES,
         outputs=[((1, 1, d), dtype), *(((1, n, 1, hd), dtype) for n in (hq, hk, hk))],
         shared_memory=shared,

@@ -1,10 +1,13 @@
-// After heads.cu: the norm and rotation of q and k. A head's norm needs all its rows: the block that ends last turns the
+// After heads.cu: the norm and rotation of q and k, PARTS blocks a head. A head's norm needs all its rows: the block that ends last turns the
 // head. `tickets` counts the blocks of a head that ended and is zero between launches.
 __shared__ __align__(16) T whole[HD];
 __shared__ bool last;
-if (of_v) {
+const int head = blockIdx.x / PARTS;
+const bool of_q = head < HQ;
+if (head >= HQ + HK) {
   return;
 }
+T* out = of_q ? q + head * HD : k + (head - HQ) * HD;
 // Every writer's rows are seen by all blocks before its block takes a ticket, and read past L1 by the last.
 __threadfence();
 __syncthreads();

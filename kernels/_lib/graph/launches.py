@@ -44,6 +44,8 @@ class Planned:
     blocks: tuple[int, int, int]
     threads: int
     shared_memory: int = 0
+    resident: int = 0
+    """Blocks that one multiprocessor has to have registers for, so that neighbours may start; 0: as the compiler likes."""
     cluster: int = 1
     """Blocks of the second dimension that run together and may read each other's shared memory."""
     macros: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +54,9 @@ class Planned:
     """Whether the body says where its inputs have to be ready; else all of it waits for the launch before it."""
 
 
-def planned(launch: CudaLaunch, values: Mapping[str, Parameter], macros: Mapping[str, str], *more: str) -> Planned:
+def planned(
+    launch: CudaLaunch, values: Mapping[str, Parameter], macros: Mapping[str, str], *more: str, resident: int = 0
+) -> Planned:
     """Return a launch that mx.fast.cuda_kernel knows, with its inputs and outputs by name and `more` inputs.
 
     A constant that stands in `macros` is left out.
@@ -68,6 +72,7 @@ def planned(launch: CudaLaunch, values: Mapping[str, Parameter], macros: Mapping
         launch.threads,
         launch.shared_memory,
         macros=macros,
+        resident=resident,
     )
 
 
@@ -83,7 +88,8 @@ def function(launch: Planned) -> tuple[str, str]:
     ready = "" if launch.waits else "inputs_ready();\n"
     body = f"({', '.join(names)}) {{\n{constants(tuple(launch.constants.items()), 'cuda')}{ready}{launch.body}\n}}\n"
     cluster = f" __cluster_dims__(1, {launch.cluster}, 1)" if launch.cluster > 1 else ""
-    bounds = f"__launch_bounds__({launch.threads}){cluster}"
+    resident = f", {launch.resident}" if launch.resident else ""
+    bounds = f"__launch_bounds__({launch.threads}{resident}){cluster}"
     defined = "".join(f"#define {name} {text}\n" for name, text in launch.macros.items())
     undefined = "".join(f"#undef {name}\n" for name in launch.macros)
     known = hashlib.sha256(f"{bounds}{defined}{body}".encode()).hexdigest()[:12]
