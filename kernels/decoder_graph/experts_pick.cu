@@ -6,8 +6,6 @@ for (int i = 0; i < READS; ++i) {
   const uint expert = lane * READS + i;
   keys[i] = expert < E ? (keys[i] >> 13) << 7 | expert : 0;
 }
-uint chosen[K];
-float weights[K];
 #pragma unroll
 for (int r = K - 1; r >= 0; --r) {
   uint key = 0;
@@ -20,8 +18,5 @@ for (int r = K - 1; r >= 0; --r) {
   for (int i = 0; i < READS; ++i) {
     keys[i] = keys[i] == key ? 0 : keys[i];
   }
-  chosen[r] = key % 128;
-  weights[r] = sorted_float(key >> 7 << 13);
+  picked[r] = key;
 }
-uint* inds = picked - t * K;
-T* scores = weighted - t * K;

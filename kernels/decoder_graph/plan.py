@@ -53,7 +53,13 @@ ATTEND = {
     True: _read("attend_before.cu", "attend_turn.cu", "attend_two_passes.cu"),
 }
 EXPERTS = "\n".join(
-    (_read("experts_before.cu"), SOFTMAX_KEYS, _read("experts_pick.cu"), SOFTMAX_SCORES, _read("experts_after.cu"))
+    (
+        _read("experts_before.cu"),
+        SOFTMAX_KEYS,
+        _read("experts_pick.cu", "experts_request.cu"),
+        SOFTMAX_SCORES,
+        _read("experts_after.cu"),
+    )
 )
 ONE_PASS = 1024
 """Keys up to which MLX 0.32.4 attends in one pass."""
@@ -62,8 +68,9 @@ PARTS = 32
 ATTEND_WARPS = {False: 4, True: 8}
 """Warps a block in one pass and in two. A cluster's blocks find room at once where two share a multiprocessor."""
 O_WARPS = 16
-EXPERT_WARPS = 2
-"""Each has eight rows of gate and eight of up."""
+EXPERT_WARPS = 4
+"""Each has eight rows of gate and eight of up. Fewer would leave schedulers of a multiprocessor without a warp: it takes
+blocks by four warps."""
 HEAD_CUT = step.Cut(stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
