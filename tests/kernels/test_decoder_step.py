@@ -138,7 +138,7 @@ PLANTED = {
     "rows of a warp": ("heads", "stage * STAGE + warp * OWN + own;", "stage * STAGE + own;"),
     "a block that is not the last turns": ("heads", "== PARTS - 1", "== 0"),
     "k's norm": ("heads", "of_q ? q_weight : k_weight", "q_weight"),
-    "value's head": ("heads", "of_v / HD * V_STRIDE", "0"),
+    "value's head": ("heads", "of_v = of_k - HK * HD", "of_v = of_k - HQ * HD"),
     "add left out": ("heads", "if (ADD) {", "if (false) {"),
     "norm of some warps": ("heads", "lane < THREADS / 32 ? sums[lane]", "lane < 1 ? sums[lane]"),
     "barrier after the sums": ("heads", "  __syncthreads();\n  total = simd_sum(lane", "  total = simd_sum(lane"),
