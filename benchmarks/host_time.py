@@ -3,9 +3,9 @@
     python benchmarks/host_time.py qwen3 --variant stock --variant qwen_step --variant qwen_graph [--tokens 200]
 
 Each variant runs in a process of its own on the synthetic full-size checkpoint (seeded random weights), one after the
-other: a token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and, one token
-later, waited for, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over all
-timed tokens, and whether the tokens are the first variant's.
+other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and, one token
+later, waited for, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over
+all timed tokens, and whether the tokens are the first variant's.
 
 Stock's own attention is reproducible only with MLX_CUDA_USE_CUDNN_SDPA=0; set it for all variants to compare tokens.
 """
@@ -35,6 +35,7 @@ from zmlx_bench.workspace import Workspace
 
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 STOCK = "stock"
+submit: Any = mx.async_eval
 WARM_UP = 30
 PROMPT = 64
 
@@ -49,7 +50,8 @@ def measure(family_name: str, variant: str, tokens: int, layers: int | None) -> 
     if variant != STOCK:
         known = kernels.load(REPOSITORY)
         resolved = Catalog(REPOSITORY, family_name).resolve(variant)
-        limits = {each.kernel: known[each.kernel].declaration.max_tokens for each in resolved.kernels}
+        most = {each.kernel: known[each.kernel].declaration.max_tokens for each in resolved.kernels}
+        limits = {name: None if tokens_of == "any" else tokens_of for name, tokens_of in most.items()}
         # A variant's environment has to be there when the process starts: main() gives it.
         apply(resolved, family.hosts(model), "cuda", REPOSITORY.kernels, limits)
     return timed(model, tokens)
@@ -70,9 +72,9 @@ def timed(model: Any, tokens: int) -> dict[str, Any]:
         logits = model(token[None], cache=cache)[:, -1]
         following = mx.argmax(logits - mx.logsumexp(logits, keepdims=True), axis=-1)
         ready = time.perf_counter()
-        mx.async_eval(following)
+        submit(following)
         given = time.perf_counter()
-        said.append(int(token.item()))
+        said.append(token.tolist()[0])
         got = time.perf_counter()
         token = following
         built.append(ready - start)
@@ -99,7 +101,16 @@ def main() -> int:
     first = ""
     print(f"{'variant':<16} {'build':>8} {'submit':>8} {'host':>8} {'wait':>8}   tok/s   tokens")
     for variant in given.variants:
-        command = [sys.executable, __file__, given.family, "--here", "--variant", variant, "--tokens", str(given.tokens)]
+        command = [
+            sys.executable,
+            __file__,
+            given.family,
+            "--here",
+            "--variant",
+            variant,
+            "--tokens",
+            str(given.tokens),
+        ]
         if given.layers is not None:
             command += ["--layers", str(given.layers)]
         env = dict(Catalog(REPOSITORY, given.family).resolve(variant).env) if variant != STOCK else {}
@@ -112,7 +123,9 @@ def main() -> int:
         host = row["build_ms"] + row["submit_ms"]
         times = " ".join(f"{row[name]:8.3f}" for name in ("build_ms", "submit_ms"))
         same = "the same" if row["tokens"] == first else "others"
-        print(f"{variant:<16} {times} {host:8.3f} {row['wait_ms']:8.3f} {row['decode_tok_s']:7.1f}   {same}", flush=True)
+        print(
+            f"{variant:<16} {times} {host:8.3f} {row['wait_ms']:8.3f} {row['decode_tok_s']:7.1f}   {same}", flush=True
+        )
     return 0
 
 

@@ -23,7 +23,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to the stack of decoder layers; raise Unavailable where a layer is not served or the extension is missing."""
+    """Bind to the stack of decoder layers; raise Unavailable where one is not served or the extension is missing."""
     require("decoder_graph", request)
     return decoder_graph(module)
 

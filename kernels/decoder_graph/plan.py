@@ -31,7 +31,6 @@ _HERE = Path(__file__).resolve().parent
 _GPU = _HERE.parent / "gpu"
 
 
-
 def _read(*names: str) -> str:
     return "".join((_HERE / name).read_text() for name in names)
 
@@ -69,8 +68,7 @@ ATTEND_WARPS = {False: 4, True: 8}
 """Warps a block in one pass and in two. A cluster's blocks find room at once where two share a multiprocessor."""
 O_WARPS = 16
 EXPERT_WARPS = 4
-"""Each has eight rows of gate and eight of up. Fewer would leave schedulers of a multiprocessor without a warp: it takes
-blocks by four warps."""
+"""Each has eight rows of gate and eight of up."""
 HEAD_CUT = step.Cut(stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
@@ -100,6 +98,8 @@ def shape_of(stack: Any) -> Shape:
     if heads.size != 128 or heads.of_q % heads.of_k:
         raise Unavailable(f"{heads.of_q} heads on {heads.of_k} of {heads.size}; decoder_graph serves heads of 128")
     d, dtype = stack.norm.weight.size, stack.norm.weight.dtype
+    if dtype != mx.bfloat16:
+        raise Unavailable(f"the model is {dtype}; decoder_graph has been compared with stock in bfloat16 only")
     if any((each.self_attn.n_heads, each.self_attn.n_kv_heads) != (heads.of_q, heads.of_k) for each in layers):
         raise Unavailable("decoder_graph needs layers with the same heads")
     experts, inner = weights_of(layers[0].mlp.switch_mlp.gate_proj).w.shape[:2]

@@ -74,7 +74,7 @@ def _norm(norm: nn.RMSNorm, dtype: mx.Dtype) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Cut:
-    """How the rows of q, k and v are cut: rows a block, warps a block, and stages in which a block's rows are copied."""
+    """How the rows of q, k and v are cut: rows a block, its warps, and the stages in which its rows are copied."""
 
     rows: int = 32
     """A quarter of a head: whole heads would leave two thirds of the multiprocessors idle."""
@@ -82,8 +82,11 @@ class Cut:
     stages: int = 2
 
 
+CUT = Cut()
+
+
 def plan_heads(
-    norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool, source: CudaSource = HEADS, cut: Cut = Cut()
+    norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool, source: CudaSource = HEADS, cut: Cut = CUT
 ) -> CudaLaunch:
     """Return the launch for x, r (1, 1, d), the norm's weight (d,), the joined projection of q, k and v with
     (Hq + 2 Hk) * hd rows of scales `dtype`, the weights of the heads' norms (hd,), offsets int32 (1,) and tickets
@@ -96,8 +99,8 @@ def plan_heads(
     groups = d // GROUP * 2
     shared = cut.rows * (d // 2 + 2 * groups)
     own: Template = {"D": d, "ADD": add, "OWN_ROWS": cut.rows, "WARPS": cut.warps, "STAGES": cut.stages}
-    own |= {"PARTS": hd // cut.rows, "V_STRIDE": hd, "V_FIRST": 0}
-    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
+    places: Template = {"PARTS": hd // cut.rows, "V_STRIDE": hd, "V_FIRST": 0}
+    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own) | dict(places)
     rows = hd if source is HEADS else (hq + 2 * hk) * hd
     if rows % cut.rows or cut.rows % (cut.warps * cut.stages) or shared > MOST_SHARED:
         raise Unavailable(f"{rows} rows of {d} weights do not go into blocks of {cut.rows}")

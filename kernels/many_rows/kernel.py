@@ -15,7 +15,7 @@ import mlx.nn as nn
 from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
 from zmlx_bench.patch.host import stock_call
 
-from ..gpu.cuda import CudaLaunch, prepare, read_cuda
+from ..gpu.cuda import CudaLaunch, Template, prepare, read_cuda
 from ..gpu.cuda_rows import check_rows
 from ..gpu.launch import require, why_not
 from ..gpu.packed import weights_of
@@ -49,7 +49,8 @@ def many_rows(module: Any) -> Callable[[mx.array], mx.array]:
     def project(x: mx.array) -> mx.array:
         if x.size != k or x.dtype != dtype:
             return stock(x)
-        return call(inputs=[x, *weights])[0].reshape(*x.shape[:-1], n)
+        out: mx.array = call(inputs=[x, *weights])[0].reshape(*x.shape[:-1], n)
+        return out
 
     return project
 
@@ -59,7 +60,7 @@ def plan(n: int, k: int, dtype: mx.Dtype) -> CudaLaunch:
     check_rows(n, k, on_tensor_cores=False, rows=WARPS * ROWS)
     if dtype not in (mx.bfloat16, mx.float16):
         raise Unavailable(f"many_rows serves bfloat16 and float16, not {dtype}")
-    template = {"T": dtype, "K": k, "WARPS": WARPS, "ROWS": ROWS, "FEW": FEW}
+    template: Template = {"T": dtype, "K": k, "WARPS": WARPS, "ROWS": ROWS, "FEW": FEW}
     return CudaLaunch(
         SOURCE, template=template, blocks=(n // (WARPS * ROWS), 1), threads=WARPS * 32, outputs=[((n,), dtype)]
     )

@@ -83,7 +83,9 @@ def test_a_layer_is_six_launches(plan: Any, long: bool) -> None:
 def test_every_cache_is_written_and_read_in_its_layer_alone(plan: Any) -> None:
     for i, launch in enumerate(plan.launches(long=False)[1:-1]):
         layer = i // 6
-        found = {each.value.index for each in (*launch.inputs, *launch.outputs) if isinstance(each.value, Extension.Buffer)}
+        found = {
+            each.value.index for each in (*launch.inputs, *launch.outputs) if isinstance(each.value, Extension.Buffer)
+        }
         assert found <= {2 * layer, 2 * layer + 1}
         assert bool(found) == (launch.name in ("heads", "attend"))
 
@@ -111,7 +113,12 @@ def test_the_text_compiles(plan: Any) -> None:
     text = launches.program(plans.HEADERS, [*plan.launches(long=False), *plan.launches(long=True)])
     program = ctypes.c_void_p()
     assert compiler.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"graph.cu", 0, None, None) == 0
-    options = ["--device-as-default-execution-space", "--std=c++17", f"--include-path={include}", "--gpu-architecture=sm_90a"]
+    options = [
+        "--device-as-default-execution-space",
+        "--std=c++17",
+        f"--include-path={include}",
+        "--gpu-architecture=sm_90a",
+    ]
     given = (ctypes.c_char_p * len(options))(*[each.encode() for each in options])
     result = compiler.nvrtcCompileProgram(program, len(options), given)
     size = ctypes.c_size_t()

@@ -1,5 +1,7 @@
-"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit, whatever the cache went
-through. Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0."""
+"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
+
+Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,13 @@ Model = Any
 Script = Callable[[Model], list[mx.array]]
 
 
-@pytest.fixture(scope="module", params=[mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
-def model(request: pytest.FixtureRequest, gpu_as_default: None) -> Model:
+@pytest.fixture(scope="module")
+def model(gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
     built = synthetic.build(registry.load("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
-    built.set_dtype(request.param)
     mx.eval(built.parameters())
     return built
 
@@ -132,10 +133,8 @@ def test_copies_of_a_cache_go_their_own_ways(as_stock: Any) -> None:
         prefill(model, cache, TOKENS[:60])
         found = steps(model, cache, TOKENS[60:64])
         other = copy.deepcopy(cache)
-        kept = [copy.copy(each) for each in cache]
         found += steps(model, cache, TOKENS[64:68])
         found += steps(model, other, TOKENS[164:168])
-        found += steps(model, kept, TOKENS[264:268])
         return [*found, *steps(model, cache, TOKENS[68:70])]
 
     as_stock(script)

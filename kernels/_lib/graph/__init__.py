@@ -21,8 +21,9 @@ def missing() -> str:
     """One sentence saying why the extension cannot be loaded here and what to do; empty when it can."""
     import mlx.core as mx
 
-    if mx.__version__ != MLX_VERSION:
-        return f"the decode graph is for mlx {MLX_VERSION}, not {mx.__version__}"
+    version = getattr(mx, "__version__", "")
+    if version != MLX_VERSION:
+        return f"the decode graph is for mlx {MLX_VERSION}, not {version}"
     if not mx.cuda.is_available():
         return "the decode graph needs an NVIDIA GPU and mlx[cuda13]"
     if cuda_include("cuda_bf16.h") is None:
@@ -46,8 +47,6 @@ def load() -> ModuleType:
         raise NotBuilt(reason)
     if MODULE in sys.modules:  # loaded under another name of this package; an extension is initialised once
         return sys.modules[MODULE]
-    import mlx.core as mx
-
     spec = importlib.util.spec_from_file_location(MODULE, library_path())
     if spec is None or spec.loader is None:
         raise NotBuilt(f"{library_path()} is no Python extension")
@@ -56,7 +55,7 @@ def load() -> ModuleType:
         spec.loader.exec_module(module)
     except ImportError as error:
         raise NotBuilt(f"the decode graph does not load ({error}); build it again with --force") from error
-    if module.mlx_version != mx.__version__:
-        raise NotBuilt(f"the decode graph was built for mlx {module.mlx_version}, not {mx.__version__}")
+    if module.mlx_version != MLX_VERSION:
+        raise NotBuilt(f"the decode graph was built for mlx {module.mlx_version}, not {MLX_VERSION}")
     sys.modules[MODULE] = module
     return module

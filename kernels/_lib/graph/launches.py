@@ -45,7 +45,7 @@ class Planned:
     threads: int
     shared_memory: int = 0
     resident: int = 0
-    """Blocks that one multiprocessor has to have registers for, so that neighbours may start; 0: as the compiler likes."""
+    """Blocks that a multiprocessor has to have registers for, so that others may start; 0: as the compiler likes."""
     cluster: int = 1
     """Blocks of the second dimension that run together and may read each other's shared memory."""
     macros: Mapping[str, str] = field(default_factory=dict)
