@@ -3,9 +3,9 @@
     python benchmarks/host_time.py qwen3 --variant stock --variant qwen_step --variant qwen_graph [--tokens 200]
 
 Each variant runs in a process of its own on the synthetic full-size checkpoint (seeded random weights), one after the
-other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and, one token
-later, waited for, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over
-all timed tokens, and whether the tokens are the first variant's.
+other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and waited for
+one token later, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over all
+timed tokens, and whether the tokens are the first variant's.
 
 Stock's own attention is reproducible only with MLX_CUDA_USE_CUDNN_SDPA=0; set it for all variants to compare tokens.
 """
@@ -35,7 +35,7 @@ from zmlx_bench.workspace import Workspace
 
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 STOCK = "stock"
-submit: Any = mx.async_eval
+SUBMIT: Any = mx.async_eval
 WARM_UP = 30
 PROMPT = 64
 
@@ -61,7 +61,7 @@ def timed(model: Any, tokens: int) -> dict[str, Any]:
     """Return the medians of building, submitting and waiting in ms, tokens a second, and a digest of the tokens."""
     prompt = mx.random.randint(0, 1000, (1, PROMPT), key=mx.random.key(7))
     cache = make_prompt_cache(model)
-    token = mx.argmax(model(prompt, cache=cache)[:, -1], axis=-1)
+    token: Any = mx.argmax(model(prompt, cache=cache)[:, -1], axis=-1)
     mx.eval(token)
     built, submitted, waited, said = [], [], [], []
     began = 0.0
@@ -72,9 +72,9 @@ def timed(model: Any, tokens: int) -> dict[str, Any]:
         logits = model(token[None], cache=cache)[:, -1]
         following = mx.argmax(logits - mx.logsumexp(logits, keepdims=True), axis=-1)
         ready = time.perf_counter()
-        submit(following)
+        SUBMIT(following)
         given = time.perf_counter()
-        said.append(token.tolist()[0])
+        said.append(int(token.item()))
         got = time.perf_counter()
         token = following
         built.append(ready - start)

@@ -39,7 +39,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 def many_rows(module: Any) -> Callable[[mx.array], mx.array]:
     """Return call(x) for a projection; MLX's own where it has few outputs."""
-    stock = stock_call(module)
+    stock: Callable[[mx.array], mx.array] = stock_call(module)
     if not isinstance(module, nn.QuantizedLinear) or module.weight.shape[0] < FEWEST:
         return stock
     weights = weights_of(module)
