@@ -2,10 +2,10 @@
 
     MLX_CUDA_USE_CUDNN_SDPA=0 python benchmarks/graph_phases.py [--keys 200 --keys 1000]
 
-The graph of the published sizes runs on seeded random weights with as many keys in its caches as asked, without the rest
-of the model. Printed are its time a layer, and, from a second build of the same launches whose first blocks write down the
-GPU's clock, how long each launch is the one that all wait for: from where its inputs are ready to where the next one's
-are. Times of CUDA's clock differ by what writing it down costs, about half a microsecond a layer.
+The graph of the published sizes runs on seeded random weights with as many keys in its caches as asked, without the
+rest of the model. Printed are its time a layer, and, from a second build of the same launches whose first blocks write
+down the GPU's clock, how long each launch is the one that all wait for: from where its inputs are ready to where the
+next one's are. Writing the clock down costs a layer between half a microsecond and two.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/host_time.py qwen3 --variant stock --variant qwen_step --variant qwen_graph [--tokens 200]
 
 Each variant runs in a process of its own on the synthetic full-size checkpoint (seeded random weights), one after the
-other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and waited for
-one token later, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over all
-timed tokens, and whether the tokens are the first variant's.
+other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and waited
+for one token later, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over
+all timed tokens, and whether the tokens are the first variant's.
 
 Stock's own attention is reproducible only with MLX_CUDA_USE_CUDNN_SDPA=0; set it for all variants to compare tokens.
 """
