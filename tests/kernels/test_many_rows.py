@@ -17,7 +17,9 @@ dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16"
 
 
 def case(dtype: mx.Dtype) -> tuple[mx.array, list[mx.array]]:
-    return activations("normal", 1, 1, K, dtype=dtype), list(experts.packed(np.random.default_rng(3), N, K, dtype=dtype))
+    return activations("normal", 1, 1, K, dtype=dtype), list(
+        experts.packed(np.random.default_rng(3), N, K, dtype=dtype)
+    )
 
 
 @dtypes

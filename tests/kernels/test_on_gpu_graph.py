@@ -174,6 +174,36 @@ def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> No
     as_stock(script)
 
 
+def test_two_models_in_turn(as_stock: Any) -> None:
+    other = synthetic.build(registry.load("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
+    mx.eval(other.parameters())
+
+    def alone() -> list[mx.array]:
+        cache = make_prompt_cache(other)
+        prefill(other, cache, TOKENS[:30])
+        return steps(other, cache, TOKENS[30:36])
+
+    stock = alone()
+    (host,) = (each for each in registry.load("qwen3").hosts(other) if each.offers(WHOLE))
+    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
+    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
+    patch.install(count=False)
+
+    def script(model: Model) -> list[mx.array]:
+        caches = make_prompt_cache(model), make_prompt_cache(other)
+        prefill(model, caches[0], TOKENS[:50])
+        prefill(other, caches[1], TOKENS[:30])
+        found = [
+            steps(model, caches[0], [a]) + steps(other, caches[1], [b])
+            for a, b in zip(TOKENS, TOKENS[30:36], strict=False)
+        ]
+        assert all(same(ours, each) for (_, ours), each in zip(found, stock, strict=True))
+        return [each for each, _ in found]
+
+    as_stock(script)
+    patch.undo()
+
+
 def test_two_threads(as_stock: Any) -> None:
     def script(model: Model) -> list[mx.array]:
         found: list[list[mx.array]] = [[], []]
