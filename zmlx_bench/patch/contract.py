@@ -25,7 +25,8 @@ Qwen's qkv+qk_norm_rope gets x, offset and returns q (B, Hq, L, hd), k, v (B, Hk
 GLM's attention is cut for decode alone (L = 1, no mask; anything else runs the unpatched steps): qkv+qk_norm_rope
 gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe
 (B, 1, 1, rope); qkv+qk_norm_rope+attention gets x, cache, updates the cache and returns attention's (B, H, 1, rank).
-Qwen's qkv+qk_norm_rope+residual_norm+router+experts+down+combine is bound to the stack of layers and is `Steps`, or is called as they are.
+Qwen's qkv+qk_norm_rope+residual_norm+router+experts+down+combine is bound to the stack of layers and is `Steps`, or
+is called as they are.
 """
 
 from __future__ import annotations
