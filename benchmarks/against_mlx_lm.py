@@ -53,7 +53,7 @@ def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
         elif isinstance(event, PromptStart):
             lengths.append(event.prompt_tokens)
 
-    outcome = Worker(instructions, dict(os.environ), scratch / "worker.log", "zmlx_bench.worker").watch(
+    outcome = Worker(instructions, dict(os.environ), scratch / "worker.log", "zmlx_bench.measured.worker").watch(
         Timeouts(), on_event
     )
     if outcome.status != "ok":
@@ -77,9 +77,9 @@ def loop_cost(family: str, tokens: int, turns: int) -> list[float]:
     import mlx.core as mx
     from mlx_lm import load
 
-    from zmlx_bench.worker.generate import run_prompt, streamer
-    from zmlx_bench.worker.load import encode
-    from zmlx_bench.worker.pipe import Pipe
+    from zmlx_bench.measured.worker.generate import run_prompt, streamer
+    from zmlx_bench.measured.worker.load import encode
+    from zmlx_bench.measured.worker.pipe import Pipe
 
     mx.set_default_device(mx.cpu)
     model, tokenizer = load(str(TINY / f"tiny_{family}"))[:2]

@@ -27,9 +27,9 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.patch.apply import apply
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
 

@@ -31,10 +31,10 @@ from mlx_lm.utils import load_model
 
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import apply
-from zmlx_bench.patch.host import replace_call
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.host import replace_call
 from zmlx_bench.workspace import Workspace
 
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])

@@ -15,10 +15,10 @@ from mlx_lm.utils import load_tokenizer
 
 from zmlx_bench.analysis.fidelity import distinct_ngrams
 from zmlx_bench.catalog import prompts as prompt_catalog
-from zmlx_bench.checkpoints import synthetic
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.worker.load import encode
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.worker.load import encode
 
 
 def settings(family: str) -> dict[str, dict[str, float]]:

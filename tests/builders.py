@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
+from zmlx_bench.protocol.plan import arms_of, draw_up
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
@@ -21,7 +22,6 @@ from zmlx_bench.schema.run import Generation, Run
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
 from zmlx_bench.session import capsules, store
-from zmlx_bench.session.plan import arms_of, draw_up
 from zmlx_bench.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]

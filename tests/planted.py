@@ -8,7 +8,7 @@ _HEAD = '''"""Planted by a test."""
 import os
 import time
 import mlx.core as mx
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
 def stock(y, scores):
     return (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
@@ -46,9 +46,9 @@ BODIES = {
     "broken": "import a_module_that_is_not_there\n",
     "doubles": "def bind(module, request):\n    return Binding(lambda y, scores: 2 * stock(y, scores))\n",
     # What the unpatched model does, at any site.
-    "mirror": """from zmlx_bench.families import moe
-from zmlx_bench.patch.contract import Split
-from zmlx_bench.patch.host import stock_call
+    "mirror": """from zmlx_bench.measured.families import moe
+from zmlx_bench.measured.contract import Split
+from zmlx_bench.measured.host import stock_call
 from mlx_lm.models.base import scaled_dot_product_attention
 
 def qwen_router(block):

@@ -15,10 +15,10 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
 
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.families.base import Family
-from zmlx_bench.patch.apply import Patch, apply
-from zmlx_bench.patch.host import Host
+from zmlx_bench.measured.apply import Patch, apply
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families.base import Family
+from zmlx_bench.measured.host import Host
 from zmlx_bench.schema.variant import ResolvedVariant
 
 PROMPT = tuple(range(5, 13))  # long enough for stock to sort Qwen's experts, too short for GLM's

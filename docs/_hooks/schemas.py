@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.cli.artifacts import KINDS
 
 __all__ = ["KINDS", "page"]
 

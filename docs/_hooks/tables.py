@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.families import registry
+from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 
@@ -27,7 +27,7 @@ def policy(root: Path) -> str:
 
 def sites(root: Path) -> str:
     """The inputs and outputs of every site, from the contract that kernels keep."""
-    source = (root / "zmlx_bench" / "patch" / "contract.py").read_text(encoding="utf-8")
+    source = (root / "zmlx_bench" / "measured" / "contract.py").read_text(encoding="utf-8")
     # Read, not imported: the contract's package needs MLX.
     text = ast.get_docstring(ast.parse(source)) or ""
     # An asterisk there multiplies; in Markdown it would begin emphasis.

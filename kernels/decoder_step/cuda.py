@@ -9,14 +9,14 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.contract import Unavailable
 
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, read_cuda
+from .._lib.gpu.cuda_rows import ON_TENSOR_CORES, check_rows, mma_bytes
+from .._lib.gpu.launch import WORDS
+from .._lib.gpu.packed import GROUP, SERVED, weights_of
+from .._lib.gpu.settle import bits
 from ..gather_qmm_swiglu import cuda as swiglu
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, read_cuda
-from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows, mma_bytes
-from ..gpu.launch import WORDS
-from ..gpu.packed import GROUP, SERVED, weights_of
-from ..gpu.settle import bits
 from ..moe_router.gpu import LANES, MOST_EXPERTS, SOFTMAX
 from ..qk_norm_rope.gpu import TURN_HEAD
 from ..qk_norm_rope.heads import Heads

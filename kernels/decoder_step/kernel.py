@@ -14,14 +14,14 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
 
-from zmlx_bench.families.decode import projection
-from zmlx_bench.patch.contract import Binding, BindRequest, Steps, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Steps, Unavailable
+from zmlx_bench.measured.families.decode import projection
 
+from .._lib.gpu.cuda import CudaLaunch, prepare
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import settler
 from ..gather_qmm_down_combine.cuda import down_combine
-from ..gpu.cuda import CudaLaunch, prepare
-from ..gpu.launch import require, why_not
-from ..gpu.packed import weights_of
-from ..gpu.settle import settler
 from ..qk_norm_rope.heads import Heads
 from ..qkv_joined.kernel import PARTS, PROJECTIONS, join, separate
 from ..residual_norm import kernel as residual_norm

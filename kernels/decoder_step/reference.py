@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Steps
+from zmlx_bench.measured.contract import Steps
 
 from ..qk_norm_rope.reference import qk_norm_rope
 

@@ -11,12 +11,12 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.contract import Unavailable
 
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
-from ..gpu.launch import WORDS, Source
-from ..gpu.packed import GROUP, SERVED
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
+from .._lib.gpu.launch import WORDS, Source
+from .._lib.gpu.packed import GROUP, SERVED
+from .._lib.gpu.settle import Call
 from ..moe_router.gpu import LANES, MOST_EXPERTS, SIGMOID, SOFTMAX
 
 Router = Callable[[mx.array], Any]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import settler
 from ..moe_router.kernel import glm_router
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch
-from ..gpu.metal_qmv import LANES, ROWS, loop, read_qmv
+from .._lib.gpu.launch import Launch
+from .._lib.gpu.metal_qmv import LANES, ROWS, loop, read_qmv
 
 INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
 SOURCE = read_qmv(Path(__file__).resolve().parent, "down_combine", INPUTS, "out")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.contract import Binding, BindRequest
 
-from ..gpu.launch import require, why_not
-from ..gpu.moe_block import check_block
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.moe_block import check_block
 
 
 def probe(mode: str, backend: str) -> str | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.contract import Binding, BindRequest
 
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
-from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
+from .._lib.gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent
 _WEIGHTS = ("gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")

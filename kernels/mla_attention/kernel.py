@@ -8,11 +8,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.families.decode import append
-from zmlx_bench.patch.contract import Binding, BindRequest, Split
+from zmlx_bench.measured.contract import Binding, BindRequest, Split
+from zmlx_bench.measured.families.decode import append
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Settle, settler
 from ..mla_decode import kernel as decode
 from ..mla_norm_rope import kernel as front
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
-from ..gpu.settle import bits
+from .._lib.gpu.launch import Launch, read_source
+from .._lib.gpu.settle import bits
 
 _HERE = Path(__file__).resolve().parent
 _SUMMED = ("by_latent", "by_place")

@@ -10,10 +10,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]

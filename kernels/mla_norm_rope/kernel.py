@@ -13,10 +13,10 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
 from .gpu import COPIES, LARGEST, READS, Front, Sizes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, Source, read_source
+from .._lib.gpu.launch import Launch, Source, read_source
 
 _FOLDER = Path(__file__).resolve().parent
 LANES = 32

@@ -9,10 +9,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Launch, require, why_not
-from ..gpu.settle import Settle, by_shape, settler
+from .._lib.gpu.launch import Launch, require, why_not
+from .._lib.gpu.settle import Settle, by_shape, settler
 from .gpu import MOST_EXPERTS, plan_logits, plan_sigmoid, plan_softmax
 
 

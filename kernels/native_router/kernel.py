@@ -11,10 +11,10 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..native.wiring import extension, packing, weights
-from ..native.wiring import probe as probe
+from .._lib.native.wiring import extension, packing, weights
+from .._lib.native.wiring import probe as probe
 
 Router = Callable[[mx.array], tuple[mx.array, mx.array]]
 

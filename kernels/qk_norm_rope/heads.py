@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.contract import Unavailable
 
-from ..gpu.settle import bits
+from .._lib.gpu.settle import bits
 
 LANES = 32
 Template = list[tuple[str, mx.Dtype | int | bool]]

@@ -10,10 +10,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, require, runner, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import Run, require, runner, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import plan, plan_stock
 from .heads import LANES, OFFSETS, Heads, check_rope
 

@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
 
 PROJECTIONS = {"qwen3": ("q_proj", "k_proj", "v_proj"), "glm47": ("q_a_proj", "kv_a_proj_with_mqa")}
 PARTS = ("weight", "scales", "biases")

@@ -8,12 +8,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.contract import Binding, BindRequest
 
+from .._lib.gpu.cuda import prepare
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
-from ..gpu.cuda import prepare
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
 
 
 def bind(module: Any, request: BindRequest) -> Binding:

@@ -12,9 +12,9 @@ from tests.bench.tiny_sizes import SIZES
 from zmlx_bench.bench import modules
 from zmlx_bench.bench.lines import LINES
 from zmlx_bench.bench.modules import Layer
-from zmlx_bench.bench.steps import Filled, Sizes, ready, span
-from zmlx_bench.families import moe
-from zmlx_bench.families.qwen3 import WHOLE
+from zmlx_bench.measured.families import moe
+from zmlx_bench.measured.families.qwen3.family import WHOLE
+from zmlx_bench.measured.steps import Filled, Sizes, ready, span
 
 CONTEXT = 21
 

@@ -12,9 +12,9 @@ import pytest
 from tests.bench.tiny_sizes import SIZES
 from tests.conftest import Zmlx
 from zmlx_bench.bench import run
-from zmlx_bench.report import bench as tables
-from zmlx_bench.schema.bench import BenchReport, BenchRow
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.bench import show as tables
+from zmlx_bench.bench.schema import BenchReport, BenchRow
+from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.workspace import Workspace
 
 PLANTED = ("no_op", "doubles", "killed", "raises_late", "unavailable")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
+from zmlx_bench.measured.families import registry
 
 
 def _sizes(family: str) -> dict[str, Any]:

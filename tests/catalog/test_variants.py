@@ -10,7 +10,7 @@ from tests.planted import declaration, plant
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families import registry
+from zmlx_bench.measured.families import registry
 from zmlx_bench.workspace import Workspace
 
 Add = Callable[[str], Workspace]

@@ -9,8 +9,8 @@ import pytest
 
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
+from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.machine import Machine
 
 CPU = facts.read("cpu")

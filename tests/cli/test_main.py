@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import QUIET_ENV, ZMLX
 from zmlx_bench import __version__
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.workspace import Workspace
 
 HEAVY = ("mlx", "mlx_lm", "scipy", "pydantic", "numpy", "transformers", "rich.progress", "huggingface_hub")

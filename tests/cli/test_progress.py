@@ -13,10 +13,10 @@ from zmlx_bench.analysis.running import Running
 from zmlx_bench.catalog import prompts
 from zmlx_bench.cli import remaining
 from zmlx_bench.cli.progress import Progress
+from zmlx_bench.protocol.plan import draw_up
 from zmlx_bench.schema.event import PromptStart, Token
 from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan, Timeouts
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session.plan import draw_up
 from zmlx_bench.session.supervise import Outcome
 
 SPEED = {"baseline": 50.0, "null": 50.0, "quick": 100.0, "broken": 1.0}

@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 
 from tests.conftest import QUIET_ENV, ZMLX
 from zmlx_bench import files
+from zmlx_bench.doctor import checkup
 from zmlx_bench.ledger import capsules
-from zmlx_bench.machine import checkup
 from zmlx_bench.report import capsule as capsule_view
 from zmlx_bench.report import listings, overview_text
 from zmlx_bench.report.build import build

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.test_check import edit
-from zmlx_bench.ledger.legacy.store import import_into
+from zmlx_bench.legacy.store import import_into
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session, session_hash
 from zmlx_bench.workspace import Workspace

@@ -18,19 +18,19 @@ from tests.ledger.test_check import FIXTURES, GOOD, LEGACY, MATRIX, SESSION
 from zmlx_bench import files
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.findings.compare import differences
 from zmlx_bench.ledger import matrix, promotions
 from zmlx_bench.ledger.bodies import Reader, read_policy
 from zmlx_bench.ledger.check.capsule import check_capsule_file
-from zmlx_bench.ledger.check.compare import differences
-from zmlx_bench.ledger.check.legacy import check_legacy_file
 from zmlx_bench.ledger.check.matrix import Place, check_rows, read_rows
 from zmlx_bench.ledger.check.promotions import check_promotions
 from zmlx_bench.ledger.check.session import read_session
 from zmlx_bench.ledger.evidence import read_evidence
-from zmlx_bench.ledger.legacy.registry import import_file
-from zmlx_bench.ledger.legacy.store import import_into, sources
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.registry import import_file
+from zmlx_bench.legacy.schema import LegacyImport
+from zmlx_bench.legacy.store import import_into, sources
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.legacy import LegacyImport
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.schema.session import Session

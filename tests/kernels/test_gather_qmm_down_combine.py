@@ -12,7 +12,7 @@ import pytest
 from tests.kernels import experts, gpu, qmv
 from tests.kernels.bf16 import read
 from tests.kernels.experts import SHAPES
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 kernel: Any = gpu.module("gather_qmm_down_combine.kernel")
 metal: Any = gpu.module("gather_qmm_down_combine.gpu")

@@ -15,7 +15,7 @@ from tests.kernels.bf16 import read
 from tests.kernels.experts import SHAPES
 from tests.kernels.rows import serial_sum
 from tests.shim.run import run_kernel
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 kernel: Any = gpu.module("gather_qmm_swiglu.kernel")
 metal: Any = gpu.module("gather_qmm_swiglu.gpu")

@@ -60,4 +60,4 @@ def test_every_metal_source_belongs_to_a_declared_kernel_that_hashes_the_shared_
     folders = {path.parent.name for path in Path(repository.kernels).glob("*/*.metal")}
     assert folders
     for folder in folders:
-        assert "gpu" in declared[folder].declaration.uses
+        assert "_lib" in declared[folder].declaration.uses

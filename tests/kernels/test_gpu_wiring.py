@@ -10,8 +10,8 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from tests.kernels import gpu
 from tests.tiny import Tiny
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding
 
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,))
 

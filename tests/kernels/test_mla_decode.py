@@ -15,7 +15,7 @@ from tests.kernels import gpu, mla
 from tests.kernels.bf16 import Floats, read, rounded
 from tests.kernels.rows import butterfly_sum, exp_fast, serial_sum
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 kernel: Any = gpu.module("mla_decode.kernel")
 plans: Any = gpu.module("mla_decode.gpu")

@@ -14,7 +14,7 @@ import pytest
 from tests.kernels import gpu, mla
 from tests.kernels.bf16 import read, rounded
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 kernel: Any = gpu.module("mla_norm_rope.kernel")
 reference: Any = gpu.module("mla_norm_rope.reference")

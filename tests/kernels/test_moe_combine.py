@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.bf16 import Floats, read, rounded
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import moe
 
 FLOAT32_STEP = 2.0**-23
 

@@ -12,7 +12,7 @@ from tests.kernels import gpu
 from tests.kernels.bf16 import read
 from tests.kernels.draws import EXPERTS, HIDDEN, combine_inputs, combined
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 combine: Any = gpu.module("moe_combine.gpu")
 kernel: Any = gpu.module("moe_combine.kernel")

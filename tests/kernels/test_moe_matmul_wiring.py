@@ -11,7 +11,7 @@ import pytest
 from tests.kernels import experts, gpu
 from tests.tiny import Tiny
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.families import moe
+from zmlx_bench.measured.families import moe
 from zmlx_bench.workspace import Workspace
 
 TOKENS = [(1, 1), (3, 1), (1, 4)]

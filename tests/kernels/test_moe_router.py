@@ -16,7 +16,7 @@ from tests.kernels.draws import GLM, QWEN, gates
 from tests.kernels.rows import butterfly_sum, exp_fast, libm, serial_sum
 from tests.shim.source import Words
 from tests.tiny import Tiny
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 router: Any = gpu.module("moe_router.gpu")
 kernel: Any = gpu.module("moe_router.kernel")

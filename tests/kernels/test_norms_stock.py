@@ -20,7 +20,7 @@ from tests.kernels import gpu
 from tests.kernels.bf16 import Floats, read, rounded
 from tests.kernels.rows import butterfly_sum, libm
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 residual: Any = gpu.module("residual_norm.kernel")
 rotate: Any = gpu.module("qk_norm_rope.kernel")

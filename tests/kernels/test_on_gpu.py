@@ -16,9 +16,9 @@ from mlx_lm.models.glm4_moe_lite import group_expert_select
 from tests.kernels import on_gpu
 from tests.kernels.bf16 import read
 from tests.kernels.draws import EXPERTS, GLM, HIDDEN, QWEN, combine_inputs, combined, gates
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import moe
 
 pytestmark = on_gpu.ANY
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.kernels import experts, on_gpu
 from tests.kernels.experts import KINDS, SHAPES, activations, doubles
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.families import moe
 
 pytestmark = on_gpu.ANY
 

@@ -17,10 +17,10 @@ from mlx_lm.models.mla import MultiLinear
 
 from tests.kernels import mla, on_gpu
 from tests.kernels.bf16 import read
-from zmlx_bench.families import registry
-from zmlx_bench.families.glm47 import _compose_attention
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families.glm47.family import _compose_attention
 
 pytestmark = on_gpu.ANY
 STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if on_gpu.BACKEND == "metal" else ["stock", "stock_with_q_b"])
@@ -119,7 +119,7 @@ def stock_attend(attention: Any, q_latent: mx.array, q_pe: mx.array, latent: mx.
 @batches
 def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -> None:
     plans: Any = importlib.import_module("zmlx_kernels.mla_decode.gpu")
-    settler: Any = importlib.import_module("zmlx_kernels.gpu.settle").settler(on_gpu.BACKEND)
+    settler: Any = importlib.import_module("zmlx_kernels._lib.gpu.settle").settler(on_gpu.BACKEND)
     a, b = (mx.random.normal((batch, mla.HEADS, 1, length)).astype(mx.bfloat16) * 4 for _ in range(2))
     (ours,) = settler(plans.softmax(a.shape, a.dtype, on_gpu.BACKEND))(inputs=[a, b])
     assert same(ours, mx.softmax(a + b, axis=-1, precise=True))

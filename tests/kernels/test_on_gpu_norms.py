@@ -19,10 +19,10 @@ from mlx_lm.utils import load_model
 from tests.kernels import on_gpu
 from tests.variants import variant
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import apply
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import registry
 
 pytestmark = on_gpu.ANY
 

@@ -12,12 +12,11 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from tests.kernels import on_gpu
 from tests.kernels.experts import HIDDEN, activations
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.families.qwen3 import WHOLE
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.measured import loader, synthetic
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families.qwen3.family import WHOLE
 
 pytestmark = on_gpu.NVIDIA
 

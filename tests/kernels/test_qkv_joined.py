@@ -10,8 +10,8 @@ import pytest
 
 from tests.tiny import Tiny, equal, resting_memory
 from tests.variants import variant
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 from zmlx_bench.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kernels import experts, gpu, qmv
 from tests.kernels.bf16 import Floats, read
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 kernel: Any = gpu.module("shared_experts.kernel")
 metal: Any = gpu.module("shared_experts.gpu")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.ledger.check.finding import Finding
+from zmlx_bench.findings.finding import Finding
 from zmlx_bench.ledger.check.targets import check
 from zmlx_bench.ledger.check.workspace import check_workspace
-from zmlx_bench.ledger.legacy.store import import_into, sources
+from zmlx_bench.legacy.schema import LegacyImport
+from zmlx_bench.legacy.store import import_into, sources
 from zmlx_bench.schema.capsule import Capsule, capsule_hash, output_hash
-from zmlx_bench.schema.legacy import LegacyImport
 from zmlx_bench.schema.session import Session, session_hash
 from zmlx_bench.workspace import Workspace
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from zmlx_bench.doctor import checkup
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
-from zmlx_bench.machine import backend, checkup, facts, state
+from zmlx_bench.machine import backend, facts, state
+from zmlx_bench.measured.families import registry
 
 
 def test_the_state_is_plausible() -> None:

@@ -21,7 +21,7 @@ from tests.shim.run import run_kernel
 from tests.shim.source import Words
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.patch import loader
+from zmlx_bench.measured import loader
 from zmlx_bench.templates import new_kernel
 from zmlx_bench.workspace import Workspace
 

@@ -18,8 +18,8 @@ from tests.use.promoted import promote, promotion
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
+from zmlx_bench.measured.families import registry
 from zmlx_bench.workspace import Workspace
 
 

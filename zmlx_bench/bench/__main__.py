@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.bench.schema import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.base import Status
-from zmlx_bench.schema.bench import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
-from zmlx_bench.worker.pipe import Pipe
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
 
     from zmlx_bench.bench import modules
     from zmlx_bench.bench.chain import copy_gb_s
-    from zmlx_bench.patch import loader
+    from zmlx_bench.measured import loader
 
     mx.set_default_device(mx.cpu if told.backend == "cpu" else mx.gpu)
     loader.open_kernels(Path(told.kernels))
@@ -45,7 +45,7 @@ def main() -> int:
 def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float) -> Iterator[BenchRow]:
     """Yield the rows of one task: each module to which the kernel can be bound, each batch."""
     from zmlx_bench.bench.lines import LINES
-    from zmlx_bench.bench.steps import span
+    from zmlx_bench.measured.steps import span
 
     found = span(LINES.get(told.family, ()), task.sites)
     places = layer.modules(task.sites)
@@ -78,7 +78,7 @@ def _at(
     import mlx.core as mx
 
     from zmlx_bench.bench.measure import prepare
-    from zmlx_bench.patch import loader
+    from zmlx_bench.measured import loader
 
     request = BindRequest(told.family, task.sites, task.mode, told.backend)
     mx.random.seed(told.seed + batch)

@@ -7,8 +7,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.base import scaled_dot_product_attention
 
-from zmlx_bench.bench.steps import Filled, Line, Sizes, Step, Values, all_bytes, cached, expert_bytes, no_bytes
-from zmlx_bench.families import moe
+from zmlx_bench.measured.families import moe
+from zmlx_bench.measured.steps import Filled, Line, Sizes, Step, Values, all_bytes, cached, expert_bytes, no_bytes
 
 _attend: Any = scaled_dot_product_attention
 

@@ -10,10 +10,10 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.families.base import Family
-from zmlx_bench.patch.host import Host
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families.base import Family
+from zmlx_bench.measured.host import Host
 
 _FEW_WORDS = 1024
 """Vocabulary of a layer whose output projection is not measured; the published one takes most of the time."""

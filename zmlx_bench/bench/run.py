@@ -18,15 +18,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
-from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.errors import CannotHere, unknown
-from zmlx_bench.families import registry
-from zmlx_bench.machine import device, facts
-from zmlx_bench.machine.backend import installed
-from zmlx_bench.patch import probe
-from zmlx_bench.schema.base import Backend, Status, utc_now
-from zmlx_bench.schema.bench import (
+from zmlx_bench.bench.schema import (
     AllDone,
     BenchEvent,
     BenchInstructions,
@@ -36,6 +28,14 @@ from zmlx_bench.schema.bench import (
     RowMeasured,
     TaskStarted,
 )
+from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.errors import CannotHere, unknown
+from zmlx_bench.machine import device, facts
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.families import registry
+from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[BenchEvent] = TypeAdapter(BenchEvent)

@@ -10,7 +10,7 @@ from typing import Any
 
 from zmlx_bench import files
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families.registry import facts
+from zmlx_bench.measured.families.registry import facts
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")

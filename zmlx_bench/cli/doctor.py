@@ -14,10 +14,11 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     """
     from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import available as probe
     from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.doctor import checkup
     from zmlx_bench.machine import backend as backends
-    from zmlx_bench.machine import checkup, device
-    from zmlx_bench.patch import probe
+    from zmlx_bench.machine import device
     from zmlx_bench.report import listings
 
     findings = checkup.findings()

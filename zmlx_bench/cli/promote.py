@@ -20,9 +20,9 @@ def promote(
 
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
-    from zmlx_bench.families import registry
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
+    from zmlx_bench.measured.families import registry
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.overview import as_json as groups_json
     from zmlx_bench.report.overview import overview

@@ -33,7 +33,7 @@ def report(
     from zmlx_bench import files
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, json_text
-    from zmlx_bench.families import registry
+    from zmlx_bench.measured.families import registry
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.build import build
     from zmlx_bench.report.overview import as_json

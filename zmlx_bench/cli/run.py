@@ -84,8 +84,8 @@ def run(
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
-    from zmlx_bench.families import registry
     from zmlx_bench.ledger.incumbent import incumbent_of
+    from zmlx_bench.measured.families import registry
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished

@@ -9,15 +9,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.checkpoints import hub, resolve
+from zmlx_bench.doctor.checkup import Finding
 from zmlx_bench.errors import ZmlxError, unknown
-from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.machine.checkup import Finding
-from zmlx_bench.patch import probe
+from zmlx_bench.measured.families import registry
 from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.workspace import Workspace
 

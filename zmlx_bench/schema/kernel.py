@@ -20,7 +20,7 @@ Site = Literal[
     "attention",
     "linear",
 ]
-"""A place in the decoder layer where a kernel can be plugged; `zmlx_bench.patch.contract` gives each one's inputs."""
+"""A place in the decoder layer where a kernel can be plugged; `measured.contract` gives each one's inputs."""
 
 Numerics = Literal["stock", "bf16_rounded", "fp32", "fp32_no_fma", "other"]
 
@@ -54,5 +54,5 @@ class KernelDeclaration(StrictModel):
     max_tokens: Positive | Literal["any"]
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
     mode: dict[Name, Mode] = Field(min_length=1)
-    uses: tuple[Name, ...] = ()
+    uses: tuple[NonEmpty, ...] = ()
     """Other folders under `kernels/` whose files belong to its source, for the source hash."""

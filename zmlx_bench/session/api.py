@@ -16,6 +16,7 @@ from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
+from zmlx_bench.protocol.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -27,7 +28,6 @@ from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
-from zmlx_bench.session.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace

@@ -22,7 +22,7 @@ from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
 from zmlx_bench.workspace import Workspace
 
-WORKER_MODULE = "zmlx_bench.worker"
+WORKER_MODULE = "zmlx_bench.measured.worker"
 STOCK_TRIES = 2
 _EXACT = {"MLX_ENABLE_TF32": "0"}
 """The audit's reference is float32 on CUDA too, where MLX multiplies float32 matrices in TF32 otherwise."""

@@ -16,9 +16,9 @@ from typing import Any, Literal, NoReturn
 
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
+from zmlx_bench.measured.families import registry
 from zmlx_bench.printable import printable
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.use import decide

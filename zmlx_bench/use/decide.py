@@ -12,9 +12,9 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import TINY, Located, locate
 from zmlx_bench.errors import unknown
-from zmlx_bench.families.registry import facts
 from zmlx_bench.ledger import promotions
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.families.registry import facts
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant

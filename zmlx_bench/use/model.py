@@ -10,10 +10,10 @@ import mlx.core as mx
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
-from zmlx_bench.patch import apply as patching
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured import apply as patching
+from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion

@@ -14,12 +14,12 @@ from types import ModuleType
 import mlx.core as mx
 import pytest
 
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import Unavailable
 
 from .conftest import KERNELS
 
-BUILD = KERNELS / "native" / "build.py"
+BUILD = KERNELS / "_lib" / "native" / "build.py"
 HERE = Path(__file__).parent
 
 

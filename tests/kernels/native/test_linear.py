@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from mlx_lm.models.mla import MultiLinear
 
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 from .made import DTYPES, assert_same_bits, values
 

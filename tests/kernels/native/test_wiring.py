@@ -11,7 +11,7 @@ from mlx_lm.generate import generate_step
 
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.workspace import Workspace
 
 EXPERTS = "experts=native_experts"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.figures import derive, worst_status
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import NO_TEXT, Finding, finding
+from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
-from zmlx_bench.ledger.check.reading import read, relative
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import Capsule, capsule_hash
 from zmlx_bench.schema.matrix import MatrixRow, capsule_file_name, row_of

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import first_error, loads
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative, unreadable
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.matrix import read_bytes
 from zmlx_bench.schema.matrix import MatrixRow
 

@@ -9,10 +9,10 @@ from difflib import SequenceMatcher
 from zmlx_bench.analysis.decision.evidence import GroupKey
 from zmlx_bench.analysis.decision.group import decide_group
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import notebook, promotions
 from zmlx_bench.ledger.bodies import Loaded, Reader, group_of
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative, unreadable
 from zmlx_bench.ledger.entry import entry_of
 from zmlx_bench.ledger.notebook import Written
 from zmlx_bench.schema.policy import Policy

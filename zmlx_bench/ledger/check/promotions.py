@@ -7,11 +7,11 @@ from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import GroupKey
 from zmlx_bench.analysis.decision.group import decide_group
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.bodies import Loaded, Reader, everything, group_of
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace

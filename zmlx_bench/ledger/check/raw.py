@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.schema.capsule import Capsule, output_hash
 from zmlx_bench.schema.run import Generation, Run
 

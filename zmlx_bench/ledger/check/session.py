@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import NO_TEXT, Finding, finding
+from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.capsule import CheckedCapsule
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
-from zmlx_bench.ledger.check.reading import read, relative
+from zmlx_bench.protocol.plan import draw_up
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session, session_hash
-from zmlx_bench.session.plan import draw_up
 
 SESSION_FILE = "session.json"
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.findings.finding import Finding
+from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger.check.capsule import check_capsule_file
-from zmlx_bench.ledger.check.finding import Finding
-from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.workspace import Checked, check_session, check_workspace
 from zmlx_bench.ledger.evidence import is_legacy
-from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.workspace import Workspace, find
 
 

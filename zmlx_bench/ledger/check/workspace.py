@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.legacy import check_legacy_file
 from zmlx_bench.ledger.check.matrix import Numbered, Place, check_rows, read_rows
-from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
-from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 

@@ -1,1 +1,0 @@
-"""One file a model family: where its sites are, its checkpoints, and its stock semantics."""

@@ -1,1 +1,0 @@
-"""Plugs kernels into a loaded mlx-lm model, and takes them out again without a trace."""
