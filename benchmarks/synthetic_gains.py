@@ -14,10 +14,11 @@ from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_tokenizer
 
 from zmlx_bench.analysis.fidelity import distinct_ngrams
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured import synthetic
-from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.worker.load import encode
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     for name, gains in settings(arguments.family).items():
         start = time.perf_counter()
         mx.reset_peak_memory()
-        model = synthetic.build(registry.load(arguments.family), 0, arguments.layers, gains)
+        model = synthetic.build(loading.load(families.folder(arguments.family)), 0, arguments.layers, gains)
         built = time.perf_counter() - start
         peak, active = mx.get_peak_memory() / 1e9, mx.get_active_memory() / 1e9
         outputs = [

@@ -11,7 +11,6 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
 from zmlx_bench.measured import synthetic
-from zmlx_bench.measured.families import registry
 from zmlx_bench.measured.families.base import Family
 from zmlx_bench.measured.host import Host
 
@@ -40,17 +39,16 @@ class Layer:
         return list(found.values())
 
 
-def build(family: str, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
+def build(family: Family, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
     """Return the layer with experts; `sizes` replaces entries of the published configuration."""
-    config = {**registry.facts(family).config, **sizes}
+    config = {**family.facts["config"], **sizes}
     if not whole_vocabulary:
         config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
     # Its layers are all alike but for the dense ones that GLM starts with.
     config["first_k_dense_replace"] = 0
-    known: Family = registry.load(family)
-    model = synthetic.build(known, seed, 1, sizes=config)
+    model = synthetic.build(family, seed, 1, sizes=config)
     names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
-    return Layer(config, known.hosts(model), names)
+    return Layer(config, family.hosts(model), names)
 
 
 def held(module: Any) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zmlx_bench import files
+from zmlx_bench.catalog.families import facts
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.measured.families.registry import facts
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zmlx_bench.catalog.families import facts
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.measured.families.registry import facts
 from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint

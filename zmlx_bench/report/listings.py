@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.catalog.variants import families as with_variants
 from zmlx_bench.checkpoints import hub, resolve
 from zmlx_bench.doctor.checkup import Finding
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.measured.families import registry
 from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.workspace import Workspace
 
@@ -35,7 +36,7 @@ NUMERICS = {
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site and why it does not run here (null when it does)."""
-    known = families(workspace)
+    known = with_variants(workspace)
     if family is not None and family not in known:
         raise unknown("model family", family, known)
     backend = backends.choose("auto")
@@ -121,8 +122,8 @@ def models() -> list[Row]:
     """Return every family and checkpoint with why it cannot be measured here (null when it can)."""
     machine = facts.read(backends.choose("auto"))
     rows: list[Row] = []
-    for family in registry.names():
-        known = registry.facts(family)
+    for family in families.names():
+        known = families.facts(family)
         for kind in ("tiny", "synthetic", "full"):
             rows.append(
                 {
@@ -177,7 +178,7 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 
 def _why_not(family: str, kind: str, machine: Any) -> str | None:
-    known = registry.facts(family)
+    known = families.facts(family)
     if kind == "full" and hub.cached(known.hub_id) is None:
         if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
             return f"needs {known.memory_gb} GB of memory"

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.decision.adapter import identity_of
+from zmlx_bench.catalog.families import facts
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import TINY, Located, locate
 from zmlx_bench.errors import unknown
 from zmlx_bench.ledger import promotions
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.measured.families.registry import facts
+from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -33,8 +34,8 @@ class Choice:
     """A variant that may be applied."""
 
     variant: ResolvedVariant
-    limits: dict[str, int | None]
-    """Each kernel's largest number of tokens in a call; None for any."""
+    plain: Variant
+    """What is applied of it."""
     promotion: Promotion | None = None
 
 
@@ -77,7 +78,7 @@ def of_promotion(workspace: Workspace, promotion: Promotion) -> Choice:
             f"{name} is promoted here, but its kernels or its declaration changed since it was measured; "
             f"measure it again with `zmlx run {promotion.family} --variants {name}`"
         )
-    return _usable(catalog, variant, promotion)
+    return Choice(variant, catalog.plain(variant), promotion)
 
 
 def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> Choice:
@@ -88,7 +89,7 @@ def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> C
     variant = catalog.resolve(name)
     if (reason := catalog.missing_on(variant, machine.backend)) is not None:
         raise No(reason)
-    return _usable(catalog, variant, None)
+    return Choice(variant, catalog.plain(variant))
 
 
 def environment_missing(variant: ResolvedVariant) -> dict[str, str]:
@@ -120,11 +121,3 @@ def locate_for(promotion: Promotion, machine: Machine) -> Located | None:
 def _listed(found: Sequence[Promotion]) -> str:
     each = [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend}), mlx {p.mlx}" for p in found]
     return f" (promoted elsewhere: {'; '.join(each)})" if each else ""
-
-
-def _usable(catalog: Catalog, variant: ResolvedVariant, promotion: Promotion | None) -> Choice:
-    limits: dict[str, int | None] = {}
-    for kernel in variant.kernels:
-        most = catalog.kernels[kernel.kernel].declaration.max_tokens
-        limits[kernel.kernel] = None if most == "any" else most
-    return Choice(variant, limits, promotion)

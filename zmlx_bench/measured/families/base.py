@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zmlx_bench.measured.host import Host
 
 
 class Family(ABC):
-    """A model family. A new one is one file with a subclass, listed in `families.registry`."""
+    """A model family. A new one is a folder with `facts.toml` and, in `family.py`, the subclass that it names."""
 
-    name: ClassVar[str]
+    def __init__(self, name: str, facts: Mapping[str, Any]) -> None:
+        self.name = name
+        self.facts = facts
+        """What `facts.toml` holds."""
 
     @abstractmethod
     def hosts(self, model: Any) -> Sequence[Host]:

@@ -25,8 +25,6 @@ ATTENTION_FUSIONS = (("qkv", "qk_norm_rope"), QKV_TO_ATTENTION)
 class Glm47(Family):
     """Multi-head latent attention; sigmoid router with a correction bias in float32; one shared expert."""
 
-    name = "glm47"
-
     def hosts(self, model: Any) -> Sequence[Host]:
         """Return the MoE blocks, shared experts, attentions, the stack of layers and dense projections."""
         found: list[Host] = []

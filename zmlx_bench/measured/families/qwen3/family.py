@@ -24,8 +24,6 @@ _attend: Any = scaled_dot_product_attention
 class Qwen3(Family):
     """Grouped-query attention with q/k norms; softmax router in the weights' dtype; no shared expert."""
 
-    name = "qwen3"
-
     def hosts(self, model: Any) -> Sequence[Host]:
         """Return the MoE blocks, attentions, the stack of layers and dense projections."""
         found: list[Host] = []
