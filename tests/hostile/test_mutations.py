@@ -20,12 +20,12 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.compare import differences
 from zmlx_bench.ledger import matrix, promotions
-from zmlx_bench.ledger.bodies import Reader, read_policy
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.matrix import Place, check_rows, read_rows
 from zmlx_bench.ledger.check.promotions import check_promotions
 from zmlx_bench.ledger.check.session import read_session
 from zmlx_bench.ledger.evidence import read_evidence
+from zmlx_bench.ledger.evidence_reader import Reader, read_policy
 from zmlx_bench.legacy.check import check_legacy_file
 from zmlx_bench.legacy.registry import import_file
 from zmlx_bench.legacy.schema import LegacyImport

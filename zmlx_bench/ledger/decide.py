@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group
 from zmlx_bench.ledger import notebook, promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, Refusal, everything, group_of, read_policy
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.session import check_links, read_session
 from zmlx_bench.ledger.entry import Entry, entry_of
+from zmlx_bench.ledger.evidence_reader import Reader, Refusal, SessionCapsules, everything, group_of, read_policy
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
@@ -21,7 +21,7 @@ class Decided:
     """What the evidence of a workspace says."""
 
     policy: Policy
-    evidence: Mapping[GroupKey, Sequence[Loaded]]
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]]
     decisions: Mapping[GroupKey, GroupDecision]
     before: Promotions
     after: Promotions
@@ -78,6 +78,6 @@ def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
             yield Refusal(finding.file, f"{finding.field}: {finding.message}")
 
 
-def _order(group: tuple[GroupKey, Sequence[Loaded]]) -> tuple[str, ...]:
+def _order(group: tuple[GroupKey, Sequence[SessionCapsules]]) -> tuple[str, ...]:
     key = group[0]
     return key.family, key.checkpoint, key.backend, key.device, key.mlx

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, decide_group, judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
-from zmlx_bench.ledger.bodies import Loaded, group_of
+from zmlx_bench.ledger.evidence_reader import SessionCapsules, group_of
 from zmlx_bench.printable import clean, printable
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.head import CapsuleHead
@@ -54,12 +54,12 @@ class Entry:
     """The whole entry, from its heading to its last line."""
 
 
-def entry_of(loaded: Sequence[Loaded], incumbent: str | None, policy: Policy) -> Entry:
+def entry_of(loaded: Sequence[SessionCapsules], incumbent: str | None, policy: Policy) -> Entry:
     """Write the entry of all evidence of a group; its mark tells what to give to write it again."""
     return render(loaded, decide_group(group_of(loaded, incumbent), policy), incumbent, policy)
 
 
-def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | None, policy: Policy) -> Entry:
+def render(loaded: Sequence[SessionCapsules], decision: GroupDecision, incumbent: str | None, policy: Policy) -> Entry:
     """Write the entry of these sessions and the decision that they lead to."""
     body = sorted(loaded, key=lambda s: (s.evidence.started, s.evidence.session), reverse=True)
     key, label = body[0].key, body[0].label
@@ -132,7 +132,7 @@ def _primary(capsules: Mapping[str, CapsuleHead], decision: GroupDecision) -> It
         yield f"- and {others} other{'' if others == 1 else 's'} of the group, on which no verdict rests now"
 
 
-def _results(body: Sequence[Loaded], decision: GroupDecision, policy: Policy) -> Iterable[str]:
+def _results(body: Sequence[SessionCapsules], decision: GroupDecision, policy: Policy) -> Iterable[str]:
     budgets = sorted(policy.min_blocks)
     yield "| variant | session | " + " | ".join(f"{tokens} tokens" for tokens in budgets) + " | tokens |"
     yield "| --- | --- | " + " | ".join("---" for _ in budgets) + " | --- |"
@@ -168,7 +168,7 @@ def tokens_of(verdict: SessionVerdict) -> str:
     return "not compared" if gate is None or gate.figure is None else str(gate.figure)
 
 
-def _memory(body: Sequence[Loaded], decision: GroupDecision) -> Iterable[str]:
+def _memory(body: Sequence[SessionCapsules], decision: GroupDecision) -> Iterable[str]:
     sessions = {session.evidence.session: session for session in body}
     for verdict in decision.verdicts:
         parts = []

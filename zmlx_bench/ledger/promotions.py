@@ -11,7 +11,7 @@ import tomlkit
 from zmlx_bench import files, locks
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -44,7 +44,7 @@ def incumbents(promotions: Promotions) -> dict[GroupKey, str]:
 def after(
     promotions: Promotions,
     decisions: Mapping[GroupKey, GroupDecision],
-    evidence: Mapping[GroupKey, Sequence[Loaded]],
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     policy: Policy,
 ) -> Promotions:
     """Return the promotions once the decisions are carried out; groups without a decision keep theirs."""
@@ -95,7 +95,7 @@ def dump(promotions: Promotions) -> bytes:
 
 
 def _promotion(
-    key: GroupKey, decision: GroupDecision, evidence: Sequence[Loaded], replaced: str | None, policy: Policy
+    key: GroupKey, decision: GroupDecision, evidence: Sequence[SessionCapsules], replaced: str | None, policy: Policy
 ) -> Promotion:
     verdict = next(v for v in decision.verdicts if v.variant == decision.recommended)
     sessions = {loaded.evidence.session: loaded for loaded in evidence}

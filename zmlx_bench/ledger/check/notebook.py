@@ -12,8 +12,8 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import notebook, promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, group_of
 from zmlx_bench.ledger.entry import entry_of
+from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, group_of
 from zmlx_bench.ledger.notebook import Written
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotions
@@ -40,7 +40,7 @@ def check_notebook(workspace: Workspace, reader: Reader, policy: Policy, promote
     findings = [*_headings(text, entries, file), *_promotions(entries, promoted, file)]
     known = set(reader.names())
     seen: set[str] = set()
-    last: dict[GroupKey, tuple[Written, list[Loaded]]] = {}
+    last: dict[GroupKey, tuple[Written, list[SessionCapsules]]] = {}
     for entry in entries:
         if entry.mark.sha256 in seen:
             findings.append(finding(file, f"line {entry.line}", f"{entry.title}: a second entry of the same evidence"))
@@ -69,7 +69,9 @@ def _promotions(entries: Sequence[Written], promoted: Promotions, file: str) -> 
             yield finding(file, "entries", f"none tells of the promotion of {promotion.variant}: deleted")
 
 
-def _evidence(entry: Written, reader: Reader, known: set[str], file: str) -> tuple[list[Loaded], list[Finding]]:
+def _evidence(
+    entry: Written, reader: Reader, known: set[str], file: str
+) -> tuple[list[SessionCapsules], list[Finding]]:
     """Read the sessions that an entry names; none when not all of them stand."""
     place = f"line {entry.line}"
     if not entry.mark.sessions:
@@ -86,7 +88,7 @@ def _evidence(entry: Written, reader: Reader, known: set[str], file: str) -> tup
 
 
 def _carried_out(
-    entry: Written, loaded: Sequence[Loaded], default: str | None, policy: Policy, file: str
+    entry: Written, loaded: Sequence[SessionCapsules], default: str | None, policy: Policy, file: str
 ) -> Iterator[Finding]:
     """The default of a group is what its last entry decided; under a changed policy it may have been decided again."""
     decided = decide_group(group_of(loaded, entry.mark.incumbent), policy).recommended
@@ -95,7 +97,7 @@ def _carried_out(
         yield finding(file, f"line {entry.line}", message)
 
 
-def _rewritten(entry: Written, loaded: Sequence[Loaded], policy: Policy, file: str) -> Iterator[Finding]:
+def _rewritten(entry: Written, loaded: Sequence[SessionCapsules], policy: Policy, file: str) -> Iterator[Finding]:
     """Write an entry again and compare."""
     expected = entry_of(loaded, entry.mark.incumbent, policy)
     if entry.mark.sha256 != expected.mark.sha256:

@@ -11,7 +11,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, everything, group_of
+from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, everything, group_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -25,7 +25,9 @@ def check_promotions(workspace: Workspace, found: Promotions, reader: Reader, po
     return list(_check(found, file, everything(reader, None), policy))
 
 
-def _check(found: Promotions, file: str, evidence: dict[GroupKey, list[Loaded]], policy: Policy) -> Iterator[Finding]:
+def _check(
+    found: Promotions, file: str, evidence: dict[GroupKey, list[SessionCapsules]], policy: Policy
+) -> Iterator[Finding]:
     seen: set[GroupKey] = set()
     for index, promotion in enumerate(found.promotion):
         field = f"promotion[{index}]"
@@ -37,7 +39,7 @@ def _check(found: Promotions, file: str, evidence: dict[GroupKey, list[Loaded]],
 
 
 def _one(
-    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[Loaded], policy: Policy
+    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[SessionCapsules], policy: Policy
 ) -> Iterator[Finding]:
     present = {loaded.evidence.session for loaded in evidence}
     for index, name in enumerate(promotion.sessions):
@@ -56,7 +58,7 @@ def _one(
 
 
 def _decided_again(
-    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[Loaded], policy: Policy
+    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[SessionCapsules], policy: Policy
 ) -> Iterator[Finding]:
     """Decide from all sessions of the group up to the promotion, so that none can have been left out."""
     since = datetime.fromisoformat(promotion.since)
