@@ -87,14 +87,14 @@ def after(
 ) -> Promotions:
     """Return the promotions that the evidence gives.
 
-    A promotion stands as it was where its group was not decided, or where a session that it rests on is not in the
+    A promotion stands as it was where its group was not decided, or where a capsule that it rests on is not in the
     evidence: what cannot be used takes nothing away.
     """
     kept = {key_of(promotion): promotion for promotion in before.promotion}
     for key, found in outcomes.items():
         stood = kept.pop(key, None)
-        present = {session.evidence.session for session in evidence[key]}
-        if stood is not None and not present.issuperset(stood.sessions):
+        present = {path for session in evidence[key] for path in session.capsules}
+        if stood is not None and not present.issuperset(cited.capsule for cited in stood.capsules):
             kept[key] = stood
         elif found.promotion is not None:
             kept[key] = found.promotion

@@ -16,7 +16,7 @@ from zmlx_bench.workspace import Workspace
 
 
 def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> list[Finding]:
-    """Check promotions and notebook; evidence with `faults` is none. Without either file nothing is checked."""
+    """Check promotions and notebook; evidence with `faults` is none. Without any of them nothing is checked."""
     root, path = workspace.root, promotions.path_of(workspace)
     findings: list[Finding] = []
     found = Promotions()
@@ -24,7 +24,7 @@ def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> list[Fin
         found = promotions.read(workspace)
     except UnusableInput as error:
         findings.append(unreadable(relative(root, path), path, error))
-    if not found.promotion and not workspace.notebook.exists():
+    if not found.promotion and not workspace.notebook.exists() and not workspace.entries.exists():
         return findings
     try:
         policy = read_policy(workspace)
