@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import Made, add_session, make_workspace
 from tests.conftest import Zmlx
-from zmlx_bench.ledger import matrix, notebook, promotions
+from zmlx_bench.ledger import conflict, matrix, notebook, promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.workspace import Workspace
@@ -136,10 +136,7 @@ def test_by_the_command_line(tmp_path: Path, zmlx_inside: Zmlx) -> None:
     origin = branched(tmp_path, *BRANCHES["each has half of a promotion"][:2])
     git(origin.root, "merge", "-q", "--no-edit", "first")
     git(origin.root, "merge", "-q", "--no-edit", "second", fails=True)
-    assert set(git(origin.root, "diff", "--name-only", "--diff-filter=U").split()) == {
-        "LAB_NOTEBOOK.md",
-        "matrix.jsonl",
-    }
+    assert set(git(origin.root, "diff", "--name-only", "--diff-filter=U").split()) == WRITTEN
     unresolved = zmlx_inside("check", cwd=origin.root)
     assert unresolved.returncode == 1
     assert "LAB_NOTEBOOK.md: file: holds a conflict of Git's; `zmlx promote` writes the file again" in unresolved.stdout
@@ -177,7 +174,4 @@ def test_a_conflict_in_a_note_is_for_people(tmp_path: Path) -> None:
     workspace.entries.mkdir()
     (workspace.entries / "0001-note.md").write_text("## Note\n\n<<<<<<< HEAD\na\n=======\nb\n>>>>>>> theirs\n")
     (fault,) = check_workspace(workspace, processes=1).findings
-    assert (
-        str(fault)
-        == "notebook/0001-note.md: file: " + "holds a conflict of Git's; resolve it: this file is written by people"
-    )
+    assert (fault.file, fault.message) == ("notebook/0001-note.md", conflict.REFUSAL)
