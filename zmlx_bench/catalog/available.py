@@ -21,8 +21,8 @@ def why_not(workspace: Workspace, kernel: Kernel, mode: str, backend: Backend) -
     loader.open_kernels(workspace.kernels)
     try:
         module = importlib.import_module(f"{loader.PACKAGE}.{kernel.name}.kernel")
-    except ImportError as error:
-        return f"cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 - a kernel's import may raise anything, and a list goes on to the next
+        return f"cannot be imported: {type(error).__name__}: {error}"
     probe = getattr(module, "probe", None)
     if probe is None:
         return None

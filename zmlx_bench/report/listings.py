@@ -19,6 +19,7 @@ from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.measured.families import registry
 from zmlx_bench.report.layout import Columns, Flow
+from zmlx_bench.session.unfinished import Unfinished
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
@@ -174,6 +175,23 @@ def verdict(observations: Sequence[Observation]) -> str:
     if notes:
         return f"this machine can measure; {notes} note{'s' if notes > 1 else ''} on what limits or weakens that"
     return "this machine is ready to measure"
+
+
+def unfinished_list(found: Sequence[Unfinished]) -> Group:
+    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it."""
+    if not found:
+        return Group(Text("every session here is finished"))
+    table = _grid()
+    for each in found:
+        done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.held_by is not None:
+            then = f"{each.held_by} is at it"
+        elif each.family is None:
+            then = f"zmlx sessions drop {each.session}"
+        else:
+            then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
+        table.add_row(each.session, done, then)
+    return Group(table)
 
 
 def _why_not(family: str, kind: str, machine: Any) -> str | None:
