@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 
 from zmlx_bench import files, locks
-from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group
+from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group, judge_session
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import conflict
 from zmlx_bench.ledger.evidence_reader import SessionCapsules, group_of
@@ -70,11 +70,12 @@ def outcome(sessions: Sequence[SessionCapsules], policy: Policy) -> Outcome:
     however often and where `zmlx promote` ran meanwhile.
     """
     ordered = sorted(sessions, key=lambda s: (s.evidence.ended, s.evidence.session))
+    judged = {s.evidence.session: judge_session(s.evidence, policy) for s in ordered}
     promotion: Promotion | None = None
     for count in range(1, len(ordered) + 1):
         then = ordered[:count]
         incumbent = promotion.variant if promotion else None
-        decision = decide_group(group_of(then, incumbent), policy)
+        decision = decide_group(group_of(then, incumbent), policy, judged)
         if decision.action == "promote":
             promotion = _promotion(decision, then, incumbent, policy)
         elif decision.action == "demote":
