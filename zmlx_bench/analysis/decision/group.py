@@ -8,7 +8,7 @@ session, is allowed for between sessions: see `allowance`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -21,6 +21,10 @@ from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.statistics import Array, estimate
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.policy import Policy
+
+RULE = 1
+"""Number of this rule. A change that can turn a verdict of old evidence raises it: entries of the notebook say which
+rule they followed, and are decided again under that one only."""
 
 _RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
 
@@ -38,11 +42,17 @@ class _Entry:
     verdict: SessionVerdict
 
 
-def decide_group(group: GroupEvidence, policy: Policy) -> GroupDecision:
-    """Decide a group: a verdict on every variant, and whether its default changes."""
+def decide_group(
+    group: GroupEvidence, policy: Policy, judged: Mapping[str, Sequence[SessionVerdict]] | None = None
+) -> GroupDecision:
+    """Decide a group: a verdict on every variant, and whether its default changes.
+
+    `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
+    """
     entries: dict[str, list[_Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
-        for arm, verdict in zip(session.arms, judge_session(session, policy), strict=True):
+        verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
+        for arm, verdict in zip(session.arms, verdicts_here, strict=True):
             entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
     verdicts = [_judge_variant(group, entries[name], policy) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)

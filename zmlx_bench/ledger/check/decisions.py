@@ -8,15 +8,15 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.bodies import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.ledger.check.notebook import check_notebook
 from zmlx_bench.ledger.check.promotions import check_promotions
+from zmlx_bench.ledger.evidence_reader import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
 
 
 def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> list[Finding]:
-    """Check promotions and notebook; evidence with `faults` is none. Without either file nothing is checked."""
+    """Check promotions and notebook; evidence with `faults` is none. Without any of them nothing is checked."""
     root, path = workspace.root, promotions.path_of(workspace)
     findings: list[Finding] = []
     found = Promotions()
@@ -24,7 +24,7 @@ def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> list[Fin
         found = promotions.read(workspace)
     except UnusableInput as error:
         findings.append(unreadable(relative(root, path), path, error))
-    if not found.promotion and not workspace.notebook.exists():
+    if not found.promotion and not workspace.notebook.exists() and not workspace.entries.exists():
         return findings
     try:
         policy = read_policy(workspace)
