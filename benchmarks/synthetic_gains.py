@@ -23,7 +23,7 @@ from zmlx_bench.measured.worker.load import encode
 
 def settings(family: str) -> dict[str, dict[str, float]]:
     """Return the settings to try, by name: no gains, those of the queries alone, and the ones in use."""
-    chosen = synthetic.GAINS[family]
+    chosen = registry.facts(family).gains
     return {
         "none": {},
         "query": {name: gain for name, gain in chosen.items() if "down" not in name},
@@ -34,7 +34,7 @@ def settings(family: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("family", choices=sorted(synthetic.GAINS))
+    parser.add_argument("family", choices=registry.names())
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--layers", type=int)
     arguments = parser.parse_args()

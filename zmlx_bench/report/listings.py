@@ -87,7 +87,6 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "kernel": kernel.name,
                     "mode": name,
                     "sites": list(kernel.declaration.sites),
-                    "families": list(kernel.declaration.families),
                     "numerics": mode.numerics,
                     "changes": mode.changes,
                     "backends": list(mode.backends),
@@ -101,12 +100,12 @@ def kernels(workspace: Workspace) -> list[Row]:
 
 
 def kernel_list(rows: Sequence[Row]) -> Group:
-    """Return what `zmlx kernels` shows: for each kernel its sites and families, then its modes."""
+    """Return what `zmlx kernels` shows: for each kernel its sites, then its modes."""
     parts: list[RenderableType] = []
     for kernel in dict.fromkeys(row["kernel"] for row in rows):
         modes = [row for row in rows if row["kernel"] == kernel]
         first = modes[0]
-        served = f"for {', '.join(first['families'])}, at {' + '.join(first['sites'])}"
+        served = f"at {' + '.join(first['sites'])}"
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
         columns = Columns()

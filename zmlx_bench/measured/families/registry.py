@@ -31,6 +31,10 @@ class FamilyFacts(StrictModel):
     """Memory that the published checkpoint takes, GB."""
     config: dict[str, Any]
     """Sizes of the published model."""
+    gains: dict[str, float] = {}
+    """For `synthetic`: what multiplies the standard deviation of a weight, by the end of its name."""
+    one_layer: dict[str, Any] = {}
+    """What replaces sizes where a decoder layer is built by itself, for `kernels bench`."""
 
 
 def names() -> list[str]:
@@ -55,4 +59,4 @@ def load(name: str) -> Family:
     """Import the family called `name` (this imports MLX)."""
     module = importlib.import_module(f"zmlx_bench.measured.families.{check_name(name)}.family")
     family: type[Family] = getattr(module, facts(name).implementation)
-    return family()
+    return family(name, facts(name).model_dump())
