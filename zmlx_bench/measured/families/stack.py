@@ -95,7 +95,7 @@ class Stack:
             if cache is None or cache[0] is None or hasattr(cache[0], "bits"):
                 return stock(inputs, cache, input_embeddings)
             h = embed(inputs) if input_embeddings is None else input_embeddings
-            if masks(h, cache) != (None,):
+            if any(mask is not None for mask in masks(h, cache)):
                 return stock(inputs, cache, input_embeddings)
             return decode(h, cache)
 
@@ -118,7 +118,8 @@ class Stack:
             if cache is None:
                 cache = no_cache
             each = masks(h, cache)
-            if wanted and each == (None,) and cache[0] is not None and not hasattr(cache[0], "bits"):
+            unmasked = all(mask is None for mask in each)
+            if wanted and unmasked and cache[0] is not None and not hasattr(cache[0], "bits"):
                 if not once:
                     once.append(trace(first_norm, to_trace))
                 if once[0] is not None:
