@@ -9,6 +9,7 @@ import pytest
 from mlx_lm.models.base import scaled_dot_product_attention
 
 from tests.bench.tiny_sizes import SIZES
+from tests.families import family as family_of
 from zmlx_bench.bench import modules
 from zmlx_bench.bench.modules import Layer
 from zmlx_bench.measured.inputs import Filled, Sizes, ready
@@ -26,7 +27,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def layer(family: str) -> Layer:
-    return modules.build(family, 3, SIZES[family], whole_vocabulary=False)
+    return modules.build(family_of(family), 3, SIZES[family], whole_vocabulary=False)
 
 
 def only(layer: Layer, *sites: str) -> Any:

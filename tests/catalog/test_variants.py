@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.planted import declaration, plant
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.measured.families import registry
 from zmlx_bench.workspace import Workspace
 
 Add = Callable[[str], Workspace]
@@ -188,8 +188,8 @@ def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path
 
 
 def test_every_declared_variant_of_the_project_resolves(repository: Workspace) -> None:
-    assert families(repository) == registry.names()
-    for family in registry.names():
+    assert families(repository) == family_catalog.names()
+    for family in family_catalog.names():
         catalog = Catalog(repository, family)
         for name in catalog.names():
             assert catalog.resolve(name).kernels

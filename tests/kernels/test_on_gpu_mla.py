@@ -17,9 +17,9 @@ from mlx_lm.models.mla import MultiLinear
 
 from tests.kernels import mla, on_gpu
 from tests.kernels.bf16 import read
+from zmlx_bench.catalog import families
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.contract import BindRequest
-from zmlx_bench.measured.families import registry
 from zmlx_bench.measured.families.glm47.family import _compose_attention
 
 pytestmark = on_gpu.ANY
@@ -39,7 +39,7 @@ def kernel(name: str) -> Any:
 def attention(gpu_as_default: None) -> Glm4MoeLiteAttention:
     """GLM's attention at its published sizes, random and quantised to 4 bits as the published checkpoint is."""
     mx.random.seed(3)
-    config = registry.facts("glm47").config
+    config = families.facts("glm47").config
     module = Glm4MoeLiteAttention(ModelArgs.from_dict(config))
     for norm in (module.q_a_layernorm, module.kv_a_layernorm):
         norm.weight = mx.random.uniform(0.5, 1.5, norm.weight.shape)

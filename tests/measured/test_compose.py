@@ -9,9 +9,10 @@ from functools import cache
 import mlx.core as mx
 import pytest
 
+from tests.families import family as family_of
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.measured.families import registry
+from zmlx_bench.catalog import families
 from zmlx_bench.workspace import Workspace
 
 MOE = ("router", "experts", "down", "combine")
@@ -20,8 +21,8 @@ SINGLE = {
     "glm47": (*MOE, "qkv", "qk_norm_rope", "attention", "shared_experts", "residual_norm", "linear"),
 }
 RUNS = {
-    name: tuple(dict.fromkeys("+".join(run.sites) for block in registry.load(name).blocks for run in block.runs()))
-    for name in registry.names()
+    name: tuple(dict.fromkeys("+".join(run.sites) for block in family_of(name).blocks for run in block.runs()))
+    for name in families.names()
 }
 
 

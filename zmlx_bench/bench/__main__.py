@@ -1,4 +1,7 @@
-"""`python -m zmlx_bench.bench`: measures the tasks that standard input names; a kernel may take the process with it."""
+"""`python -m zmlx_bench.bench FD`: measures the tasks that standard input names and sends rows to FD.
+
+A kernel may take the process with it.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,39 @@ from zmlx_bench.schema.base import Status
 
 def main() -> int:
     """Measure every task; what one raises becomes its row."""
-    told = BenchInstructions.model_validate_json(sys.stdin.read())
-    pipe = Pipe(told.events_fd)
+    told = BenchInstructions.model_validate_json(sys.stdin.buffer.read())
+    pipe = Pipe(int(sys.argv[1]))
     pipe.leave_with_reader()
     os.environ["HF_HUB_OFFLINE"] = "1"
     import mlx.core as mx
 
+    from zmlx_bench.measured.worker import device
+
+    device.take(told.backend)
     from zmlx_bench.bench import modules
     from zmlx_bench.bench.chain import copy_gb_s
     from zmlx_bench.measured import loader
+    from zmlx_bench.measured.families import loading
 
-    mx.set_default_device(mx.cpu if told.backend == "cpu" else mx.gpu)
     loader.open_kernels(Path(told.kernels))
     copied = copy_gb_s(told.backend != "cpu")
     layer = modules.build(
-        told.family, told.seed, told.sizes, whole_vocabulary=any("linear" in task.sites for task in told.tasks)
+        loading.load(Path(told.family_folder)),
+        told.seed,
+        told.sizes,
+        whole_vocabulary=any("linear" in task.sites for task in told.tasks),
     )
     for index, task in enumerate(told.tasks):
-        pipe.send(TaskStarted(index=index))
+        pipe.line(_line(TaskStarted(index=index)))
         for row in measure(told, task, layer, copied):
-            pipe.send(RowMeasured(row=row))
+            pipe.line(_line(RowMeasured(row=row)))
             mx.clear_cache()
-    pipe.send(AllDone())
+    pipe.line(_line(AllDone()))
     return 0
+
+
+def _line(event: TaskStarted | RowMeasured | AllDone) -> bytes:
+    return event.model_dump_json().encode()
 
 
 def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float) -> Iterator[BenchRow]:

@@ -11,7 +11,6 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
 from zmlx_bench.measured import synthetic
-from zmlx_bench.measured.families import registry
 from zmlx_bench.measured.families.base import Family
 from zmlx_bench.measured.host import Host
 from zmlx_bench.measured.steps import Span
@@ -52,15 +51,14 @@ class Layer:
         return list(found.values())
 
 
-def build(family: str, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
+def build(family: Family, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
     """Return the layer with experts; `sizes` replaces entries of the published configuration."""
-    config = {**registry.facts(family).config, **sizes, **registry.facts(family).one_layer}
+    config = {**family.facts["config"], **sizes, **family.facts.get("one_layer", {})}
     if not whole_vocabulary:
         config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
-    known: Family = registry.load(family)
-    model = synthetic.build(known, seed, 1, sizes=config)
+    model = synthetic.build(family, seed, 1, sizes=config)
     names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
-    return Layer(config, known.hosts(model), names)
+    return Layer(config, family.hosts(model), names)
 
 
 def held(module: Any) -> int:

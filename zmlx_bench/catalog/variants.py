@@ -9,6 +9,7 @@ from zmlx_bench import files
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.kernel import Mode, Site
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
@@ -85,6 +86,11 @@ class Catalog:
             )
         return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
 
+    def plain(self, variant: ResolvedVariant) -> Variant:
+        """Return what a measured process takes of a variant, with the limits that its kernels declare."""
+        declared = {use.kernel: self.kernels[use.kernel].declaration.max_tokens for use in variant.kernels}
+        return plain(variant, {kernel: None if most == "any" else most for kernel, most in declared.items()})
+
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""
         return [(k, self.kernels[k.kernel].declaration.mode[k.mode]) for k in variant.kernels]
@@ -157,6 +163,12 @@ class Catalog:
 
     def _error(self, name: str, field: str, message: str) -> UnusableInput:
         return UnusableInput(f"{self.path}: variant.{name}{'.' + field if field else ''}: {message}")
+
+
+def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Variant:
+    """Return what a measured process takes of a variant; `max_tokens` gives each kernel's limit, None for any."""
+    uses = tuple(KernelUse(use.kernel, use.mode, use.sites, max_tokens[use.kernel]) for use in variant.kernels)
+    return Variant(variant.name, variant.family, uses)
 
 
 def families(workspace: Workspace) -> list[str]:

@@ -16,7 +16,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from zmlx_bench.measured.families.base import Family
-from zmlx_bench.measured.families.registry import facts
 
 GROUP_SIZE = 64
 BITS = 4
@@ -35,7 +34,7 @@ def build(
     `gains` replaces the family's in trials of other values; `sizes` replaces entries of the published configuration
     where no whole model is wanted.
     """
-    config = {**facts(family.name).config, **(sizes or {})}
+    config = {**family.facts["config"], **(sizes or {})}
     if layers is not None:
         config["num_hidden_layers"] = layers
     architecture = importlib.import_module(f"mlx_lm.models.{config['model_type']}")

@@ -10,14 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.catalog.variants import families as with_variants
 from zmlx_bench.checkpoints import hub, resolve
 from zmlx_bench.doctor.checkup import Finding
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.measured.families import registry
 from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.workspace import Workspace
 
@@ -35,7 +36,7 @@ NUMERICS = {
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site and why it does not run here (null when it does)."""
-    known = families(workspace)
+    known = with_variants(workspace)
     if family is not None and family not in known:
         raise unknown("model family", family, known)
     backend = backends.choose("auto")
@@ -116,12 +117,12 @@ def kernel_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def models() -> list[Row]:
+def models(workspace: Workspace) -> list[Row]:
     """Return every family and checkpoint with why it cannot be measured here (null when it can)."""
     machine = facts.read(backends.choose("auto"))
     rows: list[Row] = []
-    for family in registry.names():
-        known = registry.facts(family)
+    for family in families.names(workspace):
+        known = families.facts(family, workspace)
         for kind in ("tiny", "synthetic", "full"):
             rows.append(
                 {
@@ -131,7 +132,7 @@ def models() -> list[Row]:
                     "source": {"full": known.hub_id, "synthetic": "published sizes, random weights"}.get(
                         kind, "trained, ships with zmlx"
                     ),
-                    "not_here": _why_not(family, kind, machine),
+                    "not_here": _why_not(workspace, family, kind, machine),
                 }
             )
     return rows
@@ -175,14 +176,14 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "this machine is ready to measure"
 
 
-def _why_not(family: str, kind: str, machine: Any) -> str | None:
-    known = registry.facts(family)
+def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
+    known = families.facts(family, workspace)
     if kind == "full" and hub.cached(known.hub_id) is None:
         if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
             return f"needs {known.memory_gb} GB of memory"
         return "not in the hub cache; --checkpoint full downloads it"
     try:
-        resolve.locate(family, kind, machine)
+        resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:
         return str(error).partition(": ")[2]
     return None

@@ -21,7 +21,7 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
-from zmlx_bench.schema.plan import Arm, Timeouts
+from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
@@ -89,7 +89,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -126,7 +126,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256="0" * 64,
     )
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
@@ -141,6 +141,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -158,7 +159,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -208,11 +209,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,
@@ -242,17 +244,6 @@ def _timeouts(silence_s: float | None) -> Timeouts:
     if not 0 < silence_s < float("inf"):
         raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
     return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
-
-
-def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
-    def limits(arm: Arm) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        for kernel in arm.variant.kernels if arm.variant is not None else ():
-            most = catalog.kernels[kernel.kernel].declaration.max_tokens
-            found[kernel.kernel] = None if most == "any" else most
-        return found
-
-    return limits
 
 
 def _differences(
