@@ -40,7 +40,7 @@ def test_a_moe_block_of_three_launches_is_near_the_unpatched_one(
     family: str, tokens: tuple[int, int], mode: str
 ) -> None:
     model = Tiny.load(family)
-    block = next(host.module for host in model.hosts() if "experts" in host.sites)
+    block = next(host.module for host in model.hosts() if host.offers(("experts",)))
     x = inputs(model, tokens)
     routed: list[tuple[Any, Any]] = []
 
@@ -71,7 +71,7 @@ def qwen_router(block: Any, x: mx.array) -> tuple[mx.array, mx.array]:
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_the_shared_expert_is_near_the_unpatched_one(tokens: tuple[int, int], architecture: str) -> None:
     model = Tiny.load("glm47")
-    mlp = next(host.module for host in model.hosts() if "shared_experts" in host.sites)
+    mlp = next(host.module for host in model.hosts() if host.offers(("shared_experts",)))
     call = gpu.module("shared_experts.kernel").shared_experts(mlp, shim("shared_experts", "stock", architecture))
     x = inputs(model, tokens)
     assert likeness(call(x=x), mlp(x)) < 0.03

@@ -28,7 +28,7 @@ batches = pytest.mark.parametrize("batch", [1, 2, 3, 4])
 
 def bound(kernel: str, module: Any, family: str, site: str, mode: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest(family, (site,), mode, on_gpu.BACKEND)).call
+    return folder.bind(module, BindRequest((site,), mode, on_gpu.BACKEND)).call
 
 
 @batches

@@ -28,7 +28,7 @@ dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16"
 
 def bound(kernel: str, module: Any, family: str, *sites: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest(family, sites, "stock", "cuda")).call
+    return folder.bind(module, BindRequest(sites, "stock", "cuda")).call
 
 
 def gate(dtype: mx.Dtype) -> Any:
