@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -48,7 +47,7 @@ class Instructions:
     prompts: tuple[Prompt, ...]
     margins: bool
     """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
-    forced: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    forced: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
 
     def encoded(self) -> bytes:
@@ -100,7 +99,7 @@ class Patched(Event):
     """The variant is applied; how many modules each site was found in."""
 
     event = "patched"
-    hosts: Mapping[str, int]
+    hosts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Warmed(Event):
 
     event = "warmed"
     warm_up_s: float
-    calls_per_token: Mapping[str, float]
+    calls_per_token: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,18 @@ def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def process(told: bytes, **env: str) -> tuple[subprocess.CompletedProcess[bytes], list[dict[str, Any]]]:
+    """Run a worker's process to its end; return it and its events."""
+    read_end, write_end = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "zmlx_bench.measured.worker", str(write_end)],
+        input=told, capture_output=True, check=False, pass_fds=(write_end,), env={**QUIET_ENV, **env},
+    )  # fmt: skip
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        return done, [json.loads(line) for line in pipe.read().splitlines()]
+
+
 @pytest.mark.parametrize("family", ["qwen3", "glm47"])
 def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) -> None:
     told = instructions(family)
@@ -100,19 +112,31 @@ def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: P
 
 
 def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
-    read_end, write_end = os.pipe()
     told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=prints"), tokens=2)
-    done = subprocess.run(
-        [sys.executable, "-m", "zmlx_bench.measured.worker", str(write_end)],
-        input=told.encoded(), capture_output=True, check=True, pass_fds=(write_end,), env=QUIET_ENV,
-    )  # fmt: skip
-    os.close(write_end)
-    with os.fdopen(read_end) as pipe:
-        found = [json.loads(line)["event"] for line in pipe.read().splitlines()]
+    done, found = process(told.encoded())
+    assert done.returncode == 0
     assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
-    assert Counter(found) == {
+    assert Counter(e["event"] for e in found) == {
         "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
     }  # fmt: skip
+
+
+def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
+    told = instructions("qwen3", prompts=(Prompt("p", "Ünïcode: 你好, \N{GREEK SMALL LETTER PI}"),), tokens=3)
+    done, found = process(told.encoded(), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0
+    here = events(told, tmp_path)
+    assert [e["prompt_tokens"] for e in found if e["event"] == "prompt"] == [
+        e["prompt_tokens"] for e in here if e["event"] == "prompt"
+    ]
+    assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in here if e["event"] == "token"]
+
+
+def test_instructions_of_another_protocol_are_refused() -> None:
+    told = instructions("qwen3").encoded().replace(b'"protocol": 1', b'"protocol": 2')
+    done, (failed,) = process(told)
+    assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
+    assert failed["message"].startswith("ValueError: instructions of protocol 2, and this worker knows 1")
 
 
 def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
