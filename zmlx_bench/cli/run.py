@@ -90,22 +90,17 @@ def run(
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
+    from zmlx_bench.session.request import Request
 
     place = workspaces.find(workspace)
     families.check_name(family, place)
-    if layers is not None and layers < 1:
-        raise UnusableInput(f"--layers {layers}: must be at least 1")
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 <= cooldown < float("inf"):
-        raise UnusableInput(f"--cooldown {cooldown:g}: must be a number of seconds, not negative")
     people = console(stderr=True)
     if resume is not None:
         prepared = api.reopen(place, resume, share_device=share_device)
         if prepared.session.plan.family != family:
             raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
     else:
-        request = api.Request(
+        request = Request(
             family=family,
             tokens=tokens or [200],
             runs=runs,
