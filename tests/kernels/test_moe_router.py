@@ -185,10 +185,10 @@ def test_a_planted_error_is_found(error: str) -> None:
 
 
 def test_binding_refuses_what_it_does_not_serve() -> None:
-    block = SimpleNamespace(top_k=8, norm_topk_prob=True, num_experts=256)
+    block = SimpleNamespace(gate=list, top_k=8, norm_topk_prob=True, num_experts=256)
     with pytest.raises(Unavailable, match="top-8 of 256 experts"):
         kernel.softmax_router(block, "stock", "metal", list)
-    block = SimpleNamespace(top_k=8, norm_topk_prob=False, num_experts=128)
+    block = SimpleNamespace(gate=list, top_k=8, norm_topk_prob=False, num_experts=128)
     with pytest.raises(Unavailable, match="normalised"):
         kernel.softmax_router(block, "logits_topk", "metal", list)
     with pytest.raises(Unavailable, match="8 groups"):

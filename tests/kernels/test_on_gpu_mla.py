@@ -20,7 +20,7 @@ from tests.kernels.bf16 import read
 from zmlx_bench.catalog import families
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.contract import BindRequest
-from zmlx_bench.measured.families.glm47.family import _compose_attention
+from zmlx_bench.measured.families.glm47.attention import compose
 
 pytestmark = on_gpu.ANY
 STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if on_gpu.BACKEND == "metal" else ["stock", "stock_with_q_b"])
@@ -144,7 +144,7 @@ def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, l
     stock = attention(x, None, stock_cache)
     binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = _compose_attention(attention, {WHOLE: binding.call})(x, None, our_cache)
+        ours = compose(attention, {WHOLE: binding.call})(x, None, our_cache)
         for a, b in zip(our_cache.keys_and_values(), stock_cache.keys_and_values(), strict=True):
             assert same(a, b)
         assert same(ours, stock)
@@ -191,7 +191,7 @@ def test_decode_step_by_step_over_a_growing_cache(attention: Any, mode: str) -> 
     stock = steps(attention, 4)
     binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = steps(_compose_attention(attention, {WHOLE: binding.call}), 4)
+        ours = steps(compose(attention, {WHOLE: binding.call}), 4)
     finally:
         binding.undo()
     for a, b in zip(ours, stock, strict=True):

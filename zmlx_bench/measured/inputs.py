@@ -8,7 +8,6 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import KVCache
 
 Values = dict[str, Any]
 """Inputs and outputs of steps by name."""
@@ -28,6 +27,9 @@ class Filled:
 
     def cache(self) -> Any:
         """Return an mlx-lm cache that holds the keys and values."""
+        # Not above: mlx-lm makes a stream as it is imported, and what applies a variant comes before the device.
+        from mlx_lm.models.cache import KVCache
+
         made = KVCache()
         made.update_and_fetch(self.keys, self.values)
         mx.eval(made.keys, made.values)
