@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mlx.utils import tree_flatten
+from mlx_lm.utils import load_model as load_model
 from mlx_lm.utils import save_model
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import TOKENIZER
 from zmlx_bench.measured import synthetic
-from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.families import loading as loading
 from zmlx_bench.measured.families.base import Family
 from zmlx_bench.workspace import Workspace
 
