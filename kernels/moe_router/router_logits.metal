@@ -1,4 +1,4 @@
-// Qwen's router on logits, one simdgroup a token: the K largest logits in ascending order (of equals the higher
+// The softmax router on logits, one simdgroup a token: the K largest logits in ascending order (of equals the higher
 // index is the larger), and a softmax over them alone in float32, rounded once to T.
 const uint lane = thread_index_in_simdgroup;
 const uint t = threadgroup_position_in_grid.y;

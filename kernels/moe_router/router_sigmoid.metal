@@ -1,4 +1,4 @@
-// GLM's router after its gate, one simdgroup a token, in float32: the K largest of sigmoid + correction in
+// The sigmoid router after its gate, one simdgroup a token, in float32: the K largest of sigmoid + correction in
 // descending order (of equals the lower index first), then the sigmoids alone, over their sum, times the scale.
 // STRIDE: gates of a token, 0 where there is only this token's.
 const uint lane = thread_index_in_simdgroup;

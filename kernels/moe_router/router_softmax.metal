@@ -1,4 +1,4 @@
-// Qwen's router after its gate, one simdgroup a token: softmax over all experts in float32 rounded once to T,
+// The softmax router after its gate, one simdgroup a token: softmax over all experts in float32 rounded once to T,
 // the K most probable in ascending order (of equals the higher index is the larger), their sum and quotients in T.
 // STRIDE: gates of a token, 0 where there is only this token's.
 // ONLINE: the softmax as MLX's CUDA backend sums it, each lane about its own maximum; else as its Metal backend.

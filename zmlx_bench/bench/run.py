@@ -76,7 +76,7 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
             tasks: list[BenchTask] = []
             for kernel, mode in chosen:
                 task = _task(kernel, mode)
-                reason = _why_not(workspace, kernel, mode, family, wishes.backend)
+                reason = probe.why_not(workspace, kernel, mode, wishes.backend)
                 if reason is None:
                     tasks.append(task)
                 else:
@@ -110,12 +110,6 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[tuple[Kernel, st
             raise unknown(f"mode of {kernel_name}", mode, kernel.declaration.mode)
         found.extend((kernel, one) for one in ([mode] if mode else kernel.declaration.mode))
     return found
-
-
-def _why_not(workspace: Workspace, kernel: Kernel, mode: str, family: str, backend: Backend) -> str | None:
-    if family not in kernel.declaration.families:
-        return f"not for {family}"
-    return probe.why_not(workspace, kernel, mode, backend)
 
 
 def _task(kernel: Kernel, mode: str) -> BenchTask:

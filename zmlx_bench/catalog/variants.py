@@ -159,10 +159,6 @@ class Catalog:
             raise self._error(
                 name, field, f"{kernel_name} is for {', '.join(kernel.declaration.sites)}, not for {site}"
             )
-        if self.family not in kernel.declaration.families:
-            raise self._error(
-                name, field, f"{kernel_name} serves {', '.join(kernel.declaration.families)}, not {self.family}"
-            )
         return kernel, mode_name, modes[mode_name]
 
     def _error(self, name: str, field: str, message: str) -> UnusableInput:

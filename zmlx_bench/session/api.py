@@ -62,7 +62,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -114,6 +114,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -181,11 +182,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,

@@ -52,7 +52,13 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     if "--model" in wishes.arguments:
         raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
     machine = facts.read(backends.choose("auto"))
-    located = locate(wishes.family, wishes.checkpoint, machine, trust_remote_code=wishes.trust_remote_code)
+    located = locate(
+        wishes.family,
+        wishes.checkpoint,
+        machine,
+        workspace=workspace,
+        trust_remote_code=wishes.trust_remote_code,
+    )
     if located.checkpoint.kind == "synthetic":
         raise UnusableInput("--checkpoint synthetic: random weights have nothing to say; name another checkpoint")
     why = f" ({located.why})" if located.why else ""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.decision.adapter import identity_of
-from zmlx_bench.catalog.families import facts
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
-from zmlx_bench.checkpoints.resolve import TINY, Located, locate
+from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
 from zmlx_bench.ledger import promotions
 from zmlx_bench.machine.backend import installed
@@ -39,13 +39,14 @@ class Choice:
     promotion: Promotion | None = None
 
 
-def option_of(family: str, checkpoint: str | Path) -> str:
+def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    if Path(text).expanduser().resolve() == (TINY / f"tiny_{family}").resolve():
+    known = families.known(family, workspace)
+    if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == facts(family).hub_id:
+    if repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 
@@ -109,13 +110,17 @@ def nothing_promoted(workspace: Workspace, family: str, machine: Machine, locate
     )
 
 
-def locate_for(promotion: Promotion, machine: Machine) -> Located | None:
+def locate_for(promotion: Promotion, machine: Machine, workspace: Workspace) -> Located | None:
     """Return the checkpoint of a promotion where it can be found without being told: `tiny`, or `full` in the cache."""
     if promotion.checkpoint_id.startswith("tiny-"):
-        return locate(promotion.family, "tiny", machine)
-    if promotion.checkpoint_id.startswith("full-") and hub.cached(facts(promotion.family).hub_id) is not None:
-        return locate(promotion.family, "full", machine)
+        return locate(promotion.family, "tiny", machine, workspace=workspace)
+    if promotion.checkpoint_id.startswith("full-") and hub.cached(_hub_id(promotion, workspace)) is not None:
+        return locate(promotion.family, "full", machine, workspace=workspace)
     return None
+
+
+def _hub_id(promotion: Promotion, workspace: Workspace) -> str:
+    return families.facts(promotion.family, workspace).hub_id
 
 
 def _listed(found: Sequence[Promotion]) -> str:

@@ -60,7 +60,7 @@ def put_in(model: Any, place: Workspace, variant: str, checkpoint: str | Path | 
     machine = facts.read(backend_in_use())
     located = checkpoint if isinstance(checkpoint, Located) else None
     if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
-        located = locate(family, decide.option_of(family, checkpoint), machine)
+        located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
     hosts = loading.load(families.folder(family, place)).hosts(model)
     if any(hasattr(type(host.module), "composed_call") for host in hosts):
         raise No("a variant sits in this model already; undo it first")
@@ -103,7 +103,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine) -> 
     here = decide.promoted_here(place, family, machine)
     reasons: list[str] = []
     for promotion in here:
-        located = decide.locate_for(promotion, machine)
+        located = decide.locate_for(promotion, machine, place)
         if located is None or located.checkpoint.id != promotion.checkpoint_id:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
         elif (odd := weights.difference(model, located.path)) is not None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.api import BindRequest, Unavailable
 
 _HERE = Path(__file__).resolve().parent
 WORDS = {"metal": (_HERE / "metal_words.h").read_text(), "cuda": (_HERE / "cuda_words.h").read_text()}
