@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.catalog.measured_path import family_folder
 from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
 from zmlx_bench.workspace import Workspace
@@ -84,6 +88,20 @@ class Catalog:
                 )
             )
         return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
+
+    def identify(self, variant: ResolvedVariant, backend: Backend) -> ResolvedVariant:
+        """Return a resolved variant with the identity that it has now on `backend`."""
+        parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
+        folder = family_folder(self.workspace.root, self.family)
+        try:
+            found = identity(parts, variant.env, self.family, backend, self.workspace.kernels, folder)
+        except (SyntaxError, ValueError) as error:
+            raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
+        return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
+
+    def limits(self, variant: ResolvedVariant) -> dict[str, int | None]:
+        """Return each kernel's largest number of tokens in a call; None for any."""
+        return {kernel.kernel: self.kernels[kernel.kernel].most_tokens for kernel in variant.kernels}
 
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -54,5 +54,10 @@ class KernelDeclaration(StrictModel):
     max_tokens: Positive | Literal["any"]
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
     mode: dict[Name, Mode] = Field(min_length=1)
-    uses: tuple[NonEmpty, ...] = ()
-    """Other folders under `kernels/` whose files belong to its source, for the source hash."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_no_uses(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "uses" in fields:
+            raise ValueError("`uses` is no longer declared: what a kernel uses is found from its imports; delete it")
+        return fields

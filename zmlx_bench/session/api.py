@@ -28,6 +28,7 @@ from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
+from zmlx_bench.session.opened import known_to
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
@@ -107,7 +108,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         prompts=prompts,
         arms=arms_of(
             usable,
-            catalog.resolve(promoted) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
@@ -126,7 +127,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256="0" * 64,
     )
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, _limits(catalog), known_to(workspace, plan.family))
     locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
@@ -158,7 +159,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, _limits(catalog), known_to(workspace, plan.family))
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -228,7 +229,7 @@ def _resolved(
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
-            usable.append(variant)
+            usable.append(catalog.identify(variant, backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -246,11 +247,7 @@ def _timeouts(silence_s: float | None) -> Timeouts:
 
 def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
     def limits(arm: Arm) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        for kernel in arm.variant.kernels if arm.variant is not None else ():
-            most = catalog.kernels[kernel.kernel].declaration.max_tokens
-            found[kernel.kernel] = None if most == "any" else most
-        return found
+        return {} if arm.variant is None else catalog.limits(arm.variant)
 
     return limits
 
@@ -271,6 +268,14 @@ def _differences(
     if located.checkpoint.id != session.plan.checkpoint.id:
         changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
     for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
-            changed.append(f"variant {arm.name} or its kernels' source changed")
+        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
+            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
+    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
+    now = catalog.resolve(planned.name)
+    if planned.identity is None:
+        return now != planned
+    return catalog.identify(now, session.plan.backend).identity != planned.identity

@@ -11,13 +11,14 @@ from typing import Protocol
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import state
 from zmlx_bench.schema.base import Status, utc_now
-from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, WorkerEvent
+from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import store
+from zmlx_bench.session import opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.log import EventLog, ends, finished
+from zmlx_bench.session.opened import Known
 from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
 from zmlx_bench.workspace import Workspace
@@ -49,6 +50,8 @@ class Ground:
     checkpoint_path: Path
     limits: Callable[[Arm], dict[str, int | None]]
     """`max_tokens` of each kernel of an arm's variant."""
+    known: Known
+    """The files that an arm's worker may open."""
 
 
 def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
@@ -131,6 +134,8 @@ def _run_job(
     def on_event(at: float, event: WorkerEvent) -> None:
         log.write(JobEvent(job=job.id, at=at, event=event))
         tally.note(event)
+        if isinstance(event, Opened):
+            opened.check(event.files, ground.known(arm), ground.workspace.root.resolve())
         observer.event(job, at, event)
 
     try:

@@ -123,8 +123,4 @@ def _listed(found: Sequence[Promotion]) -> str:
 
 
 def _usable(catalog: Catalog, variant: ResolvedVariant, promotion: Promotion | None) -> Choice:
-    limits: dict[str, int | None] = {}
-    for kernel in variant.kernels:
-        most = catalog.kernels[kernel.kernel].declaration.max_tokens
-        limits[kernel.kernel] = None if most == "any" else most
-    return Choice(variant, limits, promotion)
+    return Choice(variant, catalog.limits(variant), promotion)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.worker.opened import Opened
 from zmlx_bench.measured.worker.pipe import Pipe
+from zmlx_bench.schema import event
 from zmlx_bench.schema.event import Done, Failed, Instructions, Patched, Warmed
 from zmlx_bench.schema.variant import ResolvedVariant
 
@@ -24,6 +26,7 @@ _OOM_WORDS = (
 
 def main() -> int:
     """Do the job; 0 when every token was reported, 1 when the last event says why not."""
+    opened = Opened()
     instructions = Instructions.model_validate_json(sys.stdin.read())
     pipe = Pipe(instructions.events_fd)
     pipe.leave_with_reader()
@@ -31,6 +34,8 @@ def main() -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         measure(instructions, pipe)
+        files = opened.files(Path(instructions.kernels).parent, [Path(instructions.path)])
+        pipe.send(event.Opened(files=tuple(files)))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
         traceback.print_exc()
         pipe.send(Failed(status=_classify(error), message=f"{type(error).__name__}: {error}"))
