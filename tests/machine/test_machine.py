@@ -58,7 +58,7 @@ def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:
 
 
 def test_every_finding_that_is_not_good_says_what_was_found() -> None:
-    findings = checkup.findings()
+    findings = checkup.observations()
     subjects = [finding.subject for finding in findings]
     assert {"backend", "mlx", "mlx-lm", "memory", "background load"} <= set(subjects)
     assert len(set(subjects)) == len(subjects)

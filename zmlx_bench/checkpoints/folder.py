@@ -85,11 +85,6 @@ def weights_hash(weights: list[Path], folder: Path) -> str:
     return digest.hexdigest()
 
 
-def size_gb(weights: list[Path]) -> float:
-    """Return the size of the weight files in GB."""
-    return sum(path.stat().st_size for path in weights) / 1e9
-
-
 def _refuse_code(folder: Path, config: dict[str, Any], *, trust_remote_code: bool) -> None:
     if trust_remote_code:
         return

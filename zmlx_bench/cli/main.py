@@ -8,6 +8,8 @@ import shutil
 import signal
 import sys
 import textwrap
+import traceback
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -41,6 +43,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+_PRINTING = ("echo", "print", "print_json")
+"""Functions of typer, rich and ours that write to standard output."""
 
 
 class Terminated(BaseException):
@@ -108,7 +114,7 @@ def _run(arguments: list[str] | None) -> int:
         return exit_codes.DONE
     except OSError as error:
         _drop_output()
-        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        _say(f"{error.filename or _refused(error)}: {error.strerror or error}")
         return exit_codes.CANNOT
     if outcome == exit_codes.INTERRUPTED:
         # Typer turns an interrupt into this code before it can be caught here.
@@ -129,6 +135,16 @@ def _place(error: TyperException) -> str:
     """Return the command whose help shows what is allowed."""
     context = getattr(error, "ctx", None)
     return context.command_path if context is not None else "zmlx"
+
+
+def _refused(error: OSError) -> str:
+    """Return what the system refused where its error names no file: writing to standard output, or a step of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.name in _PRINTING for frame in frames) or len(frames) == 1:
+        return "standard output"
+    ours = [frame for frame in frames if f"{os.sep}zmlx_bench{os.sep}" in frame.filename]
+    place = ours[-1] if ours else frames[-1]
+    return f"the system refused what {Path(place.filename).stem}.{place.name} asked of it"
 
 
 def _drop_output() -> None:

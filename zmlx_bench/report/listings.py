@@ -13,7 +13,7 @@ from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.checkpoints import hub, resolve
-from zmlx_bench.doctor.checkup import Finding
+from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
@@ -155,20 +155,20 @@ def model_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def findings_list(findings: Sequence[Finding]) -> Group:
-    """Return what `zmlx doctor` shows: each finding, under it what to do, and at the end what it comes to."""
+def observations_list(observations: Sequence[Observation]) -> Group:
+    """Return what `zmlx doctor` shows: each observation, under it what to do, and at the end what it comes to."""
     table = _grid()
     marks = {"good": Text("good", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "red")}
-    for finding in findings:
-        table.add_row(marks[finding.level], finding.subject, finding.found)
-        if finding.remedy:
-            table.add_row("", "", Text(f"fix: {finding.remedy}", "bold"))
-    return Group(table, Text(), Text(verdict(findings), style="bold"))
+    for seen in observations:
+        table.add_row(marks[seen.level], seen.subject, seen.found)
+        if seen.remedy:
+            table.add_row("", "", Text(f"fix: {seen.remedy}", "bold"))
+    return Group(table, Text(), Text(verdict(observations), style="bold"))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """Return what the findings come to, in one sentence."""
-    problems, notes = (sum(finding.level == level for finding in findings) for level in ("problem", "note"))
+def verdict(observations: Sequence[Observation]) -> str:
+    """Return what the observations come to, in one sentence."""
+    problems, notes = (sum(seen.level == level for seen in observations) for level in ("problem", "note"))
     if problems:
         return f"{problems} of these must be mended before anything can be measured here"
     if notes:
