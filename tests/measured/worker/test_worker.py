@@ -127,7 +127,7 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
         found = [json.loads(line)["event"] for line in pipe.read().splitlines()]
     assert done.stdout.count('{"event":"done"}') == hosts_of("qwen3", "combine")
     assert Counter(found) == {
-        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
+        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1, "opened": 1,
     }  # fmt: skip
 
 
