@@ -39,8 +39,13 @@ class Workspace:
         return self.root / "matrix.jsonl"
 
     @property
+    def entries(self) -> Path:
+        """Entries and notes of the lab notebook, one a file."""
+        return self.root / "notebook"
+
+    @property
     def notebook(self) -> Path:
-        """The lab notebook."""
+        """The lab notebook, written from its entries."""
         return self.root / "LAB_NOTEBOOK.md"
 
     def session(self, name: str) -> Path:

@@ -9,9 +9,9 @@ import pytest
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis.decision import GroupDecision, decide_group
 from zmlx_bench.ledger import matrix, notebook, promotions
-from zmlx_bench.ledger.bodies import Reader, deciding, everything, group_of, read_policy
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.ledger.evidence_reader import Reader, deciding, everything, group_of, read_policy
 from zmlx_bench.workspace import Workspace
 
 FAST, EQUAL = Made("fast", 0.08), Made("equal", 0.0)

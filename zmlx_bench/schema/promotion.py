@@ -12,29 +12,21 @@ from zmlx_bench.schema.base import (
     Name,
     NonEmpty,
     NonNegative,
-    Positive,
     Sha256,
     StrictModel,
     UtcTime,
 )
+from zmlx_bench.schema.cited import CitedCapsule
 
 
-class PromotedCapsule(StrictModel):
-    """One capsule that a promotion rests on, with its figures."""
+class PromotedCapsule(CitedCapsule):
+    """One capsule that a promotion rests on: the gates that it passed need these figures."""
 
-    capsule: NonEmpty
-    """Path in the workspace, with forward slashes."""
-    capsule_sha256: Sha256
-    """The capsule's content hash."""
-    tokens: Positive
     speedup: NonNegative
     speedup_low: NonNegative
     speedup_high: NonNegative
-    null_speedup: NonNegative | None
     matched_tokens: Count
     total_tokens: Count
-    peak_mem_gb: NonNegative | None = None
-    baseline_peak_mem_gb: NonNegative | None = None
 
 
 class Promotion(StrictModel):
@@ -51,7 +43,7 @@ class Promotion(StrictModel):
     identity: Sha256
     """Hash of the resolved variant with the source hashes of its kernels."""
     since: UtcTime
-    """When the newest session of the group had ended: all that had ended by then took part in the decision."""
+    """When the session that decided had ended: all of the group that had ended by then took part."""
     replaced: Name | None = None
     """The default before it; absent when that was the stock model."""
     policy_sha256: Sha256

@@ -160,7 +160,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",

@@ -8,11 +8,12 @@ from zmlx_bench.analysis.decision.evidence import (
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.analysis.decision.group import decide_group
+from zmlx_bench.analysis.decision.group import RULE, decide_group
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, GroupDecision, GroupVerdict, SessionVerdict
 
 __all__ = [
+    "RULE",
     "ArmEvidence",
     "BudgetEvidence",
     "BudgetFigures",

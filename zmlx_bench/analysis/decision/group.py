@@ -22,6 +22,10 @@ from zmlx_bench.analysis.decision.statistics import Array, estimate
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.policy import Policy
 
+RULE = 1
+"""Number of this rule. A change that can turn a verdict of old evidence raises it: entries of the notebook say which
+rule they followed, and are decided again under that one only."""
+
 _RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
 
 # Variance of an arm-by-session effect in d = variant - (baseline + null) / 2, and in variant - incumbent.

@@ -8,9 +8,9 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.bodies import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.ledger.check.notebook import check_notebook
 from zmlx_bench.ledger.check.promotions import check_promotions
+from zmlx_bench.ledger.evidence_reader import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
 

@@ -42,7 +42,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class SessionCapsules:
     """One session's evidence with the capsules behind it, by path."""
 
     key: GroupKey
@@ -57,7 +57,7 @@ class Reader:
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
         self._workspace, self._policy = workspace, policy
-        self._loaded: dict[str, Loaded | None] = {}
+        self._loaded: dict[str, SessionCapsules | None] = {}
         self._refused: dict[str, str] = {}
 
     @property
@@ -69,7 +69,7 @@ class Reader:
         """Return all sessions on disk."""
         return sorted(path.parent.name for path in self._workspace.capsules.glob(f"*/{SESSION_FILE}"))
 
-    def session(self, name: str) -> Loaded | None:
+    def session(self, name: str) -> SessionCapsules | None:
         """Return a finished session's evidence; None when it has none."""
         if name not in self._loaded:
             self._loaded[name] = self._read(name)
@@ -81,7 +81,7 @@ class Reader:
             self._refused[fault.file] = fault.why
             self._loaded.pop(Path(fault.file).parent.name, None)
 
-    def _read(self, name: str) -> Loaded | None:
+    def _read(self, name: str) -> SessionCapsules | None:
         file = f"capsules/{name}/{SESSION_FILE}"
         session = self._model(file, SessionHead)
         if session is None or session.state != "finished":
@@ -98,7 +98,7 @@ class Reader:
             capsules[path] = capsule
         evidence = session_evidence(session, capsules.items(), self._policy)
         checkpoint = session.plan.checkpoint
-        return Loaded(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
+        return SessionCapsules(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
 
     def _model(self, file: str, model: type[Model]) -> Model | None:
         if file in self._refused:
@@ -117,16 +117,16 @@ class Reader:
         return None
 
 
-def group_of(loaded: Sequence[Loaded], incumbent: str | None) -> GroupEvidence:
+def group_of(loaded: Sequence[SessionCapsules], incumbent: str | None) -> GroupEvidence:
     """Return the evidence of sessions of one group."""
     first = loaded[0]
     labels = tuple(sorted({session.label for session in loaded}))
     return GroupEvidence(first.key, first.kind, tuple(s.evidence for s in loaded), incumbent, labels)
 
 
-def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[Loaded]]:
+def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[SessionCapsules]]:
     """Return every finished session by group."""
-    groups: dict[GroupKey, list[Loaded]] = {}
+    groups: dict[GroupKey, list[SessionCapsules]] = {}
     for name in reader.names():
         loaded = reader.session(name)
         if loaded is not None and loaded.capsules and family in (None, loaded.key.family):
@@ -136,7 +136,7 @@ def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[Loaded
 
 def deciding(
     reader: Reader, rows: Iterable[MatrixRow], incumbents: Mapping[GroupKey, str], policy: Policy
-) -> dict[GroupKey, list[Loaded]]:
+) -> dict[GroupKey, list[SessionCapsules]]:
     """Return, by group, the sessions that the rule looks at, chosen by the matrix rows."""
     groups: dict[GroupKey, dict[str, list[MatrixRow]]] = {}
     for row in rows:
@@ -146,10 +146,10 @@ def deciding(
 
 def _deciding(
     reader: Reader, key: GroupKey, sessions: Mapping[str, list[MatrixRow]], incumbent: str | None, policy: Policy
-) -> list[Loaded]:
+) -> list[SessionCapsules]:
     newest = sorted(sessions, key=lambda name: (max(row.time for row in sessions[name]), name), reverse=True)
     history: dict[str, list[SessionVerdict]] = {}
-    chosen: list[Loaded] = []
+    chosen: list[SessionCapsules] = []
     for name in newest:
         by_variant = _by_variant(sessions[name])
         wanted = any(
