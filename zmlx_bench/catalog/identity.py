@@ -57,17 +57,22 @@ def identity(
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
     digests = {
-        name: _digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limits[name])
+        name: files_digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limits[name])
         for name, sources in sorted(found.items())
     }
-    declaration = _hash([family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)])
+    declaration = declaration_digest(parts, env, family, backend)
     path = path_digest(folder, [one for sources in found.values() for one in sources.outside])
     return Identity(FORMULA, whole(declaration, digests, path), declaration, digests, path)
 
 
 def path_digest(folder: Path, also: Iterable[Import] = ()) -> str:
     """Return the digest of the measured path of the family in `folder`, with what kernels import of it."""
-    return _digest(path_sources(folder, also))
+    return files_digest(path_sources(folder, also))
+
+
+def declaration_digest(parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str) -> str:
+    """Return the digest of what is declared, whatever the variant is called."""
+    return _hash([family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)])
 
 
 def whole(declaration: str, kernels: Mapping[str, str], path: str) -> str:
@@ -80,7 +85,8 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(_meaning(path).encode()).hexdigest()
 
 
-def _digest(files: Mapping[str, Path], limit: int | None = None) -> str:
+def files_digest(files: Mapping[str, Path], limit: int | None = None) -> str:
+    """Return the digest of sources by what they are called, with a kernel's largest call; ValueError as `digest_of`."""
     return _hash([{name: digest_of(path) for name, path in files.items()}, limit])
 
 

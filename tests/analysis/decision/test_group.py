@@ -163,4 +163,4 @@ def test_verdicts_are_sorted_best_first() -> None:
 
 def test_a_changed_identity_alone_is_told() -> None:
     decision = decide_group(group(session(fast(identity="x")), session(fast(), hour=2)), POLICY)
-    assert "other kernel sources" in decision.verdicts[0].why
+    assert "other code or settings" in decision.verdicts[0].why
