@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zmlx_bench.schema.base import (
     Backend,
@@ -57,6 +57,12 @@ class Promotion(StrictModel):
     parts: Identity | None = None
     """What `identity` is made of, for saying what has changed since; absent where that is not known."""
     capsules: tuple[PromotedCapsule, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _parts_of_its_identity(self) -> Promotion:
+        if self.parts is not None and self.parts.digest != self.identity:
+            raise ValueError("`parts.digest` must be `identity`")
+        return self
 
 
 class Promotions(StrictModel):

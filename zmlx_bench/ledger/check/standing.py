@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from zmlx_bench.analysis.changed import changed, listed
@@ -71,24 +72,24 @@ def older(promotion: Promotion) -> str:
 def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _Today) -> Iterator[str]:
     for key, sessions in sorted(evidence.items(), key=lambda item: str(item[0])):
         backend = next(iter(sessions[0].capsules.values())).machine.backend
-        arms: dict[str, list[tuple[str, ArmEvidence]]] = {}
+        arms: dict[str, list[ArmEvidence]] = {}
         for session in sessions:
             for arm in session.evidence.arms:
-                arms.setdefault(arm.variant, []).append((session.evidence.session, arm))
+                arms.setdefault(arm.variant, []).append(arm)
         for name, measured in sorted(arms.items()):
             now = today.identity(key.family, name, backend)
             if isinstance(now, str):
-                yield f"capsules of {name}: the variant {now}"
+                yield f"the sessions of {name} ({backend}) do not count: the variant {now}"
                 continue
-            others = [(session, arm) for session, arm in measured if arm.identity != now.digest]
+            others = Counter(_since(arm.parts, now) for arm in measured if arm.identity != now.digest)
             if others:
-                why = "; ".join(f"{session}: {_since(arm.parts, now)}" for session, arm in others)
-                yield f"capsules of {name} ({backend}) do not count for today's code: {why}"
+                why = "; ".join(f"{what} ({count})" for what, count in others.items())
+                yield f"sessions of {name} ({backend}) that do not count for today's code: {why}"
 
 
 def _since(then: Identity | None, now: Identity) -> str:
     """Say what changed; empty where nothing did."""
     if then is None:
-        return "of code that no table carries over"
+        return "neither of today's code nor carried over"
     parts = changed(then, now)
     return f"{listed(parts)} changed since" if parts else ""
