@@ -183,5 +183,5 @@ class Catalog:
 
 def families(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
-    reserved = {"policy", "promoted"}
+    reserved = {"policy", "promoted", "identities"}
     return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)
