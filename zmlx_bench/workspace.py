@@ -24,6 +24,11 @@ class Workspace:
         return self.root / "kernels"
 
     @property
+    def families(self) -> Path:
+        """Model families that zmlx does not come with, one folder each; it need not be there."""
+        return self.root / "families"
+
+    @property
     def variants(self) -> Path:
         """Declarations of variants, the policy and the promotions."""
         return self.root / "variants"

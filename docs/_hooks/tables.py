@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.measured.families import registry
+from zmlx_bench.catalog import families
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 
@@ -56,7 +56,7 @@ def _promotion(one: Promotion, budgets: list[int]) -> list[str]:
     same, total = (sum(getattr(c, name) for c in one.capsules) for name in ("matched_tokens", "total_tokens"))
     device = f"{one.device} ({one.backend}), `{one.checkpoint}`"
     memory = f"{_peak(one, 'peak_mem_gb')} ({_peak(one, 'baseline_peak_mem_gb')})"
-    return [registry.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
+    return [families.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
 
 
 def _peak(one: Promotion, name: str) -> str:

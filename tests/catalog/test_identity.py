@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import identity as identities
 from zmlx_bench.catalog.found import backends_of, kernel_sources
 from zmlx_bench.catalog.identity import Part, identity
-from zmlx_bench.catalog.measured_path import NAMES_ONLY, NOT_BETWEEN_TOKENS, ROOM, family_folder, path_sources
+from zmlx_bench.catalog.measured_path import NAMES_ONLY, NOT_BETWEEN_TOKENS, ROOM, path_sources
 from zmlx_bench.workspace import Workspace
 
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def of(kernels: Path, kernel: str, backend: str, limit: int | None = None) -> str:
-    folder = family_folder(kernels.parent, "qwen3")
+    folder = families.folder("qwen3")
     found = identity([Part(kernel, "stock", ("combine",), limit)], {}, "qwen3", backend, kernels, folder)
     return found.kernels[kernel]
 
@@ -83,7 +84,7 @@ def test_a_file_that_nothing_imports_belongs_to_no_kernel(fresh_workspace: Works
 
 
 def test_the_declaration_counts_and_its_name_and_reason_do_not(fresh_workspace: Workspace) -> None:
-    kernels, folder = fresh_workspace.kernels, family_folder(fresh_workspace.root, "qwen3")
+    kernels, folder = fresh_workspace.kernels, families.folder("qwen3")
     part = Part("moe_combine", "stock", ("combine",), None)
 
     def digest(part: Part = part, env: dict[str, str] | None = None, backend: str = "cpu") -> str:

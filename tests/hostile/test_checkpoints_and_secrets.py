@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Zmlx
 from tests.session.conftest import finished
 from tests.variants import variant
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.checkpoints import folder as folders
 from zmlx_bench.checkpoints.resolve import TINY
@@ -87,7 +88,7 @@ def test_a_tokenizer_with_code_is_refused(with_code: Path) -> None:
     path = with_code / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoTokenizer": ["own.Own", None]}}))
     with pytest.raises(UnusableInput, match=r"tokenizer_config\.json: auto_map: names code"):
-        folders.read_config(with_code, "qwen3", trust_remote_code=False)
+        folders.read_config(with_code, families.known("qwen3"), trust_remote_code=False)
 
 
 def _file(folder: Path, outside: Path) -> None:

@@ -245,4 +245,4 @@ def test_what_is_not_served_says_so() -> None:
     if not mx.cuda.is_available():
         for name, sites in (("mla_decode", ("attention",)), ("mla_attention", ("qkv", "qk_norm_rope", "attention"))):
             with pytest.raises(Unavailable, match="needs"):
-                gpu.module(f"{name}.kernel").bind(None, BindRequest("glm47", sites, "stock", "cuda"))
+                gpu.module(f"{name}.kernel").bind(None, BindRequest(sites, "stock", "cuda"))

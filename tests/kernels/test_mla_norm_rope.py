@@ -132,7 +132,7 @@ def test_what_is_not_served_says_so() -> None:
         kernel.front_of(mla.attention(q_a_layernorm=nn.RMSNorm(mla.Q_RANK)), "cuda")
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            kernel.bind(None, BindRequest("glm47", ("qkv", "qk_norm_rope"), "stock", "cuda"))
+            kernel.bind(None, BindRequest(("qkv", "qk_norm_rope"), "stock", "cuda"))
 
 
 def test_a_q_b_that_its_launch_does_not_serve_says_so() -> None:

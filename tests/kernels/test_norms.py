@@ -157,4 +157,4 @@ def test_what_is_not_served_says_so() -> None:
     if not mx.cuda.is_available():
         for kernel, site in ((residual, "residual_norm"), (rotate, "qk_norm_rope")):
             with pytest.raises(Unavailable, match="needs"):
-                kernel.bind(None, BindRequest("qwen3", (site,), "fp32", "cuda"))
+                kernel.bind(None, BindRequest((site,), "fp32", "cuda"))

@@ -307,7 +307,7 @@ def test_what_is_not_served_says_so() -> None:
         joined.qkv_norm_rope(module, "cuda", list)
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            joined.bind(None, BindRequest("qwen3", ("qkv", "qk_norm_rope"), "stock", "cuda"))
+            joined.bind(None, BindRequest(("qkv", "qk_norm_rope"), "stock", "cuda"))
 
 
 def test_constants_stand_for_the_template() -> None:

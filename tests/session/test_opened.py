@@ -17,7 +17,7 @@ from zmlx_bench.workspace import Workspace
 
 HEAD = '''"""Planted by a test."""
 import pathlib
-from zmlx_bench.measured.contract import Binding
+from zmlx_bench.measured.api import Binding
 
 HERE = pathlib.Path(__file__).resolve().parent
 

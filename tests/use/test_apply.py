@@ -15,11 +15,11 @@ import pytest
 import zmlx_bench
 from tests.tiny import Tiny, equal
 from tests.use.promoted import promote, promotion
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import facts
-from zmlx_bench.measured.families import registry
 from zmlx_bench.workspace import Workspace
 
 
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_this_machine_cannot_hold(
     tiny: Tiny, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote(place, promotion(place, tiny.name, "no_op"))
-    hub_id = registry.facts(tiny.name).hub_id
+    hub_id = family_catalog.facts(tiny.name).hub_id
     # What an unplugged machine without the weights says, however much memory this one has.
     monkeypatch.setattr(resolve, "memory_gb", lambda _: 1.0)
     applied = apply(tiny, place, checkpoint=hub_id)

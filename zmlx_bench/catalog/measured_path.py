@@ -20,22 +20,24 @@ FAMILY = "family.py"
 
 NOT_BETWEEN_TOKENS = {
     "loader.py": "imports the kernels, before the first token",
-    "families/registry.py": "finds the family, before the first token",
+    "families/loading.py": "imports the family, before the first token",
     "synthetic.py": "makes weights, before the first token",
-    "worker/__main__.py": "reads the instructions, warms up and reports what the process used",
+    "inputs.py": "draws inputs for `kernels bench` and counts the bytes of weights",
+    "user_cache.py": "says where a kernel keeps what it compiled",
+    "variant.py": "which kernels are asked for, as data",
+    "messages.py": "what the supervisor is told around the tokens",
+    "worker/__main__.py": "reads the instructions and says why it failed",
+    "worker/device.py": "takes the device, before anything else",
+    "worker/job.py": "loads, patches and warms up before the first token",
     "worker/load.py": "loads the checkpoint and encodes the prompts",
+    "worker/usage.py": "reports what the process used, after the last token",
     "worker/audit.py": "forces tokens; nothing there is timed",
+    "worker/distance.py": "compares logits for the audit",
     "worker/opened.py": "watches which files are opened; no token opens one",
 }
 """Modules of the room that are loading or reporting, and why each is no part of the path."""
 NAMES_ONLY = "api.py"
 """Holds names of other modules and no code: an import from it counts as one from where the name is defined."""
-
-
-def family_folder(workspace: Path, family: str) -> Path:
-    """Return the folder of a family: the workspace's own, else the one that came with the package."""
-    own = workspace / "families" / family
-    return own if own.is_dir() else ROOM / "families" / family
 
 
 def path_sources(family: Path, also: Iterable[Import] = (), room: Path = ROOM) -> dict[str, Path]:
@@ -58,6 +60,19 @@ def path_sources(family: Path, also: Iterable[Import] = (), room: Path = ROOM) -
     return dict(sorted(reached.items()))
 
 
+def beside_path(room: Path = ROOM) -> list[Path]:
+    """Return the files of the room that a worker imports and that are no part of the path of every arm: those left out
+    above, and those behind the names of the public module, whoever uses them."""
+    waiting = [room / name for name in (*NOT_BETWEEN_TOKENS, NAMES_ONLY)]
+    reached: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in reached:
+            reached.add(path)
+            waiting += [file for found in imports_of(path) for file in _run_by(room, found)]
+    return sorted(reached)
+
+
 def _home(room: Path, family: Path, path: Path) -> Path:
     return family if path.is_relative_to(family) and not family.is_relative_to(room) else room
 
@@ -70,15 +85,18 @@ def _name(room: Path, family: Path, path: Path) -> str:
 
 
 def _in_room(room: Path, found: Import) -> Iterator[Path]:
-    if found.module != PACKAGE and not found.module.startswith(PACKAGE + "."):
-        return
-    parts = found.module.split(".")[PACKAGE.count(".") + 1 :]
-    names_only = room / NAMES_ONLY
-    for path in modules_of(room, parts, found.names):
-        if path == names_only:
+    """Return the files of the room that an import takes something from."""
+    for path in _run_by(room, found):
+        if path == room / NAMES_ONLY:
             for behind in imports_of(path):
                 wanted = tuple(name for name in behind.names if name in found.names or not found.names)
                 if wanted:
                     yield from _in_room(room, Import(behind.module, wanted, behind.level))
         else:
             yield path
+
+
+def _run_by(room: Path, found: Import) -> Iterator[Path]:
+    """Return the files of the room that an import runs."""
+    if found.module == PACKAGE or found.module.startswith(PACKAGE + "."):
+        yield from modules_of(room, found.module.split(".")[PACKAGE.count(".") + 1 :], found.names)

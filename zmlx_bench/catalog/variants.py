@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from zmlx_bench import files
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.catalog.measured_path import family_folder
 from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
@@ -92,16 +93,16 @@ class Catalog:
     def identify(self, variant: ResolvedVariant, backend: Backend) -> ResolvedVariant:
         """Return a resolved variant with the identity that it has now on `backend`."""
         parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
-        folder = family_folder(self.workspace.root, self.family)
+        folder = family_catalog.folder(self.family, self.workspace)
         try:
             found = identity(parts, variant.env, self.family, backend, self.workspace.kernels, folder)
         except (SyntaxError, ValueError) as error:
             raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
         return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
 
-    def limits(self, variant: ResolvedVariant) -> dict[str, int | None]:
-        """Return each kernel's largest number of tokens in a call; None for any."""
-        return {kernel.kernel: self.kernels[kernel.kernel].most_tokens for kernel in variant.kernels}
+    def plain(self, variant: ResolvedVariant) -> Variant:
+        """Return what a measured process takes of a variant, with the limits that its kernels declare."""
+        return plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
 
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""
@@ -171,14 +172,16 @@ class Catalog:
             raise self._error(
                 name, field, f"{kernel_name} is for {', '.join(kernel.declaration.sites)}, not for {site}"
             )
-        if self.family not in kernel.declaration.families:
-            raise self._error(
-                name, field, f"{kernel_name} serves {', '.join(kernel.declaration.families)}, not {self.family}"
-            )
         return kernel, mode_name, modes[mode_name]
 
     def _error(self, name: str, field: str, message: str) -> UnusableInput:
         return UnusableInput(f"{self.path}: variant.{name}{'.' + field if field else ''}: {message}")
+
+
+def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Variant:
+    """Return what a measured process takes of a variant; `max_tokens` gives each kernel's limit, None for any."""
+    uses = tuple(KernelUse(use.kernel, use.mode, use.sites, max_tokens[use.kernel]) for use in variant.kernels)
+    return Variant(variant.name, variant.family, uses)
 
 
 def families(workspace: Workspace) -> list[str]:

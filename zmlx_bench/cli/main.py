@@ -31,6 +31,7 @@ from zmlx_bench.cli import (
     run,
     schema,
     serve,
+    sessions,
     variants,
 )
 from zmlx_bench.errors import ZmlxError
@@ -71,6 +72,7 @@ app.command("promote", short_help="decide every variant from the evidence and re
 app.command("report", short_help="rank what was measured, with verdicts and what is undecided")(report.report)
 app.command("check", short_help="recompute all evidence from the raw numbers")(check.check)
 app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or import evidence")
+app.add_typer(sessions.app, name="sessions", short_help="list the sessions begun and not finished, drop one")
 app.command("variants", short_help="list the variants and which run here")(variants.variants)
 app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
 app.command("models", short_help="list the families and the checkpoints usable here")(models.models)

@@ -19,17 +19,17 @@ def promote(
     from dataclasses import asdict
 
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
-    from zmlx_bench.measured.families import registry
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.overview import as_json as groups_json
     from zmlx_bench.report.overview import overview
 
-    if family is not None:
-        registry.check_name(family)
     place = workspaces.find(workspace)
+    if family is not None:
+        families.check_name(family, place)
     decided = decide(place, family)
     recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after

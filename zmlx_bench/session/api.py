@@ -21,14 +21,12 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
-from zmlx_bench.schema.plan import Arm
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
-from zmlx_bench.session.opened import known_to
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.request import Request, check, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
@@ -64,7 +62,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -101,7 +99,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256="0" * 64,
     )
-    ground = Ground(workspace, located.path, _limits(catalog), known_to(workspace, plan.family))
+    ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
@@ -116,6 +114,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -133,7 +132,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, _limits(catalog), known_to(workspace, plan.family))
+    ground = Ground(workspace, located.path, catalog)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -183,11 +182,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,
@@ -211,11 +211,6 @@ def _resolved(
     return usable, tuple(left_out)
 
 
-def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
-    def limits(arm: Arm) -> dict[str, int | None]:
-        return {} if arm.variant is None else catalog.limits(arm.variant)
-
-    return limits
 
 
 def _differences(

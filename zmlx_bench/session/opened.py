@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from zmlx_bench.catalog import measured_path
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.found import kernel_sources
+from zmlx_bench.catalog.measured_path import beside_path, path_sources
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.schema.plan import Arm
 from zmlx_bench.session.tally import BrokenProtocol
-from zmlx_bench.workspace import Workspace
-
-Known = Callable[[Arm], frozenset[Path]]
 
 
-def known_to(workspace: Workspace, family: str) -> Known:
-    """Return known(arm) -> the files that its worker may open, of any backend: what is read and does not run is named
-    for another one."""
-    folder = measured_path.family_folder(workspace.root, family).resolve()
-    kernels = workspace.kernels.resolve()
-
-    def known(arm: Arm) -> frozenset[Path]:
-        names = [kernel.kernel for kernel in arm.variant.kernels] if arm.variant is not None else []
-        found = [kernel_sources(kernels, name, None) for name in names]
-        path = measured_path.path_sources(folder, [one for sources in found for one in sources.outside])
-        beside = (*measured_path.NOT_BETWEEN_TOKENS, measured_path.NAMES_ONLY)
-        return frozenset(
-            [
-                *(file for sources in found for file in sources.files),
-                *path.values(),
-                *(measured_path.ROOM / name for name in beside),
-                *(file for home in (folder, folder.parent) for file in (home / "__init__.py", home / "facts.toml")),
-            ]
-        )
-
-    return known
+def known_to(catalog: Catalog, arm: Arm) -> frozenset[Path]:
+    """Return the files that an arm's worker may open, of any backend: what is read at import and runs on another
+    backend is named so. Files of the measured room that are no part of the path may be imported, not used."""
+    folder = families.folder(catalog.family, catalog.workspace).resolve()
+    kernels = catalog.workspace.kernels.resolve()
+    names = [kernel.kernel for kernel in arm.variant.kernels] if arm.variant is not None else []
+    found = [kernel_sources(kernels, name, None) for name in names]
+    path = path_sources(folder, [one for sources in found for one in sources.outside])
+    return frozenset(
+        [
+            *(file for sources in found for file in sources.files),
+            *path.values(),
+            *beside_path(),
+            *(home / name for home in (folder, folder.parent) for name in ("__init__.py", families.FACTS)),
+        ]
+    )
 
 
 def check(files: Sequence[str], known: frozenset[Path], root: Path) -> None:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.measured.families import registry
 from zmlx_bench.printable import printable
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.use import decide
@@ -50,11 +50,17 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     Where nothing is promoted the stock model runs; a variant asked for by name that cannot be applied raises
     NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
     """
-    registry.check_name(wishes.family)
+    families.check_name(wishes.family, workspace)
     if "--model" in wishes.arguments:
         raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
     machine = facts.read(backends.choose("auto"))
-    located = locate(wishes.family, wishes.checkpoint, machine, trust_remote_code=wishes.trust_remote_code)
+    located = locate(
+        wishes.family,
+        wishes.checkpoint,
+        machine,
+        workspace=workspace,
+        trust_remote_code=wishes.trust_remote_code,
+    )
     if located.checkpoint.kind == "synthetic":
         raise UnusableInput("--checkpoint synthetic: random weights have nothing to say; name another checkpoint")
     why = f" ({located.why})" if located.why else ""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.changed import DECLARATION, changed, listed
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
-from zmlx_bench.checkpoints.resolve import TINY, Located, locate
+from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
 from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.measured.families.registry import facts
+from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -33,20 +34,21 @@ class Choice:
     """A variant that may be applied."""
 
     variant: ResolvedVariant
-    limits: dict[str, int | None]
-    """Each kernel's largest number of tokens in a call; None for any."""
+    plain: Variant
+    """What is applied of it."""
     promotion: Promotion | None = None
     changed: tuple[str, ...] = ()
     """What has changed since the promotion was measured, in words."""
 
 
-def option_of(family: str, checkpoint: str | Path) -> str:
+def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    if Path(text).expanduser().resolve() == (TINY / f"tiny_{family}").resolve():
+    known = families.known(family, workspace)
+    if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == facts(family).hub_id:
+    if repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 
@@ -88,7 +90,7 @@ def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = F
         )
     if since and strict:
         raise No(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
-    return replace(_usable(catalog, variant, promotion), changed=since)
+    return Choice(variant, catalog.plain(variant), promotion, since)
 
 
 def earlier(since: tuple[str, ...]) -> str:
@@ -108,7 +110,7 @@ def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> C
     variant = catalog.resolve(name)
     if (reason := catalog.missing_on(variant, machine.backend)) is not None:
         raise No(reason)
-    return _usable(catalog, variant, None)
+    return Choice(variant, catalog.plain(variant))
 
 
 def environment_missing(variant: ResolvedVariant) -> dict[str, str]:
@@ -128,19 +130,19 @@ def nothing_promoted(workspace: Workspace, family: str, machine: Machine, locate
     )
 
 
-def locate_for(promotion: Promotion, machine: Machine) -> Located | None:
+def locate_for(promotion: Promotion, machine: Machine, workspace: Workspace) -> Located | None:
     """Return the checkpoint of a promotion where it can be found without being told: `tiny`, or `full` in the cache."""
     if promotion.checkpoint_id.startswith("tiny-"):
-        return locate(promotion.family, "tiny", machine)
-    if promotion.checkpoint_id.startswith("full-") and hub.cached(facts(promotion.family).hub_id) is not None:
-        return locate(promotion.family, "full", machine)
+        return locate(promotion.family, "tiny", machine, workspace=workspace)
+    if promotion.checkpoint_id.startswith("full-") and hub.cached(_hub_id(promotion, workspace)) is not None:
+        return locate(promotion.family, "full", machine, workspace=workspace)
     return None
+
+
+def _hub_id(promotion: Promotion, workspace: Workspace) -> str:
+    return families.facts(promotion.family, workspace).hub_id
 
 
 def _listed(found: Sequence[Promotion]) -> str:
     each = [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend}), mlx {p.mlx}" for p in found]
     return f" (promoted elsewhere: {'; '.join(each)})" if each else ""
-
-
-def _usable(catalog: Catalog, variant: ResolvedVariant, promotion: Promotion | None) -> Choice:
-    return Choice(variant, catalog.limits(variant), promotion)

@@ -8,12 +8,13 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx_bench import workspace as workspaces
+from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.families import registry
+from zmlx_bench.measured.families import loading
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
@@ -59,12 +60,12 @@ def put_in(
     model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None, *, strict: bool = False
 ) -> Applied:
     """Do what `apply` does; raise No, with nothing changed, where nothing can be applied."""
-    family = family_of(model)
+    family = family_of(model, place)
     machine = facts.read(backend_in_use())
     located = checkpoint if isinstance(checkpoint, Located) else None
     if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
-        located = locate(family, decide.option_of(family, checkpoint), machine)
-    hosts = registry.load(family).hosts(model)
+        located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
+    hosts = loading.load(families.folder(family, place)).hosts(model)
     if any(hasattr(type(host.module), "composed_call") for host in hosts):
         raise No("a variant sits in this model already; undo it first")
     if variant != PROMOTED:
@@ -79,19 +80,18 @@ def put_in(
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise No(f"{choice.variant.name} needs {settings} in the environment before Python starts")
     try:
-        patch = patching.apply(choice.variant, hosts, machine.backend, place.kernels, choice.limits)
+        patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
         raise No(f"{choice.variant.name} cannot be applied: {reason}") from None
     return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
 
 
-def family_of(model: Any) -> str:
+def family_of(model: Any, place: Workspace) -> str:
     """Return the family of a loaded mlx-lm model; raise No where zmlx has none for its architecture."""
     model_type = getattr(model, "model_type", None)
-    for name in registry.names():
-        if registry.facts(name).model_type == model_type:
-            return name
-    known = ", ".join(registry.facts(name).model_type for name in registry.names())
+    if model_type is not None and (name := families.of_model_type(model_type, place)) is not None:
+        return name
+    known = ", ".join(families.facts(name, place).model_type for name in families.names(place))
     found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
     raise No(f"zmlx knows no sites in {found}; it knows {known}")
 
@@ -107,7 +107,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, 
     here = decide.promoted_here(place, family, machine)
     reasons: list[str] = []
     for promotion in here:
-        located = decide.locate_for(promotion, machine)
+        located = decide.locate_for(promotion, machine, place)
         if located is None or located.checkpoint.id != promotion.checkpoint_id:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
         elif (odd := weights.difference(model, located.path)) is not None:

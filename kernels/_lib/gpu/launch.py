@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.api import BindRequest, Unavailable
 
 from .text import short
 

@@ -9,7 +9,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from zmlx_bench.measured.user_cache import user_cache_path
 
 _COMMENT_OR_INDENT = re.compile(r"//[^\n]*|/\*[\s\S]*?\*/|^\s+", re.MULTILINE)
 _LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")

@@ -75,7 +75,7 @@ def test_peak_memory_is_not_above_stocks_by_a_twentieth(tiny: Tiny, native: Modu
 
 
 def test_a_model_quantised_otherwise_is_refused(tiny: Tiny, native: ModuleType, repository: Workspace) -> None:
-    host = next(h for h in tiny.hosts() if "experts" in h.sites)
+    host = next(h for h in tiny.hosts() if h.offers(("experts",)))
     down = host.module.switch_mlp.down_proj
     down.bits = 6
     try:

@@ -8,22 +8,23 @@ from there each token is a step of its own, so that the variant's decode kernels
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from zmlx_bench.analysis.audit import Logits, trace
 from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.messages import Audited, Forced
+from zmlx_bench.measured.worker.distance import Logits, trace
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.schema.event import Audited, Forced
 
 _CHUNK = 2048
 _TRIED = 4
 """Steps in which the calls of the kernels are counted."""
 
+Arm = Literal["baseline", "variant", "reference"]
 Forcing = tuple[str, Sequence[int], Sequence[int]]
 """Prompt's name, its token ids, and the tokens forced after it."""
 
@@ -66,7 +67,7 @@ def _prefilled(model: Any, ids: Sequence[int]) -> Any:
     return cache
 
 
-def _logits(pipe: Pipe, arm: str, model: Any, forcings: Sequence[Forcing], caches: Sequence[Any]) -> list[Logits]:
+def _logits(pipe: Pipe, arm: Arm, model: Any, forcings: Sequence[Forcing], caches: Sequence[Any]) -> list[Logits]:
     found = []
     for (name, ids, forced), cache in zip(forcings, caches, strict=True):
         rows = []
@@ -74,5 +75,5 @@ def _logits(pipe: Pipe, arm: str, model: Any, forcings: Sequence[Forcing], cache
             logits = model(mx.array([[token]]), cache=cache)[0, -1].astype(mx.float32)
             rows.append(np.array(logits))
         found.append(np.stack(rows))
-        pipe.send(Forced.model_validate({"arm": arm, "prompt": name}))
+        pipe.send(Forced(arm, name))
     return found
