@@ -159,7 +159,7 @@ def test_the_source_hash_follows_every_file_of_the_kernel(fresh_workspace: Works
         (lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"), "Extra inputs are not permitted"),
         (
             lambda f: (f / "kernel.toml").write_text('uses = ["gpu"]\n' + declaration()),
-            "`uses` is no longer declared: what a kernel uses is found from its imports; delete it",
+            "`uses` is no longer declared; delete the line: it is found from the kernel's imports",
         ),
         (
             lambda f: (f / "kernel.toml").write_text(declaration().replace('"stock"\n', '"fp32"\n')),
