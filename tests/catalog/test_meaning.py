@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,17 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.cu").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"bad\.cu: cannot be read as source"):
         meaning(tmp_path / "bad.cu")
+
+
+@pytest.mark.parametrize(
+    ("form", "digest"),
+    [
+        (python(PYTHON), "3887297d31085f7a"),
+        (c_like(C), "725ce8cd5a0356fe"),
+        (cmake('set(A 1) # why\n  set(B "# no")\n'), "88e55c4aeac87173"),
+    ],
+)
+def test_the_formula_stays_what_its_number_says(form: str, digest: str) -> None:
+    assert hashlib.sha256(form.encode()).hexdigest()[:16] == digest, (
+        "another normal form is another formula: raise FORMULA"
+    )
