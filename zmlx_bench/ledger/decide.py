@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey
 from zmlx_bench.errors import UnusableInput
@@ -30,7 +31,7 @@ class Decided:
     """What `promoted.toml` holds; None where Git could not merge it."""
     after: Promotions
     entries: tuple[Entry, ...]
-    """One a group; those that the notebook has are not written again."""
+    """One a group whose sessions stand whole; those that the notebook has are not written again."""
     refusals: tuple[Refusal, ...]
     """Files that are not used as evidence."""
 
@@ -67,9 +68,11 @@ def decide(workspace: Workspace, family: str | None) -> Decided:
             break
         reader.refuse(faults)
     outcomes = {key: promotions.outcome(found, policy) for key, found in evidence.items()}
+    refused = {Path(refusal.file).parent.name for refusal in reader.refusals}
     entries = tuple(
         entry_of(found, outcomes[key].incumbent, outcomes[key].decision, policy)
         for key, found in sorted(evidence.items(), key=_order)
+        if not refused.intersection(session.evidence.session for session in found)
     )
     decisions = {key: found.decision for key, found in outcomes.items()}
     after = promotions.after(stood or Promotions(), outcomes, evidence)

@@ -39,18 +39,19 @@ def rows_path(workspace: Workspace, session: str) -> Path:
     return workspace.session(session) / ROWS_FILE
 
 
-def write(workspace: Workspace) -> bool:
+def write(workspace: Workspace, *, dropped: str | None = None) -> bool:
     """Make the matrix from the rows of all sessions; return whether it changed.
 
-    Under a lock, so that of several processes none loses another's rows. Rows whose session has gone are kept: a
-    check names them.
+    Under a lock, so that of several processes none loses another's rows. Rows whose session has gone are kept, for a
+    check names them, but for those of an unfinished session that was `dropped`.
     """
     path = workspace.matrix
     with locks.locked(path):
         before = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else None
-        found = {rows.parent.name: _whole(rows) for rows in workspace.capsules.glob(f"*/{ROWS_FILE}")}
+        files_of_rows = [p for p in workspace.capsules.glob(f"*/{ROWS_FILE}") if _SESSION.fullmatch(p.parent.name)]
+        found = {rows.parent.name: _whole(rows) for rows in files_of_rows}
         for session, data in _by_session(before or b"").items():
-            if session not in found:
+            if session not in found and session != dropped:
                 found[session] = data
                 if workspace.session(session).is_dir():
                     files.write_atomic(rows_path(workspace, session), data)

@@ -52,8 +52,9 @@ class Section:
 
 
 def names(workspace: Workspace) -> list[str]:
-    """Return the names of all entries and notes, in order."""
-    return sorted(p.name for p in workspace.entries.glob("*") if p.suffix in (".json", ".md") and p.name[0] != ".")
+    """Return the names of all entries and notes: by what stands before the first `-`, entries before notes."""
+    found = [p.name for p in workspace.entries.glob("*") if p.suffix in (".json", ".md") and p.name[0] != "."]
+    return sorted(found, key=lambda name: (name.partition("-")[0], name.endswith(".md"), name))
 
 
 def read_entry(workspace: Workspace, name: str) -> Entry:

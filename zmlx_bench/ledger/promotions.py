@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 
 from zmlx_bench import files, locks
-from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey, decide_group
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey, decide_group, judge_session
 from zmlx_bench.analysis.decision.adapter import CarriedBy
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import conflict
@@ -78,11 +78,12 @@ def outcome(sessions: Sequence[SessionCapsules], policy: Policy) -> Outcome:
     however often and where `zmlx promote` ran meanwhile.
     """
     ordered = sorted(sessions, key=lambda s: (s.evidence.ended, s.evidence.session))
+    judged = {s.evidence.session: judge_session(s.evidence, policy) for s in ordered}
     promotion: Promotion | None = None
     for count in range(1, len(ordered) + 1):
         then = ordered[:count]
         incumbent = promotion.variant if promotion else None
-        decision = decide_group(group_of(then, incumbent), policy)
+        decision = decide_group(group_of(then, incumbent), policy, judged)
         if decision.action == "none" and _before_identities(then[-1]):
             decision = _by_bytes(decision, then, policy)
         if decision.action == "promote":
@@ -100,7 +101,7 @@ def _before_identities(session: SessionCapsules) -> bool:
 
 def _by_bytes(decision: GroupDecision, then: Sequence[SessionCapsules], policy: Policy) -> GroupDecision:
     """Return what rule 1 made of sessions of its time, where it promoted: a default does not fall with its rule."""
-    earlier = decide_group(group_of(then, None), policy, RULE_OF_BYTES)
+    earlier = decide_group(group_of(then, None), policy, rule=RULE_OF_BYTES)
     return earlier if earlier.action == "promote" else decision
 
 
@@ -116,14 +117,14 @@ def after(
 ) -> Promotions:
     """Return the promotions that the evidence gives.
 
-    A promotion stands as it was where its group was not decided, or where a session that it rests on is not in the
+    A promotion stands as it was where its group was not decided, or where a capsule that it rests on is not in the
     evidence: what cannot be used takes nothing away.
     """
     kept = {key_of(promotion): promotion for promotion in before.promotion}
     for key, found in outcomes.items():
         stood = kept.pop(key, None)
-        present = {session.evidence.session for session in evidence[key]}
-        if stood is not None and not present.issuperset(stood.sessions):
+        present = {path for session in evidence[key] for path in session.capsules}
+        if stood is not None and not present.issuperset(cited.capsule for cited in stood.capsules):
             kept[key] = stood
         elif found.promotion is not None:
             kept[key] = found.promotion

@@ -96,9 +96,10 @@ def _note_name(section: Section, stamp: str, taken: Iterable[str]) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-") or "note"
     there = set(taken)
     for number in itertools.count(1):
-        if stamp and f"{stamp}-{slug}-{number}.md" not in there:
-            return f"{stamp}-{slug}-{number}.md"
-        if not stamp and not any(name.startswith(f"{number:04d}-") for name in there):
+        name = f"{stamp}-{slug}{f'-{number}' if number > 1 else ''}.md"
+        if stamp and name not in there:
+            return name
+        if not stamp and not any(other.startswith(f"{number:04d}-") for other in there):
             return f"{number:04d}-{slug}.md"
     raise AssertionError
 
@@ -144,7 +145,7 @@ def _recomputed(
         return None, ()
     if policy_sha256 != policy.sha256:
         return None, cited(sessions, None)
-    decision = decision_of(decide_group(group_of(sessions, incumbent), policy, RULE_OF_BYTES))
+    decision = decision_of(decide_group(group_of(sessions, incumbent), policy, rule=RULE_OF_BYTES))
     return decision, cited(sessions, decision.verdicts)
 
 

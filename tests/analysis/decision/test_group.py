@@ -200,6 +200,6 @@ def test_equal_coverage_needs_no_gate() -> None:
 def test_rule_1_looks_at_the_bytes_of_kernels_alone() -> None:
     evidence = group(covering(29, 0, "older path"), covering(37, 2))
     assert of(decide_group(evidence, POLICY)) == ("CANDIDATE", "sessions")
-    earlier = decide_group(evidence, POLICY, RULE_OF_BYTES)
+    earlier = decide_group(evidence, POLICY, rule=RULE_OF_BYTES)
     assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), RULE_OF_BYTES)
     assert earlier.verdicts[0].latest.identity == "same bytes"

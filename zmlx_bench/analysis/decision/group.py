@@ -8,7 +8,7 @@ an arm being off for a whole session, is allowed for between sessions: see `allo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -53,13 +53,22 @@ class _Entry:
     verdict: SessionVerdict
 
 
-def decide_group(group: GroupEvidence, policy: Policy, rule: int = RULE) -> GroupDecision:
-    """Decide a group: a verdict on every variant, and whether its default changes."""
+def decide_group(
+    group: GroupEvidence,
+    policy: Policy,
+    judged: Mapping[str, Sequence[SessionVerdict]] | None = None,
+    rule: int = RULE,
+) -> GroupDecision:
+    """Decide a group: a verdict on every variant, and whether its default changes.
+
+    `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
+    """
     if rule == RULE_OF_BYTES:
-        group = under_bytes(group)
+        group, judged = under_bytes(group), None
     entries: dict[str, list[_Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
-        for arm, verdict in zip(session.arms, judge_session(session, policy), strict=True):
+        verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
+        for arm, verdict in zip(session.arms, verdicts_here, strict=True):
             entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
     verdicts = [_judge_variant(group, entries[name], policy) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)

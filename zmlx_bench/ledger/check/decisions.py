@@ -17,7 +17,7 @@ from zmlx_bench.workspace import Workspace
 
 
 def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
-    """Check promotions and notebook; evidence with `faults` is none. Without either file nothing is checked.
+    """Check promotions and notebook; evidence with `faults` is none. Without any of them nothing is checked.
 
     Returns the findings, and in words what of the evidence does not count for today's code.
     """
@@ -28,7 +28,7 @@ def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> tuple[li
         found = promotions.read(workspace)
     except UnusableInput as error:
         findings.append(unreadable(relative(root, path), path, error))
-    if not found.promotion and not workspace.notebook.exists():
+    if not found.promotion and not workspace.notebook.exists() and not workspace.entries.exists():
         return findings, []
     try:
         policy = read_policy(workspace)

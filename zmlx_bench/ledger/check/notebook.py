@@ -170,7 +170,7 @@ def _recomputed(one: _Told, sessions: list[SessionCapsules], policy: Policy) -> 
     decided = told.decision
     rule = RULE if decided is None else decided.rule
     if told.policy_sha256 == policy.sha256 and rule <= RULE:
-        expected = entry.decision_of(decide_group(group_of(sessions, told.incumbent), policy, rule))
+        expected = entry.decision_of(decide_group(group_of(sessions, told.incumbent), policy, rule=rule))
         if decided is None:
             yield one.fault("decision", "is missing: deleted")
         else:
