@@ -9,7 +9,7 @@ from pathlib import Path
 from zmlx_bench.errors import CannotHere, UnusableInput
 
 _PACKAGE = Path(__file__).resolve().parent
-_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "*.lock")
+_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "identities.toml", "*.lock")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from zmlx_bench.analysis.decision import RULE, GroupDecision, GroupVerdict
+from zmlx_bench.analysis.decision import GroupDecision, GroupVerdict
 from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.ledger.prose import prose_of
 from zmlx_bench.schema.base import content_hash
@@ -55,7 +55,9 @@ def evidence_hash(sessions: Iterable[SessionCapsules]) -> str:
 def decision_of(decision: GroupDecision) -> EntryDecision:
     """Return a decision as data, without its sentences."""
     verdicts = tuple(_verdict(verdict) for verdict in decision.verdicts)
-    return EntryDecision(rule=RULE, action=decision.action, recommended=decision.recommended, verdicts=verdicts)
+    return EntryDecision(
+        rule=decision.rule, action=decision.action, recommended=decision.recommended, verdicts=verdicts
+    )
 
 
 def _verdict(verdict: GroupVerdict) -> EntryVerdict:

@@ -16,6 +16,7 @@ from zmlx_bench import files
 from zmlx_bench.analysis.decision import GroupEvidence, GroupKey, SessionEvidence, SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.adapter import key_of_row, key_of_session, session_evidence
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import carried
 from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import CheckpointKind
 from zmlx_bench.schema.head import CapsuleHead, SessionHead
@@ -56,7 +57,7 @@ class Reader:
     """Reads sessions and their capsules, each once; what cannot be used is refused and said."""
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
-        self._workspace, self._policy = workspace, policy
+        self._workspace, self._policy, self._carried = workspace, policy, carried.read(workspace)
         self._loaded: dict[str, SessionCapsules | None] = {}
         self._refused: dict[str, str] = {}
 
@@ -96,7 +97,7 @@ class Reader:
                 self._refused[path] = "is not the capsule that its session lists"
                 continue
             capsules[path] = capsule
-        evidence = session_evidence(session, capsules.items(), self._policy)
+        evidence = session_evidence(session, capsules.items(), self._policy, self._carried)
         checkpoint = session.plan.checkpoint
         return SessionCapsules(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
 
@@ -198,14 +199,15 @@ def _may_count(rows: Sequence[MatrixRow], policy: Policy) -> bool:
 
 def _settled(history: Sequence[SessionVerdict], is_incumbent: bool, policy: Policy) -> bool:
     """Whether older sessions cannot change the verdict; `history` is latest first."""
-    valid = [v for v in history if v.valid and (is_incumbent or v.identity == history[0].identity)]
-    enough = len(valid) >= policy.sessions
-    if not valid or (is_incumbent and not enough):
+    valid = [v for v in history if v.valid]
+    same = [v for v in valid if v.identity == history[0].identity]
+    alike = [v for v in same if v.coverage == same[0].coverage]
+    if not alike or (is_incumbent and len(valid) < policy.sessions):
         return False
-    run = next((i for i, v in enumerate(valid) if v.verdict != "CANDIDATE"), None)
+    run = next((i for i, v in enumerate(alike) if v.verdict != "CANDIDATE"), None)
     if run is None:
-        return len(valid) >= policy.sessions_averaged
-    return run == 0 or enough
+        return len(alike) >= policy.sessions_averaged
+    return run == 0 or len(alike) >= policy.sessions
 
 
 def _diverged(history: Sequence[SessionVerdict]) -> bool:

@@ -11,11 +11,13 @@ from typing import Any
 import tomlkit
 
 from zmlx_bench import files, locks
-from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group, judge_session
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey, decide_group, judge_session
+from zmlx_bench.analysis.decision.adapter import CarriedBy
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import conflict
 from zmlx_bench.ledger.evidence_reader import SessionCapsules, group_of
 from zmlx_bench.schema.cited import CitedCapsule
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
@@ -44,6 +46,12 @@ def read(workspace: Workspace) -> Promotions:
 def key_of(promotion: Promotion) -> GroupKey:
     """Return the group whose default a promotion is."""
     return GroupKey(promotion.family, promotion.checkpoint_id, promotion.backend, promotion.device, promotion.mlx)
+
+
+def parts_of(promotion: Promotion, table: CarriedBy) -> Identity | None:
+    """Return what a promotion's identity is made of; of one bound to bytes, what these are carried over to."""
+    known = table.get((promotion.identity, promotion.backend))
+    return promotion.parts or (None if known is None else known.identity)
 
 
 def incumbents(promotions: Promotions) -> dict[GroupKey, str]:
@@ -76,11 +84,32 @@ def outcome(sessions: Sequence[SessionCapsules], policy: Policy) -> Outcome:
         then = ordered[:count]
         incumbent = promotion.variant if promotion else None
         decision = decide_group(group_of(then, incumbent), policy, judged)
+        if decision.action == "none" and _before_identities(then[-1]):
+            decision = _by_bytes(decision, then, policy)
         if decision.action == "promote":
             promotion = _promotion(decision, then, incumbent, policy)
         elif decision.action == "demote":
             promotion = None
+        elif promotion is not None and _stands_anew(promotion, decision):
+            promotion = _promotion(decision, then, promotion.replaced, policy)
     return Outcome(incumbent, decision, promotion)
+
+
+def _before_identities(session: SessionCapsules) -> bool:
+    return all(capsule.variant.identity is None for capsule in session.capsules.values())
+
+
+def _by_bytes(decision: GroupDecision, then: Sequence[SessionCapsules], policy: Policy) -> GroupDecision:
+    """Return what rule 1 made of sessions of its time, where it promoted: a default does not fall with its rule."""
+    earlier = decide_group(group_of(then, None), policy, rule=RULE_OF_BYTES)
+    return earlier if earlier.action == "promote" else decision
+
+
+def _stands_anew(promotion: Promotion, decision: GroupDecision) -> bool:
+    """Whether a promotion of an earlier rule, which is kept, is one under the present rule as well."""
+    return promotion.rule < decision.rule and any(
+        v.variant == promotion.variant and v.verdict == "PROMOTE" for v in decision.verdicts
+    )
 
 
 def after(
@@ -158,6 +187,8 @@ def _promotion(
         if capsule.variant.name == verdict.variant and capsule.tokens in policy.min_blocks
     )
     newest = max(evidence, key=lambda loaded: loaded.evidence.ended)
+    latest = sessions[verdict.latest.session].evidence
+    arm = next(arm for arm in latest.arms if arm.variant == verdict.variant)
     return Promotion(
         family=newest.key.family,
         checkpoint=newest.label,
@@ -170,6 +201,8 @@ def _promotion(
         since=max(capsule.time for capsule in newest.capsules.values()),
         replaced=replaced,
         policy_sha256=policy.sha256,
+        rule=decision.rule,
         sessions=verdict.rests_on,
+        parts=arm.parts if decision.rule > RULE_OF_BYTES else None,
         capsules=cited,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from zmlx_bench import files
-from zmlx_bench.analysis.decision import RULE, decide_group
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, decide_group
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import conflict, notebook
 from zmlx_bench.ledger.entry import cited, decision_of
@@ -32,8 +32,6 @@ _OLD_OPENINGS = (
     "# Lab notebook\n\nEntries are written by `zmlx promote` from capsules and recomputed by `zmlx check`.",
     "# Lab notebook",
 )
-_OLD_RULE = 1
-"""The rule that every entry of that form followed."""
 _LONGEST_SLUG = 60
 
 
@@ -145,9 +143,9 @@ def _recomputed(
     sessions = [session for session in read if session is not None and session.capsules]
     if not sessions or len(sessions) < len(names) or len({session.key for session in sessions}) > 1:
         return None, ()
-    if policy_sha256 != policy.sha256 or RULE != _OLD_RULE:
+    if policy_sha256 != policy.sha256:
         return None, cited(sessions, None)
-    decision = decision_of(decide_group(group_of(sessions, incumbent), policy))
+    decision = decision_of(decide_group(group_of(sessions, incumbent), policy, rule=RULE_OF_BYTES))
     return decision, cited(sessions, decision.verdicts)
 
 

@@ -168,8 +168,9 @@ def _recomputed(one: _Told, sessions: list[SessionCapsules], policy: Policy) -> 
     if not told.title.startswith(entry.title_of(entry.latest_first(sessions))):
         yield one.fault("title", f"the capsules give {entry.title_of(entry.latest_first(sessions))}")
     decided = told.decision
-    if told.policy_sha256 == policy.sha256 and (decided is None or decided.rule == RULE):
-        expected = entry.decision_of(decide_group(group_of(sessions, told.incumbent), policy))
+    rule = RULE if decided is None else decided.rule
+    if told.policy_sha256 == policy.sha256 and rule <= RULE:
+        expected = entry.decision_of(decide_group(group_of(sessions, told.incumbent), policy, rule=rule))
         if decided is None:
             yield one.fault("decision", "is missing: deleted")
         else:

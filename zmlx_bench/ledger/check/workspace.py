@@ -39,6 +39,8 @@ class Checked:
     capsules: int
     sessions: int
     rows: int
+    notes: tuple[str, ...] = ()
+    """What of the evidence does not count for today's code, in words: no faults."""
 
 
 def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
@@ -55,8 +57,8 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
-    findings += check_decisions(workspace, findings)
-    return replace(checked, findings=tuple(sorted(set(findings))))
+    decided, notes = check_decisions(workspace, findings)
+    return replace(checked, findings=tuple(sorted({*findings, *decided})), notes=tuple(notes))
 
 
 def check_session(workspace: Workspace, folder: Path) -> Checked:
