@@ -23,6 +23,8 @@ from zmlx_bench.measured.contract import Binding
 from zmlx_bench.measured.families.qwen3.family import WHOLE
 from zmlx_bench.measured.families.traced import traced
 
+pytestmark = pytest.mark.process
+
 cuda = gpu.module("decoder_step.cuda")
 reference = gpu.module("decoder_step.reference")
 residual_norm = gpu.module("residual_norm.gpu")

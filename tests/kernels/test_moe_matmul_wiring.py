@@ -14,6 +14,8 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.measured.families import moe
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
+
 TOKENS = [(1, 1), (3, 1), (1, 4)]
 
 
