@@ -12,7 +12,7 @@ from tests.shim.clang import ClangError, llvm
 
 pytestmark = pytest.mark.process
 
-WORDS = gpu.module("gpu.launch").WORDS["metal"]
+WORDS = gpu.module("_lib.gpu.launch").WORDS["metal"]
 
 
 @pytest.fixture(autouse=True, scope="module")

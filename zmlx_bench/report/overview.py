@@ -8,8 +8,8 @@ from typing import Any
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.findings.finding import clean
 from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.printable import clean
 from zmlx_bench.report import words
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.head import CapsuleHead
