@@ -38,7 +38,8 @@ def on_config(config: Any) -> Any:
 def _present(entries: list[Any], docs: Path) -> list[Any]:
     kept = []
     for entry in entries:
-        ((title, target),) = entry.items()
+        # The first page of a section may stand there without a title of its own.
+        ((title, target),) = entry.items() if isinstance(entry, dict) else ((None, entry),)
         if isinstance(target, list):
             kept.append({title: _present(target, docs)})
         elif (docs / target).is_file():
