@@ -15,17 +15,20 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-FOLDERS = {
+PLACES = {
     "bench": "process",
     "cli": "process",
     "docs": "docs",
     "hostile": "process",
-    "measured/worker": "model",
+    "ledger/test_matrix.py": "process",
+    "ledger/test_recorded_at_once.py": "process",
+    "measured/worker": "process",
     "reliability": "process",
     "session": "process",
     "shim": "process",
     "templates": "process",
 }
+"""Folders and files, from here."""
 FIXTURES = {"zmlx": "process", "browser": "process", "tiny": "model"}
 SHARED = {"session"}
 """Folders whose tests look at the same long fixtures: one worker of xdist takes them all, elsewhere it takes a file."""
@@ -39,7 +42,7 @@ def mark(item: pytest.Item, *, grouped: bool) -> None:
     """Add the marks that follow from the item's folder and fixtures."""
     place = item.path.relative_to(TESTS).as_posix()
     asked = getattr(item, "fixturenames", ())
-    found = {mark for folder, mark in FOLDERS.items() if place.startswith(f"{folder}/")}
+    found = {mark for part, mark in PLACES.items() if f"{place}/".startswith(f"{part}/")}
     for name in sorted(found.union(mark for fixture, mark in FIXTURES.items() if fixture in asked)):
         item.add_marker(name)
     if grouped:

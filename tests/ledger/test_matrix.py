@@ -40,7 +40,6 @@ for i in range(20):
 """
 
 
-@pytest.mark.process
 def test_processes_that_append_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     path = tmp_path / "matrix.jsonl"
     command = [sys.executable, "-c", APPEND, str(path)]

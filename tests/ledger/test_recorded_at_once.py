@@ -35,7 +35,6 @@ for i in range(25):
 """
 
 
-@pytest.mark.process
 def test_processes_that_append_at_once_lose_and_double_no_entry(tmp_path: Path) -> None:
     path, go = tmp_path / "LAB_NOTEBOOK.md", tmp_path / "go"
     path.write_text("# Lab notebook\n\n## By hand\n\nKept.\n")

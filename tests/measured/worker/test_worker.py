@@ -115,7 +115,6 @@ def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: P
         events(instructions("qwen3", planted, variant("qwen3", "combine=shy")), tmp_path)
 
 
-@pytest.mark.process
 def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     read_end, write_end = os.pipe()
     told = instructions("qwen3", planted, variant("qwen3", "combine=prints"), tokens=2, events_fd=write_end)
@@ -132,7 +131,6 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.process
 def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
     read_end, write_end = os.pipe()
     told = instructions("qwen3", planted, variant("qwen3", "combine=sleeps"), events_fd=write_end)
