@@ -59,7 +59,7 @@ def pages() -> list[Path]:
 
 def every_page() -> list[Path]:
     """Return those and the pages whose commands another test runs."""
-    return sorted((ROOT / "README.md", *DOCS.glob("*.md")))
+    return sorted((ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md")))
 
 
 def blocks(page: Path) -> list[Block]:
