@@ -43,7 +43,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 def sizes_of(attention: Any) -> Sizes:
     """Return the sizes of a latent attention; raise Unavailable where the launches do not serve them."""
-    require_parts("mla_decode", attention, "num_heads", "kv_lora_rank", "qk_rope_head_dim", "kv_a_layernorm")
+    require_parts("mla_decode", attention, "num_heads", "kv_lora_rank", "qk_rope_head_dim", "kv_a_layernorm", "scale")
     sizes = Sizes(attention.num_heads, attention.kv_lora_rank, attention.qk_rope_head_dim)
     if sizes.rank % 2 or sizes.rope % 2:
         raise Unavailable(f"mla_decode does not serve latents of {sizes.rank} and positions of {sizes.rope} elements")

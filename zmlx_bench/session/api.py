@@ -211,8 +211,6 @@ def _resolved(
     return usable, tuple(left_out)
 
 
-
-
 def _differences(
     session: Session, catalog: Catalog, machine: Machine, located: Located, workspace: Workspace
 ) -> list[str]:
