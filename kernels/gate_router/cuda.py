@@ -19,12 +19,15 @@ from .._lib.gpu.packed import GROUP, SERVED
 from .._lib.gpu.settle import Call
 from ..moe_router.gpu import LANES, MOST_EXPERTS, SIGMOID, SOFTMAX
 
+_FOLDER = Path(__file__).resolve().parent
 Router = Callable[[mx.array], Any]
 WARPS = 16
+GATES_8BIT = (_FOLDER / "gates_8bit.cu").read_text()
+"""The gates alone, which decoder_step takes over."""
 
 
 def _source(gates: str, inputs: tuple[str, ...], router: Source) -> CudaSource:
-    read = read_cuda(Path(__file__).resolve().parent, gates, inputs, ("inds", "scores"), "cuda_qmm.h")
+    read = read_cuda(_FOLDER, gates, inputs, ("inds", "scores"), "cuda_qmm.h")
     body = f"{read.body}\nif (threadIdx.x < {LANES}) {{\n{router.body}\n}}\n"
     return replace(read, name=f"router_{gates}", body=body, header=read.header + WORDS["cuda"] + router.header)
 

@@ -158,8 +158,8 @@ def test_the_source_hash_follows_every_file_of_the_kernel(fresh_workspace: Works
         (lambda f: (f / "kernel.toml").write_text("schema_version = 2"), "2 is newer than this zmlx knows"),
         (lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"), "Extra inputs are not permitted"),
         (
-            lambda f: (f / "kernel.toml").write_text('uses = ["gone"]\n' + declaration()),
-            "there is no folder kernels/go",
+            lambda f: (f / "kernel.toml").write_text('uses = ["gpu"]\n' + declaration()),
+            "`uses` is no longer declared; delete the line: it is found from the kernel's imports",
         ),
         (
             lambda f: (f / "kernel.toml").write_text(declaration().replace('"stock"\n', '"fp32"\n')),

@@ -20,7 +20,7 @@ from zmlx_bench.cli.main import app
 
 MARKS = {"", "slow", "gpu", "served", "install"}
 SET_UP = {"make setup", "make run", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
-EVIDENCE = ("kernels", "variants", "capsules", "matrix.jsonl", "LAB_NOTEBOOK.md")
+EVIDENCE = ("kernels", "variants", "capsules", "notebook", "matrix.jsonl", "LAB_NOTEBOOK.md")
 QUICK = [page for page in pages() if any(b.mark == "" for b in blocks(page))]
 SLOW = [page for page in pages() if any(b.mark == "slow" for b in blocks(page))]
 

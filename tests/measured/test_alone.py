@@ -17,6 +17,8 @@ from tests.variants import variant
 from zmlx_bench.measured.messages import Instructions
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
+
 IMPORT_ALL = """
 import importlib, pathlib, pkgutil, sys
 import zmlx_bench, zmlx_bench.measured as room

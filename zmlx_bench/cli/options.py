@@ -40,6 +40,9 @@ VariantOption = Annotated[
         "--variant", metavar="NAME", help="promoted, none, or a variant's name.", autocompletion=complete.variant
     ),
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse where no variant, or only one measured on an earlier path, applies.")
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
 ]

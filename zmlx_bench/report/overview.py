@@ -8,7 +8,7 @@ from typing import Any
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
 from zmlx_bench.report import words
 from zmlx_bench.schema.base import Status
@@ -143,7 +143,7 @@ def cell_of_row(row: MatrixRow) -> Cell:
 
 
 def overview(
-    evidence: Mapping[GroupKey, Sequence[Loaded]],
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
@@ -162,7 +162,7 @@ def overview(
 
 def _group(
     key: GroupKey,
-    loaded: Sequence[Loaded],
+    loaded: Sequence[SessionCapsules],
     decision: GroupDecision | None,
     promoted: str | None,
     rows: Sequence[MatrixRow],
@@ -193,7 +193,7 @@ def _group(
     )
 
 
-def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
+def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
     cells = [cell_of_capsule(path, capsule) for path, capsule in mine.items()]

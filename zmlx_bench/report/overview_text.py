@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.ledger.evidence_reader import Refusal
 from zmlx_bench.legacy.verdict import LegacyVerdict
 from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words

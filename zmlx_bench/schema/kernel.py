@@ -53,15 +53,15 @@ class KernelDeclaration(StrictModel):
     max_tokens: Positive | Literal["any"]
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
     mode: dict[Name, Mode] = Field(min_length=1)
-    uses: tuple[NonEmpty, ...] = ()
-    """Other folders under `kernels/` whose files belong to its source, for the source hash."""
 
     @model_validator(mode="before")
     @classmethod
-    def _asks_its_module(cls, data: Any) -> Any:
+    def _is_found_or_asked(cls, data: Any) -> Any:
         if isinstance(data, dict) and "families" in data:
             raise ValueError(
                 "`families` is no longer declared; delete the line: `bind` looks at the module that it is given "
                 "and raises Unavailable where it cannot serve it"
             )
+        if isinstance(data, dict) and "uses" in data:
+            raise ValueError("`uses` is no longer declared; delete the line: it is found from the kernel's imports")
         return data

@@ -17,6 +17,7 @@ from zmlx_bench.schema.base import (
     UtcTime,
 )
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.head import CapsuleHead
 
 
 class MatrixRow(StrictModel):
@@ -59,7 +60,7 @@ class MatrixRow(StrictModel):
     """The capsule's content hash."""
 
 
-def capsule_file_name(capsule: Capsule) -> str:
+def capsule_file_name(capsule: Capsule | CapsuleHead) -> str:
     """Return the capsule's file name in its session's folder."""
     return (
         f"{capsule.family}_{capsule.checkpoint.label}_{capsule.machine.backend}"
@@ -67,7 +68,7 @@ def capsule_file_name(capsule: Capsule) -> str:
     )
 
 
-def row_of(capsule: Capsule) -> MatrixRow:
+def row_of(capsule: Capsule | CapsuleHead) -> MatrixRow:
     """Return the matrix row of a capsule."""
     figures = capsule.figures
     return MatrixRow(

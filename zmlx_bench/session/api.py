@@ -80,7 +80,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         prompts=prompts,
         arms=arms_of(
             usable,
-            catalog.resolve(promoted) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
@@ -159,7 +159,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",
@@ -203,14 +203,12 @@ def _resolved(
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
-            usable.append(variant)
+            usable.append(catalog.identify(variant, backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
             left_out.append(f"{variant.name}: {reason}")
     return usable, tuple(left_out)
-
-
 
 
 def _differences(
@@ -229,6 +227,14 @@ def _differences(
     if located.checkpoint.id != session.plan.checkpoint.id:
         changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
     for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
-            changed.append(f"variant {arm.name} or its kernels' source changed")
+        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
+            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
+    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
+    now = catalog.resolve(planned.name)
+    if planned.identity is None:
+        return now != planned
+    return catalog.identify(now, session.plan.backend).identity != planned.identity

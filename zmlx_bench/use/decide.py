@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx_bench.analysis.decision.adapter import identity_of
+from zmlx_bench.analysis.changed import DECLARATION, changed, listed
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
-from zmlx_bench.ledger import promotions
+from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
@@ -37,6 +37,8 @@ class Choice:
     plain: Variant
     """What is applied of it."""
     promotion: Promotion | None = None
+    changed: tuple[str, ...] = ()
+    """What has changed since the promotion was measured, in words."""
 
 
 def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
@@ -58,28 +60,46 @@ def promoted_here(workspace: Workspace, family: str, machine: Machine) -> tuple[
     return tuple(p for p in found if (p.family, p.backend, p.device, p.mlx) == here)
 
 
-def for_checkpoint(workspace: Workspace, family: str, machine: Machine, located: Located) -> Choice:
+def for_checkpoint(
+    workspace: Workspace, family: str, machine: Machine, located: Located, *, strict: bool = False
+) -> Choice:
     """Return the variant promoted for this checkpoint on this machine; raise No with the reason where there is none."""
     here = promoted_here(workspace, family, machine)
     of_checkpoint = [p for p in here if p.checkpoint_id == located.checkpoint.id]
     if not of_checkpoint:
         raise No(nothing_promoted(workspace, family, machine, located))
-    return of_promotion(workspace, of_checkpoint[0])
+    return of_promotion(workspace, of_checkpoint[0], strict=strict)
 
 
-def of_promotion(workspace: Workspace, promotion: Promotion) -> Choice:
-    """Return the promoted variant as it is declared now; raise No where that is not what was measured."""
+def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = False) -> Choice:
+    """Return the promoted variant as it is now; raise No where it is declared otherwise than it was measured.
+
+    Where its kernels or the path around them changed since, the choice says so; with `strict` that is a No as well.
+    """
     catalog = Catalog(workspace, promotion.family)
     name = promotion.variant
     if name not in catalog.specs:
         raise No(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
-    variant = catalog.resolve(name)
-    if identity_of(variant) != promotion.identity:
+    variant = catalog.identify(catalog.resolve(name), promotion.backend)
+    then = promotions.parts_of(promotion, carried.read(workspace))
+    since = () if then is None or variant.identity is None else changed(then, variant.identity)
+    if then is None or DECLARATION in since:
         raise No(
             f"{name} is promoted here, but its kernels or its declaration changed since it was measured; "
-            f"measure it again with `zmlx run {promotion.family} --variants {name}`"
+            f"{_again(promotion)}"
         )
-    return Choice(variant, catalog.plain(variant), promotion)
+    if since and strict:
+        raise No(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
+    return Choice(variant, catalog.plain(variant), promotion, since)
+
+
+def earlier(since: tuple[str, ...]) -> str:
+    """Say that a promotion's evidence is not of today's code, and what changed."""
+    return f"it was measured on an earlier path: {listed(since)} changed since"
+
+
+def _again(promotion: Promotion) -> str:
+    return f"measure it again with `zmlx run {promotion.family} --variants {promotion.variant}`"
 
 
 def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> Choice:

@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import QUIET_ENV
 from tests.instructions import instructions
+
+pytestmark = pytest.mark.process
 
 # Runs the worker and writes down in which order the device is taken and mlx-lm is imported.
 WATCHED = """

@@ -111,16 +111,18 @@ def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: P
         events(instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy")), tmp_path)
 
 
+@pytest.mark.process
 def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=prints"), tokens=2)
     done, found = process(told.encoded())
     assert done.returncode == 0
     assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
     assert Counter(e["event"] for e in found) == {
-        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
+        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1, "opened": 1,
     }  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
     told = instructions("qwen3", prompts=(Prompt("p", "Ünïcode: 你好, \N{GREEK SMALL LETTER PI}"),), tokens=3)
     done, found = process(told.encoded(), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
@@ -132,6 +134,7 @@ def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
     assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in here if e["event"] == "token"]
 
 
+@pytest.mark.process
 def test_instructions_of_another_protocol_are_refused() -> None:
     told = instructions("qwen3").encoded().replace(b'"protocol": 1', b'"protocol": 2')
     done, (failed,) = process(told)
@@ -139,6 +142,7 @@ def test_instructions_of_another_protocol_are_refused() -> None:
     assert failed["message"].startswith("ValueError: instructions of protocol 2, and this worker knows 1")
 
 
+@pytest.mark.process
 def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
     read_end, write_end = os.pipe()
     told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=sleeps"))

@@ -16,6 +16,7 @@ from zmlx_bench import files
 from zmlx_bench.analysis.decision import GroupEvidence, GroupKey, SessionEvidence, SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.adapter import key_of_row, key_of_session, session_evidence
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import carried
 from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import CheckpointKind
 from zmlx_bench.schema.head import CapsuleHead, SessionHead
@@ -42,7 +43,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class SessionCapsules:
     """One session's evidence with the capsules behind it, by path."""
 
     key: GroupKey
@@ -56,8 +57,8 @@ class Reader:
     """Reads sessions and their capsules, each once; what cannot be used is refused and said."""
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
-        self._workspace, self._policy = workspace, policy
-        self._loaded: dict[str, Loaded | None] = {}
+        self._workspace, self._policy, self._carried = workspace, policy, carried.read(workspace)
+        self._loaded: dict[str, SessionCapsules | None] = {}
         self._refused: dict[str, str] = {}
 
     @property
@@ -69,7 +70,7 @@ class Reader:
         """Return all sessions on disk."""
         return sorted(path.parent.name for path in self._workspace.capsules.glob(f"*/{SESSION_FILE}"))
 
-    def session(self, name: str) -> Loaded | None:
+    def session(self, name: str) -> SessionCapsules | None:
         """Return a finished session's evidence; None when it has none."""
         if name not in self._loaded:
             self._loaded[name] = self._read(name)
@@ -81,7 +82,7 @@ class Reader:
             self._refused[fault.file] = fault.why
             self._loaded.pop(Path(fault.file).parent.name, None)
 
-    def _read(self, name: str) -> Loaded | None:
+    def _read(self, name: str) -> SessionCapsules | None:
         file = f"capsules/{name}/{SESSION_FILE}"
         session = self._model(file, SessionHead)
         if session is None or session.state != "finished":
@@ -96,9 +97,9 @@ class Reader:
                 self._refused[path] = "is not the capsule that its session lists"
                 continue
             capsules[path] = capsule
-        evidence = session_evidence(session, capsules.items(), self._policy)
+        evidence = session_evidence(session, capsules.items(), self._policy, self._carried)
         checkpoint = session.plan.checkpoint
-        return Loaded(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
+        return SessionCapsules(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
 
     def _model(self, file: str, model: type[Model]) -> Model | None:
         if file in self._refused:
@@ -117,16 +118,16 @@ class Reader:
         return None
 
 
-def group_of(loaded: Sequence[Loaded], incumbent: str | None) -> GroupEvidence:
+def group_of(loaded: Sequence[SessionCapsules], incumbent: str | None) -> GroupEvidence:
     """Return the evidence of sessions of one group."""
     first = loaded[0]
     labels = tuple(sorted({session.label for session in loaded}))
     return GroupEvidence(first.key, first.kind, tuple(s.evidence for s in loaded), incumbent, labels)
 
 
-def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[Loaded]]:
+def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[SessionCapsules]]:
     """Return every finished session by group."""
-    groups: dict[GroupKey, list[Loaded]] = {}
+    groups: dict[GroupKey, list[SessionCapsules]] = {}
     for name in reader.names():
         loaded = reader.session(name)
         if loaded is not None and loaded.capsules and family in (None, loaded.key.family):
@@ -136,7 +137,7 @@ def everything(reader: Reader, family: str | None) -> dict[GroupKey, list[Loaded
 
 def deciding(
     reader: Reader, rows: Iterable[MatrixRow], incumbents: Mapping[GroupKey, str], policy: Policy
-) -> dict[GroupKey, list[Loaded]]:
+) -> dict[GroupKey, list[SessionCapsules]]:
     """Return, by group, the sessions that the rule looks at, chosen by the matrix rows."""
     groups: dict[GroupKey, dict[str, list[MatrixRow]]] = {}
     for row in rows:
@@ -146,10 +147,10 @@ def deciding(
 
 def _deciding(
     reader: Reader, key: GroupKey, sessions: Mapping[str, list[MatrixRow]], incumbent: str | None, policy: Policy
-) -> list[Loaded]:
+) -> list[SessionCapsules]:
     newest = sorted(sessions, key=lambda name: (max(row.time for row in sessions[name]), name), reverse=True)
     history: dict[str, list[SessionVerdict]] = {}
-    chosen: list[Loaded] = []
+    chosen: list[SessionCapsules] = []
     for name in newest:
         by_variant = _by_variant(sessions[name])
         wanted = any(
@@ -198,14 +199,15 @@ def _may_count(rows: Sequence[MatrixRow], policy: Policy) -> bool:
 
 def _settled(history: Sequence[SessionVerdict], is_incumbent: bool, policy: Policy) -> bool:
     """Whether older sessions cannot change the verdict; `history` is latest first."""
-    valid = [v for v in history if v.valid and (is_incumbent or v.identity == history[0].identity)]
-    enough = len(valid) >= policy.sessions
-    if not valid or (is_incumbent and not enough):
+    valid = [v for v in history if v.valid]
+    same = [v for v in valid if v.identity == history[0].identity]
+    alike = [v for v in same if v.coverage == same[0].coverage]
+    if not alike or (is_incumbent and len(valid) < policy.sessions):
         return False
-    run = next((i for i, v in enumerate(valid) if v.verdict != "CANDIDATE"), None)
+    run = next((i for i, v in enumerate(alike) if v.verdict != "CANDIDATE"), None)
     if run is None:
-        return len(valid) >= policy.sessions_averaged
-    return run == 0 or enough
+        return len(alike) >= policy.sessions_averaged
+    return run == 0 or len(alike) >= policy.sessions
 
 
 def _diverged(history: Sequence[SessionVerdict]) -> bool:
