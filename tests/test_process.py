@@ -11,6 +11,7 @@ import pytest
 
 from zmlx_bench.process import Child, ending
 
+pytestmark = pytest.mark.process
 PIPE = "import os, sys, time; fd = int(sys.argv[1]); told = sys.stdin.buffer.read(); "
 Start = Callable[[str], Child]
 
