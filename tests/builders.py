@@ -16,9 +16,10 @@ from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
-from zmlx_bench.schema.plan import Checkpoint, Job, Timeouts
+from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
 from zmlx_bench.schema.prompts import Prompt, PromptSet
 from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
 from zmlx_bench.session import capsules, store
@@ -90,13 +91,13 @@ def add_session(
     start = START + timedelta(hours=hour)
     name = f"{start:%Y%m%dT%H%M%SZ}-{family}-{len(variants):04x}"
     checkpoint = Checkpoint(
-        kind=kind, label=kind, id=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
-        weights_sha256="1" * 64,
+        kind=kind, label=kind, digest=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
+        weights={"model.safetensors": "1" * 64},
     )  # fmt: skip
     texts = PromptSet(prompt=tuple(Prompt(id=f"p{i}", domain="made", text=f"Prompt {i}.") for i in range(prompts)))
     plan = draw_up(
-        family=family, checkpoint=checkpoint, backend="cpu", tokens=budgets, runs=blocks, seed=1, cooldown_s=0.0,
-        timeouts=Timeouts(), prompts=texts,
+        family=family, checkpoint=checkpoint, conditions=Conditions(), backend="cpu", tokens=budgets, blocks=blocks,
+        seed=1, cooldown_s=0.0, timeouts=Timeouts(), prompts=texts,
         arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
@@ -104,8 +105,8 @@ def add_session(
     runs = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
     ended = _utc(start + timedelta(minutes=10))
     session = Session(
-        schema_version=1, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256="0" * 64,
+        schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
+        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, chat_template=False, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]

@@ -27,10 +27,12 @@ def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) 
     fields = {
         "family": family,
         "checkpoint": "tiny",
-        "checkpoint_id": locate(family, "tiny", machine).checkpoint.id,
+        "checkpoint_id": locate(family, "tiny", machine).checkpoint.digest,
         "backend": "cpu",
         "device": machine.device,
+        "cores": machine.cores,
         "mlx": installed("mlx"),
+        "mlx_lm": installed("mlx-lm"),
         "variant": variant,
         "identity": identity_of(Catalog(workspace, family).resolve(variant)),
         "since": "2026-01-01T00:00:00Z",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
-from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.families.registry import facts
@@ -110,15 +109,14 @@ def _from_folder(family: str, kind: CheckpointKind, path: Path, trust_remote_cod
     config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
-    weights_sha = checkpoint_folder.weights_hash(weights, path)
-    digest = hashlib.sha256(f"{config_sha}{weights_sha}".encode()).hexdigest()
+    hashes = digest.weights_sha256(weights)
     checkpoint = Checkpoint(
         kind=kind,
         label="tiny" if kind == "tiny" else _slug(path.resolve().name),
-        id=f"{kind}-{digest[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=path.resolve().name,
         config_sha256=config_sha,
-        weights_sha256=weights_sha,
+        weights=hashes,
         trust_remote_code=trust_remote_code,
     )
     option = "tiny" if kind == "tiny" else str(path.resolve())
@@ -128,16 +126,16 @@ def _from_folder(family: str, kind: CheckpointKind, path: Path, trust_remote_cod
 def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
     snapshot = hub.fetch(repo, revision)
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
-    checkpoint_folder.weight_files(snapshot)
     config_sha = checkpoint_folder.config_hash(config)
-    blobs = hub.blobs_of(snapshot)
+    hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
     checkpoint = Checkpoint(
         kind=kind,
         label="full" if kind == "full" else _slug(repo.split("/")[-1]),
-        id=f"{kind}-{content_hash([config_sha, blobs])[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=f"{repo}@{hub.commit_of(snapshot)}",
         config_sha256=config_sha,
-        blobs=blobs,
+        weights=hashes,
+        blobs=hub.blobs_of(snapshot),
         trust_remote_code=trust_remote_code,
     )
     commit = hub.commit_of(snapshot)
@@ -165,7 +163,7 @@ def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers:
     checkpoint = Checkpoint(
         kind="synthetic",
         label="synthetic",
-        id=f"synthetic-{content_hash([config_sha, recipe])[:16]}",
+        digest=digest.of_recipe(config_sha, recipe),
         source=f"{facts(family).hub_id}'s configuration with random weights",
         config_sha256=config_sha,
         recipe=recipe,

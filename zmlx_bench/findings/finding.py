@@ -9,8 +9,6 @@ from zmlx_bench.printable import printable
 LONGEST = 300
 """Characters; a longer message is cut."""
 
-NO_TEXT = "holds half a surrogate pair, which is no text and cannot be hashed"
-
 
 @dataclass(frozen=True, order=True)
 class Finding:

@@ -56,7 +56,10 @@ def decide(workspace: Workspace, family: str | None) -> Decided:
             break
         reader.refuse(faults)
     after = promotions.after(before, decisions, evidence, policy)
-    entries = tuple(entry_of(found, incumbents.get(key), policy) for key, found in sorted(evidence.items(), key=_order))
+    entries = tuple(
+        entry_of(found, incumbents.get(key), policy)
+        for key, found in sorted(evidence.items(), key=lambda found: found[0].order)
+    )
     return Decided(policy, evidence, decisions, before, after, entries, reader.refusals)
 
 
@@ -76,8 +79,3 @@ def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
         findings = [*found.findings, *(f for c in capsules for f in c.findings), *check_links(root, found, capsules)]
         for finding in findings:
             yield Refusal(finding.file, f"{finding.field}: {finding.message}")
-
-
-def _order(group: tuple[GroupKey, Sequence[Loaded]]) -> tuple[str, ...]:
-    key = group[0]
-    return key.family, key.checkpoint, key.backend, key.device, key.mlx

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from zmlx_bench import files, locks
 from zmlx_bench.errors import UnusableInput
@@ -55,8 +54,8 @@ def _mended(path: Path) -> bytes:
     if not last:
         return data
     try:
-        MatrixRow.model_validate_json(last)
-    except ValidationError:
+        files.decoded(MatrixRow, last.decode(), files.loads)
+    except ValueError:
         os.truncate(path, len(data) - len(last))
         return data[: len(data) - len(last)]
     with path.open("ab") as file:
@@ -97,6 +96,6 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _row(path: Path, number: int, line: bytes) -> MatrixRow:
     try:
-        return MatrixRow.model_validate_json(line)
-    except ValidationError as error:
-        raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
+        return files.decoded(MatrixRow, line.decode(), files.loads)
+    except ValueError as error:
+        raise UnusableInput(f"{path}: line {number}: {error}") from None

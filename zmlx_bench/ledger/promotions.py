@@ -10,10 +10,12 @@ import tomlkit
 
 from zmlx_bench import files, locks
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.schema.migrations.checkpoints import digest_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
 FILE = "promoted.toml"
@@ -28,17 +30,45 @@ def path_of(workspace: Workspace) -> Path:
 def read(workspace: Workspace) -> Promotions:
     """Return the promotions; none where the file does not exist yet."""
     path = path_of(workspace)
-    return files.read_toml(path, Promotions) if path.exists() else Promotions()
+    found = files.read_toml(path, Promotions) if path.exists() else Promotions()
+    return found.model_copy(update={"promotion": tuple(_whole(promotion, workspace) for promotion in found.promotion)})
+
+
+def _whole(promotion: Promotion, workspace: Workspace) -> Promotion:
+    """Return the promotion with the mlx-lm version of its sessions, which the first ones did not record."""
+    session = workspace.session(promotion.sessions[0]) / "session.json"
+    if promotion.mlx_lm is not None or not session.is_file():
+        return promotion
+    try:
+        software = files.read_json(session, Session).software
+    except UnusableInput:
+        return promotion
+    return promotion.model_copy(update={"mlx_lm": software.mlx_lm})
 
 
 def key_of(promotion: Promotion) -> GroupKey:
     """Return the group whose default a promotion is."""
-    return GroupKey(promotion.family, promotion.checkpoint_id, promotion.backend, promotion.device, promotion.mlx)
+    return GroupKey(
+        promotion.family,
+        digest_of(promotion.checkpoint_id),
+        promotion.conditions,
+        promotion.backend,
+        promotion.device,
+        promotion.cores,
+        promotion.mlx,
+        promotion.mlx_lm,
+    )
 
 
 def incumbents(promotions: Promotions) -> dict[GroupKey, str]:
     """Return the promoted variant of each group."""
     return {key_of(promotion): promotion.variant for promotion in promotions.promotion}
+
+
+def incumbent(promotions: Promotions, key: GroupKey) -> str | None:
+    """Return the variant promoted for a group; else the one of a promotion that did not record all of the group."""
+    known = incumbents(promotions)
+    return known.get(key) or next((name for of, name in known.items() if of.covers(key)), None)
 
 
 def after(
@@ -55,7 +85,7 @@ def after(
             kept[key] = _promotion(key, decision, evidence[key], before.variant if before else None, policy)
         elif decision.action == "demote":
             kept.pop(key, None)
-    ordered = sorted(kept, key=lambda k: (k.family, k.checkpoint, k.backend, k.device, k.mlx))
+    ordered = sorted(kept, key=lambda key: key.order)
     return Promotions(promotion=tuple(kept[key] for key in ordered))
 
 
@@ -132,7 +162,10 @@ def _promotion(
         checkpoint_id=key.checkpoint,
         backend=next(iter(newest.capsules.values())).machine.backend,
         device=key.device,
+        cores=key.cores,
         mlx=key.mlx,
+        mlx_lm=key.mlx_lm,
+        conditions=key.conditions,
         variant=verdict.variant,
         identity=verdict.latest.identity,
         since=max(capsule.time for capsule in newest.capsules.values()),

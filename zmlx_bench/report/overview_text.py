@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from zmlx_bench.analysis.decision import GroupKey
 from zmlx_bench.ledger.bodies import Refusal
 from zmlx_bench.legacy.verdict import LegacyVerdict
 from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Columns, Command, Flow
-from zmlx_bench.report.overview import Cell, GroupOverview, Line
+from zmlx_bench.report.overview import GroupOverview, Line
+from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.plan import Conditions
 
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
@@ -26,10 +29,23 @@ _STYLES = {"PROMOTE": "green", "CANDIDATE": "green", "REJECT": "red", "INCONCLUS
 
 def title(group: GroupOverview) -> str:
     """Return the group in one line."""
-    return (
-        f"{group.family}, checkpoint {group.checkpoint} ({group.checkpoint_id}), {group.backend}, {group.device}, "
-        f"mlx {group.mlx}"
-    )
+    key = group.key
+    where = f"checkpoint {group.checkpoint} ({words.digest(key.checkpoint)}), {key.backend}, {key.device}"
+    return ", ".join([key.family, where, *surroundings(key)])
+
+
+def surroundings(key: GroupKey) -> Iterator[str]:
+    """Yield what else a group's evidence does not cross; conditions only where they are not the default ones."""
+    if key.cores is not None:
+        yield f"{key.cores} cores"
+    yield f"mlx {key.mlx}"
+    if key.mlx_lm is not None:
+        yield f"mlx-lm {key.mlx_lm}"
+    plain = Conditions()
+    for name in type(plain).model_fields:
+        value = getattr(key.conditions, name)
+        if value != getattr(plain, name):
+            yield f"{name} {value}"
 
 
 def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], refusals: Sequence[Refusal]) -> str:
@@ -92,7 +108,7 @@ def _ranking(group: GroupOverview) -> Iterator[Flow]:
             yield Flow(next(cells), indent=4, hang=6)
 
 
-def _cells(cell: Cell) -> tuple[str, ...]:
+def _cells(cell: MatrixRow) -> tuple[str, ...]:
     arms = ""
     if cell.status == "ok":
         arms = f"{words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)} tok/s"
@@ -118,7 +134,7 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
         yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), _verdict(line))
 
 
-def _speed(cell: Cell | None) -> str:
+def _speed(cell: MatrixRow | None) -> str:
     if cell is None:
         return words.DASH
     shown = _ratio(cell)
@@ -127,7 +143,7 @@ def _speed(cell: Cell | None) -> str:
     return f"{shown} {words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)}"
 
 
-def _ratio(cell: Cell) -> str:
+def _ratio(cell: MatrixRow) -> str:
     if cell.status != "ok":
         return cell.status
     if cell.speedup is None:
@@ -142,7 +158,7 @@ def _tokens(line: Line) -> str:
     if not known:
         return words.DASH
     matched, total = sum(c.matched_tokens or 0 for c in known), sum(c.total_tokens or 0 for c in known)
-    return "identical" if all(c.identical for c in known) else f"{matched}/{total}"
+    return "identical" if all(c.fidelity == "identical" for c in known) else f"{matched}/{total}"
 
 
 def _memory(line: Line) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from zmlx_bench.schema.base import (
     Backend,
     Count,
+    Digest,
     Name,
     NonEmpty,
     NonNegative,
@@ -17,6 +18,7 @@ from zmlx_bench.schema.base import (
     StrictModel,
     UtcTime,
 )
+from zmlx_bench.schema.plan import Conditions
 
 
 class PromotedCapsule(StrictModel):
@@ -43,10 +45,15 @@ class Promotion(StrictModel):
     family: Name
     checkpoint: Name
     """Short name of the checkpoint."""
-    checkpoint_id: NonEmpty
+    checkpoint_id: Digest
     backend: Backend
     device: NonEmpty
+    cores: Positive | None = None
+    """Absent where it was not recorded."""
     mlx: NonEmpty
+    mlx_lm: NonEmpty | None = None
+    """Absent in promotions whose sessions tell it."""
+    conditions: Conditions = Conditions()
     variant: Name
     identity: Sha256
     """Hash of the resolved variant with the source hashes of its kernels."""

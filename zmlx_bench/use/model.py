@@ -10,6 +10,7 @@ import mlx.core as mx
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.ledger import promotions
 from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
@@ -104,7 +105,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine) -> 
     reasons: list[str] = []
     for promotion in here:
         located = decide.locate_for(promotion, machine)
-        if located is None or located.checkpoint.id != promotion.checkpoint_id:
+        if located is None or located.checkpoint.digest != promotions.key_of(promotion).checkpoint:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
         elif (odd := weights.difference(model, located.path)) is not None:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")

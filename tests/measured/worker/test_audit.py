@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
+from tests.measured.worker.test_worker import events, instructions
 from tests.tiny import Tiny
 from tests.variants import variant
-from tests.measured.worker.test_worker import events, instructions
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.worker import audit
 from zmlx_bench.schema.event import Forced

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import first_error, loads
+from zmlx_bench.files import decoded, loads
 from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
@@ -34,11 +32,7 @@ def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
     rows: list[Numbered] = []
     for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
         try:
-            rows.append((number, MatrixRow.model_validate(loads(line.decode()))))
-        except ValidationError as error:
-            findings.append(finding(name, f"line {number}", first_error(error)))
-        except RecursionError:
-            findings.append(finding(name, f"line {number}", "nested too deeply"))
+            rows.append((number, decoded(MatrixRow, line.decode(), loads)))
         except ValueError as error:
             findings.append(finding(name, f"line {number}", str(error)))
     return rows, findings
