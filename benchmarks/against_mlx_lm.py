@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from zmlx_bench.analysis.intervals import mean_interval
+from zmlx_bench.analysis.decision.statistics import mean_interval
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.schema.event import Instructions, PromptStart, Token, WorkerEvent

@@ -119,7 +119,8 @@ def _finite(text: str) -> float:
 def read_text(path: Path, most: int = LARGEST_FILE) -> str:
     """Return the text of a file; UnusableInput as for `read_bytes`, and where it is not UTF-8."""
     try:
-        return read_bytes(path, most).decode("utf-8")
+        # Editors on Windows put a byte order mark before the text.
+        return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnusableInput(f"{path}: not UTF-8 at byte {error.start}") from None
 

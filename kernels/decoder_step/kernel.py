@@ -1,8 +1,8 @@
 """A decode step of Qwen's decoder for one sequence: between two caches the output projection and four launches.
 
-Add, norm, projections, head norms and rotation are one launch, four blocks a head; add, norm and gate another; the router
-runs in every block of the experts. Every rounding is meant to be the unpatched model's, which test_on_gpu_step.py
-shows or refutes. CUDA only.
+Add, norm, projections, head norms and rotation are one launch, four blocks a head; add, norm and gate another; the
+router runs in every block of the experts. Every rounding is meant to be the unpatched model's, which
+test_on_gpu_step.py shows or refutes. CUDA only.
 """
 
 from __future__ import annotations

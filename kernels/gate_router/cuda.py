@@ -13,7 +13,7 @@ import mlx.nn as nn
 
 from zmlx_bench.measured.contract import Unavailable
 
-from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, number, prepare, read_cuda
 from .._lib.gpu.launch import WORDS, Source
 from .._lib.gpu.packed import GROUP, SERVED
 from .._lib.gpu.settle import Call
@@ -40,7 +40,7 @@ def _check(experts: int, k: int, d: int, step: int, longest: int) -> None:
 
 def plan(source: CudaSource, template: Template, leading: tuple[int, ...], scores: mx.Dtype) -> CudaLaunch:
     """Return the launch for x of shape (*leading, D): inds (*leading, K) uint32, scores (*leading, K)."""
-    shape = (*leading, int(template["K"]))
+    shape = (*leading, number(template, "K"))
     return CudaLaunch(
         source,
         template={**template, "WARPS": WARPS, "STRIDE": 0},

@@ -86,6 +86,11 @@ def front_of(attention: Any, backend: str) -> Front:
     return Front(sizes, norms[0].weight.dtype, READS[backend], (norms[0].eps, norms[1].eps), rope.base)
 
 
+def _rounded(scale: float, dtype: mx.Dtype) -> float:
+    value: Any = mx.array(scale, dtype).item()
+    return float(value)
+
+
 def norm_rope(
     attention: Any,
     backend: str,
@@ -103,7 +108,7 @@ def norm_rope(
     """
     front = front_of(attention, backend)
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
-    nope, pe = mx.array([nope_scale, pe_scale], front.dtype).tolist()
+    nope, pe = (_rounded(scale, front.dtype) for scale in (nope_scale, pe_scale))
     if with_q_b:
         from .cuda import norms_q_b_heads
 

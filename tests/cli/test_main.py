@@ -117,3 +117,15 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*ZMLX, "schema", "capsule"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (4, "zmlx: standard output: No space left on device\n")
+
+
+def test_a_refusal_that_names_no_file_is_not_called_standard_output(
+    zmlx_inside: Callable[..., Any], fresh_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(backend: str) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("zmlx_bench.machine.facts.read", read)
+    done = zmlx_inside("run", "qwen3", "--checkpoint", "tiny", cwd=fresh_workspace.root)
+    assert done.returncode == 4
+    assert done.stderr == "zmlx: the system refused what api.prepare asked of it: Too many open files\n"

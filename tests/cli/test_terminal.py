@@ -117,7 +117,7 @@ def shown(repository: Workspace) -> dict[str, RenderableType]:
         "variants": listings.variant_list(listings.variants(repository, None)),
         "kernels": listings.kernel_list(listings.kernels(repository)),
         "models": listings.model_list(listings.models()),
-        "doctor": listings.findings_list(checkup.findings()),
+        "doctor": listings.observations_list(checkup.observations()),
         "report": overview_text.tables(built.groups, built.legacy, built.refusals),
         "run": session_table(session, found),
         "capsule": capsule_view.view(found[0]),

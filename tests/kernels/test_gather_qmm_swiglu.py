@@ -199,7 +199,7 @@ def test_x_is_added_up_in_fours_in_float32_and_divided_by_the_nibbles_places() -
     x = (experts.activations("normal", 1024) * powers).astype(mx.bfloat16)
     fours = read(x).reshape(64, 4, 4)
     sums = serial_sum(serial_sum(fours))
-    header = gpu.module("gpu.launch").WORDS["metal"] + metal.SOURCE.header
+    header = gpu.module("_lib.gpu.launch").WORDS["metal"] + metal.SOURCE.header
     right = np.concatenate([(fours / 16.0 ** np.arange(4, dtype=np.float32)).reshape(64, 16), sums[:, None]], 1)
     np.testing.assert_array_equal(run(header), right)
     other = run(header.replace("add_rn(add_rn(add_rn(a, b), c), d)", "add_rn(add_rn(a, b), add_rn(c, d))"))

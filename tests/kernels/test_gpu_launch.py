@@ -13,7 +13,7 @@ from tests.kernels import gpu
 from zmlx_bench.catalog import kernels as catalog
 from zmlx_bench.workspace import Workspace
 
-launch: Any = gpu.module("gpu.launch")
+launch: Any = gpu.module("_lib.gpu.launch")
 KERNELS = Path(__file__).parents[2] / "kernels"
 LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")
 FUNCTION = re.compile(r"^METAL_FUNC \w+ (\w+)\(", re.MULTILINE)
@@ -37,7 +37,7 @@ def test_a_kernel_object_is_made_once() -> None:
 
 
 def test_a_text_by_reference_names_what_mlx_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = gpu.module("gpu.text")
+    text = gpu.module("_lib.gpu.text")
     monkeypatch.setattr(text, "user_cache_path", lambda name: tmp_path / name)
     sources = [source.read_text() for source in sorted(KERNELS.glob("*/*.metal"))]
     asked = [set(LOOKED_FOR.findall(text.short(source))) for source in sources]

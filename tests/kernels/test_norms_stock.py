@@ -27,7 +27,7 @@ rotate: Any = gpu.module("qk_norm_rope.kernel")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of
 joined: Any = gpu.module("qkv_norm_rope.kernel")
 joined_gpu: Any = gpu.module("qkv_norm_rope.gpu")
-settle: Any = gpu.module("gpu.settle")
+settle: Any = gpu.module("_lib.gpu.settle")
 
 HIDDEN, EPS = 2048, 1e-6
 HEADS, KV_HEADS, HEAD, BASE = 32, 4, 128, 1e6
@@ -329,4 +329,4 @@ def test_the_metal_texts_hold_metals_address_spaces_and_contract_only_where_they
         joined_gpu.plan(heads, draw(1, 1, (HEADS + 2 * KV_HEADS) * HEAD), head),
     ]
     # `fused` is an operation of its own.
-    assert not any("llvm.fmuladd" in llvm(launch, gpu.module("gpu.launch").WORDS["metal"]) for launch in launches)
+    assert not any("llvm.fmuladd" in llvm(launch, gpu.module("_lib.gpu.launch").WORDS["metal"]) for launch in launches)

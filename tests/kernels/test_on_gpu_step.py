@@ -52,7 +52,7 @@ def drawn(model: Model, kind: str, seed: int) -> mx.array:
 def test_add_norm_and_gate_are_stocks(model: Model, kind: str) -> None:
     layer, cuda = model.layers[1], part("decoder_step.cuda")
     norm, gate = layer.post_attention_layernorm, layer.mlp.gate
-    launch = part("gpu.cuda").prepare(cuda.plan_gates(norm, gate))
+    launch = part("_lib.gpu.cuda").prepare(cuda.plan_gates(norm, gate))
     for seed in range(4):
         x, r = drawn(model, kind, seed), drawn(model, "normal", seed + 9)
         ours = launch(inputs=[x, r, norm.weight, gate.weight, gate.scales, gate.biases])
@@ -62,8 +62,8 @@ def test_add_norm_and_gate_are_stocks(model: Model, kind: str) -> None:
 
 @kinds
 def test_router_and_experts_are_stocks(model: Model, kind: str) -> None:
-    block, cuda, packed = model.layers[1].mlp, part("decoder_step.cuda"), part("gpu.packed")
-    launch = part("gpu.cuda").prepare(cuda.plan_experts(block))
+    block, cuda, packed = model.layers[1].mlp, part("decoder_step.cuda"), part("_lib.gpu.packed")
+    launch = part("_lib.gpu.cuda").prepare(cuda.plan_experts(block))
     weights = (*packed.weights_of(block.switch_mlp.gate_proj), *packed.weights_of(block.switch_mlp.up_proj))
     for seed in range(4):
         x = drawn(model, kind, seed)

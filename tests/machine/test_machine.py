@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.hub import snapshot
 from zmlx_bench.doctor import checkup
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import backend, facts, state
@@ -58,7 +59,7 @@ def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:
 
 
 def test_every_finding_that_is_not_good_says_what_was_found() -> None:
-    findings = checkup.findings()
+    findings = checkup.observations()
     subjects = [finding.subject for finding in findings]
     assert {"backend", "mlx", "mlx-lm", "memory", "background load"} <= set(subjects)
     assert len(set(subjects)) == len(subjects)
@@ -72,9 +73,10 @@ def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -
         assert registry.facts(name).hub_id in bare.found
     assert "hf download " in bare.remedy
     for name in registry.names():
-        (tmp_path / f"models--{registry.facts(name).hub_id.replace('/', '--')}" / "snapshots" / "abc").mkdir(
-            parents=True
-        )
+        snapshot(tmp_path, registry.facts(name).hub_id, "config.json", "tokenizer.json")
+    assert checkup.hub_cache(tmp_path).level == "note"
+    for name in registry.names():
+        snapshot(tmp_path, registry.facts(name).hub_id, "model.safetensors")
     assert checkup.hub_cache(tmp_path).level == "good"
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.doctor.checkup import Finding
 from zmlx_bench.measured import loader
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
@@ -23,33 +21,10 @@ def why_not(workspace: Workspace, kernel: Kernel, mode: str, backend: Backend) -
     loader.open_kernels(workspace.kernels)
     try:
         module = importlib.import_module(f"{loader.PACKAGE}.{kernel.name}.kernel")
-    except ImportError as error:
-        return f"cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 - a kernel's import may raise anything, and a list goes on to the next
+        return f"cannot be imported: {type(error).__name__}: {error}"
     probe = getattr(module, "probe", None)
     if probe is None:
         return None
     reason: str | None = probe(mode, backend)
     return reason
-
-
-def has_kernel(workspace: Workspace, reference: str, backend: Backend) -> bool:
-    """Return whether `kernel` or `kernel.mode` is declared in the workspace and runs on `backend` here."""
-    name, _, mode = reference.partition(".")
-    kernel = kernel_catalog.load(workspace).get(name)
-    if kernel is None or (mode or "stock") not in kernel.declaration.mode:
-        return False
-    return why_not(workspace, kernel, mode or "stock", backend) is None
-
-
-def findings(workspace: Workspace, backend: Backend) -> list[Finding]:
-    """Return a note for each kernel that is made for `backend` and cannot run here, for `zmlx doctor`."""
-    reasons: dict[str, list[str]] = {}
-    for kernel in kernel_catalog.load(workspace).values():
-        for mode, declared in kernel.declaration.mode.items():
-            reason = why_not(workspace, kernel, mode, backend) if backend in declared.backends else None
-            if reason is not None:
-                reasons.setdefault(reason, []).append(kernel.name)
-    return [
-        Finding(subject=", ".join(dict.fromkeys(names)), level="note", found="does not run here", remedy=reason)
-        for reason, names in reasons.items()
-    ]

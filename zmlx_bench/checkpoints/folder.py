@@ -14,6 +14,7 @@ from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _LARGEST_HEADER = 100_000_000
+_INDEX = "model.safetensors.index.json"
 
 
 def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[str, Any]:
@@ -50,15 +51,31 @@ def weight_files(folder: Path) -> list[Path]:
         raise UnusableInput(f"checkpoint {folder}: has no model*.safetensors{hint}")
     for path in found:
         _check_whole(path)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            named = set(files.loads(files.read_text(index))["weight_map"].values())
-        except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
-        if missing := sorted(named - {path.name for path in found}):
-            raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {index.name} names")
+    if missing := sorted((_indexed(folder) or set()) - {path.name for path in found}):
+        raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {_INDEX} names")
     return found
+
+
+def _indexed(folder: Path) -> set[str] | None:
+    index = folder / _INDEX
+    if not index.is_file():
+        return None
+    try:
+        named: set[str] = set(files.loads(files.read_text(index))["weight_map"].values())
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
+    return named
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether every weight file that the checkpoint names, or any where it names none, lies in its folder."""
+    try:
+        named = _indexed(folder)
+    except UnusableInput:
+        return False
+    if named is None:
+        return any(path.exists() for path in folder.glob("model*.safetensors"))
+    return all((folder / name).exists() for name in named)
 
 
 def context_length(config: dict[str, Any]) -> int | None:

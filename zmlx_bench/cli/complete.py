@@ -18,7 +18,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 def family(incomplete: str) -> list[str]:
     """Complete a model family."""
-    return _starting((path.parent.name for path in (_PACKAGE / "measured" / "families").glob("*/facts.toml")), incomplete)
+    return _starting(
+        (path.parent.name for path in (_PACKAGE / "measured" / "families").glob("*/facts.toml")), incomplete
+    )
 
 
 def variants(context: typer.Context, incomplete: str) -> list[str]:

@@ -91,14 +91,9 @@ def run(
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
+    from zmlx_bench.session.request import Request
 
     registry.check_name(family)
-    if layers is not None and layers < 1:
-        raise UnusableInput(f"--layers {layers}: must be at least 1")
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 <= cooldown < float("inf"):
-        raise UnusableInput(f"--cooldown {cooldown:g}: must be a number of seconds, not negative")
     place = workspaces.find(workspace)
     people = console(stderr=True)
     if resume is not None:
@@ -106,7 +101,7 @@ def run(
         if prepared.session.plan.family != family:
             raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
     else:
-        request = api.Request(
+        request = Request(
             family=family,
             tokens=tokens or [200],
             runs=runs,

@@ -1,4 +1,4 @@
-"""Findings about a machine's fitness to measure, each with its remedy."""
+"""Observations of a machine's fitness to measure, each with its remedy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 import psutil
 
+from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import state
@@ -24,7 +25,7 @@ _SWAPPED_GB = 1.0
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-class Finding(StrictModel):
+class Observation(StrictModel):
     """One thing looked at."""
 
     subject: NonEmpty
@@ -34,15 +35,18 @@ class Finding(StrictModel):
     remedy: str = ""
 
 
-def findings() -> list[Finding]:
+def observations() -> list[Observation]:
     """Look at everything and return what was found, in a fixed order."""
     try:
         backend = backends.choose("auto")
     except CannotHere as error:
-        return [Finding(subject="backend", level="problem", found="none runs here", remedy=str(error)), *_versions()]
+        return [
+            Observation(subject="backend", level="problem", found="none runs here", remedy=str(error)),
+            *_versions(),
+        ]
     now = state.read(backend)
     return [
-        Finding(subject="backend", level="good", found=backend),
+        Observation(subject="backend", level="good", found=backend),
         *_other_backends(),
         *_versions(),
         _memory(),
@@ -56,54 +60,54 @@ def findings() -> list[Finding]:
     ]
 
 
-def _other_backends() -> list[Finding]:
+def _other_backends() -> list[Observation]:
     return [
-        Finding(subject=f"backend {name}", level="note", found="not on this machine", remedy=reason)
+        Observation(subject=f"backend {name}", level="note", found="not on this machine", remedy=reason)
         for name in ("metal", "cuda")
         if (reason := backends.why_not(backends.named(name))) is not None
     ]
 
 
-def _versions() -> list[Finding]:
-    found: list[Finding] = []
+def _versions() -> list[Observation]:
+    found: list[Observation] = []
     for name, tested in TESTED.items():
         version = backends.installed(name)
         if version == tested:
-            found.append(Finding(subject=name, level="good", found=version))
+            found.append(Observation(subject=name, level="good", found=version))
         else:
             remedy = f"make setup, or pip install '{name}=={tested}': roundings differ between versions"
             text = f"{version or 'not installed'}; zmlx was tested with {tested}"
             found.append(
-                Finding(subject=name, level="problem" if version is None else "note", found=text, remedy=remedy)
+                Observation(subject=name, level="problem" if version is None else "note", found=text, remedy=remedy)
             )
     return found
 
 
-def _memory() -> Finding:
+def _memory() -> Observation:
     memory = psutil.virtual_memory()
     free = memory.available / 1e9
     found = f"{free:.1f} of {memory.total / 1e9:.1f} GB free"
     if free < _ENOUGH_GB:
         text = f"{found}; even a tiny session wants {_ENOUGH_GB:g} GB"
-        return Finding(subject="memory", level="problem", found=text, remedy="close other programs")
+        return Observation(subject="memory", level="problem", found=text, remedy="close other programs")
     if (swapped := psutil.swap_memory().used / 1e9) > _SWAPPED_GB:
         text = f"{found}, but {swapped:.1f} GB are swapped out"
         remedy = "close other programs: weights that are swapped out are read from the disk while decoding"
-        return Finding(subject="memory", level="note", found=text, remedy=remedy)
-    return Finding(subject="memory", level="good", found=found)
+        return Observation(subject="memory", level="note", found=text, remedy=remedy)
+    return Observation(subject="memory", level="good", found=found)
 
 
-def _load(load: float | None) -> Finding:
+def _load(load: float | None) -> Observation:
     if load is None:
         text = "this platform does not say"
-        return Finding(subject="background load", level="note", found=text, remedy="close what you do not need")
+        return Observation(subject="background load", level="note", found=text, remedy="close what you do not need")
     found = f"{load:.2f} processes running or waiting (one minute)"
     if load <= _QUIET_LOAD:
-        return Finding(subject="background load", level="good", found=found)
+        return Observation(subject="background load", level="good", found=found)
     busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busiest_processes())
     remedy = "let other work end, or stop it, before measuring: noise widens intervals until nothing can be decided"
     text = f"{found}; busiest now: {busiest}" if busiest else found
-    return Finding(subject="background load", level="note", found=text, remedy=remedy)
+    return Observation(subject="background load", level="note", found=text, remedy=remedy)
 
 
 def busiest_processes(most: int = 3, window_s: float = 0.2) -> list[tuple[str, float]]:
@@ -125,20 +129,20 @@ def busiest_processes(most: int = 3, window_s: float = 0.2) -> list[tuple[str, f
     return sorted((one for one in found if one[1] > 0.1), key=lambda one: -one[1])[:most]
 
 
-def _power(source: str | None) -> Finding:
+def _power(source: str | None) -> Observation:
     if source == "battery":
         remedy = "plug in the power supply: on battery the clocks are lowered"
-        return Finding(subject="power", level="note", found="on battery", remedy=remedy)
-    return Finding(subject="power", level="good", found="plugged in" if source == "ac" else "no battery")
+        return Observation(subject="power", level="note", found="on battery", remedy=remedy)
+    return Observation(subject="power", level="good", found="plugged in" if source == "ac" else "no battery")
 
 
-def _saving() -> list[Finding]:
+def _saving() -> list[Observation]:
     """Return a note where the system is set to save power."""
     if sys.platform == "darwin":
         settings = output_of("pmset", "-g") or ""
         if any(line.split() == ["lowpowermode", "1"] for line in settings.splitlines()):
             remedy = "System Settings > Battery > Low Power Mode: Never"
-            return [Finding(subject="low power mode", level="note", found="on", remedy=remedy)]
+            return [Observation(subject="low power mode", level="note", found="on", remedy=remedy)]
         return []
     try:
         governor = _GOVERNOR.read_text().strip()
@@ -147,49 +151,49 @@ def _saving() -> list[Finding]:
     if governor != "powersave":
         return []
     remedy = "sudo cpupower frequency-set -g performance"
-    return [Finding(subject="CPU governor", level="note", found="powersave", remedy=remedy)]
+    return [Observation(subject="CPU governor", level="note", found="powersave", remedy=remedy)]
 
 
-def _gpu(others: int | None) -> list[Finding]:
+def _gpu(others: int | None) -> list[Observation]:
     if not others:
         return []
     remedy = "end them (nvidia-smi lists them): they take time and memory from what is measured"
-    return [Finding(subject="GPU", level="note", found=f"{others} other processes use it", remedy=remedy)]
+    return [Observation(subject="GPU", level="note", found=f"{others} other processes use it", remedy=remedy)]
 
 
-def measuring(who: str | None) -> Finding:
+def measuring(who: str | None) -> Observation:
     """Say whether another command measures on the device; `who` is that, such as `process 123`."""
     if who is None:
-        return Finding(subject="device", level="good", found="nothing else of zmlx measures on it")
+        return Observation(subject="device", level="good", found="nothing else of zmlx measures on it")
     remedy = "wait until it has ended: another session is refused meanwhile, unless with --share-device"
-    return Finding(subject="device", level="note", found=f"{who} measures on it", remedy=remedy)
+    return Observation(subject="device", level="note", found=f"{who} measures on it", remedy=remedy)
 
 
-def _heat(pressure: str | None, temperature: float | None, throttled: bool | None) -> Finding:
+def _heat(pressure: str | None, temperature: float | None, throttled: bool | None) -> Observation:
     if pressure is None and temperature is None and throttled is None:
         remedy = "none needed while the blocks of a session agree; else leave pauses: zmlx run ... --cooldown 30"
-        return Finding(subject="heat", level="note", found="this platform does not say", remedy=remedy)
+        return Observation(subject="heat", level="note", found="this platform does not say", remedy=remedy)
     reading = pressure or (f"{temperature:g} C" if temperature is not None else "no temperature known")
     if throttled:
-        return Finding(
+        return Observation(
             subject="heat",
             level="note",
             found=f"{reading}; clocks are held back",
             remedy="let it cool down, or leave pauses between processes: zmlx run ... --cooldown 30",
         )
-    return Finding(subject="heat", level="good", found=reading)
+    return Observation(subject="heat", level="good", found=reading)
 
 
-def _compiler() -> Finding:
+def _compiler() -> Observation:
     mac = sys.platform == "darwin"
     # A Mac has a `c++` that only asks to install the tools.
     ready = not mac or output_of("xcode-select", "-p") is not None
     for name in ("c++", "g++", "clang++"):
         if ready and shutil.which(name):
-            return Finding(subject="C++ compiler", level="good", found=name)
+            return Observation(subject="C++ compiler", level="good", found=name)
     how = "xcode-select --install" if mac else "install g++ (Debian: apt-get install g++), then make setup"
     needed = "MLX compiles its fused CPU kernels with it while running, and the native kernels need it"
-    return Finding(subject="C++ compiler", level="note" if mac else "problem", found=f"none; {needed}", remedy=how)
+    return Observation(subject="C++ compiler", level="note" if mac else "problem", found=f"none; {needed}", remedy=how)
 
 
 def hub_folder() -> Path:
@@ -199,13 +203,12 @@ def hub_folder() -> Path:
     return Path(HF_HUB_CACHE)
 
 
-def hub_cache(folder: Path) -> Finding:
+def hub_cache(folder: Path) -> Observation:
     """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others."""
     wanted = [registry.facts(name) for name in registry.names()]
-    found = [one for one in wanted if any((folder / f"models--{one.hub_id.replace('/', '--')}").glob("snapshots/*"))]
-    missing = [one for one in wanted if one not in found]
+    missing = [one for one in wanted if hub.cached(one.hub_id, cache=folder) is None]
     if not missing:
-        return Finding(subject="hub cache", level="good", found="every published checkpoint is here")
+        return Observation(subject="hub cache", level="good", found="every published checkpoint is here")
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     room = shutil.disk_usage(existing).free / 1e9
     names = " and ".join(f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing)
@@ -213,4 +216,4 @@ def hub_cache(folder: Path) -> Finding:
     if room < max(one.memory_gb for one in missing):
         first = f"free disk space ({room:.0f} GB are free at the cache; HF_HOME moves it), then {first}"
     remedy = f"to measure the published models: {first}; until then --checkpoint tiny needs none"
-    return Finding(subject="hub cache", level="note", found=f"does not hold {names}", remedy=remedy)
+    return Observation(subject="hub cache", level="note", found=f"does not hold {names}", remedy=remedy)

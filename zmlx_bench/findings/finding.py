@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zmlx_bench.printable import printable
-
-LONGEST = 300
-"""Characters; a longer message is cut."""
+from zmlx_bench.printable import clean
 
 
 @dataclass(frozen=True, order=True)
@@ -27,9 +24,3 @@ class Finding:
 def finding(file: str, field: str, message: str) -> Finding:
     """Build a finding; artifacts may hold anything, so what is no printable text is escaped and the rest cut."""
     return Finding(clean(file), clean(field), clean(message))
-
-
-def clean(text: str) -> str:
-    """Return `text` on one line, without control or unprintable characters, at most `LONGEST` long."""
-    shown = printable(text)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

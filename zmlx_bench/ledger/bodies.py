@@ -14,7 +14,7 @@ from zmlx_bench import files
 from zmlx_bench.analysis.decision import GroupEvidence, GroupKey, SessionEvidence, SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.adapter import key_of_row, key_of_session, session_evidence
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.findings.finding import clean
+from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import CheckpointKind, Raw
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.head import head

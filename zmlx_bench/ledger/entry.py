@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, decide_group, judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
-from zmlx_bench.findings.finding import clean
 from zmlx_bench.ledger.bodies import Loaded, group_of
-from zmlx_bench.printable import printable
+from zmlx_bench.printable import clean, printable
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy

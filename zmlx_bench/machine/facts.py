@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from pathlib import Path
 
 import psutil
 
-from zmlx_bench.machine import nvidia
+from zmlx_bench.machine import container, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
-
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of CPU and of time in which they may be used, or `max` for any number of them."""
 
 
 def read(backend: Backend) -> Machine:
@@ -30,21 +26,11 @@ def read(backend: Backend) -> Machine:
         arch=platform.machine(),
         cpu=cpu,
         cpu_count=psutil.cpu_count(logical=False) or psutil.cpu_count(),
-        cores=_usable_cores(),
+        cores=container.usable_cores(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         gpu_memory_gb=round(float(gpu[1]) * 1024**2 / 1e9, 1) if gpu else None,
         gpu_driver=gpu[2] if gpu else None,
     )
-
-
-def _usable_cores() -> int | None:
-    """Return how many CPU cores processes here may use: the affinity's, or fewer where a container has a quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = _QUOTA.read_text(encoding="ascii").split()
-        return min(allowed or sys.maxsize, max(1, int(quota) // int(period)))
-    except (OSError, ValueError, ZeroDivisionError):
-        return allowed
 
 
 def _cpu_name() -> str | None:

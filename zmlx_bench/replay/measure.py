@@ -18,6 +18,7 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.session import api
+from zmlx_bench.session.request import Request
 from zmlx_bench.session.runner import Observer
 from zmlx_bench.workspace import Workspace
 
@@ -49,7 +50,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
     backend, no_backend = _backend(capsule)
     option, no_checkpoint = _checkpoint(capsule, wishes, facts.read(backends.choose(backend)))
     with tempfile.TemporaryDirectory() as folder:
-        request = api.Request(
+        request = Request(
             family=capsule.family,
             tokens=(capsule.tokens,),
             runs=wishes.runs or capsule.protocol.blocks,

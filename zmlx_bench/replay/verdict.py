@@ -8,13 +8,11 @@ Welch's interval (Welch 1947, degrees of freedom after Satterthwaite), because t
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import special
-
+from zmlx_bench.analysis.decision.statistics import difference_interval, estimate
 from zmlx_bench.schema.capsule import Capsule
 
 LEVEL = 0.95
@@ -104,15 +102,8 @@ def speed_change(then: Sequence[float], now: Sequence[float]) -> Change | None:
     """Return exp(mean(now) - mean(then)) with Welch's interval at `LEVEL`; None below two values in either."""
     if len(then) < 2 or len(now) < 2:
         return None
-    difference = statistics.fmean(now) - statistics.fmean(then)
-    parts = [statistics.variance(sample) / len(sample) for sample in (then, now)]
-    variance = sum(parts)
-    if variance == 0:
-        return Change(math.exp(difference), math.exp(difference), math.exp(difference))
-    # Shares instead of squares, which vanish for tiny variances.
-    shares = [(part / variance) ** 2 / (len(sample) - 1) for part, sample in zip(parts, (then, now), strict=True)]
-    half = float(special.stdtrit(1 / sum(shares), 0.5 + LEVEL / 2)) * math.sqrt(variance)
-    return Change(math.exp(difference), math.exp(difference - half), math.exp(difference + half))
+    value, low, high = difference_interval(estimate(then), estimate(now), LEVEL)
+    return Change(math.exp(value), math.exp(low), math.exp(high))
 
 
 def _logs(capsule: Capsule) -> tuple[float, ...]:

@@ -13,12 +13,13 @@ from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.checkpoints import hub, resolve
-from zmlx_bench.doctor.checkup import Finding
+from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.measured.families import registry
 from zmlx_bench.report.layout import Columns, Flow
+from zmlx_bench.session.unfinished import Unfinished
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
@@ -155,25 +156,42 @@ def model_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def findings_list(findings: Sequence[Finding]) -> Group:
-    """Return what `zmlx doctor` shows: each finding, under it what to do, and at the end what it comes to."""
+def observations_list(observations: Sequence[Observation]) -> Group:
+    """Return what `zmlx doctor` shows: each observation, under it what to do, and at the end what it comes to."""
     table = _grid()
     marks = {"good": Text("good", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "red")}
-    for finding in findings:
-        table.add_row(marks[finding.level], finding.subject, finding.found)
-        if finding.remedy:
-            table.add_row("", "", Text(f"fix: {finding.remedy}", "bold"))
-    return Group(table, Text(), Text(verdict(findings), style="bold"))
+    for seen in observations:
+        table.add_row(marks[seen.level], seen.subject, seen.found)
+        if seen.remedy:
+            table.add_row("", "", Text(f"fix: {seen.remedy}", "bold"))
+    return Group(table, Text(), Text(verdict(observations), style="bold"))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """Return what the findings come to, in one sentence."""
-    problems, notes = (sum(finding.level == level for finding in findings) for level in ("problem", "note"))
+def verdict(observations: Sequence[Observation]) -> str:
+    """Return what the observations come to, in one sentence."""
+    problems, notes = (sum(seen.level == level for seen in observations) for level in ("problem", "note"))
     if problems:
         return f"{problems} of these must be mended before anything can be measured here"
     if notes:
         return f"this machine can measure; {notes} note{'s' if notes > 1 else ''} on what limits or weakens that"
     return "this machine is ready to measure"
+
+
+def unfinished_list(found: Sequence[Unfinished]) -> Group:
+    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it."""
+    if not found:
+        return Group(Text("every session here is finished"))
+    table = _grid()
+    for each in found:
+        done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.held_by is not None:
+            then = f"{each.held_by} is at it"
+        elif each.family is None:
+            then = f"zmlx sessions drop {each.session}"
+        else:
+            then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
+        table.add_row(each.session, done, then)
+    return Group(table)
 
 
 def _why_not(family: str, kind: str, machine: Any) -> str | None:

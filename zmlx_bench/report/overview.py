@@ -10,8 +10,8 @@ from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.findings.finding import clean
 from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.printable import clean
 from zmlx_bench.report import words
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy

@@ -21,7 +21,7 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
-from zmlx_bench.schema.plan import Arm, Conditions, Timeouts
+from zmlx_bench.schema.plan import Arm, Conditions
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -30,34 +30,12 @@ from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
+from zmlx_bench.session.request import Request, check, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
 Incumbent = Callable[[Workspace, str, Located, Machine], str | None]
 """Tells the name of the variant promoted for (workspace, family, checkpoint, machine), or None."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `zmlx run` was asked for."""
-
-    family: str
-    tokens: Sequence[int] = (200,)
-    runs: int = 3
-    variants: Sequence[str] | None = None
-    checkpoint: str = "auto"
-    backend: str = "auto"
-    null_arm: bool = True
-    cooldown_s: float = 0.0
-    timeout_s: float | None = None
-    seed: int = 0
-    prompts: str | None = None
-    trust_remote_code: bool = False
-    force: bool = False
-    layers: int | None = None
-    audit: bool = False
-    share_device: bool = False
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,11 +58,7 @@ class Prepared:
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
     """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
-    for budget in request.tokens:
-        if budget < 2:
-            raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
-    if request.runs < 1:
-        raise UnusableInput(f"--runs {request.runs}: must be at least 1")
+    check(request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
@@ -105,7 +79,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
-        timeouts=_timeouts(request.timeout_s),
+        timeouts=timeouts_of(request),
         prompts=prompts,
         arms=arms_of(
             usable,
@@ -236,14 +210,6 @@ def _resolved(
         else:
             left_out.append(f"{variant.name}: {reason}")
     return usable, tuple(left_out)
-
-
-def _timeouts(silence_s: float | None) -> Timeouts:
-    if silence_s is None:
-        return Timeouts()
-    if not 0 < silence_s < float("inf"):
-        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
-    return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
 
 
 def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:

@@ -56,12 +56,21 @@ def load(workspace: Workspace, name: str) -> Session:
 
 def claim(workspace: Workspace, name: str) -> BaseFileLock:
     """Return the held lock of a session: two at it would measure its jobs twice. CannotHere names the other."""
-    folder = os.path.realpath(workspace.session(name))
-    path = device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
+    path = _lock_path(workspace, name)
     held = device.acquired(path)
     if held is None:
         raise CannotHere(f"{device.holder_of(path)} is at session {name}; wait until it has ended")
     return held
+
+
+def holder(workspace: Workspace, name: str) -> str | None:
+    """Return who is at a session now, such as `process 123`; None where nobody is."""
+    return device.held_by(_lock_path(workspace, name))
+
+
+def _lock_path(workspace: Workspace, name: str) -> Path:
+    folder = os.path.realpath(workspace.session(name))
+    return device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
 
 
 def clear(workspace: Workspace, name: str) -> None:

@@ -21,6 +21,14 @@ DEVICE = (_HERE / "cuda_device.h").read_text()
 Template = Mapping[str, mx.Dtype | int | bool]
 
 
+def number(template: Template, name: str) -> int:
+    """Return a number of a template."""
+    value = template[name]
+    if isinstance(value, mx.Dtype):
+        raise TypeError(f"{name} is a type, not a number")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class CudaSource:
     """The body of a kernel and the header before it."""

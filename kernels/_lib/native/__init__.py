@@ -17,12 +17,17 @@ class NotBuilt(Exception):
     """The extension cannot be used here; the message is one plain sentence that says what to do."""
 
 
-def missing() -> str:
-    """One sentence saying why the extension cannot be loaded here and what to do; empty when it can."""
+def _running() -> str:
+    """Return the version of the MLX that is loaded."""
     import mlx.core as mx
 
-    if mx.__version__ != MLX_VERSION:
-        return f"the native kernels are for mlx {MLX_VERSION}, not {mx.__version__}"
+    return str(vars(mx)["__version__"])
+
+
+def missing() -> str:
+    """One sentence saying why the extension cannot be loaded here and what to do; empty when it can."""
+    if _running() != MLX_VERSION:
+        return f"the native kernels are for mlx {MLX_VERSION}, not {_running()}"
     if library_path().exists():
         return ""
     tools = missing_tools()
@@ -42,8 +47,6 @@ def load() -> ModuleType:
         raise NotBuilt(reason)
     if MODULE in sys.modules:  # loaded under another name of this package; an extension is initialised once
         return sys.modules[MODULE]
-    import mlx.core as mx
-
     spec = importlib.util.spec_from_file_location(MODULE, library_path())
     if spec is None or spec.loader is None:
         raise NotBuilt(f"{library_path()} is no Python extension")
@@ -52,7 +55,7 @@ def load() -> ModuleType:
         spec.loader.exec_module(module)
     except ImportError as error:
         raise NotBuilt(f"the native kernels do not load ({error}); build them again with --force") from error
-    if module.mlx_version != mx.__version__:
-        raise NotBuilt(f"the native kernels were built for mlx {module.mlx_version}, not {mx.__version__}")
+    if module.mlx_version != _running():
+        raise NotBuilt(f"the native kernels were built for mlx {module.mlx_version}, not {_running()}")
     sys.modules[MODULE] = module
     return module

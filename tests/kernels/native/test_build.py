@@ -35,7 +35,7 @@ def test_without_a_build_one_sentence_says_what_to_run(unbuilt: ModuleType) -> N
     with pytest.raises(unbuilt.NotBuilt, match=r"not built: .*run `.*build\.py`") as caught:
         unbuilt.load()
     assert "\n" not in str(caught.value)
-    wiring = importlib.import_module(f"{loader.PACKAGE}.native.wiring")
+    wiring = importlib.import_module(f"{loader.PACKAGE}._lib.native.wiring")
     wiring.load.cache_clear()  # another test may have loaded it through this package
     with pytest.raises(Unavailable, match="not built"):
         wiring.extension()
