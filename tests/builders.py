@@ -49,6 +49,8 @@ class Made:
     source: str = "a"
     """Stands for the kernel's source."""
     idle: bool = False
+    energy_j: float | None = None
+    """Of each timed process; the baseline's is as much where any variant's is known."""
     message: str = ""
     """What it says when it fails."""
 
@@ -141,9 +143,13 @@ class _Maker:
             arm=job.arm, role=role, job=job.id, block=job.block, position=job.position, tokens=job.tokens, status="ok",
             exit_code=0, load_s=1.0, warm_up_s=0.5,
             generations=tuple(self._generation(job, prompt, timed) for prompt in job.prompts),
+            energy_j=self._energy_j(made) if timed else None,
             calls_per_token={"combine": 0.0 if made.idle else 2.0} if made else {}, peak_rss_gb=1.5,
             page_faults_minor=10, page_faults_major=0, before=state, after=state,
         )  # fmt: skip
+
+    def _energy_j(self, made: Made | None) -> float | None:
+        return made.energy_j if made else next((m.energy_j for m in self._made.values() if m.energy_j), None)
 
     def _generation(self, job: Job, prompt: str, timed: bool) -> Generation:
         made = self._made.get(job.arm)

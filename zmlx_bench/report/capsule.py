@@ -100,7 +100,9 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     mine, stock = figures.memory, figures.baseline_memory
     yield "peak memory GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
     yield "peak resident GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
+    energy = ("joules a token", figures.energy_j_per_token, figures.baseline_energy_j_per_token, 3)
     rows = (
+        *([energy] if figures.energy_j_per_token is not None else []),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
         ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),
         ("token p99 ms", _p99(figures.latency), _p99(figures.baseline_latency), 2),

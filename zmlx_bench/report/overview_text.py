@@ -20,7 +20,7 @@ from zmlx_bench.schema.plan import Conditions
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of the variant / of the baseline."
+    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
@@ -54,7 +54,8 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     for group in groups:
         out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
-        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory", "verdict"]
+        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
+        head += [*(["energy"] if _knows_energy(group) else []), "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
             out += [f"**{name.capitalize()}**", "", *(f"- {plain(line)}" for line in lines), ""]
@@ -116,7 +117,7 @@ def _cells(cell: MatrixRow) -> tuple[str, ...]:
 
 
 def _facts(line: Line) -> Iterator[str]:
-    yield from (fact for fact in (_tokens(line), _memory(line)) if fact != words.DASH)
+    yield from (fact for fact in (_tokens(line), _memory(line), _energy(line)) if fact != words.DASH)
 
 
 def _verdict(line: Line) -> str:
@@ -131,7 +132,8 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
     for rank, line in enumerate(group.lines, start=1):
         cells = {cell.tokens: cell for cell in line.cells}
         shown = (_speed(cells.get(tokens)) for tokens in budgets)
-        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), _verdict(line))
+        energy = [_energy(line)] if _knows_energy(group) else []
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, _verdict(line))
 
 
 def _speed(cell: MatrixRow | None) -> str:
@@ -167,6 +169,20 @@ def _memory(line: Line) -> str:
         return words.DASH
     top = max(peaks, key=lambda c: c.peak_mem_gb or 0.0)
     return f"{words.gigabytes(top.peak_mem_gb)} / {words.gigabytes(top.baseline_peak_mem_gb)} GB"
+
+
+def _energy(line: Line) -> str:
+    """Return joules a token at the largest budget where they are known."""
+    known = [c for c in line.cells if c.energy_j_per_token is not None]
+    if not known:
+        return words.DASH
+    return (
+        f"{words.number(known[-1].energy_j_per_token, 3)} / {words.number(known[-1].baseline_energy_j_per_token, 3)} J"
+    )
+
+
+def _knows_energy(group: GroupOverview) -> bool:
+    return any(_energy(line) != words.DASH for line in group.lines)
 
 
 def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:

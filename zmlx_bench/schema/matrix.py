@@ -55,6 +55,8 @@ class MatrixRow(StrictModel):
     peak_mem_gb: NonNegative | None
     baseline_peak_mem_gb: NonNegative | None
     peak_rss_gb: NonNegative | None
+    energy_j_per_token: NonNegative | None = None
+    baseline_energy_j_per_token: NonNegative | None = None
     status: Status
     mlx: NonEmpty
     mlx_lm: NonEmpty
@@ -106,6 +108,8 @@ def row_of(capsule: Capsule) -> MatrixRow:
         peak_mem_gb=figures.memory.peak_mem_gb,
         baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
         peak_rss_gb=figures.memory.peak_rss_gb,
+        energy_j_per_token=figures.energy_j_per_token,
+        baseline_energy_j_per_token=figures.baseline_energy_j_per_token,
         status=capsule.status,
         mlx=capsule.software.mlx,
         mlx_lm=capsule.software.mlx_lm,

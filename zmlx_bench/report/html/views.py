@@ -111,6 +111,8 @@ class GroupView:
     """What else its evidence does not cross."""
     overview: GroupOverview
     budgets: Sequence[int]
+    energy: bool
+    """Whether the energy of any of its cells is known."""
     forest: str | None
     variants: Sequence[VariantView]
     sessions: Sequence[SessionView]
@@ -134,6 +136,7 @@ class Builder:
             surroundings=", ".join(surroundings(overview.key)),
             overview=overview,
             budgets=sorted({cell.tokens for line in overview.lines for cell in line.cells}),
+            energy=any(cell.energy_j_per_token is not None for line in overview.lines for cell in line.cells),
             forest=self._forest(overview),
             variants=[self._variant(number, rank, line) for rank, line in enumerate(overview.lines, start=1)],
             sessions=sessions,
