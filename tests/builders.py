@@ -117,7 +117,7 @@ def add_session(
         for path, capsule in zip(paths, made, strict=True)
     )
     finished = session.model_copy(update={"state": "finished", "ended": ended, "capsules": references})
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in made])
+    matrix.record(workspace, name, [row_of(capsule) for capsule in made])
     return store.write(workspace, finished)
 
 

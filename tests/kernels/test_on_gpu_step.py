@@ -10,14 +10,14 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
+from tests.families import family
 from tests.kernels import on_gpu
 from tests.kernels.experts import HIDDEN, activations
 from zmlx_bench.measured import loader, synthetic
 from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Binding
-from zmlx_bench.measured.families import registry
-from zmlx_bench.measured.families.qwen3.family import WHOLE
 
+WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
 pytestmark = on_gpu.NVIDIA
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
@@ -34,7 +34,7 @@ def part(name: str) -> Any:
 @pytest.fixture(scope="module", params=[mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
 def model(request: pytest.FixtureRequest, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
-    built = synthetic.build(registry.load("qwen3"), 0, layers=3, sizes={"vocab_size": 4096})
+    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": 4096})
     built.set_dtype(request.param)
     mx.eval(built.parameters())
     return built
@@ -111,7 +111,7 @@ def test_a_model_says_the_same_bits(model: Model, trace: str, monkeypatch: pytes
     # Fewer than 256 keys: from there on stock's own attention does not repeat its bits.
     monkeypatch.setenv("ZMLX_TRACE", trace)
     stock = said(model, 200)
-    (host,) = (each for each in registry.load("qwen3").hosts(model) if each.offers(WHOLE))
+    (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
     bound: Binding = part("decoder_step.kernel").decoder_step(model.model)
     patch = Patch([(host, {WHOLE: (bound,)}, 1)])
     patch.install(count=False)

@@ -168,8 +168,9 @@ MOMENTS = {
     "before the second capsule": ("capsules", "write", 2, False),
     "while the second capsule is written": ("tempfile", "mkstemp", 3, True),
     "after the last capsule": ("capsules", "write", 2, True),
-    "before the rows": ("matrix", "append", 1, False),
-    "after the rows": ("matrix", "append", 1, True),
+    "before the rows": ("matrix", "record", 1, False),
+    "between the rows and the matrix": ("matrix", "write", 1, False),
+    "after the rows": ("matrix", "record", 1, True),
     "before the session is closed": ("store", "write", 2, False),
     "after the session is closed": ("store", "write", 2, True),
 }

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
-from zmlx_bench.ledger.bodies import Refusal, read_policy
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.ledger.evidence_reader import Refusal, read_policy
 from zmlx_bench.legacy.store import import_into
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import Report, build

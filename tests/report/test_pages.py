@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.look import DESK, PHONE, Seen, opened, too_wide
 from zmlx_bench.files import read_json
-from zmlx_bench.ledger.bodies import read_policy
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import capsule_page, report_page
 from zmlx_bench.report.overview_text import title

@@ -25,11 +25,11 @@ from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import matrix, promotions
-from zmlx_bench.ledger.bodies import Reader, everything, read_policy
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide
 from zmlx_bench.ledger.evidence import read_evidence
+from zmlx_bench.ledger.evidence_reader import Reader, everything, read_policy
 from zmlx_bench.machine import facts
 from zmlx_bench.report.build import build
 from zmlx_bench.schema.base import StrictModel

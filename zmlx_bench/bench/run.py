@@ -29,12 +29,12 @@ from zmlx_bench.bench.schema import (
     TaskStarted,
 )
 from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import CannotHere, unknown
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
@@ -68,15 +68,15 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         on_row(row)
 
     chosen = _chosen(workspace, wishes.names)
-    families = wishes.families or registry.names()
+    families = wishes.families or family_catalog.names(workspace)
     for family in families:
-        registry.check_name(family)
+        family_catalog.check_name(family, workspace)
     with device.hold(wishes.backend, share=wishes.share_device):
         for family in families:
             tasks: list[BenchTask] = []
             for kernel, mode in chosen:
                 task = _task(kernel, mode)
-                reason = _why_not(workspace, kernel, mode, family, wishes.backend)
+                reason = probe.why_not(workspace, kernel, mode, wishes.backend)
                 if reason is None:
                     tasks.append(task)
                 else:
@@ -112,12 +112,6 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[tuple[Kernel, st
     return found
 
 
-def _why_not(workspace: Workspace, kernel: Kernel, mode: str, family: str, backend: Backend) -> str | None:
-    if family not in kernel.declaration.families:
-        return f"not for {family}"
-    return probe.why_not(workspace, kernel, mode, backend)
-
-
 def _task(kernel: Kernel, mode: str) -> BenchTask:
     most = kernel.declaration.max_tokens
     return BenchTask(
@@ -149,6 +143,7 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
             BenchInstructions.model_validate(
                 {
                     "family": family,
+                    "family_folder": str(family_catalog.folder(family, workspace)),
                     "backend": wishes.backend,
                     "kernels": str(workspace.kernels),
                     "tasks": tasks,
@@ -156,7 +151,6 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
                     "seed": wishes.seed,
                     "sizes": wishes.sizes or {},
                     "effort": wishes.effort,
-                    "events_fd": 0,
                 }
             ),
             wishes.timeout_s,
@@ -183,7 +177,7 @@ class _Process:
         self._timeout_s = timeout_s
         self._pipe, write_end = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "zmlx_bench.bench"],
+            [sys.executable, "-m", "zmlx_bench.bench", str(write_end)],
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
             pass_fds=(write_end,),
@@ -192,7 +186,7 @@ class _Process:
         os.close(write_end)
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(told.model_copy(update={"events_fd": write_end}).model_dump_json().encode())
+                self._process.stdin.write(told.model_dump_json().encode())
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
 

@@ -26,6 +26,8 @@ class BenchInstructions(StrictModel):
     """All that a process is told: the tasks of one family."""
 
     family: Name
+    family_folder: str
+    """Its facts.toml and family.py."""
     backend: Backend
     kernels: str
     """Folder of the workspace's kernels."""
@@ -36,7 +38,6 @@ class BenchInstructions(StrictModel):
     """Replaces sizes of the published model: for tests."""
     effort: NonNegative = 1.0
     """Scales the time that each figure may take."""
-    events_fd: Count
 
 
 class Spread(StrictModel):

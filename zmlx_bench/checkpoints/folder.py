@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from zmlx_bench import files
+from zmlx_bench.catalog.families import Known
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.measured.families.registry import facts
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -17,7 +17,7 @@ _LARGEST_HEADER = 100_000_000
 _INDEX = "model.safetensors.index.json"
 
 
-def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[str, Any]:
+def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict[str, Any]:
     """Return config.json of a checkpoint of `family`.
 
     UnusableInput when the folder is not a checkpoint, is of another architecture, or names code to run and
@@ -35,9 +35,9 @@ def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[s
     if not isinstance(config, dict):
         raise UnusableInput(f"{path}: must hold a JSON object")
     model_type = config.get("model_type")
-    wanted = facts(family).model_type
+    wanted = family.facts.model_type
     if model_type != wanted:
-        raise UnusableInput(f"{path}: model_type: is {model_type!r}, but {family} needs {wanted!r}")
+        raise UnusableInput(f"{path}: model_type: is {model_type!r}, but {family.name} needs {wanted!r}")
     _refuse_code(folder, config, trust_remote_code=trust_remote_code)
     return config
 

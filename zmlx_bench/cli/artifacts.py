@@ -6,6 +6,7 @@ from zmlx_bench.bench.schema import BenchReport
 from zmlx_bench.legacy.schema import LegacyImport
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.entry import Entry
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
@@ -18,6 +19,7 @@ KINDS: dict[str, type[StrictModel]] = {
     "capsule": Capsule,
     "session": Session,
     "matrix": MatrixRow,
+    "entry": Entry,
     "variant": VariantFile,
     "kernel": KernelDeclaration,
     "prompts": PromptSet,

@@ -81,11 +81,11 @@ def run(
 ) -> None:
     """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.incumbent import incumbent_of
-    from zmlx_bench.measured.families import registry
     from zmlx_bench.report import words
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, store
@@ -93,8 +93,8 @@ def run(
     from zmlx_bench.session.records import runs_of
     from zmlx_bench.session.request import Request
 
-    registry.check_name(family)
     place = workspaces.find(workspace)
+    families.check_name(family, place)
     people = console(stderr=True)
     if resume is not None:
         prepared = api.reopen(place, resume, share_device=share_device)

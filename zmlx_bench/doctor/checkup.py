@@ -10,12 +10,12 @@ from typing import Literal
 
 import psutil
 
+from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import state
 from zmlx_bench.machine.command import output_of
-from zmlx_bench.measured.families import registry
 from zmlx_bench.schema.base import NonEmpty, StrictModel
 
 TESTED = {"mlx": "0.32.4", "mlx-lm": "0.32.2"}
@@ -205,7 +205,7 @@ def hub_folder() -> Path:
 
 def hub_cache(folder: Path) -> Observation:
     """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others."""
-    wanted = [registry.facts(name) for name in registry.names()]
+    wanted = [families.facts(name) for name in families.names()]
     missing = [one for one in wanted if hub.cached(one.hub_id, cache=folder) is None]
     if not missing:
         return Observation(subject="hub cache", level="good", found="every published checkpoint is here")

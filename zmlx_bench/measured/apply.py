@@ -1,4 +1,4 @@
-"""Applies a resolved variant to a model: bind every kernel at every host, then replace the hosts' calls."""
+"""Applies a variant to a model: bind every kernel at every host, then replace the hosts' calls."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
-from zmlx_bench.measured.host import Calls, Host, replace_call, stock_call, tokens_of
-from zmlx_bench.schema.base import Backend
-from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
+from zmlx_bench.measured.host import Host, replace_call, stock_call, tokens_of
+from zmlx_bench.measured.steps import Calls
+from zmlx_bench.measured.variant import KernelUse, Variant
 
 Bound = dict[tuple[str, ...], tuple[Binding, ...]]
 """A host's bindings by their sites, one for each module of the site."""
@@ -72,7 +72,7 @@ class Patch:
 
 def _limited(host: Host, calls: Calls, limit: int | None) -> Callable[..., Any]:
     stock = stock_call(host.module)
-    patched = host.compose(host.module, calls)
+    patched = host.compose(calls)
     if limit is None:
         return patched
 
@@ -86,16 +86,15 @@ def _limited(host: Host, calls: Calls, limit: int | None) -> Callable[..., Any]:
 
 
 def apply(
-    variant: ResolvedVariant,
+    variant: Variant,
     hosts: Sequence[Host],
-    backend: Backend,
+    backend: str,
     kernels: Path,
-    limits: dict[str, int | None],
 ) -> Patch:
     """Bind the variant's kernels to the model's hosts and install them.
 
-    `hosts` come from the family, `kernels` is the workspace's folder of kernels, and `limits` gives each
-    kernel's `max_tokens` (None: any). Raises Unavailable, with nothing changed, when any part does not apply.
+    `hosts` come from the family, `backend` is `cpu`, `cuda` or `metal`, and `kernels` is the workspace's folder of
+    kernels. Raises Unavailable, with nothing changed, when any part does not apply.
     """
     loader.open_kernels(kernels)
     bound: dict[int, Bound] = {}
@@ -108,12 +107,12 @@ def apply(
                 raise Unavailable(f"{kernel.kernel}: this model has no site {'+'.join(kernel.sites)}")
             bind = _load(kernel)
             for i in places:
-                request = BindRequest(variant.family, kernel.sites, kernel.mode, backend)
+                request = BindRequest(kernel.sites, kernel.mode, backend, hosts[i].kinds(kernel.sites))
                 first = len(patch_so_far)
                 for module in hosts[i].modules(kernel.sites):
                     patch_so_far.append(bind(module, request))
                 bound.setdefault(i, {})[kernel.sites] = tuple(patch_so_far[first:])
-                limit[i] = _smaller(limit.get(i), limits[kernel.kernel])
+                limit[i] = _smaller(limit.get(i), kernel.max_tokens)
     except Unavailable:
         for binding in patch_so_far:
             if binding.undo is not None:
@@ -124,7 +123,7 @@ def apply(
     return patch
 
 
-def _load(kernel: ResolvedKernel) -> loader.Bind:
+def _load(kernel: KernelUse) -> loader.Bind:
     try:
         return loader.load_bind(kernel.kernel)
     except ImportError as error:

@@ -22,9 +22,14 @@ def open_kernels(folder: Path) -> None:
         return
     for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
         del sys.modules[name]
-    package = types.ModuleType(PACKAGE)
+    make_package(PACKAGE, folder)
+
+
+def make_package(name: str, folder: Path) -> None:
+    """Make the files of `folder` importable as `<name>.<file>`, with imports relative to each other."""
+    package = types.ModuleType(name)
     package.__path__ = [str(folder)]
-    sys.modules[PACKAGE] = package
+    sys.modules[name] = package
 
 
 def load_bind(kernel: str) -> Bind:

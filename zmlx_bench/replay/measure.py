@@ -48,7 +48,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
     if not capsule.intact:
         raise UnusableInput("the capsule's content is not what was hashed; `zmlx capsule verify` says where")
     backend, no_backend = _backend(capsule)
-    option, no_checkpoint = _checkpoint(capsule, wishes, facts.read(backends.choose(backend)))
+    option, no_checkpoint = _checkpoint(workspace, capsule, wishes, facts.read(backends.choose(backend)))
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
             family=capsule.family,
@@ -90,7 +90,7 @@ def _backend(capsule: Capsule) -> tuple[str, Sequence[str]]:
     return wanted, []
 
 
-def _checkpoint(capsule: Capsule, wishes: Wishes, machine: Machine) -> tuple[str, Sequence[str]]:
+def _checkpoint(workspace: Workspace, capsule: Capsule, wishes: Wishes, machine: Machine) -> tuple[str, Sequence[str]]:
     """Return what `--checkpoint` must say, and what had to be replaced by the tiny checkpoint."""
     if wishes.checkpoint is not None:
         return wishes.checkpoint, []
@@ -104,6 +104,7 @@ def _checkpoint(capsule: Capsule, wishes: Wishes, machine: Machine) -> tuple[str
             capsule.family,
             option,
             machine,
+            workspace=workspace,
             seed=capsule.protocol.seed,
             trust_remote_code=wishes.trust_remote_code,
             force=capsule.machine.backend == "cpu",

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.ledger.bodies import Loaded
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
 from zmlx_bench.report import words
 from zmlx_bench.schema.matrix import MatrixRow, row_of
@@ -69,7 +69,7 @@ class GroupOverview:
 
 
 def overview(
-    evidence: Mapping[GroupKey, Sequence[Loaded]],
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
@@ -88,7 +88,7 @@ def overview(
 
 def _group(
     key: GroupKey,
-    loaded: Sequence[Loaded],
+    loaded: Sequence[SessionCapsules],
     decision: GroupDecision | None,
     promoted: str | None,
     rows: Sequence[MatrixRow],
@@ -115,7 +115,7 @@ def _group(
     )
 
 
-def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
+def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
     cells = [row_of(capsule) for capsule in mine.values()]

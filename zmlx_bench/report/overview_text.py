@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from zmlx_bench.analysis.decision import GroupKey
-from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.ledger.evidence_reader import Refusal
 from zmlx_bench.legacy.verdict import LegacyVerdict
 from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words

@@ -21,7 +21,7 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
-from zmlx_bench.schema.plan import Arm, Conditions
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -64,7 +64,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -83,7 +83,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         prompts=prompts,
         arms=arms_of(
             usable,
-            catalog.resolve(promoted) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
@@ -102,7 +102,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256=UNSEALED,
     )
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
@@ -117,6 +117,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -134,7 +135,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -161,7 +162,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",
@@ -184,11 +185,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,
@@ -204,23 +206,12 @@ def _resolved(
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
-            usable.append(variant)
+            usable.append(catalog.identify(variant, backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
             left_out.append(f"{variant.name}: {reason}")
     return usable, tuple(left_out)
-
-
-def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
-    def limits(arm: Arm) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        for kernel in arm.variant.kernels if arm.variant is not None else ():
-            most = catalog.kernels[kernel.kernel].declaration.max_tokens
-            found[kernel.kernel] = None if most == "any" else most
-        return found
-
-    return limits
 
 
 def _differences(
@@ -239,6 +230,14 @@ def _differences(
     if located.checkpoint.digest != session.plan.checkpoint.digest:
         changed.append(f"checkpoint was {session.plan.checkpoint.digest} and is {located.checkpoint.digest}")
     for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
-            changed.append(f"variant {arm.name} or its kernels' source changed")
+        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
+            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
+    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
+    now = catalog.resolve(planned.name)
+    if planned.identity is None:
+        return now != planned
+    return catalog.identify(now, session.plan.backend).identity != planned.identity

@@ -16,13 +16,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench import files
+from zmlx_bench.measured.messages import Instructions
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
     Done,
     Failed,
     Forced,
-    Instructions,
     Loaded,
     Patched,
     PromptEnd,
@@ -64,10 +64,9 @@ class Worker:
         self._log = log
         self._oom_kills = _oom_kills()
         read_end, write_end = os.pipe()
-        told = instructions.model_copy(update={"events_fd": write_end})
         with files.open_new(log) as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, str(write_end)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -82,7 +81,7 @@ class Worker:
         if stdin is not None:
             # A worker that dies at once closes its end; how it died is told by its exit.
             with contextlib.suppress(BrokenPipeError):
-                stdin.write(told.model_dump_json().encode())
+                stdin.write(instructions.encoded())
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
 

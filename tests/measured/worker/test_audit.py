@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
-from tests.measured.worker.test_worker import events, instructions
+from tests.instructions import instructions
+from tests.measured.worker.test_worker import events
 from tests.tiny import Tiny
 from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.messages import Forced
 from zmlx_bench.measured.worker import audit
-from zmlx_bench.schema.event import Forced
 from zmlx_bench.workspace import Workspace
 
 FORCED = (11, 29, 7, 300)
@@ -55,7 +56,11 @@ def test_forced_logits_are_those_that_decoding_sees(tiny: Tiny) -> None:
 @pytest.mark.parametrize("family", ["qwen3", "glm47"])
 def test_each_prompt_is_compared_once_after_all_arms(family: str, planted: Workspace, tmp_path: Path) -> None:
     told = instructions(
-        family, planted, variant(family, "combine=no_op"), forced={"p0": FORCED, "p1": FORCED[:2]}, limits={"no_op": 4}
+        family,
+        planted.kernels,
+        variant(family, "combine=no_op"),
+        forced={"p0": FORCED, "p1": FORCED[:2]},
+        limits={"no_op": 4},
     )
     found = events(told, tmp_path)
     arms = [event["arm"] for event in found if event["event"] == "forced"]
@@ -67,6 +72,6 @@ def test_each_prompt_is_compared_once_after_all_arms(family: str, planted: Works
 
 
 def test_a_kernel_that_does_not_make_every_step_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
-    told = instructions("qwen3", planted, variant("qwen3", "combine=shy"), forced={"p0": FORCED, "p1": FORCED})
+    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy"), forced={"p0": FORCED, "p1": FORCED})
     with pytest.raises(Unavailable, match="not called for every"):
         events(told, tmp_path)

@@ -16,36 +16,20 @@ from mlx_lm import load as mlx_load
 from mlx_lm import stream_generate
 
 from tests.conftest import QUIET_ENV
+from tests.instructions import TEXTS, TOKENS, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
-from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.worker.__main__ import _classify, measure
+from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.worker.__main__ import _classify
+from zmlx_bench.measured.worker.job import measure
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.schema.event import Instructions
-from zmlx_bench.schema.prompts import Prompt
-from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
-
-TEXTS = ("The sea was calm that night", "def main():")
-TOKENS = 6
 
 
 @pytest.fixture(scope="session")
 def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
     return make_workspace("no_op", "shy", "prints", "sleeps")
-
-
-def instructions(
-    family: str, workspace: Workspace, resolved: ResolvedVariant | None = None, **changes: Any
-) -> Instructions:
-    fields: dict[str, Any] = {
-        "family": family, "checkpoint_kind": "tiny", "path": str(TINY / f"tiny_{family}"), "seed": 0, "backend": "cpu",
-        "variant": resolved, "kernels": str(workspace.kernels), "tokens": TOKENS, "margins": False, "events_fd": 0,
-        "limits": {k.kernel: None for k in resolved.kernels} if resolved else {},
-        "prompts": [Prompt(id=f"p{i}", domain="x", text=text) for i, text in enumerate(TEXTS)],
-    }  # fmt: skip
-    return Instructions.model_validate(fields | changes)
 
 
 def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
@@ -59,9 +43,21 @@ def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def process(told: bytes, **env: str) -> tuple[subprocess.CompletedProcess[bytes], list[dict[str, Any]]]:
+    """Run a worker's process to its end; return it and its events."""
+    read_end, write_end = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "zmlx_bench.measured.worker", str(write_end)],
+        input=told, capture_output=True, check=False, pass_fds=(write_end,), env={**QUIET_ENV, **env},
+    )  # fmt: skip
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        return done, [json.loads(line) for line in pipe.read().splitlines()]
+
+
 @pytest.mark.parametrize("family", ["qwen3", "glm47"])
-def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, planted: Workspace, tmp_path: Path) -> None:
-    told = instructions(family, planted)
+def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) -> None:
+    told = instructions(family)
     found = events(told, tmp_path)
     assert Counter(e["event"] for e in found) == {
         "loaded": 1, "warmed": 1, "prompt": 2, "token": 2 * TOKENS, "prompt_end": 2, "done": 1,
@@ -80,8 +76,8 @@ def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, planted: Workspa
     assert times == sorted(times)
 
 
-def test_margins_stand_at_every_token_when_asked_for(planted: Workspace, tmp_path: Path) -> None:
-    found = events(instructions("qwen3", planted, margins=True), tmp_path)
+def test_margins_stand_at_every_token_when_asked_for(tmp_path: Path) -> None:
+    found = events(instructions("qwen3", margins=True), tmp_path)
     margins = [e["margin"] for e in found if e["event"] == "token"]
     assert len(margins) == 2 * TOKENS
     assert min(margins) >= 0
@@ -102,8 +98,8 @@ def test_margins_stand_at_every_token_when_asked_for(planted: Workspace, tmp_pat
 def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
     family: str, reference: str, planted: Workspace, tmp_path: Path
 ) -> None:
-    one = [Prompt(id="p", domain="x", text=TEXTS[0])]
-    found = events(instructions(family, planted, variant(family, reference), prompts=one, tokens=2), tmp_path)
+    one = (Prompt("p", TEXTS[0]),)
+    found = events(instructions(family, planted.kernels, variant(family, reference), prompts=one, tokens=2), tmp_path)
     (patched,) = [e for e in found if e["event"] == "patched"]
     (warmed,) = [e for e in found if e["event"] == "warmed"]
     site = reference.partition("=")[0]
@@ -112,36 +108,52 @@ def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
 
 def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the kernel at combine was never called while decoding"):
-        events(instructions("qwen3", planted, variant("qwen3", "combine=shy")), tmp_path)
+        events(instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy")), tmp_path)
 
 
+@pytest.mark.process
 def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
-    read_end, write_end = os.pipe()
-    told = instructions("qwen3", planted, variant("qwen3", "combine=prints"), tokens=2, events_fd=write_end)
-    done = subprocess.run(
-        [sys.executable, "-m", "zmlx_bench.measured.worker"],
-        input=told.model_dump_json(), capture_output=True, text=True, check=True, pass_fds=(write_end,), env=QUIET_ENV,
-    )  # fmt: skip
-    os.close(write_end)
-    with os.fdopen(read_end) as pipe:
-        found = [json.loads(line)["event"] for line in pipe.read().splitlines()]
-    assert done.stdout.count('{"event":"done"}') == hosts_of("qwen3", "combine")
-    assert Counter(found) == {
-        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
+    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=prints"), tokens=2)
+    done, found = process(told.encoded())
+    assert done.returncode == 0
+    assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
+    assert Counter(e["event"] for e in found) == {
+        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1, "opened": 1,
     }  # fmt: skip
 
 
+@pytest.mark.process
+def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
+    told = instructions("qwen3", prompts=(Prompt("p", "Ünïcode: 你好, \N{GREEK SMALL LETTER PI}"),), tokens=3)
+    done, found = process(told.encoded(), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0
+    here = events(told, tmp_path)
+    assert [e["prompt_tokens"] for e in found if e["event"] == "prompt"] == [
+        e["prompt_tokens"] for e in here if e["event"] == "prompt"
+    ]
+    assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in here if e["event"] == "token"]
+
+
+@pytest.mark.process
+def test_instructions_of_another_protocol_are_refused() -> None:
+    told = instructions("qwen3").encoded().replace(b'"protocol": 1', b'"protocol": 2')
+    done, (failed,) = process(told)
+    assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
+    assert failed["message"].startswith("ValueError: instructions of protocol 2, and this worker knows 1")
+
+
+@pytest.mark.process
 def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
     read_end, write_end = os.pipe()
-    told = instructions("qwen3", planted, variant("qwen3", "combine=sleeps"), events_fd=write_end)
+    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=sleeps"))
     worker = subprocess.Popen(
-        [sys.executable, "-m", "zmlx_bench.measured.worker"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(write_end,), env=QUIET_ENV, text=True,
+        [sys.executable, "-m", "zmlx_bench.measured.worker", str(write_end)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(write_end,), env=QUIET_ENV,
     )  # fmt: skip
     os.close(write_end)
     assert worker.stdin is not None
     with worker.stdin as stdin:
-        stdin.write(told.model_dump_json())
+        stdin.write(told.encoded())
     assert b'"loaded"' in os.read(read_end, 4096)
     assert worker.poll() is None, "it hangs in the kernel's bind"
     os.close(read_end)

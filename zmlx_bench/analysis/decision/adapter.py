@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import (
@@ -11,8 +11,10 @@ from zmlx_bench.analysis.decision.evidence import (
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.schema.base import content_hash
-from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.base import Backend, content_hash
+from zmlx_bench.schema.capsule import Capsule, Software
+from zmlx_bench.schema.carried import CarriedVariant
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.plan import Checkpoint, Conditions
@@ -46,20 +48,50 @@ def key_of_row(row: MatrixRow) -> GroupKey:
     )
 
 
-def identity_of(variant: ResolvedVariant) -> str:
-    """Return the hash of everything that makes two runs of a variant the same: kernels, sources, environment."""
-    return content_hash(variant.model_dump(mode="json", exclude={"why"}))
+CarriedBy = Mapping[tuple[str, Backend], CarriedVariant]
+"""Variants of `variants/identities.toml` by the hash over bytes that old evidence has, and the backend."""
 
 
-def session_evidence(session: Session, capsules: Iterable[tuple[str, Capsule]], policy: Policy) -> SessionEvidence:
+def bytes_identity(variant: ResolvedVariant) -> str:
+    """Return the hash of a resolved variant with the bytes of its kernels, which was its identity under rule 1."""
+    return content_hash(variant.model_dump(mode="json", exclude={"why", "identity"}))
+
+
+def identity_of(
+    variant: ResolvedVariant, backend: Backend, software: Software, carried: CarriedBy
+) -> tuple[str, Identity | None]:
+    """Return what a capsule's evidence is bound to, with its parts where they are known.
+
+    A capsule from before there were identities has the one that its bytes are carried over to, if what composed its
+    sites at its commit is what does so there. Otherwise it has one of its own, which no other code ever has.
+    """
+    if variant.identity is not None:
+        return variant.identity.digest, variant.identity
+    old = bytes_identity(variant)
+    known = carried.get((old, backend))
+    if known is None:
+        return old, None
+    ran = None if software.dirty else known.commits.get(software.commit or "")
+    if ran == known.sites_sha256:
+        return known.identity.digest, known.identity
+    return content_hash([old, ran or software.commit]), None
+
+
+def session_evidence(
+    session: Session, capsules: Iterable[tuple[str, Capsule]], policy: Policy, carried: CarriedBy
+) -> SessionEvidence:
     """Return the evidence of a finished session from its capsules with their paths."""
     arms: dict[str, ArmEvidence] = {}
     incumbent = next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None)
     for path, capsule in capsules:
         budget = budget_evidence(path, capsule, policy)
         name = capsule.variant.name
-        before = arms[name].budgets if name in arms else {}
-        arms[name] = ArmEvidence(name, identity_of(capsule.variant), {**before, capsule.tokens: budget})
+        before = arms.get(name)
+        identity, parts = identity_of(capsule.variant, capsule.machine.backend, capsule.software, carried)
+        budgets = {**(before.budgets if before else {}), capsule.tokens: budget}
+        calls: Mapping[str, float] = {str(site): count for site, count in capsule.figures.calls_per_token.items()}
+        coverage = calls or (before.coverage if before else None)
+        arms[name] = ArmEvidence(name, identity, budgets, bytes_identity(capsule.variant), coverage, parts)
     planned = tuple(arm.name for arm in session.plan.arms if arm.role in ("incumbent", "variant"))
     return SessionEvidence(
         session=session.session,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from zmlx_bench.schema.base import CheckpointKind, Status
 from zmlx_bench.schema.figures import Figures, Ratio
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.plan import Conditions
 
 
@@ -82,8 +83,14 @@ class ArmEvidence:
 
     variant: str
     identity: str
-    """Hash of the resolved variant with the source hashes of its kernels."""
+    """What its evidence is bound to: sessions of another one ran other code."""
     budgets: Mapping[int, BudgetEvidence]
+    bytes_identity: str = ""
+    """Hash of the resolved variant with the bytes of its kernels: what evidence was bound to under rule 1."""
+    coverage: Mapping[str, float] | None = None
+    """Calls of each site per decoded token; None where no process ended well, and then not compared."""
+    parts: Identity | None = None
+    """What `identity` is made of; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -112,3 +119,15 @@ class GroupEvidence:
     """The variant now promoted for the group."""
     labels: tuple[str, ...] = field(default=())
     """Short names of the checkpoint, for tables."""
+
+
+def under_bytes(group: GroupEvidence) -> GroupEvidence:
+    """Return a group as rule 1 saw it: bound to the bytes of kernels, whatever ran around them and how often."""
+    sessions = tuple(
+        replace(
+            session,
+            arms=tuple(replace(arm, identity=arm.bytes_identity, coverage=None, parts=None) for arm in session.arms),
+        )
+        for session in group.sessions
+    )
+    return replace(group, sessions=sessions)

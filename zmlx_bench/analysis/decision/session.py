@@ -109,6 +109,7 @@ def _judge_arm(
         gates=gates,
         blocks_needed=None if needed is None else needed[0],
         blocks_capped=needed is not None and needed[1],
+        coverage=arm.coverage,
     )
 
 

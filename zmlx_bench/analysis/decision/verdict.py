@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +99,8 @@ class SessionVerdict:
     """Blocks of a new session that would find the policy's planned effect; None when the scatter is unknown."""
     blocks_capped: bool = False
     """Whether more than `blocks_needed` (the policy's limit) would be needed."""
+    coverage: Mapping[str, float] | None = None
+    """Calls of each site per decoded token; None where not known."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,5 @@ class GroupDecision:
     """Why that one is recommended, in words that follow its name."""
     verdicts: tuple[GroupVerdict, ...]
     """Best first: by verdict, then by speed-up at the weakest budget."""
+    rule: int
+    """Number of the rule that was followed."""

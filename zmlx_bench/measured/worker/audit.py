@@ -8,22 +8,22 @@ from there each token is a step of its own, so that the variant's decode kernels
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import mlx.core as mx
-import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from zmlx_bench.analysis.audit import Logits, trace
 from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.messages import Audited, Forced
+from zmlx_bench.measured.worker.distance import trace
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.schema.event import Audited, Forced
 
 _CHUNK = 2048
 _TRIED = 4
 """Steps in which the calls of the kernels are counted."""
 
+Arm = Literal["baseline", "variant", "reference"]
 Forcing = tuple[str, Sequence[int], Sequence[int]]
 """Prompt's name, its token ids, and the tokens forced after it."""
 
@@ -66,13 +66,15 @@ def _prefilled(model: Any, ids: Sequence[int]) -> Any:
     return cache
 
 
-def _logits(pipe: Pipe, arm: str, model: Any, forcings: Sequence[Forcing], caches: Sequence[Any]) -> list[Logits]:
+def _logits(pipe: Pipe, arm: Arm, model: Any, forcings: Sequence[Forcing], caches: Sequence[Any]) -> list[mx.array]:
     found = []
     for (name, ids, forced), cache in zip(forcings, caches, strict=True):
         rows = []
         for token in (ids[-1], *forced[:-1]):
             logits = model(mx.array([[token]]), cache=cache)[0, -1].astype(mx.float32)
-            rows.append(np.array(logits))
-        found.append(np.stack(rows))
-        pipe.send(Forced.model_validate({"arm": arm, "prompt": name}))
+            mx.eval(logits)
+            rows.append(logits)
+        found.append(mx.stack(rows))
+        mx.eval(found[-1])
+        pipe.send(Forced(arm, name))
     return found

@@ -10,8 +10,8 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step, stream_generate, wired_limit
 from mlx_lm.generate import generation_stream as stream
 
+from zmlx_bench.measured.messages import PromptEnd, PromptStart
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.schema.event import PromptEnd, PromptStart
 
 Stream = Callable[[list[int], int], Iterator[tuple[int, mx.array]]]
 

@@ -13,8 +13,7 @@ from mlx_lm.utils import load_tokenizer as mlx_load_tokenizer
 
 from zmlx_bench.measured import synthetic
 from zmlx_bench.measured.families.base import Family
-from zmlx_bench.schema.event import Instructions, Loaded
-from zmlx_bench.schema.prompts import Prompt
+from zmlx_bench.measured.messages import Instructions, Loaded, Prompt
 
 
 def load(instructions: Instructions, family: Family) -> tuple[Any, Any, Loaded]:

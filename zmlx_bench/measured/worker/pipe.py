@@ -8,7 +8,7 @@ import select
 import signal
 import threading
 
-from zmlx_bench.schema.base import StrictModel
+from zmlx_bench.measured.messages import Event
 
 FLUSH_NS = 100_000_000
 """Tokens wait at most this long for each other: every write wakes the supervisor, which shares the processors."""
@@ -36,9 +36,13 @@ class Pipe:
         # It sleeps in the system until then, so it takes no time from what is measured.
         threading.Thread(target=wait, daemon=True).start()
 
-    def send(self, event: StrictModel) -> None:
+    def send(self, event: Event) -> None:
         """Send one event, after the tokens before it."""
-        self._waiting.append(event.model_dump_json().encode() + b"\n")
+        self.line(event.encoded())
+
+    def line(self, data: bytes) -> None:
+        """Send one JSON object, after the tokens before it."""
+        self._waiting.append(data + b"\n")
         self._flush(0)
 
     def token(self, token: int, t_ns: int, margin: float | None) -> None:
