@@ -24,7 +24,7 @@ from zmlx_bench.measured.worker.load import encode
 
 def settings(family: str) -> dict[str, dict[str, float]]:
     """Return the settings to try, by name: no gains, those of the queries alone, and the ones in use."""
-    chosen = synthetic.GAINS[family]
+    chosen = families.facts(family).gains
     return {
         "none": {},
         "query": {name: gain for name, gain in chosen.items() if "down" not in name},
@@ -35,7 +35,7 @@ def settings(family: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("family", choices=sorted(synthetic.GAINS))
+    parser.add_argument("family", choices=families.names())
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--layers", type=int)
     arguments = parser.parse_args()

@@ -47,7 +47,7 @@ class Tiny:
         mx.set_default_device(mx.cpu)
         model, _ = load_model(TINY / f"tiny_{name}")
         family = family_of(name)
-        blocks = sum("combine" in host.sites for host in family.hosts(model))
+        blocks = sum(host.offers(("combine",)) for host in family.hosts(model))
         return cls(family, model, len(model.layers), blocks)
 
     @property

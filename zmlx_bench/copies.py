@@ -23,7 +23,8 @@ from zmlx_bench.workspace import Workspace, packaged
 
 RECORD = ".zmlx-copies.json"
 _SKIPPED = {"__pycache__", "build"}
-_DERIVED = "promoted.toml"
+_OF_EVIDENCE = ("promoted.toml", "identities.toml")
+"""Follow from the evidence of one workspace: no other one gets them."""
 _REMADE = ("current", "replaced", "added")
 
 State = Literal["current", "replaced", "added", "removed", "kept"]
@@ -113,7 +114,7 @@ def _names(root: Path) -> Iterator[str]:
             if folder.is_dir() and folder.name not in {*_SKIPPED, "_lib"}:
                 yield f"{parent}/{folder.name}"
     for path in sorted((root / "variants").glob("*.toml")):
-        if path.name != _DERIVED:
+        if path.name not in _OF_EVIDENCE:
             yield f"variants/{path.name}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from zmlx_bench.errors import CannotHere, UnusableInput
 
 _PACKAGE = Path(__file__).resolve().parent
-_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "*.lock")
+_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "identities.toml", "*.lock")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,13 @@ class Workspace:
         return self.root / "matrix.jsonl"
 
     @property
+    def entries(self) -> Path:
+        """Entries and notes of the lab notebook, one a file."""
+        return self.root / "notebook"
+
+    @property
     def notebook(self) -> Path:
-        """The lab notebook."""
+        """The lab notebook, written from its entries."""
         return self.root / "LAB_NOTEBOOK.md"
 
     def session(self, name: str) -> Path:

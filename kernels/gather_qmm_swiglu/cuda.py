@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
 from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, number, prepare, read_cuda
 from .._lib.gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes

@@ -11,7 +11,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.moe_block import check_block

@@ -35,7 +35,7 @@ ATTEND_SPLIT = replace(
     ATTEND,
     name="attend_split",
     outputs=("out", "stats"),
-    body=ATTEND.body + (_HERE / "split_tail.metal").read_text(),
+    body=ATTEND.body + (_HERE / "split_tail.gpu").read_text(),
 )
 JOIN = read_source(_HERE, "join_splits", ("partial", "stats"), ("out",))
 LANES = 32

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
 from .._lib.gpu.cuda import CudaLaunch, CudaSource, prepare
 from .._lib.gpu.cuda_rows import check_rows

@@ -28,7 +28,7 @@ READS = {"cuda": 8, "metal": 4}
 COPIES = 8
 """Elements that a thread copies of a head's part without position."""
 LARGEST = {"cuda": 128 * 8, "metal": 1024 * 4}
-"""Elements of the longest row that MLX's norm reads once, in the order of `mla_norms.metal`."""
+"""Elements of the longest row that MLX's norm reads once, in the order of `mla_norms.gpu`."""
 
 
 class Sizes(NamedTuple):

@@ -1,4 +1,4 @@
-"""GLM's attention from x to the cache for one token a sequence.
+"""Latent attention from x to the cache for one token a sequence.
 
 x (B, 1, D), offset int or (B,) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank),
 k_pe (B, 1, 1, rope): one quantised matmul for q_a and kv_a, one launch for both norms and the key's rotation,
@@ -13,7 +13,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_parts
 
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.settle import Call, Settle, settler
@@ -31,7 +31,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    """Bind to a latent attention; raise Unavailable for one that the launches do not serve."""
     require("mla_norm_rope", request)
     between = norm_rope(module, request.backend, settler(request.backend), with_q_b=request.mode == WITH_Q_B)
     matmul, undo = joined_projection(module)
@@ -60,12 +60,13 @@ def joined_projection(attention: Any) -> tuple[Callable[[mx.array], mx.array], C
 
 
 def front_of(attention: Any, backend: str) -> Front:
-    """Read GLM's attention; raise Unavailable where the launches would not do what it does."""
+    """Read a latent attention; raise Unavailable where the launches would not do what it does."""
+    require_parts("mla_norm_rope", attention, "rope", "kv_a_layernorm", "kv_lora_rank")
+    if getattr(attention, "q_lora_rank", None) is None:
+        raise Unavailable("mla_norm_rope needs a q of low rank")
     rope, norms = attention.rope, (attention.q_a_layernorm, attention.kv_a_layernorm)
     if not isinstance(rope, nn.RoPE) or not rope.traditional or rope.scale != 1.0:
         raise Unavailable("mla_norm_rope serves the traditional nn.RoPE, unscaled")
-    if attention.q_lora_rank is None:
-        raise Unavailable("mla_norm_rope needs a q of low rank")
     sizes = Sizes(
         attention.q_lora_rank,
         attention.kv_lora_rank,

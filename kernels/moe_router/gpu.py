@@ -42,7 +42,7 @@ def _launch(source: Source, inputs: list[mx.array], k: int, scores: mx.Dtype, te
 
 
 def plan_softmax(gates: mx.array, k: int, normalize: bool, backend: str) -> Launch:
-    """Qwen, stock: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype.
+    """Softmax, stock: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype.
 
     A lane holds as many neighbouring experts as in the backend's own softmax: 4 on Metal, 16 bytes on CUDA.
     """
@@ -54,13 +54,13 @@ def plan_softmax(gates: mx.array, k: int, normalize: bool, backend: str) -> Laun
 
 
 def plan_logits(gates: mx.array, k: int) -> Launch:
-    """Qwen on logits: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype."""
+    """Softmax on logits: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype."""
     reads = -(-gates.shape[-1] // LANES)
     return _launch(LOGITS, [gates], k, gates.dtype, [("T", gates.dtype), ("READS", reads)])
 
 
 def plan_sigmoid(gates: mx.array, correction: mx.array, scale: mx.array, k: int, normalize: bool) -> Launch:
-    """GLM: gates (..., E), correction (E,), scale (1,) float32 -> inds (..., k) uint32, scores (..., k) float32."""
+    """Sigmoid: gates (..., E), correction (E,), scale (1,) float32 -> inds (..., k) uint32, scores (..., k) float32."""
     reads = -(-gates.shape[-1] // LANES)
     template: Template = [("READS", reads), ("NORMALIZE", normalize), ("STRIDE", gates.shape[-1])]
     return _launch(SIGMOID, [gates, correction, scale], k, mx.float32, template)

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
 from .._lib.native.wiring import expert_weights, extension
 from .._lib.native.wiring import probe as probe

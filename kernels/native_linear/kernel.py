@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.mla import QuantizedMultiLinear
 
-from zmlx_bench.measured.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
 from .._lib.native.wiring import extension, packing, weights
 from .._lib.native.wiring import probe as probe

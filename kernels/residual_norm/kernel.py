@@ -6,7 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable
 
 from .._lib.gpu.launch import Run, require, runner, why_not
 from .._lib.gpu.settle import Call, Settle, settler

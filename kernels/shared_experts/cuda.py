@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
 from .._lib.gpu.cuda import Template, prepare
 from .._lib.gpu.packed import weights_of
@@ -17,7 +17,7 @@ from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to a Glm4MoeLiteMLP: x (B, L, D) -> (B, L, D); its down projection stays the model's own."""
+    """Bind to the shared experts' MLP: x (B, L, D) -> (B, L, D); its down projection stays the model's own."""
     return Binding(shared_experts(module, request.mode))
 
 

@@ -79,7 +79,7 @@ def test_fp32_is_nearer_to_the_truth_than_stock(report: BenchReport) -> None:
 
 def test_a_kernel_that_kills_its_process_leaves_the_others_their_rows(report: BenchReport) -> None:
     [row] = of(report, "killed")
-    assert (row.status, row.reason) == ("crash", "killed by signal 9")
+    assert (row.status, row.reason) == ("crash", "killed by SIGKILL")
     assert [row.status for row in of(report, "raises_late")] == ["crash", "crash"]
     assert "planted in decode" in str(of(report, "raises_late")[0].reason)
 
@@ -125,7 +125,7 @@ def test_json_is_one_object_on_standard_output(zmlx: Zmlx, repository: Workspace
     done = answered(zmlx, repository, "qk_norm_rope", "--backend", "cpu", "--family", "glm47", "--json")
     found = json.loads(done.stdout)
     assert found["schema_version"] == 1
-    assert {row["reason"] for row in found["rows"]} <= {"not for glm47", "not on cpu"}
+    assert {row["reason"] for row in found["rows"]} == {"not on cpu"}
 
 
 def test_the_list_is_still_there(zmlx: Zmlx, repository: Workspace) -> None:

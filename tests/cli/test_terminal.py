@@ -116,7 +116,7 @@ def shown(repository: Workspace) -> dict[str, RenderableType]:
     return {
         "variants": listings.variant_list(listings.variants(repository, None)),
         "kernels": listings.kernel_list(listings.kernels(repository)),
-        "models": listings.model_list(listings.models()),
+        "models": listings.model_list(listings.models(repository)),
         "doctor": listings.observations_list(checkup.observations()),
         "report": overview_text.tables(built.groups, built.legacy, built.refusals),
         "run": session_table(session, found),

@@ -17,6 +17,8 @@ from tests.kernels.rows import serial_sum
 from tests.shim.run import run_kernel
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("gather_qmm_swiglu.kernel")
 metal: Any = gpu.module("gather_qmm_swiglu.gpu")
 reference: Any = gpu.module("gather_qmm_swiglu.reference")
@@ -219,5 +221,5 @@ def test_what_is_not_served_says_so() -> None:
         kernel.weights_of(block.switch_mlp.gate_proj)
     if not mx.metal.is_available():
         with pytest.raises(Unavailable, match="needs a Mac"):
-            kernel.bind(block, BindRequest("qwen3", ("experts",), "stock", "metal"))
+            kernel.bind(block, BindRequest(("experts",), "stock", "metal"))
         assert "Mac" in kernel.probe("stock", "metal")

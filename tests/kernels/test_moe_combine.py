@@ -42,7 +42,7 @@ def draw(case: tuple[int, ...], score_dtype: mx.Dtype) -> tuple[mx.array, mx.arr
 
 
 def bound(mode: str, family: str) -> Callable[..., mx.array]:
-    call: Callable[..., mx.array] = kernel.bind(None, BindRequest(family, ("combine",), mode, "cpu")).call
+    call: Callable[..., mx.array] = kernel.bind(None, BindRequest(("combine",), mode, "cpu")).call
     return call
 
 

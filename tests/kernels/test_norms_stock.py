@@ -22,6 +22,8 @@ from tests.kernels.rows import butterfly_sum, libm
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 residual: Any = gpu.module("residual_norm.kernel")
 rotate: Any = gpu.module("qk_norm_rope.kernel")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of
@@ -307,7 +309,7 @@ def test_what_is_not_served_says_so() -> None:
         joined.qkv_norm_rope(module, "cuda", list)
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            joined.bind(None, BindRequest("qwen3", ("qkv", "qk_norm_rope"), "stock", "cuda"))
+            joined.bind(None, BindRequest(("qkv", "qk_norm_rope"), "stock", "cuda"))
 
 
 def test_constants_stand_for_the_template() -> None:

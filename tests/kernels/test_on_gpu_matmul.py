@@ -53,7 +53,7 @@ def bound(kernel: str, module: Any, family: str, mode: str) -> Any:
     """Bind the kernel at its own sites; a dtype or mode that the backend does not serve skips the test."""
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
     sites = {"gather_qmm_swiglu": ("experts",), "gather_qmm_down_combine": ("down", "combine")}
-    request = BindRequest(family, sites.get(kernel, ("shared_experts",)), mode, on_gpu.BACKEND)
+    request = BindRequest(sites.get(kernel, ("shared_experts",)), mode, on_gpu.BACKEND)
     try:
         return folder.bind(module, request).call
     except Unavailable as reason:

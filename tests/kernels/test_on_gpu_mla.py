@@ -20,7 +20,7 @@ from tests.kernels.bf16 import read
 from zmlx_bench.catalog import families
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.contract import BindRequest
-from zmlx_bench.measured.families.glm47.family import _compose_attention
+from zmlx_bench.measured.families.glm47.attention import compose
 
 pytestmark = on_gpu.ANY
 STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if on_gpu.BACKEND == "metal" else ["stock", "stock_with_q_b"])
@@ -92,7 +92,7 @@ def stock_steps(attention: Any, x: mx.array, offset: Any) -> tuple[mx.array, ...
 @STOCK_MODES
 @batches
 def test_the_front_is_stocks_bit_for_bit(attention: Any, batch: int, mode: str) -> None:
-    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, mode, on_gpu.BACKEND))
+    binding = kernel("mla_norm_rope").bind(attention, BindRequest(FRONT, mode, on_gpu.BACKEND))
     try:
         for seed, offset in enumerate([0, 1, 7, 200, 1023, 8191, mx.arange(batch) * 300 + 5]):
             x = activations(batch, seed)
@@ -128,7 +128,7 @@ def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -
 @lengths
 @batches
 def test_the_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "stock", on_gpu.BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest(("attention",), "stock", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     ours = call(q_nope=q_latent, q_pe=q_pe, kv_latent=latent, k_pe=place)
@@ -142,9 +142,9 @@ def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, l
     x = activations(batch)
     stock_cache, our_cache = filled(batch, length - 1), filled(batch, length - 1)
     stock = attention(x, None, stock_cache)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = _compose_attention(attention, {WHOLE: binding.call})(x, None, our_cache)
+        ours = compose(attention, {WHOLE: binding.call})(x, None, our_cache)
         for a, b in zip(our_cache.keys_and_values(), stock_cache.keys_and_values(), strict=True):
             assert same(a, b)
         assert same(ours, stock)
@@ -163,7 +163,7 @@ def exact(q_latent: mx.array, q_pe: mx.array, latent: mx.array, place: mx.array)
 @pytest.mark.parametrize("length", [1, 7, 64, 200, 512, 513, 1024, 1500, 8192])
 @batches
 def test_float32_attention_is_nearer_to_the_truth_than_stock(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "fp32", on_gpu.BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest(("attention",), "fp32", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     truth = exact(q_latent, q_pe, latent, place)
@@ -189,9 +189,9 @@ def steps(call: Callable[..., mx.array], tokens: int) -> list[mx.array]:
 @pytest.mark.parametrize("mode", ["stock", "fp32"])
 def test_decode_step_by_step_over_a_growing_cache(attention: Any, mode: str) -> None:
     stock = steps(attention, 4)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = steps(_compose_attention(attention, {WHOLE: binding.call}), 4)
+        ours = steps(compose(attention, {WHOLE: binding.call}), 4)
     finally:
         binding.undo()
     for a, b in zip(ours, stock, strict=True):

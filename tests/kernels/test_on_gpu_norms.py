@@ -37,7 +37,7 @@ dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16, mx.float32],
 
 def bound(kernel: str, module: Any, *sites: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest("qwen3", sites, "stock", on_gpu.BACKEND)).call
+    return folder.bind(module, BindRequest(sites, "stock", on_gpu.BACKEND)).call
 
 
 def draw(*shape: int, seed: int = 0, kind: str = "plain", dtype: mx.Dtype = mx.bfloat16) -> mx.array:

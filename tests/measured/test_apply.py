@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -108,9 +109,9 @@ def test_where_a_part_does_not_apply_nothing_is_changed(
     assert tiny.state() == state
 
 
-def test_a_site_of_the_other_family_is_unavailable(tiny: Tiny, planted: Workspace) -> None:
-    foreign = {"qwen3": "shared_experts", "glm47": "qk_norm_rope"}[tiny.name]
-    with pytest.raises(Unavailable, match=f"this model has no site {foreign}"):
+def test_a_site_that_the_model_has_not_is_unavailable(tiny: Tiny, planted: Workspace) -> None:
+    foreign = {"qwen3": "shared_experts", "glm47": "attention+combine"}[tiny.name]
+    with pytest.raises(Unavailable, match=f"this model has no site {re.escape(foreign)}"):
         tiny.patch(variant(tiny.name, f"{foreign}=no_op"), planted.kernels)
 
 

@@ -9,22 +9,20 @@ from functools import cache
 import mlx.core as mx
 import pytest
 
+from tests.families import family as family_of
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.measured.families import moe
-from zmlx_bench.measured.families.glm47 import family as glm47
-from zmlx_bench.measured.families.qwen3 import family as qwen3
+from zmlx_bench.catalog import families
 from zmlx_bench.workspace import Workspace
 
-OWN = {
-    "qwen3": ("qkv", "qk_norm_rope", "residual_norm", "linear"),
-    "glm47": ("qkv", "attention", "shared_experts", "residual_norm", "linear"),
+MOE = ("router", "experts", "down", "combine")
+SINGLE = {
+    "qwen3": (*MOE, "qkv", "qk_norm_rope", "residual_norm", "linear"),
+    "glm47": (*MOE, "qkv", "qk_norm_rope", "attention", "shared_experts", "residual_norm", "linear"),
 }
-ALL = tuple(dict.fromkeys((*moe.SITES, *OWN["qwen3"], *OWN["glm47"])))
-FUSED = tuple("+".join(sites) for sites in moe.FUSIONS)
-FUSED_OWN = {
-    "qwen3": ("+".join(qwen3.QKV_NORM_ROPE),),
-    "glm47": tuple("+".join(sites) for sites in (glm47.WITH_SHARED, *glm47.ATTENTION_FUSIONS)),
+RUNS = {
+    name: tuple(dict.fromkeys("+".join(run.sites) for block in family_of(name).blocks for run in block.runs()))
+    for name in families.names()
 }
 
 
@@ -55,19 +53,23 @@ def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[st
         patch.undo()
 
 
-@pytest.mark.parametrize("site", [*ALL, *FUSED, *FUSED_OWN["glm47"]])
-def test_a_site_alone(tiny: Tiny, mirrors: Workspace, site: str) -> None:
-    offered = (*moe.SITES, *FUSED, *OWN[tiny.name], *FUSED_OWN[tiny.name])
-    if site not in offered:
-        assert not any(host.offers(tuple(site.split("+"))) for host in tiny.hosts())
+@pytest.mark.parametrize("sites", list(dict.fromkeys(sites for runs in RUNS.values() for sites in runs)))
+def test_every_run_of_neighbouring_steps(tiny: Tiny, mirrors: Workspace, sites: str) -> None:
+    if sites not in RUNS[tiny.name]:
+        assert not any(host.offers(tuple(sites.split("+"))) for host in tiny.hosts())
         return
-    assert all(unchanged(tiny, mirrors, (site,)).get(part, 0) > 0 for part in site.split("+"))
+    assert all(unchanged(tiny, mirrors, (sites,)).get(part, 0) > 0 for part in sites.split("+"))
+
+
+def test_the_sites_of_each_family(tiny: Tiny) -> None:
+    assert {run for run in RUNS[tiny.name] if "+" not in run} == set(SINGLE[tiny.name])
+    offered = {"+".join(run.sites) for host in tiny.hosts() for run in host.block.runs()}
+    assert offered == set(RUNS[tiny.name]), "a family declares the blocks of all its hosts, and no other"
 
 
 def test_all_sites_together(tiny: Tiny, mirrors: Workspace) -> None:
-    sites = (*moe.SITES, *OWN[tiny.name])
-    calls = unchanged(tiny, mirrors, sites)
-    assert set(calls) == set(sites)
+    calls = unchanged(tiny, mirrors, SINGLE[tiny.name])
+    assert set(calls) == set(SINGLE[tiny.name])
 
 
 def test_a_fused_kernel_beside_single_ones(tiny: Tiny, mirrors: Workspace) -> None:
@@ -79,13 +81,13 @@ def test_a_fused_kernel_beside_single_ones(tiny: Tiny, mirrors: Workspace) -> No
 
 def test_the_limit_keeps_a_prompt_with_the_stock_model(tiny: Tiny, mirrors: Workspace) -> None:
     stock = tiny.logits()
-    sites = [f"{site}=mirror" for site in moe.SITES]
+    sites = [f"{site}=mirror" for site in MOE]
     patch = tiny.patch(variant(tiny.name, *sites), mirrors.kernels, {"mirror": 1})
     try:
         patch.install(count=True)
         assert equal(tiny.logits(steps=0), stock[:1])
         assert not patch.calls
         assert equal(tiny.logits(), stock)
-        assert patch.calls == {site: tiny.moe_layers * (len(stock) - 1) for site in moe.SITES}
+        assert patch.calls == {site: tiny.moe_layers * (len(stock) - 1) for site in MOE}
     finally:
         patch.undo()

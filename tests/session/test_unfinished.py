@@ -8,8 +8,10 @@ import shutil
 import pytest
 
 from tests.conftest import Zmlx
+from tests.ledger.test_matrix import row
 from tests.session.conftest import Finished
 from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.ledger import matrix
 from zmlx_bench.schema.session import Session, sealed
 from zmlx_bench.session import store
 from zmlx_bench.session.unfinished import drop, unfinished
@@ -42,9 +44,11 @@ def test_what_is_begun_is_listed(begun: tuple[Workspace, str], zmlx_inside: Zmlx
 
 def test_it_can_be_dropped(begun: tuple[Workspace, str], zmlx_inside: Zmlx) -> None:
     workspace, name = begun
+    matrix.record(workspace, name, [row(name)])
     before = {path.name for path in workspace.capsules.iterdir()}
     assert zmlx_inside("sessions", "drop", name, "--workspace", str(workspace.root)).returncode == 0
     assert {path.name for path in workspace.capsules.iterdir()} == before - {name}
+    assert {found.session for found in matrix.read(workspace.matrix)} == before - {name}
     assert "every session here is finished" in zmlx_inside("sessions", "--workspace", str(workspace.root)).stdout
 
 

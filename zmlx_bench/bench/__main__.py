@@ -57,34 +57,27 @@ def _line(event: TaskStarted | RowMeasured | AllDone) -> bytes:
 
 def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float) -> Iterator[BenchRow]:
     """Yield the rows of one task: each module to which the kernel can be bound, each batch."""
-    from zmlx_bench.bench.lines import LINES
-    from zmlx_bench.measured.steps import span
-
-    found = span(LINES.get(told.family, ()), task.sites)
-    places = layer.modules(task.sites)
-    if found is None or not places:
-        sites = "+".join(task.sites)
-        reason = f"no site {sites} here"
-        if places:
+    sites, places = "+".join(task.sites), layer.places(task.sites)
+    if not places:
+        yield _row(told, task, None, None, "unavailable", f"no site {sites} here")
+    for place in places:
+        if place.span is None:
             reason = f"attention runs between the launches of {sites}: zmlx run measures it"
-        yield _row(told, task, None, None, "unavailable", reason)
-        return
-    for name, module in places:
+            yield _row(told, task, None, None, "unavailable", reason)
+            continue
         for batch in told.batches:
             if task.max_tokens is not None and batch > task.max_tokens:
                 reason = f"serves at most {task.max_tokens} tokens"
-                yield _row(told, task, name, batch, "unavailable", reason)
+                yield _row(told, task, place.name, batch, "unavailable", reason)
                 continue
-            yield _at(told, task, found, layer, name, module, batch, copied)
+            yield _at(told, task, layer, place, batch, copied)
 
 
 def _at(
     told: BenchInstructions,
     task: BenchTask,
-    found: Any,
     layer: Any,
-    name: str,
-    module: Any,
+    place: Any,
     batch: int,
     copied: float,
 ) -> BenchRow:
@@ -93,11 +86,14 @@ def _at(
     from zmlx_bench.bench.measure import prepare
     from zmlx_bench.measured import loader
 
-    request = BindRequest(told.family, task.sites, task.mode, told.backend)
+    request = BindRequest(task.sites, task.mode, told.backend, place.kinds)
+    name = place.name
     mx.random.seed(told.seed + batch)
     try:
         bind = loader.load_bind(task.kernel)
-        bench = prepare(found, module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort)
+        bench = prepare(
+            place.span, place.module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort
+        )
         return _row(told, task, name, batch, "ok").model_copy(update={"figures": bench.figures()})
     except Unavailable as error:
         return _row(told, task, name, batch, "unavailable", str(error))

@@ -5,6 +5,7 @@ A workspace's family goes before a packaged one of the same name. Imports no MLX
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from zmlx_bench.workspace import Workspace
 
 FACTS = "facts.toml"
 _PACKAGED = Path(packaged.__file__).resolve().parent
+TINY = Path(__file__).resolve().parent.parent / "checkpoints"
+"""Where the small trained checkpoints lie, `tiny_<family>` each."""
 
 
 class FamilyFacts(StrictModel):
@@ -33,6 +36,10 @@ class FamilyFacts(StrictModel):
     """Memory that the published checkpoint takes, GB."""
     config: dict[str, Any]
     """Sizes of the published model."""
+    gains: dict[str, float] = {}
+    """For `synthetic`: what multiplies the standard deviation of a weight, by the end of its name."""
+    one_layer: dict[str, Any] = {}
+    """What replaces sizes where a decoder layer is built by itself, for `kernels bench`."""
 
 
 def names(workspace: Workspace | None = None) -> list[str]:
@@ -60,6 +67,25 @@ def folder(name: str, workspace: Workspace | None = None) -> Path:
 def facts(name: str, workspace: Workspace | None = None) -> FamilyFacts:
     """Return the facts of the family called `name`."""
     return _read(folder(name, workspace) / FACTS)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A family that there is."""
+
+    name: str
+    facts: FamilyFacts
+
+    @property
+    def tiny(self) -> Path | None:
+        """The folder of its small trained checkpoint, None where it has none."""
+        found = TINY / f"tiny_{self.name}"
+        return found if found.is_dir() else None
+
+
+def known(name: str, workspace: Workspace | None = None) -> Known:
+    """Return the family called `name`."""
+    return Known(name, facts(name, workspace))
 
 
 def of_model_type(model_type: str, workspace: Workspace | None = None) -> str | None:

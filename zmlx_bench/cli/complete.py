@@ -16,11 +16,10 @@ import typer
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def family(incomplete: str) -> list[str]:
-    """Complete a model family."""
-    return _starting(
-        (path.parent.name for path in (_PACKAGE / "measured" / "families").glob("*/facts.toml")), incomplete
-    )
+def family(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a model family, the workspace's among them."""
+    roots = (_PACKAGE / "measured" / "families", _root(context) / "families")
+    return _starting({path.parent.name for root in roots for path in root.glob("*/facts.toml")}, incomplete)
 
 
 def variants(context: typer.Context, incomplete: str) -> list[str]:

@@ -50,7 +50,7 @@ def report(
     elif form is Format.MD:
         text = overview_text.markdown(built.groups, built.legacy, built.refusals)
     elif form is Format.HTML:
-        from zmlx_bench.ledger.bodies import read_policy
+        from zmlx_bench.ledger.evidence_reader import read_policy
         from zmlx_bench.report.html.page import report_page
 
         text = report_page(built, place, read_policy(place), (out or place.root / "report.html").resolve().parent)

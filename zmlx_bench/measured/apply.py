@@ -9,7 +9,8 @@ from typing import Any
 
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.contract import Binding, BindRequest, Unavailable
-from zmlx_bench.measured.host import Calls, Host, replace_call, stock_call, tokens_of
+from zmlx_bench.measured.host import Host, replace_call, stock_call, tokens_of
+from zmlx_bench.measured.steps import Calls
 from zmlx_bench.measured.variant import KernelUse, Variant
 
 Bound = dict[tuple[str, ...], tuple[Binding, ...]]
@@ -71,7 +72,7 @@ class Patch:
 
 def _limited(host: Host, calls: Calls, limit: int | None) -> Callable[..., Any]:
     stock = stock_call(host.module)
-    patched = host.compose(host.module, calls)
+    patched = host.compose(calls)
     if limit is None:
         return patched
 
@@ -106,7 +107,7 @@ def apply(
                 raise Unavailable(f"{kernel.kernel}: this model has no site {'+'.join(kernel.sites)}")
             bind = _load(kernel)
             for i in places:
-                request = BindRequest(variant.family, kernel.sites, kernel.mode, backend)
+                request = BindRequest(kernel.sites, kernel.mode, backend, hosts[i].kinds(kernel.sites))
                 first = len(patch_so_far)
                 for module in hosts[i].modules(kernel.sites):
                     patch_so_far.append(bind(module, request))

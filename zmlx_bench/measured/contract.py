@@ -1,37 +1,19 @@
 """What a kernel folder implements: `kernel.py` has `bind(module, request) -> Binding`.
 
-`bind` is called once for each module that holds the kernel's sites, after the weights are loaded. The
-returned `call` gets keyword arguments and returns the outputs of its last site. Shapes: B batch, L sequence,
-D hidden, k experts a token, I intermediate, H heads; inputs and outputs have the model's dtype unless said.
+`bind` is called once for each module that holds the kernel's sites, after the weights are loaded. The returned `call`
+gets the inputs of its sites as keyword arguments and returns the outputs. What they are at each site stands in the
+steps that a family declares (`measured.steps`), and as a table in docs/variants.md, which is made from them. Inputs
+and outputs have the model's dtype unless the table says another.
 
-| site | module given to `bind` | inputs | outputs |
-|---|---|---|---|
-| router | MoE block | x (B, L, D) | inds (B, L, k) uint32, scores (B, L, k): Qwen x's dtype, GLM float32 |
-| experts | MoE block | x, inds | h (B, L, k, I) = swiglu(gate, up) |
-| down | MoE block | h, inds | y (B, L, k, D) |
-| combine | MoE block | y, scores | out (B, L, D) in y's dtype (GLM: before the shared experts are added) |
-| shared_experts | GLM's shared MLP | x | s (B, L, D) |
-| qkv | attention | x | Qwen: q, k, v projections; GLM: q_a and compressed_kv projections |
-| qk_norm_rope | Qwen's attention | q (B, L, Hq*hd), k (B, L, Hk*hd), offset | q (B, Hq, L, hd), k (B, Hk, L, hd) |
-| residual_norm | each RMSNorm after an add, the last included | x, r (B, L, D) | h = x + r, norm(h) |
-| attention | GLM's attention | q_nope (B, H, 1, rank), q_pe, kv_latent (B, 1, S, rank), k_pe | (B, H, 1, rank) |
-| linear | each nn.QuantizedLinear | x (..., K) | (..., N) |
-| linear | GLM's QuantizedMultiLinear (embed_q, unembed_out) | x (B, H or 1, L, K) | (B, H, L, N) |
-
-A kernel fused over contiguous sites takes what is not made inside it: down+combine gets h, inds, scores;
-experts+down gets x, inds; experts+down+combine gets x, inds, scores; router+experts+down+combine gets x.
-GLM's experts+down+combine+shared_experts gets x, inds, scores and returns the sum with the shared expert's output.
-Qwen's qkv+qk_norm_rope gets x, offset and returns q (B, Hq, L, hd), k, v (B, Hk, L, hd).
-GLM's attention is cut for decode alone (L = 1, no mask; anything else runs the unpatched steps): qkv+qk_norm_rope
-gets x, offset and returns q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank), k_pe
-(B, 1, 1, rope); qkv+qk_norm_rope+attention gets x, cache, updates the cache and returns attention's (B, H, 1, rank).
-Qwen's qkv+qk_norm_rope+residual_norm+router+experts+down+combine is bound to the stack of layers and is `Steps`.
+A kernel over several neighbouring sites takes what is not made inside it and returns what is made inside it and needed
+afterwards: down+combine gets h, inds, scores and returns out. One kernel may also be bound to a stack of layers and
+cover a whole decode step of it, where a family offers that: it is `Steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -39,11 +21,13 @@ from typing import Any
 class BindRequest:
     """What is asked of a kernel for one module."""
 
-    family: str
     sites: tuple[str, ...]
     mode: str
     backend: str
     """`cpu`, `cuda` or `metal`."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """By site, which stock arithmetic the model has there, where models differ in it and no shape shows it: for
+    `router` it is `softmax`, `sigmoid_bias`, or what else a family declares."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +48,9 @@ class Split:
     attend: Callable[..., Any]
     """attend(parts, cache) -> (B, H, 1, rank); updates the cache."""
 
-    def __call__(self, x: Any, cache: Any) -> Any:
+    def __call__(self, x: Any, offset: Any, cache: Any) -> Any:
         """Do both after each other."""
-        return self.attend(self.before(x=x, offset=cache.offset), cache)
+        return self.attend(self.before(x=x, offset=offset), cache)
 
 
 @dataclass(frozen=True)
@@ -95,3 +79,19 @@ class Steps:
 class Unavailable(Exception):
     """Raised by `bind` with one plain sentence: it cannot serve this module or machine. The whole variant is
     then `unavailable`, never silently reduced."""
+
+
+def require_kind(kernel: str, request: BindRequest, site: str, *served: str) -> str:
+    """Return which stock arithmetic the model has at the site; raise Unavailable unless the kernel serves it."""
+    kind = request.kinds.get(site, "")
+    if kind not in served:
+        found = f"of kind {kind}" if kind else "of a kind that the family does not say"
+        raise Unavailable(f"{kernel} serves a {site} of kind {' or '.join(served)}; this model's is {found}")
+    return kind
+
+
+def require_parts(kernel: str, module: Any, *names: str) -> None:
+    """Raise Unavailable unless the module has all of these attributes, children or arrays."""
+    missing = [name for name in names if getattr(module, name, None) is None]
+    if missing:
+        raise Unavailable(f"{kernel} needs {', '.join(missing)}, which {type(module).__name__} has not")

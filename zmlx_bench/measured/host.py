@@ -6,33 +6,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Calls = Mapping[tuple[str, ...], Any]
-"""Bound kernels of one host by the sites that each covers: a callable, or a tuple of them where the host has the
-site at several places (`Host.places`)."""
+from zmlx_bench.measured.steps import Block, Calls, Step, kinds
 
 
 @dataclass(frozen=True)
 class Host:
-    """A module with sites.
-
-    `compose(calls)` returns the function that replaces the module's call; it takes the same arguments.
-    `fusions` are the runs of sites that one kernel may cover at once.
-    """
+    """A module with sites: those of its block."""
 
     module: Any
-    sites: tuple[str, ...]
-    compose: Callable[[Any, Calls], Callable[..., Any]]
-    fusions: tuple[tuple[str, ...], ...] = ()
+    block: Block
+    composer: Callable[[Any, Calls], Callable[..., Any]] | None = None
+    """composer(module, calls) -> what replaces the module's call, with the same arguments; by default the block's
+    straight line, for a module whose call takes what the block takes."""
     places: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """The modules of a site that the host has at several places: a kernel is bound to each of them."""
+    whole: tuple[Step, ...] = ()
+    """Steps of several modules that one kernel bound to this host may cover at once, and no others."""
+
+    @property
+    def whole_sites(self) -> tuple[str, ...]:
+        """The sites of `whole`."""
+        return tuple(step.site for step in self.whole if step.site)
 
     def offers(self, sites: tuple[str, ...]) -> bool:
         """Return whether a kernel over exactly these sites can be plugged in here."""
-        return (len(sites) == 1 and sites[0] in self.sites) or sites in self.fusions
+        return self.block.span(sites) is not None or (bool(self.whole) and sites == self.whole_sites)
 
     def modules(self, sites: tuple[str, ...]) -> tuple[Any, ...]:
         """Return every module that a kernel over `sites` is bound to."""
         return self.places.get(sites[0], (self.module,))
+
+    def kinds(self, sites: tuple[str, ...]) -> dict[str, str]:
+        """Return which stock arithmetic the model has at each of these sites where models differ in it."""
+        span = self.block.span(sites)
+        return kinds(self.whole) if span is None else span.kinds
+
+    def compose(self, calls: Calls) -> Callable[..., Any]:
+        """Return what replaces the module's call."""
+        return (self.composer or self.block.compose)(self.module, calls)
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,16 @@ class Audited(Event):
 
 
 @dataclass(frozen=True)
+class Opened(Event):
+    """The files of the workspace and of the measured room that were opened: absolute paths."""
+
+    event = "opened"
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Done(Event):
-    """The last event of a worker that did its job."""
+    """The job is done: nothing is measured after it."""
 
     event = "done"
     peak_rss_gb: float

@@ -1,8 +1,8 @@
 """Builds the published architecture with seeded random weights, quantised as the published checkpoint is.
 
 Layer by layer: each random weight is quantised and freed before the next is drawn, so that peak memory stays
-near the final size. Standard deviations are He-like (1/sqrt(fan-in)) times a gain by the weight's name; the
-gains were chosen by trial so that greedy text depends on its context and does not fall into a loop.
+near the final size. Standard deviations are He-like (1/sqrt(fan-in)) times a gain by the weight's name; a family's
+`[gains]` were chosen by trial so that greedy text depends on its context and does not fall into a loop.
 """
 
 from __future__ import annotations
@@ -19,11 +19,6 @@ from zmlx_bench.measured.families.base import Family
 
 GROUP_SIZE = 64
 BITS = 4
-GAINS: dict[str, dict[str, float]] = {
-    "qwen3": {"q_norm.weight": 4.0, "down_proj.weight": 4.0},
-    "glm47": {"q_b_proj.weight": 4.0, "down_proj.weight": 4.0},
-}
-"""By family: multiplier of a weight's standard deviation (of a norm's constant) by the end of its name."""
 
 
 def build(
@@ -36,7 +31,7 @@ def build(
     """Return a loaded model of the published sizes of `family`.
 
     `seed` makes the weights reproducible for one MLX version and backend; `layers` cuts the decoder short;
-    `gains` replaces GAINS in trials of other values; `sizes` replaces entries of the published configuration
+    `gains` replaces the family's in trials of other values; `sizes` replaces entries of the published configuration
     where no whole model is wanted.
     """
     config = {**family.facts["config"], **(sizes or {})}
@@ -49,7 +44,7 @@ def build(
     # Only names are listed: a list of modules would keep every unquantised weight alive to the end.
     for path in sorted(path for path, _ in model.named_modules()):
         module = _at(model, path)
-        _fill(path, module, GAINS[family.name] if gains is None else gains)
+        _fill(path, module, family.facts.get("gains", {}) if gains is None else gains)
         if path and hasattr(module, "to_quantized"):
             chosen = predicate(path, module)
             settings = chosen if isinstance(chosen, dict) else {"group_size": GROUP_SIZE, "bits": BITS}

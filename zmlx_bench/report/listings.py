@@ -89,7 +89,6 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "kernel": kernel.name,
                     "mode": name,
                     "sites": list(kernel.declaration.sites),
-                    "families": list(kernel.declaration.families),
                     "numerics": mode.numerics,
                     "changes": mode.changes,
                     "backends": list(mode.backends),
@@ -103,12 +102,12 @@ def kernels(workspace: Workspace) -> list[Row]:
 
 
 def kernel_list(rows: Sequence[Row]) -> Group:
-    """Return what `zmlx kernels` shows: for each kernel its sites and families, then its modes."""
+    """Return what `zmlx kernels` shows: for each kernel its sites, then its modes."""
     parts: list[RenderableType] = []
     for kernel in dict.fromkeys(row["kernel"] for row in rows):
         modes = [row for row in rows if row["kernel"] == kernel]
         first = modes[0]
-        served = f"for {', '.join(first['families'])}, at {' + '.join(first['sites'])}"
+        served = f"at {' + '.join(first['sites'])}"
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
         columns = Columns()
@@ -119,12 +118,12 @@ def kernel_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def models() -> list[Row]:
+def models(workspace: Workspace) -> list[Row]:
     """Return every family and checkpoint with why it cannot be measured here (null when it can)."""
     machine = facts.read(backends.choose("auto"))
     rows: list[Row] = []
-    for family in families.names():
-        known = families.facts(family)
+    for family in families.names(workspace):
+        known = families.facts(family, workspace)
         for kind in ("tiny", "synthetic", "full"):
             rows.append(
                 {
@@ -134,7 +133,7 @@ def models() -> list[Row]:
                     "source": {"full": known.hub_id, "synthetic": "published sizes, random weights"}.get(
                         kind, "trained, ships with zmlx"
                     ),
-                    "not_here": _why_not(family, kind, machine),
+                    "not_here": _why_not(workspace, family, kind, machine),
                 }
             )
     return rows
@@ -195,14 +194,14 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
     return Group(table)
 
 
-def _why_not(family: str, kind: str, machine: Any) -> str | None:
-    known = families.facts(family)
+def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
+    known = families.facts(family, workspace)
     if kind == "full" and hub.cached(known.hub_id) is None:
         if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
             return f"needs {known.memory_gb} GB of memory"
         return "not in the hub cache; --checkpoint full downloads it"
     try:
-        resolve.locate(family, kind, machine)
+        resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:
         return str(error).partition(": ")[2]
     return None

@@ -91,8 +91,15 @@ class Audited(StrictModel):
     variant: ArmTrace
 
 
+class Opened(StrictModel):
+    """The files of the workspace and of the measured room that a worker opened: absolute paths."""
+
+    event: Literal["opened"] = "opened"
+    files: tuple[NonEmpty, ...]
+
+
 class Done(StrictModel):
-    """The last event of a worker that did its job."""
+    """A worker did its job: nothing is measured after it."""
 
     event: Literal["done"] = "done"
     peak_rss_gb: NonNegative
@@ -110,7 +117,7 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Done | Failed,
+    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
     Field(discriminator="event"),
 ]
 
@@ -142,6 +149,8 @@ class JobEnd(StrictModel):
     status: Status
     message: str | None = None
     exit_code: int | None = None
+    energy_j: NonNegative | None = None
+    """Of a timed job: what the device used from the first token to the end of the prompt; null where unknown."""
     after: MachineState
 
 

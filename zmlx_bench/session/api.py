@@ -21,6 +21,8 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
+from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
@@ -62,7 +64,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -71,22 +73,23 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
+        conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        runs=request.runs,
+        blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
         timeouts=timeouts_of(request),
         prompts=prompts,
         arms=arms_of(
             usable,
-            catalog.resolve(promoted) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
-        schema_version=1,
+        schema_version=2,
         session=store.new_name(request.family),
         state="running",
         started=utc_now(),
@@ -97,7 +100,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         plan=plan,
         machine=machine,
         software=software(workspace.root),
-        content_sha256="0" * 64,
+        content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
@@ -114,6 +117,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -158,7 +162,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",
@@ -181,11 +185,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,
@@ -201,7 +206,7 @@ def _resolved(
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
-            usable.append(variant)
+            usable.append(catalog.identify(variant, backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -218,13 +223,21 @@ def _differences(
         before, after = getattr(session.software, field), getattr(now, field)
         if before != after:
             changed.append(f"{field} was {before} and is {after}")
-    for field in ("device", "os", "cpu_count", "memory_gb"):
+    for field in ("device", "os", "cpu_count", "cores", "memory_gb"):
         before, after = getattr(session.machine, field), getattr(machine, field)
         if before != after:
             changed.append(f"machine.{field} was {before} and is {after}")
-    if located.checkpoint.id != session.plan.checkpoint.id:
-        changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
+    if located.checkpoint.digest != session.plan.checkpoint.digest:
+        changed.append(f"checkpoint was {session.plan.checkpoint.digest} and is {located.checkpoint.digest}")
     for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
-            changed.append(f"variant {arm.name} or its kernels' source changed")
+        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
+            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
+    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
+    now = catalog.resolve(planned.name)
+    if planned.identity is None:
+        return now != planned
+    return catalog.identify(now, session.plan.backend).identity != planned.identity

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
+from zmlx_bench.ledger import matrix
 from zmlx_bench.session import store
 from zmlx_bench.session.log import ends
 from zmlx_bench.workspace import Workspace
@@ -58,6 +59,8 @@ def drop(workspace: Workspace, name: str) -> Path:
         gone = folder.with_name(f".{name}.dropped")
         folder.rename(gone)
         shutil.rmtree(gone)
+        if workspace.matrix.exists():
+            matrix.write(workspace, dropped=name)
     except OSError as error:
         raise CannotHere(f"{folder}: cannot be removed: {error.strerror or error}") from None
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
 from .packed import GROUP
 

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.api import BindRequest, Unavailable
+
+from .text import short
 
 _HERE = Path(__file__).resolve().parent
 WORDS = {"metal": (_HERE / "metal_words.h").read_text(), "cuda": (_HERE / "cuda_words.h").read_text()}
@@ -18,7 +20,7 @@ WORDS = {"metal": (_HERE / "metal_words.h").read_text(), "cuda": (_HERE / "cuda_
 
 @dataclass(frozen=True)
 class Source:
-    """The body of a kernel in Metal's words, as both backends take it."""
+    """The body of a kernel in Metal's words."""
 
     name: str
     inputs: tuple[str, ...]
@@ -27,6 +29,8 @@ class Source:
     header: str = ""
     strided: bool = False
     """Whether the body follows its inputs' strides; otherwise MLX copies an input that is not row-contiguous."""
+    metal_only: bool = False
+    """Whether only Metal takes it. The file's name says so, because a variant's identity on CUDA leaves it out."""
 
 
 class Launch(NamedTuple):
@@ -47,19 +51,36 @@ Run = Callable[[Launch], list[mx.array]]
 def read_source(
     folder: Path, name: str, inputs: Sequence[str], outputs: Sequence[str], header: str = "", strided: bool = False
 ) -> Source:
-    """Read `<name>.metal`, the body of a kernel, from `folder`."""
-    return Source(name, tuple(inputs), tuple(outputs), (folder / f"{name}.metal").read_text(), header, strided)
+    """Read `<name>.gpu`, the body of a kernel that Metal and CUDA take, from `folder`."""
+    path = folder / f"{name}.gpu"
+    if not path.is_file() and path.with_suffix(".metal").is_file():
+        raise ImportError(f"{name}.metal: is Metal's alone by its name; a body for CUDA too is {path.name}")
+    return Source(name, tuple(inputs), tuple(outputs), path.read_text(), header, strided)
+
+
+def read_metal(folder: Path, name: str, inputs: Sequence[str], outputs: Sequence[str], header: str = "") -> Source:
+    """Read `<name>.metal`, the body of a kernel that Metal alone takes, from `folder`."""
+    text = (folder / f"{name}.metal").read_text()
+    return Source(name, tuple(inputs), tuple(outputs), text, header, metal_only=True)
+
+
+def check_taken(source: Source, backend: str) -> None:
+    """Raise Unavailable where the body is not the backend's."""
+    if source.metal_only and backend != "metal":
+        raise Unavailable(f"{source.name}.metal is Metal's alone; one for {backend} too is named {source.name}.gpu")
 
 
 @functools.cache
 def _kernel(source: Source, backend: str) -> Any:
     # Once a process: MLX compiles once for each object, template and set of dtypes.
+    check_taken(source, backend)
     make = mx.fast.metal_kernel if backend == "metal" else mx.fast.cuda_kernel
     return make(
         name=source.name,
         input_names=list(source.inputs),
         output_names=list(source.outputs),
-        source=source.body,
+        # MLX looks for names such as `x_shape` in the text: what a comment says must not change what runs.
+        source=short(source.body),
         header=WORDS[backend] + source.header,
         ensure_row_contiguous=not source.strided,
     )

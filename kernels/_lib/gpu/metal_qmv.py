@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
 
-from .launch import Source, read_source
+from .launch import Source, read_metal
 
 _HEADER = (Path(__file__).resolve().parent / "metal_qmv.h").read_text()
 LANES = 32
@@ -21,7 +20,7 @@ Template = list[tuple[str, mx.Dtype | int | bool]]
 
 def read_qmv(folder: Path, name: str, inputs: Sequence[str], output: str, header: str = "") -> Source:
     """Read `<name>.metal` from `folder` as a source over metal_qmv.h and `header`."""
-    return replace(read_source(folder, name, inputs, (output,)), header=_HEADER + header)
+    return read_metal(folder, name, inputs, (output,), _HEADER + header)
 
 
 def loop(mode: str, dtype: mx.Dtype, n: int, k: int) -> Template:

@@ -6,11 +6,12 @@ from typing import Any
 
 from mlx_lm.models.switch_layers import SwiGLU
 
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable, require_parts
 
 
 def check_block(block: Any) -> None:
     """Raise Unavailable for a sharded block and for experts with an activation other than SwiGLU."""
+    require_parts("a kernel of quantised experts", block, "switch_mlp")
     if getattr(block, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
     activation = type(block.switch_mlp.activation)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
 GROUP = 64
 SERVED = (mx.bfloat16, mx.float16)

@@ -13,7 +13,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from .launch import WORDS, Launch, Source
+from .launch import WORDS, Launch, Source, check_taken
 from .text import by_reference, short
 
 Call = Callable[..., list[mx.array]]
@@ -80,6 +80,7 @@ def constants(template: Template, backend: str) -> str:
 
 @functools.cache
 def _kernel(source: Source, backend: str, template: Template) -> Any:
+    check_taken(source, backend)
     head, header = constants(template, backend), WORDS[backend] + source.header
     # MLX knows compiled kernels by their names, and the constants are no longer part of it.
     name = f"{source.name}_{hashlib.sha256(f'{head}{source.body}{header}'.encode()).hexdigest()[:12]}"

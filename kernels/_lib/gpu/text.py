@@ -1,4 +1,4 @@
-"""The text of a CUDA kernel as MLX should get it: short."""
+"""The text of a GPU kernel as MLX should get it: short."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zmlx_bench.measured.user_cache import user_cache_path
 
-_COMMENT_OR_INDENT = re.compile(r"//[^\n]*|^\s+", re.MULTILINE)
+_COMMENT_OR_INDENT = re.compile(r"//[^\n]*|/\*[\s\S]*?\*/|^\s+", re.MULTILINE)
 _LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable, require_parts
 
 from . import NotBuilt, load, missing
 
@@ -65,6 +65,7 @@ def expert_weights(block: Any, *names: str) -> tuple[list[Weights], dict[str, in
     """
     from mlx_lm.models.switch_layers import SwiGLU
 
+    require_parts("a native kernel of experts", block, "switch_mlp")
     if getattr(block, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
     experts = block.switch_mlp

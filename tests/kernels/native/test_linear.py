@@ -19,9 +19,7 @@ from .made import DTYPES, assert_same_bits, values
 
 @pytest.fixture
 def bound(native: ModuleType) -> Any:
-    return lambda module: (
-        loader.load_bind("native_linear")(module, BindRequest("qwen3", ("linear",), "stock", "cpu")).call
-    )
+    return lambda module: loader.load_bind("native_linear")(module, BindRequest(("linear",), "stock", "cpu")).call
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))

@@ -118,7 +118,7 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     assert done.returncode == 0
     assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
     assert Counter(e["event"] for e in found) == {
-        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
+        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1, "opened": 1,
     }  # fmt: skip
 
 

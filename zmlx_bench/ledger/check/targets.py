@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
@@ -26,6 +27,7 @@ def check(paths: Sequence[Path], workspace: Path | None) -> Checked:
         capsules=sum(part.capsules for part in parts),
         sessions=sum(part.sessions for part in parts),
         rows=sum(part.rows for part in parts),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
@@ -41,7 +43,8 @@ def _check_path(path: Path, workspace: Path | None) -> Checked:
         return _check_alone(resolved)
     folder = _session_of(resolved, home)
     checked = check_workspace(home) if folder is None else check_session(home, folder)
-    return Checked(_within(checked.findings, resolved, home), checked.capsules, checked.sessions, checked.rows)
+    whole = checked.notes if resolved == home.root else ()
+    return replace(checked, findings=_within(checked.findings, resolved, home), notes=whole)
 
 
 def _session_of(path: Path, workspace: Workspace) -> Path | None:

@@ -1,4 +1,4 @@
-"""The routed part of a MoE block, cut into its sites: the stock steps of mlx-lm 0.32.2 and their composition."""
+"""The MoE block as steps: what mlx-lm 0.32.2 does from the router to the weighted sum."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.measured.host import Calls
+from zmlx_bench.measured.inputs import all_bytes, expert_bytes, hidden
+from zmlx_bench.measured.steps import Block, Call, Step
 
-SITES = ("router", "experts", "down", "combine")
-FUSIONS = (
-    ("experts", "down"),
-    ("down", "combine"),
-    ("experts", "down", "combine"),
-    ("router", "experts", "down", "combine"),
-)
+HIDDEN = "(B, L, D)"
+INDS = "(B, L, k) uint32"
+SCORES = "(B, L, k)"
 
 
-def stock_experts(block: Any) -> Callable[..., Any]:
+def stock_experts(block: Any) -> Call:
     """Return experts(x (B, L, D), inds (B, L, k)) -> (B, L, k, I): SwitchGLU up to its activation, unsorted."""
     switch = block.switch_mlp
+    up_proj, gate_proj, activation = switch.up_proj, switch.gate_proj, switch.activation
 
     def experts(x: mx.array, inds: mx.array) -> Any:
         expanded = mx.expand_dims(x, (-2, -3))
-        up = switch.up_proj(expanded, inds)
-        gate = switch.gate_proj(expanded, inds)
-        return switch.activation(up, gate).squeeze(-2)
+        up = up_proj(expanded, inds)
+        gate = gate_proj(expanded, inds)
+        return activation(up, gate).squeeze(-2)
 
     return experts
 
 
-def stock_down(block: Any) -> Callable[..., Any]:
+def stock_down(block: Any) -> Call:
     """Return down(h (B, L, k, I), inds (B, L, k)) -> (B, L, k, D)."""
-    switch = block.switch_mlp
+    down_proj = block.switch_mlp.down_proj
 
     def down(h: mx.array, inds: mx.array) -> Any:
-        return switch.down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
+        return down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
 
     return down
 
@@ -46,32 +44,42 @@ def stock_combine(y: mx.array, scores: mx.array) -> mx.array:
     return (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
 
 
-def compose_routed(block: Any, calls: Calls, stock_router: Callable[..., Any]) -> Callable[[mx.array], mx.array]:
-    """Return routed(x (B, L, D)) -> (B, L, D) from bound kernels, with stock steps where there is none."""
-    if SITES in calls:
-        whole = calls[SITES]
-        return lambda x: whole(x=x)
-    router = calls.get(("router",), stock_router)
-    tail = _tail(block, calls)
+def stock_softmax_router(block: Any) -> Call:
+    """Return router(x): softmax of the gate rounded to its dtype, the k largest, divided by their sum if so asked."""
+    gate, k, normalize = block.gate, block.top_k, block.norm_topk_prob
 
-    def routed(x: mx.array) -> mx.array:
-        inds, scores = router(x=x)
-        return tail(x, inds, scores)
+    def router(x: mx.array) -> tuple[mx.array, mx.array]:
+        gates = mx.softmax(gate(x), axis=-1, precise=True)
+        inds = mx.argpartition(gates, kth=-k, axis=-1)[..., -k:]
+        scores = mx.take_along_axis(gates, inds, axis=-1)
+        if normalize:
+            scores = scores / mx.sum(scores, axis=-1, keepdims=True)
+        return inds, scores
 
-    return routed
+    return router
 
 
-def _tail(block: Any, calls: Calls) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
-    experts = calls.get(("experts",)) or stock_experts(block)
-    down = calls.get(("down",)) or stock_down(block)
-    combine = calls.get(("combine",)) or stock_combine
-    whole = calls.get(("experts", "down", "combine"))
-    finish = calls.get(("down", "combine"))
-    outputs = calls.get(("experts", "down"))
-    if whole is not None:
-        return lambda x, inds, scores: whole(x=x, inds=inds, scores=scores)
-    if finish is not None:
-        return lambda x, inds, scores: finish(h=experts(x=x, inds=inds), inds=inds, scores=scores)
-    if outputs is not None:
-        return lambda x, inds, scores: combine(y=outputs(x=x, inds=inds), scores=scores)
-    return lambda x, inds, scores: combine(y=down(h=experts(x=x, inds=inds), inds=inds), scores=scores)
+def router(kind: str, stock: Callable[[Any], Call], scores: str = SCORES) -> Step:
+    """Return the step of a router whose weights are the block's `gate`; `scores` says what they are, if not x's."""
+    return Step("router", {"x": HIDDEN}, {"inds": INDS, "scores": scores}, stock, all_bytes("gate"), kind)
+
+
+SOFTMAX_ROUTER = router("softmax", stock_softmax_router)
+SIGMOID_BIAS_ROUTER = router("sigmoid_bias", lambda block: block.gate, f"{SCORES} float32")
+"""Sigmoid in float32, selected with a correction added: mlx-lm's `gate` is a module that does all of it."""
+EXPERTS = Step(
+    "experts",
+    {"x": HIDDEN, "inds": INDS},
+    {"h": "(B, L, k, I) = swiglu(gate, up)"},
+    stock_experts,
+    expert_bytes("gate_proj", "up_proj"),
+)
+DOWN = Step("down", {"h": "(B, L, k, I)", "inds": INDS}, {"y": "(B, L, k, D)"}, stock_down, expert_bytes("down_proj"))
+COMBINE = Step(
+    "combine", {"y": "(B, L, k, D)", "scores": "(B, L, k)"}, {"out": "(B, L, D) in y's dtype"}, lambda _: stock_combine
+)
+
+
+def moe_block(router: Step, *more: Step) -> Block:
+    """Return the block of routed experts behind `router`, and what the family adds to their sum."""
+    return Block("MoE block", (router, EXPERTS, DOWN, COMBINE, *more), {"x": hidden})

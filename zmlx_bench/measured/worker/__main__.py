@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Literal
 
 from zmlx_bench.measured import messages
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.worker.opened import Opened
 from zmlx_bench.measured.worker.pipe import Pipe
 
 _OOM_WORDS = (
@@ -19,6 +21,7 @@ _OOM_WORDS = (
 
 def main() -> int:
     """Do the job; 0 when every token was reported, 1 when the last event says why not."""
+    opened = Opened()
     pipe = Pipe(int(sys.argv[1]))
     pipe.leave_with_reader()
     # The supervisor resolved and checked the checkpoint: nothing is fetched from here.
@@ -32,6 +35,8 @@ def main() -> int:
 
         device.check_generation_stream()
         measure(instructions, pipe)
+        files = opened.files(Path(instructions.kernels).parent, [Path(instructions.path)])
+        pipe.send(messages.Opened(tuple(files)))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
         traceback.print_exc()
         pipe.send(messages.Failed(status=_classify(error), message=f"{type(error).__name__}: {error}"))

@@ -22,10 +22,11 @@ def trace(arm: mx.array, reference: mx.array) -> ArmTrace:
         for position in range(arm.shape[0]):
             ours, truth = arm[position].astype(mx.float64), reference[position].astype(mx.float64)
             expected = _log_softmax(truth)
-            divergence = _value(mx.sum(_exp(expected) * (expected - _log_softmax(ours))))
+            divergence: Any = mx.sum(_exp(expected) * (expected - _log_softmax(ours))).item()
+            error: Any = mx.abs(ours - truth).max().item()
             # Equal distributions come out a rounding below zero.
-            kl.append(_short(max(0.0, divergence)))
-            errors.append(_short(_value(mx.abs(ours - truth).max())))
+            kl.append(_short(max(0.0, float(divergence))))
+            errors.append(_short(float(error)))
             agrees.append(mx.argmax(ours).item() == mx.argmax(truth).item())
     return ArmTrace(kl=tuple(kl), agrees=tuple(agrees), max_error=tuple(errors))
 
@@ -38,11 +39,6 @@ def _log_softmax(logits: mx.array) -> mx.array:
 def _exp(x: mx.array) -> mx.array:
     # mx.exp of MLX 0.32.4 is right to six digits in float64; a power is right to all of them.
     return mx.power(mx.array(math.e, mx.float64), x)
-
-
-def _value(scalar: mx.array) -> float:
-    value: Any = scalar.item()
-    return float(value)
 
 
 def _short(value: float) -> float:

@@ -89,8 +89,8 @@ Raises:
         R"(The experts of each token and their scores, in the order stock mlx gives them.
 
 Without a correction_bias: softmax in float32 rounded to gates.dtype, the top_k largest, divided by their sum where
-`normalize` (Qwen3-MoE). With one: sigmoid in float32, the top_k largest of sigmoid + correction_bias, the sigmoids
-divided by their sum + 1e-20 where `normalize`, times `scale` (GLM-4 with one expert group).
+`normalize`. With one: sigmoid in float32, the top_k largest of sigmoid + correction_bias, the sigmoids
+divided by their sum + 1e-20 where `normalize`, times `scale` (one expert group).
 
 Args:
     gates: (..., E), bfloat16, float16 or float32.
