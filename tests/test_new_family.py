@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ import pytest
 import tomlkit
 
 from tests import lfm2
-from tests.conftest import Zmlx
+from tests.conftest import QUIET_ENV, Zmlx
+from tests.docs.blocks import DOCS, blocks
 from tests.lfm2 import ATTENTIONS, EXAMPLE, MOE_LAYERS, NAME, SIZES
 from tests.tiny import Tiny, equal
 from tests.variants import variant
@@ -194,6 +198,16 @@ def test_a_family_whose_file_is_missing_is_one_line(make_workspace: Callable[...
     assert "unknown model family 'lfm2_moe'" in zmlx("run", NAME, cwd=made.root).stderr
 
 
-def test_its_page_names_the_files() -> None:
-    text = (Path(EXAMPLE).parents[1] / "docs" / "guide-family.md").read_text()
-    assert all(f"`{path}`" in text for path in (f"families/{NAME}/facts.toml", f"variants/{NAME}.toml"))
+def test_the_guides_commands_run_as_written(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(EXAMPLE.parent)
+    lines = [line.text for block in blocks(DOCS / "guide-family.md") if block.mark == "" for line in block.lines]
+    assert len(lines) == 5
+    environment = {**QUIET_ENV, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join(lines)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lfm2_combine" in done.stdout
+    text = (DOCS / "guide-family.md").read_text()
+    made = {path.relative_to(EXAMPLE).as_posix() for path in EXAMPLE.rglob("*.*") if path.suffix in (".py", ".toml")}
+    assert all(f"`{path}`" in text for path in made)

@@ -22,6 +22,8 @@ from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Binding
 from zmlx_bench.measured.families.traced import traced
 
+pytestmark = pytest.mark.process
+
 WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
 cuda = gpu.module("decoder_step.cuda")
 reference = gpu.module("decoder_step.reference")

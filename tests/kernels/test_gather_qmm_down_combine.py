@@ -14,6 +14,8 @@ from tests.kernels.bf16 import read
 from tests.kernels.experts import SHAPES
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("gather_qmm_down_combine.kernel")
 metal: Any = gpu.module("gather_qmm_down_combine.gpu")
 reference: Any = gpu.module("gather_qmm_down_combine.reference")

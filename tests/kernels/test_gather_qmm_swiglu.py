@@ -17,6 +17,8 @@ from tests.kernels.rows import serial_sum
 from tests.shim.run import run_kernel
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("gather_qmm_swiglu.kernel")
 metal: Any = gpu.module("gather_qmm_swiglu.gpu")
 reference: Any = gpu.module("gather_qmm_swiglu.reference")

@@ -13,6 +13,8 @@ from tests.tiny import Tiny
 from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Binding
 
+pytestmark = pytest.mark.process
+
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,))
 
 

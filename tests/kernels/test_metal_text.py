@@ -10,6 +10,8 @@ import pytest
 from tests.kernels import experts, gpu
 from tests.shim.clang import ClangError, llvm
 
+pytestmark = pytest.mark.process
+
 WORDS = gpu.module("_lib.gpu.launch").WORDS["metal"]
 KERNELS = ("gather_qmm_swiglu", "gather_qmm_down_combine", "shared_experts")
 CONTRACTED = "llvm.fmuladd"

@@ -10,6 +10,8 @@ import pytest
 from tests.kernels import gpu, mla
 from tests.shim.clang import ClangError, llvm
 
+pytestmark = pytest.mark.process
+
 WORDS = gpu.module("_lib.gpu.launch").WORDS["metal"]
 
 

@@ -17,6 +17,8 @@ from tests.kernels.rows import butterfly_sum, exp_fast, serial_sum
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("mla_decode.kernel")
 plans: Any = gpu.module("mla_decode.gpu")
 reference: Any = gpu.module("mla_decode.reference")

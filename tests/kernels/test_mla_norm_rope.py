@@ -16,6 +16,8 @@ from tests.kernels.bf16 import read, rounded
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("mla_norm_rope.kernel")
 reference: Any = gpu.module("mla_norm_rope.reference")
 HEAD = mla.NOPE + mla.ROPE

@@ -15,6 +15,8 @@ from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.contract import Binding, Split
 from zmlx_bench.measured.families.glm47.attention import WHOLE
 
+pytestmark = pytest.mark.process
+
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,), (9,))
 FRONT = WHOLE[:2]
 Bind = Callable[[Any], Binding]

@@ -14,6 +14,8 @@ from tests.kernels.draws import EXPERTS, HIDDEN, combine_inputs, combined
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 combine: Any = gpu.module("moe_combine.gpu")
 kernel: Any = gpu.module("moe_combine.kernel")
 

@@ -14,6 +14,8 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.measured.api import SIGMOID_BIAS_ROUTER, SOFTMAX_ROUTER, moe_block
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
+
 TOKENS = [(1, 1), (3, 1), (1, 4)]
 
 

@@ -18,6 +18,8 @@ from tests.shim.source import Words
 from tests.tiny import Tiny
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 router: Any = gpu.module("moe_router.gpu")
 kernel: Any = gpu.module("moe_router.kernel")
 reference: Any = gpu.module("moe_router.reference")

@@ -16,6 +16,8 @@ from tests.kernels.rows import butterfly_sum, libm, serial_sum
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 residual: Any = gpu.module("residual_norm.kernel")
 residual_gpu: Any = gpu.module("residual_norm.gpu")
 residual_reference: Any = gpu.module("residual_norm.reference")

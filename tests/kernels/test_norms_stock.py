@@ -22,6 +22,8 @@ from tests.kernels.rows import butterfly_sum, libm
 from tests.shim.source import Words
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 residual: Any = gpu.module("residual_norm.kernel")
 rotate: Any = gpu.module("qk_norm_rope.kernel")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of

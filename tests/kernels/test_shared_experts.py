@@ -13,6 +13,8 @@ from tests.kernels import experts, gpu, qmv
 from tests.kernels.bf16 import Floats, read
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 
+pytestmark = pytest.mark.process
+
 kernel: Any = gpu.module("shared_experts.kernel")
 metal: Any = gpu.module("shared_experts.gpu")
 reference: Any = gpu.module("shared_experts.reference")

@@ -80,6 +80,7 @@ def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -
     assert checkup.hub_cache(tmp_path).level == "good"
 
 
+@pytest.mark.process
 def test_a_busy_process_is_named() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         try:

@@ -18,6 +18,7 @@ from zmlx_bench.replay import measure as replay
 from zmlx_bench.schema.capsule import Capsule, sealed
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
 VARIANT = "qwen_qkv_joined"
 
 

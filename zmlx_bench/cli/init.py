@@ -31,7 +31,7 @@ def init(
     if as_json:
         print_json({"workspace": str(made.root)})
     else:
-        typer.echo(f"made a workspace in {made.root}\nnext: cd {folder} && zmlx run qwen3 --tokens 200 --runs 3")
+        typer.echo(f"made a workspace in {made.root}\nnext: cd {folder} && zmlx models")
 
 
 def _say(units: Sequence[Unit], as_json: bool) -> None:

@@ -16,7 +16,7 @@ WorkspaceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 FamilyArgument = Annotated[
     str,
-    typer.Argument(metavar="FAMILY", help="Model family, such as qwen3 or glm47.", autocompletion=complete.family),
+    typer.Argument(metavar="FAMILY", help="Model family; `zmlx models` lists them.", autocompletion=complete.family),
 ]
 OptionalFamily = Annotated[
     str | None,

@@ -30,7 +30,7 @@ class Host:
 
     def offers(self, sites: tuple[str, ...]) -> bool:
         """Return whether a kernel over exactly these sites can be plugged in here."""
-        return self.block.span(sites) is not None or (bool(sites) and sites == self.whole_sites)
+        return self.block.span(sites) is not None or (bool(self.whole) and sites == self.whole_sites)
 
     def modules(self, sites: tuple[str, ...]) -> tuple[Any, ...]:
         """Return every module that a kernel over `sites` is bound to."""

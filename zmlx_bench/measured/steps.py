@@ -71,7 +71,7 @@ class Block:
         """Return the run of steps over exactly these sites, or None where they are not neighbours here."""
         sited = [index for index, step in enumerate(self.steps) if step.site]
         names = tuple(self.steps[index].site for index in sited)
-        for first in range(len(names) - len(sites) + 1):
+        for first in range(len(names) - len(sites) + 1 if sites else 0):
             if names[first : first + len(sites)] == sites:
                 run = Span(self, sited[first], sited[first + len(sites) - 1] + 1)
                 return run if len(sites) > 1 or run.steps[0].alone else None

@@ -59,6 +59,7 @@ def test_the_tools_that_are_missing_are_named(package: ModuleType, monkeypatch: 
     assert "no C++ compiler" in place.missing_tools()
 
 
+@pytest.mark.process
 def test_a_current_build_is_not_built_again(native: ModuleType, package: ModuleType) -> None:
     done = subprocess.run([sys.executable, str(BUILD)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

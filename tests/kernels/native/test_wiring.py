@@ -14,6 +14,8 @@ from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.model
+
 EXPERTS = "experts=native_experts"
 DOWN = "down+combine=native_down_combine"
 MOE = "experts+down+combine=native_moe"

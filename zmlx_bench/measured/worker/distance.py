@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mlx.core as mx
 
@@ -21,10 +22,11 @@ def trace(arm: mx.array, reference: mx.array) -> ArmTrace:
         for position in range(arm.shape[0]):
             ours, truth = arm[position].astype(mx.float64), reference[position].astype(mx.float64)
             expected = _log_softmax(truth)
-            divergence = mx.sum(_exp(expected) * (expected - _log_softmax(ours))).item()
+            divergence: Any = mx.sum(_exp(expected) * (expected - _log_softmax(ours))).item()
+            error: Any = mx.abs(ours - truth).max().item()
             # Equal distributions come out a rounding below zero.
             kl.append(_short(max(0.0, float(divergence))))
-            errors.append(_short(float(mx.abs(ours - truth).max().item())))
+            errors.append(_short(float(error)))
             agrees.append(mx.argmax(ours).item() == mx.argmax(truth).item())
     return ArmTrace(kl=tuple(kl), agrees=tuple(agrees), max_error=tuple(errors))
 
