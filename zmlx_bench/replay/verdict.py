@@ -114,10 +114,13 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
     """Yield what differs between where and how the two were measured, what decides first."""
     deciding: tuple[tuple[str, object, object], ...] = (
         ("family", then.family, now.family),
-        ("checkpoint", then.checkpoint.id, now.checkpoint.id),
+        ("checkpoint", then.checkpoint.digest, now.checkpoint.digest),
         ("backend", then.machine.backend, now.machine.backend),
         ("device", then.machine.device, now.machine.device),
+        ("cores", then.machine.cores or now.machine.cores, now.machine.cores or then.machine.cores),
+        ("conditions", then.conditions, now.conditions),
         ("mlx", then.software.mlx, now.software.mlx),
+        ("mlx_lm", then.software.mlx_lm, now.software.mlx_lm),
         ("tokens", then.tokens, now.tokens),
         ("variant", _what(then), _what(now)),
     )
@@ -125,12 +128,11 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
         if before != after:
             yield Difference(field, str(before), str(after), True)
     protocol: tuple[tuple[str, object, object], ...] = (
-        ("mlx_lm", then.software.mlx_lm, now.software.mlx_lm),
         ("zmlx", then.software.zmlx, now.software.zmlx),
         ("python", then.software.python, now.software.python),
         ("commit", then.software.commit, now.software.commit),
         ("os", then.machine.os, now.machine.os),
-        ("runs", then.protocol.runs, now.protocol.runs),
+        ("blocks", then.protocol.blocks, now.protocol.blocks),
         ("seed", then.protocol.seed, now.protocol.seed),
         ("cooldown_s", then.protocol.cooldown_s, now.protocol.cooldown_s),
         ("null arm", then.protocol.null_arm, now.protocol.null_arm),
