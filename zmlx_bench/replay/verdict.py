@@ -146,10 +146,16 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
 
 
 def _what(capsule: Capsule) -> str:
-    """Return what identifies a variant: its kernels' sources and its environment."""
-    variant = capsule.variant
-    kernels = [f"{k.kernel}.{k.mode}@{k.source_sha256[:12]}" for k in variant.kernels]
-    return " ".join([variant.name, *kernels, *(f"{name}={value}" for name, value in sorted(variant.env.items()))])
+    """Return what identifies a variant: its kernels' sources, its environment and the measured path.
+
+    A capsule from before there were identities tells the bytes of the sources alone.
+    """
+    variant, identity = capsule.variant, capsule.variant.identity
+    known = {k.kernel: identity.kernels[k.kernel] if identity else k.source_sha256 for k in variant.kernels}
+    kernels = [f"{k.kernel}.{k.mode}@{known[k.kernel][:12]}" for k in variant.kernels]
+    path = [f"path@{identity.path[:12]}"] if identity else []
+    env = (f"{name}={value}" for name, value in sorted(variant.env.items()))
+    return " ".join([variant.name, *kernels, *path, *env])
 
 
 def _arms(capsule: Capsule) -> int:
