@@ -131,10 +131,16 @@ def test_the_command(zmlx_inside: Zmlx, tmp_path: Path) -> None:
     combine = made / "kernels" / "moe_combine" / "kernel.py"
     whole = combine.read_text()
     record = json.loads((made / copies.RECORD).read_text())
+    assert "older copies" not in zmlx_inside("check", str(made)).stderr
     combine.write_text("# an older copy\n")
     record["units"]["kernels/moe_combine"] = copies._digest(combine.parent)
     (made / copies.RECORD).write_text(json.dumps(record))
+    told = zmlx_inside("check", str(made))
+    assert (told.returncode, "older copies than those of this zmlx: kernels/moe_combine;" in told.stderr) == (0, True)
     done = zmlx_inside("init", "--update", str(made))
     assert (done.returncode, done.stdout) == (0, "kernels/moe_combine: replaced\n")
     assert combine.read_text() == whole
     assert zmlx_inside("init", "--update", str(tmp_path)).returncode == 3
+    (made / copies.RECORD).write_text("{")
+    told = zmlx_inside("check", str(made))
+    assert (told.returncode, told.stdout.startswith(copies.RECORD)) == (1, True)

@@ -11,9 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zmlx_bench.errors import CannotHere
+from zmlx_bench import copies
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.findings.finding import Finding, finding
-from zmlx_bench.findings.reading import relative
+from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
@@ -40,7 +41,7 @@ class Checked:
     sessions: int
     rows: int
     notes: tuple[str, ...] = ()
-    """What of the evidence does not count for today's code, in words: no faults."""
+    """What of the evidence does not count for today's code, and which copies are stale, in words: no faults."""
 
 
 def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
@@ -58,7 +59,21 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
     decided, notes = check_decisions(workspace, findings)
-    return replace(checked, findings=tuple(sorted({*findings, *decided})), notes=tuple(notes))
+    stale, unreadable_record = _copies(workspace)
+    everything = {*findings, *decided, *unreadable_record}
+    return replace(checked, findings=tuple(sorted(everything)), notes=(*notes, *stale))
+
+
+def _copies(workspace: Workspace) -> tuple[list[str], list[Finding]]:
+    """Return a note on stale copies of the packaged kernels and variants, or the finding why that is not known."""
+    path = workspace.root / copies.RECORD
+    try:
+        names = copies.stale(workspace)
+    except UnusableInput as error:
+        return [], [unreadable(relative(workspace.root, path), path, error)]
+    if not names:
+        return [], []
+    return [f"older copies than those of this zmlx: {', '.join(names)}; `zmlx init --update .` renews them"], []
 
 
 def check_session(workspace: Workspace, folder: Path) -> Checked:
