@@ -208,6 +208,7 @@ def printed(repository: Workspace) -> Callable[[Path], str]:
     return run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("version", PYTHONS)
 def test_digests_do_not_depend_on_the_python_that_computes_them(
     version: str, printed: Callable[[Path], str], repository: Workspace, capsys: pytest.CaptureFixture[str]
