@@ -10,7 +10,7 @@ from zmlx_bench.cli.artifacts import KINDS
 __all__ = ["KINDS", "page"]
 
 _FILES = {
-    "capsule": "capsules/<session>/<family>_<checkpoint>_<backend>_t<tokens>_r<runs>_<variant>.json",
+    "capsule": "capsules/<session>/<family>_<checkpoint>_<backend>_t<tokens>_r<blocks>_<variant>.json",
     "session": "capsules/<session>/session.json",
     "matrix": "one line of capsules/<session>/rows.jsonl and of matrix.jsonl",
     "entry": "notebook/<time>-<group>-<hash>.json",

@@ -31,7 +31,7 @@ def test_auto_without_the_published_weights_is_tiny_and_says_why(family: str) ->
     assert found.checkpoint.kind == "tiny"
     assert found.option == "tiny"
     assert "is not in the hub cache" in found.why
-    assert found.checkpoint.id == locate(family, "tiny", CPU).checkpoint.id
+    assert found.checkpoint.digest == locate(family, "tiny", CPU).checkpoint.digest
 
 
 def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path) -> None:
@@ -45,9 +45,9 @@ def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path)
 
 
 def test_evidence_of_different_weights_never_meets() -> None:
-    ids = {locate(family, "tiny", CPU).checkpoint.id for family in family_catalog.names()}
-    ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.id for seed in (0, 1)}
-    ids |= {locate("qwen3", "synthetic", GPU, layers=2).checkpoint.id}
+    ids = {locate(family, "tiny", CPU).checkpoint.digest for family in family_catalog.names()}
+    ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.digest for seed in (0, 1)}
+    ids |= {locate("qwen3", "synthetic", GPU, layers=2).checkpoint.digest}
     assert len(ids) == len(family_catalog.names()) + 3
 
 

@@ -13,15 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.sealing import resealed
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding
 from zmlx_bench.ledger.check.targets import check
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
-from zmlx_bench.legacy.schema import LegacyImport
 from zmlx_bench.legacy.store import import_into, sources
-from zmlx_bench.schema.capsule import Capsule, capsule_hash, output_hash
-from zmlx_bench.schema.session import Session, session_hash
+from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.workspace import Workspace
 
 FIRST, SECOND = "20300101T100000Z-qwen3-0002", "20300102T100000Z-qwen3-0002"
@@ -42,12 +41,7 @@ def edit(decided: Workspace, file: str, change: Callable[[Json], None], *, rehas
     content: Json = json.loads(path.read_text())
     change(content)
     if rehash:
-        if file == SESSION:
-            content["content_sha256"] = session_hash(Session.model_validate(content))
-        elif file == LEGACY:
-            content["content_sha256"] = LegacyImport.model_validate(content).seal().content_sha256
-        else:
-            content["content_sha256"] = capsule_hash(Capsule.model_validate(content))
+        content = resealed(content)
     path.write_text(json.dumps(content))
 
 
@@ -125,16 +119,16 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (GOOD, ["fidelity_runs", "variant", 0, "position"], 1, True, "fidelity_runs.variant[0].job"),
     (GOOD, ["machine", "device"], "Faster CPU", True, "machine"),
     (GOOD, ["software", "mlx"], "9.9", True, "software"),
-    (GOOD, ["checkpoint", "id"], "tiny-ffffffffffffffff", True, "checkpoint"),
+    (GOOD, ["checkpoint", "digest"], "f" * 64, True, "checkpoint"),
     (GOOD, ["variant", "why"], "another", True, "variant"),
     (GOOD, ["tokens"], 21, True, "tokens"),
     (GOOD, ["session"], "another", True, "session"),
     (GOOD, ["time"], "2031-01-01T00:00:00.000Z", True, "time"),
-    (GOOD, ["schema_version"], 2, False, "schema_version"),
+    (GOOD, ["schema_version"], 3, False, "schema_version"),
     (GOOD, ["invented"], 1, False, "invented"),
     (SESSION, ["started"], "2029-01-01T00:00:00.000Z", False, "content_sha256"),
     (SESSION, ["plan", "seed"], 77, True, "plan.jobs"),
-    (SESSION, ["plan", "runs"], 10**15, True, "plan.jobs"),
+    (SESSION, ["plan", "blocks"], 10**15, True, "plan.jobs"),
     (SESSION, ["plan", "jobs", 3, "arm"], "baseline", True, "plan.jobs[3].arm"),
     (SESSION, ["session"], "another", True, "session"),
     (SESSION, ["ended"], None, True, "ended"),

@@ -50,7 +50,7 @@ def test_every_layout_is_named_and_evidence_or_refused_with_a_reason(
     assert (legacy.shape, legacy.is_evidence, len(legacy.records)) == (shape, evidence, records)
     assert (legacy.why_not is None) == evidence
     assert legacy.source_name == name
-    assert legacy.content_sha256 == legacy.seal().content_sha256
+    assert legacy == legacy.sealed()
 
 
 def test_a_sound_capsule_is_mapped_whole_and_without_complaint() -> None:

@@ -13,6 +13,7 @@ from zmlx_bench.legacy.registry import import_file
 from zmlx_bench.legacy.schema import LegacyArm, LegacyFidelity, LegacyImport, LegacyRecord
 from zmlx_bench.legacy.store import sources
 from zmlx_bench.legacy.verdict import LegacyVerdict, legacy_verdicts
+from zmlx_bench.schema.sealed import UNSEALED
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "data" / "legacy"
@@ -64,7 +65,7 @@ rates = st.lists(st.floats(1, 1000), min_size=1, max_size=5)
 def test_no_figures_make_a_candidate(decode: list[float], patched: list[float], matched: int) -> None:
     legacy = LegacyImport(
         source_name="x.json", source_sha256="0" * 64, shape="variant_capsule", is_evidence=True, why_not=None,
-        records=(record(decode, patched, matched),),
+        records=(record(decode, patched, matched),), content_sha256=UNSEALED,
     )  # fmt: skip
     (verdict,) = legacy_verdicts([legacy])
     assert verdict.verdict == "REJECT" if matched < 200 else verdict.verdict in ("HOLD", "INCONCLUSIVE")

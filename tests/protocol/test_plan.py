@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.schema.strategies import example
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.protocol.plan import arms_of, draw_up
-from zmlx_bench.schema.plan import Checkpoint, Plan, Timeouts
+from zmlx_bench.schema.plan import Checkpoint, Conditions, Plan, Timeouts
 from zmlx_bench.schema.prompts import Prompt, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
@@ -30,9 +30,10 @@ def plans(draw: st.DrawFn) -> Plan:
     return draw_up(
         family="qwen3",
         checkpoint=CHECKPOINT,
+        conditions=Conditions(),
         backend="cpu",
         tokens=draw(st.lists(st.integers(2, 2000), min_size=1, max_size=3)),
-        runs=draw(st.integers(1, 5)),
+        blocks=draw(st.integers(1, 5)),
         seed=draw(st.integers(0, 99)),
         cooldown_s=0.0,
         timeouts=Timeouts(),
@@ -51,7 +52,7 @@ def test_jobs_are_numbered_in_their_order_after_one_discarded_warm_up(plan: Plan
 @given(plans())
 def test_every_arm_runs_once_in_every_block_of_every_budget(plan: Plan) -> None:
     timed = Counter((job.tokens, job.block, job.arm) for job in plan.jobs if job.kind == "timed")
-    wanted = {(t, b, arm.name) for t in plan.tokens for b in range(1, plan.runs + 1) for arm in plan.arms}
+    wanted = {(t, b, arm.name) for t in plan.tokens for b in range(1, plan.blocks + 1) for arm in plan.arms}
     assert set(timed) == wanted
     assert set(timed.values()) == {1}
     assert all(job.prompts == (plan.prompts.prompt[0].id,) for job in plan.jobs if job.kind == "timed")
@@ -61,8 +62,8 @@ def test_every_arm_runs_once_in_every_block_of_every_budget(plan: Plan) -> None:
 def test_each_budget_has_an_order_of_its_own_fixed_by_the_seed(plan: Plan) -> None:
     arms = [arm.name for arm in plan.arms]
     for budget in plan.tokens:
-        expected = block_orders(arms, plan.runs, f"{plan.seed}/{budget}")
-        for block in range(1, plan.runs + 1):
+        expected = block_orders(arms, plan.blocks, f"{plan.seed}/{budget}")
+        for block in range(1, plan.blocks + 1):
             jobs = [j for j in plan.jobs if j.kind == "timed" and (j.tokens, j.block) == (budget, block)]
             assert tuple(j.arm for j in jobs) == expected[block - 1]
             assert [j.position for j in jobs] == list(range(1, len(arms) + 1))

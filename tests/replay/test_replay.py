@@ -15,7 +15,7 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules
 from zmlx_bench.replay import measure as replay
-from zmlx_bench.schema.capsule import Capsule, sealed
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.workspace import Workspace
 
 pytestmark = pytest.mark.process
@@ -42,7 +42,7 @@ def capsule(made: Capsule, place: Workspace) -> Capsule:
 
 def changed(capsule: Capsule, **fields: Any) -> Capsule:
     """Return a capsule with other fields and the right hash."""
-    return sealed({**dict(capsule), **fields})
+    return capsule.model_copy(update=fields).sealed()
 
 
 def checkpoint(capsule: Capsule, **fields: Any) -> Capsule:
@@ -54,14 +54,14 @@ def test_the_plan_is_the_capsule_s_protocol(place: Workspace, capsule: Capsule) 
     plan = planned.prepared.session.plan
     assert planned.instead == ()
     assert [arm.name for arm in plan.arms] == ["baseline", "null", VARIANT]
-    assert (plan.tokens, plan.runs, plan.seed) == ((20,), 3, capsule.protocol.seed)
+    assert (plan.tokens, plan.blocks, plan.seed) == ((20,), 3, capsule.protocol.seed)
     assert plan.prompts == capsule.prompts
     assert plan.arm(VARIANT).variant == capsule.variant
 
 
 def test_the_user_may_ask_for_more_blocks(place: Workspace, capsule: Capsule) -> None:
     planned = replay.prepare(place, capsule, replay.Wishes(runs=9))
-    assert planned.prepared.session.plan.runs == 9
+    assert planned.prepared.session.plan.blocks == 9
 
 
 @pytest.mark.parametrize("kind", ["full", "hub", "synthetic"])
@@ -84,7 +84,7 @@ def test_a_folder_must_be_named_by_the_user(place: Workspace, capsule: Capsule) 
     folder = checkpoint(capsule, kind="path", source="my-model")
     with pytest.raises(UnusableInput, match="--checkpoint"):
         replay.prepare(place, folder, replay.Wishes())
-    assert replay.prepare(place, folder, replay.Wishes(checkpoint="tiny")).prepared.session.plan.runs == 3
+    assert replay.prepare(place, folder, replay.Wishes(checkpoint="tiny")).prepared.session.plan.blocks == 3
 
 
 def test_a_variant_that_is_not_declared_here_is_refused(place: Workspace, made: Capsule) -> None:

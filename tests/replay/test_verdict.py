@@ -14,6 +14,7 @@ from zmlx_bench.analysis.figures import derive
 from zmlx_bench.ledger import capsules
 from zmlx_bench.replay.verdict import judge_replay, speed_change
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.workspace import Workspace
 
 Replayed = Callable[..., tuple[Capsule, Capsule]]
@@ -68,7 +69,7 @@ def test_one_block_cannot_be_compared(replayed: Replayed) -> None:
         (("machine", "device"), "Another CPU", "device"),
         (("machine", "backend"), "cuda", "backend"),
         (("software", "mlx"), "9.9", "mlx"),
-        (("checkpoint", "id"), "tiny-ffffffffffffffff", "checkpoint"),
+        (("checkpoint", "digest"), "f" * 64, "checkpoint"),
     ],
 )
 def test_another_group_cannot_be_compared(replayed: Replayed, path: tuple[str, str], value: str, field: str) -> None:
@@ -84,6 +85,26 @@ def test_changed_kernel_source_cannot_be_compared(replayed: Replayed) -> None:
     kernel = replay.variant.kernels[0].model_copy(update={"source_sha256": "a" * 64})
     changed = replay.model_copy(update={"variant": replay.variant.model_copy(update={"kernels": (kernel,)})})
     assert judge_replay(original, changed).answer == "not comparable"
+
+
+def with_identity(capsule: Capsule, source: str, path: str) -> Capsule:
+    (kernel,) = capsule.variant.kernels
+    identity = Identity(
+        formula=1, digest="1" * 64, declaration="2" * 64, kernels={kernel.kernel: "3" * 64}, path=path * 64
+    )
+    kernels = (kernel.model_copy(update={"source_sha256": source * 64}),)
+    return capsule.model_copy(
+        update={"variant": capsule.variant.model_copy(update={"kernels": kernels, "identity": identity})}
+    )
+
+
+@pytest.mark.parametrize(("source", "path", "comparable"), [("a", "4", True), ("b", "4", True), ("a", "5", False)])
+def test_what_ran_must_be_the_same_and_not_its_bytes(
+    replayed: Replayed, source: str, path: str, comparable: bool
+) -> None:
+    original, replay = replayed(SAME)
+    found = judge_replay(with_identity(original, "a", "4"), with_identity(replay, source, path))
+    assert (found.answer != "not comparable") is comparable
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from tests.session.conftest import MEASURED, Finished
 from tests.tiny import hosts_of
 from zmlx_bench.analysis import figures
 from zmlx_bench.ledger import matrix
-from zmlx_bench.schema.capsule import capsule_hash, output_hash
+from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.run import Run
-from zmlx_bench.schema.session import session_hash
 
 
 def test_the_session_holds_its_files_and_no_temporary_one(undisturbed: Finished) -> None:
@@ -47,8 +46,8 @@ def test_jobs_ran_in_the_order_of_the_plan_and_every_event_is_kept(undisturbed: 
 
 def test_the_content_hashes_hold(undisturbed: Finished) -> None:
     capsule = undisturbed.capsule(MEASURED)
-    assert capsule_hash(capsule) == capsule.content_sha256
-    assert session_hash(undisturbed.session) == undisturbed.session.content_sha256
+    assert capsule.intact
+    assert undisturbed.session == undisturbed.session.sealed()
     (reference,) = undisturbed.session.capsules
     assert reference.file == capsule_file_name(capsule)
     assert reference.content_sha256 == capsule.content_sha256
@@ -107,7 +106,7 @@ def test_the_capsule_tells_what_the_numbers_belong_to(undisturbed: Finished) -> 
     assert capsule.protocol.command[:3] == ("zmlx", "run", "qwen3")
     assert capsule.software.mlx
     assert capsule.checkpoint.kind == "tiny"
-    assert capsule.checkpoint.weights_sha256 is not None
+    assert list(capsule.checkpoint.weights) == ["model.safetensors"]
     assert len(capsule.variant.kernels[0].source_sha256) == 64
     assert "/" not in capsule.checkpoint.source
 

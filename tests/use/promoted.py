@@ -28,10 +28,12 @@ def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) 
     fields = {
         "family": family,
         "checkpoint": "tiny",
-        "checkpoint_id": locate(family, "tiny", machine).checkpoint.id,
+        "checkpoint_digest": locate(family, "tiny", machine).checkpoint.digest,
         "backend": "cpu",
         "device": machine.device,
+        "cores": machine.cores,
         "mlx": installed("mlx"),
+        "mlx_lm": installed("mlx-lm"),
         "variant": variant,
         "identity": identity.digest if identity else "0" * 64,
         "parts": identity,

@@ -65,9 +65,12 @@ def test_the_checkpoint_may_be_named(tiny: Tiny, place: Workspace, source: str) 
     [
         ({"device": "Another CPU"}, "nothing is promoted for {family} on .* on Another CPU"),
         ({"mlx": "0.1.0"}, r"nothing is promoted for {family} on .* mlx 0\.1\.0"),
+        ({"mlx_lm": "0.1.0"}, "nothing is promoted for {family} on .*"),
+        ({"cores": 4096}, "nothing is promoted for {family} on .*"),
+        ({"conditions": {"batch": 2}}, "nothing is promoted for {family} on .*"),
         ({"backend": "metal"}, r"nothing is promoted for {family} on .* \(metal\)"),
-        ({"checkpoint_id": "full-0123456789abcdef", "checkpoint": "full"}, "no_op is for full: say checkpoint="),
-        ({"checkpoint_id": "tiny-0123456789abcdef"}, "no_op is for tiny: say checkpoint="),
+        ({"checkpoint_digest": "full-0123456789abcdef", "checkpoint": "full"}, "no_op is for full: say checkpoint="),
+        ({"checkpoint_digest": "tiny-0123456789abcdef"}, "no_op is for tiny: say checkpoint="),
         (
             {"identity": "1" * 64, "parts": None, "rule": 1},
             "changed since it was measured; measure it again with `zmlx run",
@@ -171,8 +174,8 @@ def test_another_configuration_is_another_checkpoint(tiny: Tiny, place: Workspac
     shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 5000.0}))
-    other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.id
-    promote(place, promotion(place, tiny.name, "no_op", checkpoint_id=other))
+    other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.digest
+    promote(place, promotion(place, tiny.name, "no_op", checkpoint_digest=other))
     assert "built from another configuration" in apply(tiny, place, checkpoint=folder).why
 
 

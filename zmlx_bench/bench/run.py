@@ -5,13 +5,7 @@ A kernel that takes its process with it loses its remaining rows; a new process 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +29,7 @@ from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import CannotHere, unknown
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.process import Child, ending
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
@@ -175,35 +170,20 @@ class _Process:
         self.task: int | None = None
         self.ending: tuple[Status, str] = ("crash", "ended before it was done")
         self._timeout_s = timeout_s
-        self._pipe, write_end = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "zmlx_bench.bench", str(write_end)],
-            stdin=subprocess.PIPE,
-            stdout=sys.stderr,
-            pass_fds=(write_end,),
-            start_new_session=True,
-        )
-        os.close(write_end)
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(told.model_dump_json().encode())
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        told_bytes = told.model_dump_json().encode()
+        self._child = Child([sys.executable, "-m", "zmlx_bench.bench"], told_bytes, sys.stderr, None)
 
     def rows(self) -> Iterator[BenchRow]:
         """Yield rows until the process ends or is silent for too long."""
-        rest = b""
         while True:
-            deadline = time.monotonic() + self._timeout_s
-            if not select.select([self._pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            came = self._child.read(self._timeout_s)
+            if came is None:
+                self.ending = ("crash", ending(self._child.process.wait()))
+                return
+            _, lines = came
+            if not lines:
                 self.ending = ("timeout", f"silent for {self._timeout_s:g} s")
                 return
-            data = os.read(self._pipe, 1 << 16)
-            if not data:
-                code = self._process.wait()
-                self.ending = ("crash", f"killed by signal {-code}" if code < 0 else f"exited with code {code}")
-                return
-            *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 match _EVENT.validate_json(line):
                     case TaskStarted(index=index):
@@ -215,7 +195,4 @@ class _Process:
 
     def kill(self) -> None:
         """End whatever is left of it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._pipe)
+        self._child.kill(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from pathlib import Path
@@ -88,18 +87,6 @@ def context_length(config: dict[str, Any]) -> int | None:
 def config_hash(config: dict[str, Any]) -> str:
     """Return the SHA-256 of the config's canonical JSON."""
     return content_hash(config)
-
-
-def weights_hash(weights: list[Path], folder: Path) -> str:
-    """Return the SHA-256 over the names and contents of the weight files and of the tokenizer's."""
-    digest = hashlib.sha256()
-    extra = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
-    for path in [*weights, *(p for p in extra if p.is_file())]:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _refuse_code(folder: Path, config: dict[str, Any], *, trust_remote_code: bool) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.catalog.families import TINY as TINY
 from zmlx_bench.catalog.families import Known, known
+from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
-from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import CheckpointKind, content_hash
@@ -133,15 +132,14 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
     config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
-    weights_sha = checkpoint_folder.weights_hash(weights, path)
-    digest = hashlib.sha256(f"{config_sha}{weights_sha}".encode()).hexdigest()
+    hashes = digest.weights_sha256(weights)
     checkpoint = Checkpoint(
         kind=kind,
         label="tiny" if kind == "tiny" else _slug(path.resolve().name),
-        id=f"{kind}-{digest[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=path.resolve().name,
         config_sha256=config_sha,
-        weights_sha256=weights_sha,
+        weights=hashes,
         trust_remote_code=trust_remote_code,
     )
     option = "tiny" if kind == "tiny" else str(path.resolve())
@@ -151,16 +149,16 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
 def _from_hub(family: Known, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
     snapshot = hub.fetch(repo, revision)
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
-    checkpoint_folder.weight_files(snapshot)
     config_sha = checkpoint_folder.config_hash(config)
-    blobs = hub.blobs_of(snapshot)
+    hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
     checkpoint = Checkpoint(
         kind=kind,
         label="full" if kind == "full" else _slug(repo.split("/")[-1]),
-        id=f"{kind}-{content_hash([config_sha, blobs])[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=f"{repo}@{hub.commit_of(snapshot)}",
         config_sha256=config_sha,
-        blobs=blobs,
+        weights=hashes,
+        blobs=hub.blobs_of(snapshot),
         trust_remote_code=trust_remote_code,
     )
     commit = hub.commit_of(snapshot)
@@ -188,7 +186,7 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
     checkpoint = Checkpoint(
         kind="synthetic",
         label="synthetic",
-        id=f"synthetic-{content_hash([config_sha, recipe])[:16]}",
+        digest=digest.of_recipe(config_sha, recipe),
         source=f"{family.facts.hub_id}'s configuration with random weights",
         config_sha256=config_sha,
         recipe=recipe,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from zmlx_bench.bench.schema import BenchReport
 from zmlx_bench.legacy.schema import LegacyImport
+from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.entry import Entry
 from zmlx_bench.schema.kernel import KernelDeclaration
@@ -16,7 +15,7 @@ from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import VariantFile
 
-KINDS: dict[str, type[BaseModel]] = {
+KINDS: dict[str, type[StrictModel]] = {
     "capsule": Capsule,
     "session": Session,
     "matrix": MatrixRow,

@@ -86,6 +86,7 @@ def run(
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.incumbent import incumbent_of
+    from zmlx_bench.report import words
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
@@ -123,7 +124,8 @@ def run(
     session = prepared.session
     chosen, plan = prepared.located, session.plan
     people.print(
-        f"session {session.session}: {family}, checkpoint {chosen.checkpoint.label} ({chosen.checkpoint.id})"
+        f"session {session.session}: {family}, "
+        f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
     if chosen.why:

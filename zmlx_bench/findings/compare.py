@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from zmlx_bench.findings.finding import Finding, finding
 
@@ -39,10 +40,24 @@ def _is_number(value: Any) -> bool:
 
 
 def compare_models(file: str, field: str, stored: BaseModel, expected: BaseModel, source: str) -> Iterator[Finding]:
-    """Yield a finding for every field of `stored` that differs from `expected`; `source` says where that is from."""
-    pairs = differences(stored.model_dump(mode="json"), expected.model_dump(mode="json"), field)
-    for name, mine, theirs in pairs:
+    """Yield a finding for every field of `stored` that differs from `expected`; `source` says where that is from.
+
+    A field that the stored document lacks, because it is older than the field, is not compared.
+    """
+    for name, mine, theirs in differences(*_written(stored, expected), field):
         yield finding(file, name, f"says {show(mine)}, {source} {show(theirs)}")
+
+
+def _written(stored: Any, expected: Any) -> tuple[Any, Any]:
+    """Return both as plain values, of models only what was written in `stored`."""
+    if isinstance(stored, BaseModel) and isinstance(expected, BaseModel):
+        names = [name for name in type(stored).model_fields if name in stored.model_fields_set]
+        pairs = {name: _written(getattr(stored, name), getattr(expected, name)) for name in names}
+        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+    if isinstance(stored, tuple) and isinstance(expected, tuple) and len(stored) == len(expected):
+        parts = [_written(mine, theirs) for mine, theirs in zip(stored, expected, strict=True)]
+        return [mine for mine, _ in parts], [theirs for _, theirs in parts]
+    return to_jsonable_python(stored), to_jsonable_python(expected)
 
 
 def show(value: Any) -> str:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from zmlx_bench.printable import clean
 
-NO_TEXT = "holds half a surrogate pair, which is no text and cannot be hashed"
-
 
 @dataclass(frozen=True, order=True)
 class Finding:

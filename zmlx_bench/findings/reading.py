@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel
-
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import read_json, refuse_outside
 from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.schema.base import StrictModel
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 def read(root: Path, path: Path, model: type[Model]) -> tuple[Model | None, list[Finding]]:

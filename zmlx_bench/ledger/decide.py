@@ -71,7 +71,7 @@ def decide(workspace: Workspace, family: str | None) -> Decided:
     refused = {Path(refusal.file).parent.name for refusal in reader.refusals}
     entries = tuple(
         entry_of(found, outcomes[key].incumbent, outcomes[key].decision, policy)
-        for key, found in sorted(evidence.items(), key=_order)
+        for key, found in sorted(evidence.items(), key=lambda found: found[0].order)
         if not refused.intersection(session.evidence.session for session in found)
     )
     decisions = {key: found.decision for key, found in outcomes.items()}
@@ -97,8 +97,3 @@ def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
         findings = [*found.findings, *(f for c in capsules for f in c.findings), *check_links(root, found, capsules)]
         for finding in findings:
             yield Refusal(finding.file, f"{finding.field}: {finding.message}")
-
-
-def _order(group: tuple[GroupKey, Sequence[SessionCapsules]]) -> tuple[str, ...]:
-    key = group[0]
-    return key.family, key.checkpoint, key.backend, key.device, key.mlx

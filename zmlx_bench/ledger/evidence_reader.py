@@ -5,12 +5,10 @@ Both give the same verdicts: a report leaves out only sessions that the rule nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from zmlx_bench import files
 from zmlx_bench.analysis.decision import GroupEvidence, GroupKey, SessionEvidence, SessionVerdict, judge_session
@@ -18,13 +16,15 @@ from zmlx_bench.analysis.decision.adapter import key_of_row, key_of_session, ses
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import carried
 from zmlx_bench.printable import clean
-from zmlx_bench.schema.base import CheckpointKind
-from zmlx_bench.schema.head import CapsuleHead, SessionHead
+from zmlx_bench.schema.base import CheckpointKind, Raw
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.head import head
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", Capsule, Session)
 POLICY_FILE = "policy.toml"
 SESSION_FILE = "session.json"
 
@@ -50,7 +50,7 @@ class SessionCapsules:
     kind: CheckpointKind
     label: str
     evidence: SessionEvidence
-    capsules: Mapping[str, CapsuleHead]
+    capsules: Mapping[str, Capsule]
 
 
 class Reader:
@@ -84,13 +84,13 @@ class Reader:
 
     def _read(self, name: str) -> SessionCapsules | None:
         file = f"capsules/{name}/{SESSION_FILE}"
-        session = self._model(file, SessionHead)
+        session = self._model(file, Session)
         if session is None or session.state != "finished":
             return None
-        capsules: dict[str, CapsuleHead] = {}
+        capsules: dict[str, Capsule] = {}
         for reference in session.capsules:
             path = f"capsules/{name}/{reference.file}"
-            capsule = self._model(path, CapsuleHead)
+            capsule = self._model(path, Capsule, head)
             if capsule is None:
                 continue
             if capsule.content_sha256 != reference.content_sha256 or capsule.session != name:
@@ -101,7 +101,7 @@ class Reader:
         checkpoint = session.plan.checkpoint
         return SessionCapsules(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
 
-    def _model(self, file: str, model: type[Model]) -> Model | None:
+    def _model(self, file: str, model: type[Model], part: Callable[[Raw], Raw] | None = None) -> Model | None:
         if file in self._refused:
             return None
         path = self._workspace.root / file
@@ -110,9 +110,7 @@ class Reader:
             return None
         try:
             files.refuse_outside(self._workspace.root, path)
-            return model.model_validate_json(files.read_bytes(path))
-        except ValidationError as error:
-            self._refused[file] = files.first_error(error)
+            return files.read_json(path, model, part)
         except UnusableInput as error:
             self._refused[file] = str(error).removeprefix(f"{path}: ")
         return None

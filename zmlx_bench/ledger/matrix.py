@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from zmlx_bench import files, locks
 from zmlx_bench.errors import UnusableInput
@@ -113,8 +112,8 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _row(path: Path, number: int, line: bytes) -> MatrixRow:
     try:
-        return MatrixRow.model_validate_json(line)
-    except ValidationError as error:
+        return files.decoded(MatrixRow, line.decode(), files.loads)
+    except ValueError as error:
         if conflict.is_mark(line.decode("utf-8", "replace")):
             raise UnusableInput(f"{path}: line {number}: {conflict.MESSAGE}") from None
-        raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
+        raise UnusableInput(f"{path}: line {number}: {error}") from None

@@ -21,6 +21,7 @@ from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
 FILE = "promoted.toml"
@@ -40,12 +41,34 @@ def read(workspace: Workspace) -> Promotions:
     text = files.read_text(path)
     if conflict.conflicted(text):
         raise UnusableInput(f"{path}: {conflict.MESSAGE}")
-    return files.parse(path, Promotions, text, tomllib.loads)
+    found = files.parse(path, Promotions, text, tomllib.loads)
+    return found.model_copy(update={"promotion": tuple(_whole(promotion, workspace) for promotion in found.promotion)})
+
+
+def _whole(promotion: Promotion, workspace: Workspace) -> Promotion:
+    """Return the promotion with the mlx-lm version of its sessions, which those of version 1 did not record."""
+    session = workspace.session(promotion.sessions[0]) / "session.json"
+    if promotion.mlx_lm is not None or not session.is_file():
+        return promotion
+    try:
+        software = files.read_json(session, Session).software
+    except UnusableInput:
+        return promotion
+    return promotion.model_copy(update={"mlx_lm": software.mlx_lm})
 
 
 def key_of(promotion: Promotion) -> GroupKey:
     """Return the group whose default a promotion is."""
-    return GroupKey(promotion.family, promotion.checkpoint_id, promotion.backend, promotion.device, promotion.mlx)
+    return GroupKey(
+        promotion.family,
+        promotion.checkpoint_digest,
+        promotion.conditions,
+        promotion.backend,
+        promotion.device,
+        promotion.cores,
+        promotion.mlx,
+        promotion.mlx_lm,
+    )
 
 
 def parts_of(promotion: Promotion, table: CarriedBy) -> Identity | None:
@@ -57,6 +80,12 @@ def parts_of(promotion: Promotion, table: CarriedBy) -> Identity | None:
 def incumbents(promotions: Promotions) -> dict[GroupKey, str]:
     """Return the promoted variant of each group."""
     return {key_of(promotion): promotion.variant for promotion in promotions.promotion}
+
+
+def incumbent(promotions: Promotions, key: GroupKey) -> str | None:
+    """Return the variant promoted for a group; else the one of a promotion that did not record all of the group."""
+    known = incumbents(promotions)
+    return known.get(key) or next((name for of, name in known.items() if of.covers(key)), None)
 
 
 @dataclass(frozen=True)
@@ -128,7 +157,7 @@ def after(
             kept[key] = stood
         elif found.promotion is not None:
             kept[key] = found.promotion
-    ordered = sorted(kept, key=lambda k: (k.family, k.checkpoint, k.backend, k.device, k.mlx))
+    ordered = sorted(kept, key=lambda key: key.order)
     return Promotions(promotion=tuple(kept[key] for key in ordered))
 
 
@@ -192,10 +221,13 @@ def _promotion(
     return Promotion(
         family=newest.key.family,
         checkpoint=newest.label,
-        checkpoint_id=newest.key.checkpoint,
+        checkpoint_digest=newest.key.checkpoint,
         backend=next(iter(newest.capsules.values())).machine.backend,
         device=newest.key.device,
+        cores=newest.key.cores,
         mlx=newest.key.mlx,
+        mlx_lm=newest.key.mlx_lm,
+        conditions=newest.key.conditions,
         variant=verdict.variant,
         identity=verdict.latest.identity,
         since=max(capsule.time for capsule in newest.capsules.values()),

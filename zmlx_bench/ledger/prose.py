@@ -8,7 +8,7 @@ from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, 
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
 from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean, printable
-from zmlx_bench.schema.head import CapsuleHead
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy
 
 SHORT = 12
@@ -56,7 +56,7 @@ def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str
     )
 
 
-def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterable[str]:
+def _kernels(capsules: Iterable[Capsule], decision: GroupDecision) -> Iterable[str]:
     shown = {v.variant: v.latest.session for v in decision.verdicts}
     variants = {c.variant.name: c.variant for c in capsules if shown.get(c.variant.name) == c.session}
     for name in sorted(variants):
@@ -69,7 +69,7 @@ def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterab
         yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(clean(variant.why))}"
 
 
-def _primary(capsules: Mapping[str, CapsuleHead], decision: GroupDecision) -> Iterable[str]:
+def _primary(capsules: Mapping[str, Capsule], decision: GroupDecision) -> Iterable[str]:
     """List the capsules that a verdict rests on, and count those that only took part."""
     rests_on = {(verdict.variant, session) for verdict in decision.verdicts for session in verdict.rests_on}
     named = {path: c for path, c in capsules.items() if (c.variant.name, c.session) in rests_on}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zmlx_bench.findings.compare import same_number, show
-from zmlx_bench.findings.finding import NO_TEXT, Finding, finding
+from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.legacy.faults import record_faults, speedup_of
 from zmlx_bench.legacy.schema import LegacyImport
@@ -17,17 +17,14 @@ def check_legacy_file(root: Path, path: Path) -> list[Finding]:
     legacy, findings = read(root, path, LegacyImport)
     if legacy is None:
         return findings
-    try:
-        return [*findings, *check_legacy(legacy, relative(root, path))]
-    except UnicodeEncodeError:
-        return [finding(relative(root, path), "file", NO_TEXT)]
+    return [*findings, *check_legacy(legacy, relative(root, path))]
 
 
 def check_legacy(legacy: LegacyImport, file: str) -> Iterator[Finding]:
     """Yield every fault of an import."""
     if file.rpartition("/")[2] != f"{Path(legacy.source_name).stem}.json":
         yield finding(file, "source_name", f"{legacy.source_name} is stored under another name")
-    if legacy.seal().content_sha256 != legacy.content_sha256:
+    if not legacy.intact:
         yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
     listed = set(legacy.inconsistencies)
     for index, record in enumerate(legacy.records):

@@ -5,9 +5,9 @@ Nothing is invented: what a file does not say is null, an arm that was skipped h
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from zmlx_bench.schema.base import (
     Count,
@@ -17,8 +17,8 @@ from zmlx_bench.schema.base import (
     Sha256,
     StrictModel,
     UtcTime,
-    content_hash,
 )
+from zmlx_bench.schema.sealed import Sealed
 
 LegacyShape = Literal[
     "variant_capsule",
@@ -126,7 +126,7 @@ class NotMeasured(StrictModel):
     reason: NonEmpty
 
 
-class LegacyImport(StrictModel):
+class LegacyImport(Sealed):
     """One imported file: `capsules/legacy/<name>.json`."""
 
     schema_version: Literal[1] = 1
@@ -143,19 +143,9 @@ class LegacyImport(StrictModel):
     records: tuple[LegacyRecord, ...]
     not_measured: tuple[NotMeasured, ...] = ()
     inconsistencies: tuple[Inconsistency, ...] = ()
-    content_sha256: Sha256 = Field(default="0" * 64)
-    """Hash of everything above, over canonical JSON; `seal` sets it."""
 
     @model_validator(mode="after")
     def _says_why_not(self) -> Self:
         if self.is_evidence != (self.why_not is None):
             raise ValueError("`why_not` must be given exactly when the file is no evidence")
         return self
-
-    def content(self) -> dict[str, Any]:
-        """Return what the content hash is taken over."""
-        return self.model_dump(mode="json", exclude={"content_sha256"})
-
-    def seal(self) -> Self:
-        """Return a copy that carries its own content hash."""
-        return self.model_copy(update={"content_sha256": content_hash(self.content())})

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend
-from zmlx_bench.schema.plan import Arm, Checkpoint, Job, JobKind, Plan, Timeouts
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
 BASELINE = "baseline"
 NULL = "null"
+ALGORITHM = 1
+"""The number of the way in which sessions are drawn up now."""
 AUDIT_POSITIONS = 64
 """Tokens of each prompt's answer that an audit forces, where the largest budget has as many."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a session's processes are drawn up from."""
+
+    tokens: tuple[int, ...]
+    """Budgets, ascending."""
+    blocks: int
+    seed: int
+    prompts: tuple[str, ...]
+    """Ids; the first is timed."""
+    arms: tuple[Arm, ...]
+    audit_positions: int | None
 
 
 def arms_of(
@@ -37,23 +55,48 @@ def draw_up(
     *,
     family: str,
     checkpoint: Checkpoint,
+    conditions: Conditions,
     backend: Backend,
     tokens: Sequence[int],
-    runs: int,
+    blocks: int,
     seed: int,
     cooldown_s: float,
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
     audit_positions: int | None = None,
+    algorithm: int = ALGORITHM,
 ) -> Plan:
-    """Return the plan: a discarded warm-up, the timed blocks of every budget, the untimed prompts of each arm, audits.
+    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm."""
+    draw = ALGORITHMS.get(algorithm)
+    if draw is None:
+        raise UnusableInput(f"plan.algorithm: {algorithm} is newer than this zmlx knows ({ALGORITHM}); update zmlx")
+    budgets = tuple(sorted(set(tokens)))
+    return Plan(
+        algorithm=algorithm,
+        family=family,
+        checkpoint=checkpoint,
+        conditions=conditions,
+        backend=backend,
+        tokens=budgets,
+        blocks=blocks,
+        seed=seed,
+        cooldown_s=cooldown_s,
+        timeouts=timeouts,
+        audit_positions=audit_positions,
+        prompts=prompts,
+        arms=arms,
+        jobs=draw(Wanted(budgets, blocks, seed, tuple(prompt.id for prompt in prompts.prompt), arms, audit_positions)),
+    )
+
+
+def jobs_1(wanted: Wanted) -> tuple[Job, ...]:
+    """Return the processes: a discarded warm-up, the timed blocks of every budget, each arm's untimed prompts, audits.
 
     The fidelity jobs come last and use the largest budget, of which shorter ones are prefixes. The baseline's
     answers the timed prompt too, so that its margins are known where an arm leaves it.
     """
-    budgets = sorted(set(tokens))
-    timed, others = prompts.prompt[0].id, [prompt.id for prompt in prompts.prompt[1:]]
+    budgets, arms, (timed, *others) = wanted.tokens, wanted.arms, wanted.prompts
     jobs: list[Job] = []
 
     def add(
@@ -65,8 +108,8 @@ def draw_up(
 
     add("warmup", BASELINE, budgets[0], [timed])
     names = [arm.name for arm in arms]
-    orders = {budget: block_orders(names, runs, f"{seed}/{budget}") for budget in budgets}
-    for block in range(1, runs + 1):
+    orders = {budget: block_orders(names, wanted.blocks, f"{wanted.seed}/{budget}") for budget in budgets}
+    for block in range(1, wanted.blocks + 1):
         for budget in budgets:
             for position, name in enumerate(orders[budget][block - 1], start=1):
                 add("timed", name, budget, [timed], block, position)
@@ -75,19 +118,10 @@ def draw_up(
         if ids:
             add("fidelity", arm.name, budgets[-1], ids)
     for arm in arms:
-        if audit_positions is not None and arm.variant is not None:
-            add("audit", arm.name, audit_positions, [timed, *others])
-    return Plan(
-        family=family,
-        checkpoint=checkpoint,
-        backend=backend,
-        tokens=tuple(budgets),
-        runs=runs,
-        seed=seed,
-        cooldown_s=cooldown_s,
-        timeouts=timeouts,
-        audit_positions=audit_positions,
-        prompts=prompts,
-        arms=arms,
-        jobs=tuple(jobs),
-    )
+        if wanted.audit_positions is not None and arm.variant is not None:
+            add("audit", arm.name, wanted.audit_positions, [timed, *others])
+    return tuple(jobs)
+
+
+ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1}
+"""Every way in which a session was ever drawn up, by the number that its plan records: a check draws it again."""

@@ -14,7 +14,7 @@ from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.replay.verdict import ReplayVerdict, judge_replay
-from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.session import api
@@ -45,7 +45,7 @@ class Replay:
 
 def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
     """Plan a session of the capsule's variant alone, at its budget, with its prompts, seed and blocks."""
-    if capsule_hash(capsule) != capsule.content_sha256:
+    if not capsule.intact:
         raise UnusableInput("the capsule's content is not what was hashed; `zmlx capsule verify` says where")
     backend, no_backend = _backend(capsule)
     option, no_checkpoint = _checkpoint(workspace, capsule, wishes, facts.read(backends.choose(backend)))
@@ -53,7 +53,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
         request = Request(
             family=capsule.family,
             tokens=(capsule.tokens,),
-            runs=wishes.runs or capsule.protocol.runs,
+            runs=wishes.runs or capsule.protocol.blocks,
             variants=(capsule.variant.name,),
             checkpoint=option,
             backend=backend,

@@ -114,10 +114,13 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
     """Yield what differs between where and how the two were measured, what decides first."""
     deciding: tuple[tuple[str, object, object], ...] = (
         ("family", then.family, now.family),
-        ("checkpoint", then.checkpoint.id, now.checkpoint.id),
+        ("checkpoint", then.checkpoint.digest, now.checkpoint.digest),
         ("backend", then.machine.backend, now.machine.backend),
         ("device", then.machine.device, now.machine.device),
+        ("cores", then.machine.cores or now.machine.cores, now.machine.cores or then.machine.cores),
+        ("conditions", then.conditions, now.conditions),
         ("mlx", then.software.mlx, now.software.mlx),
+        ("mlx_lm", then.software.mlx_lm, now.software.mlx_lm),
         ("tokens", then.tokens, now.tokens),
         ("variant", _what(then), _what(now)),
     )
@@ -125,12 +128,11 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
         if before != after:
             yield Difference(field, str(before), str(after), True)
     protocol: tuple[tuple[str, object, object], ...] = (
-        ("mlx_lm", then.software.mlx_lm, now.software.mlx_lm),
         ("zmlx", then.software.zmlx, now.software.zmlx),
         ("python", then.software.python, now.software.python),
         ("commit", then.software.commit, now.software.commit),
         ("os", then.machine.os, now.machine.os),
-        ("runs", then.protocol.runs, now.protocol.runs),
+        ("blocks", then.protocol.blocks, now.protocol.blocks),
         ("seed", then.protocol.seed, now.protocol.seed),
         ("cooldown_s", then.protocol.cooldown_s, now.protocol.cooldown_s),
         ("null arm", then.protocol.null_arm, now.protocol.null_arm),
@@ -144,10 +146,16 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
 
 
 def _what(capsule: Capsule) -> str:
-    """Return what identifies a variant: its kernels' sources and its environment."""
-    variant = capsule.variant
-    kernels = [f"{k.kernel}.{k.mode}@{k.source_sha256[:12]}" for k in variant.kernels]
-    return " ".join([variant.name, *kernels, *(f"{name}={value}" for name, value in sorted(variant.env.items()))])
+    """Return what identifies a variant: its kernels' sources, its environment and the measured path.
+
+    A capsule from before there were identities tells the bytes of the sources alone.
+    """
+    variant, identity = capsule.variant, capsule.variant.identity
+    known = {k.kernel: identity.kernels[k.kernel] if identity else k.source_sha256 for k in variant.kernels}
+    kernels = [f"{k.kernel}.{k.mode}@{known[k.kernel][:12]}" for k in variant.kernels]
+    path = [f"path@{identity.path[:12]}"] if identity else []
+    env = (f"{name}={value}" for name, value in sorted(variant.env.items()))
+    return " ".join([variant.name, *kernels, *path, *env])
 
 
 def _arms(capsule: Capsule) -> int:

@@ -149,6 +149,8 @@ class JobEnd(StrictModel):
     status: Status
     message: str | None = None
     exit_code: int | None = None
+    energy_j: NonNegative | None = None
+    """Of a timed job: what the device used from the first token to the end of the prompt; null where unknown."""
     after: MachineState
 
 

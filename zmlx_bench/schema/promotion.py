@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from zmlx_bench.schema.base import (
     Backend,
     Count,
+    Digest,
     Name,
     NonEmpty,
     NonNegative,
@@ -19,6 +20,8 @@ from zmlx_bench.schema.base import (
 )
 from zmlx_bench.schema.cited import CitedCapsule
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.migrations import promotion as migrations
+from zmlx_bench.schema.plan import Conditions
 
 
 class PromotedCapsule(CitedCapsule):
@@ -37,10 +40,15 @@ class Promotion(StrictModel):
     family: Name
     checkpoint: Name
     """Short name of the checkpoint."""
-    checkpoint_id: NonEmpty
+    checkpoint_digest: Digest
     backend: Backend
     device: NonEmpty
+    cores: Positive | None = None
+    """Absent where it was not recorded."""
     mlx: NonEmpty
+    mlx_lm: NonEmpty | None = None
+    """Absent in promotions whose sessions tell it."""
+    conditions: Conditions = Conditions()
     variant: Name
     identity: Sha256
     """What its evidence is bound to."""
@@ -68,5 +76,7 @@ class Promotion(StrictModel):
 class Promotions(StrictModel):
     """The file."""
 
-    schema_version: Literal[1] = 1
+    updates = (migrations.update_to_2,)
+
+    schema_version: Literal[2] = 2
     promotion: tuple[Promotion, ...] = ()

@@ -21,6 +21,8 @@ from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
+from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
@@ -71,9 +73,10 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
+        conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        runs=request.runs,
+        blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
         timeouts=timeouts_of(request),
@@ -86,7 +89,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
-        schema_version=1,
+        schema_version=2,
         session=store.new_name(request.family),
         state="running",
         started=utc_now(),
@@ -97,7 +100,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         plan=plan,
         machine=machine,
         software=software(workspace.root),
-        content_sha256="0" * 64,
+        content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
@@ -220,12 +223,12 @@ def _differences(
         before, after = getattr(session.software, field), getattr(now, field)
         if before != after:
             changed.append(f"{field} was {before} and is {after}")
-    for field in ("device", "os", "cpu_count", "memory_gb"):
+    for field in ("device", "os", "cpu_count", "cores", "memory_gb"):
         before, after = getattr(session.machine, field), getattr(machine, field)
         if before != after:
             changed.append(f"machine.{field} was {before} and is {after}")
-    if located.checkpoint.id != session.plan.checkpoint.id:
-        changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
+    if located.checkpoint.digest != session.plan.checkpoint.digest:
+        changed.append(f"checkpoint was {session.plan.checkpoint.digest} and is {located.checkpoint.digest}")
     for arm in session.plan.arms:
         if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
             changed.append(f"variant {arm.name}, its kernels or the measured path changed")

@@ -11,6 +11,7 @@ from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import state
+from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
@@ -18,6 +19,7 @@ from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import opened, store
 from zmlx_bench.session.audit import answers
+from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
@@ -129,8 +131,11 @@ def _run_job(
     )
 
     tally = Tally(job, forced)
+    gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
+        if job.kind == "timed":
+            gauge.note(event)
         log.write(JobEvent(job=job.id, at=at, event=event))
         tally.note(event)
         if isinstance(event, Opened):
@@ -155,6 +160,7 @@ def _run_job(
             status=outcome.status,
             message=outcome.message,
             exit_code=outcome.exit_code,
+            energy_j=gauge.joules,
             after=state.read(plan.backend, others),
         )
     )

@@ -15,7 +15,7 @@ from filelock import BaseFileLock
 from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine import device
-from zmlx_bench.schema.session import Session, sealed, session_hash
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
 SESSION_FILE = "session.json"
@@ -30,7 +30,7 @@ def new_name(family: str) -> str:
 
 def write(workspace: Workspace, session: Session) -> Session:
     """Seal and write `session.json`; return the sealed session. A refused first write leaves no folder behind."""
-    whole = sealed(session)
+    whole = session.sealed()
     folder = workspace.session(session.session)
     try:
         files.write_atomic(folder / SESSION_FILE, files.dump_json(whole))
@@ -49,7 +49,7 @@ def load(workspace: Workspace, name: str) -> Session:
         raise unknown("session", name, known)
     files.refuse_outside(workspace.root, path)
     session = files.read_json(path, Session)
-    if session_hash(session) != session.content_sha256:
+    if not session.intact:
         raise UnusableInput(f"{path}: content_sha256: does not match; the file was edited")
     return session
 

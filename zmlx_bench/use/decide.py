@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.changed import DECLARATION, changed, listed
+from zmlx_bench.analysis.decision import GroupKey
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
@@ -17,6 +18,7 @@ from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
@@ -54,10 +56,16 @@ def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None =
 
 
 def promoted_here(workspace: Workspace, family: str, machine: Machine) -> tuple[Promotion, ...]:
-    """Return the promotions for this family, backend, device and MLX version, of any checkpoint."""
-    here = (family, machine.backend, machine.device, installed("mlx"))
-    found = promotions.read(workspace).promotion
-    return tuple(p for p in found if (p.family, p.backend, p.device, p.mlx) == here)
+    """Return the promotions for this family, machine and its versions, of any checkpoint."""
+    found = [(promotions.key_of(promotion), promotion) for promotion in promotions.read(workspace).promotion]
+    here = [(key, promotion) for key, promotion in found if key.covers(_group(family, key.checkpoint, machine))]
+    # What was measured with these very cores counts before what did not record them.
+    return tuple(promotion for key, promotion in sorted(here, key=lambda pair: pair[0].cores is None))
+
+
+def _group(family: str, digest: str, machine: Machine) -> GroupKey:
+    versions = installed("mlx") or "none", installed("mlx-lm")
+    return GroupKey(family, digest, Conditions(), machine.backend, machine.device, machine.cores, *versions)
 
 
 def for_checkpoint(
@@ -65,7 +73,7 @@ def for_checkpoint(
 ) -> Choice:
     """Return the variant promoted for this checkpoint on this machine; raise No with the reason where there is none."""
     here = promoted_here(workspace, family, machine)
-    of_checkpoint = [p for p in here if p.checkpoint_id == located.checkpoint.id]
+    of_checkpoint = [p for p in here if p.checkpoint_digest == located.checkpoint.digest]
     if not of_checkpoint:
         raise No(nothing_promoted(workspace, family, machine, located))
     return of_promotion(workspace, of_checkpoint[0], strict=strict)
@@ -132,9 +140,9 @@ def nothing_promoted(workspace: Workspace, family: str, machine: Machine, locate
 
 def locate_for(promotion: Promotion, machine: Machine, workspace: Workspace) -> Located | None:
     """Return the checkpoint of a promotion where it can be found without being told: `tiny`, or `full` in the cache."""
-    if promotion.checkpoint_id.startswith("tiny-"):
+    if promotion.checkpoint == "tiny":
         return locate(promotion.family, "tiny", machine, workspace=workspace)
-    if promotion.checkpoint_id.startswith("full-") and hub.cached(_hub_id(promotion, workspace)) is not None:
+    if promotion.checkpoint == "full" and hub.cached(_hub_id(promotion, workspace)) is not None:
         return locate(promotion.family, "full", machine, workspace=workspace)
     return None
 

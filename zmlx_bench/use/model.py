@@ -108,7 +108,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, 
     reasons: list[str] = []
     for promotion in here:
         located = decide.locate_for(promotion, machine, place)
-        if located is None or located.checkpoint.id != promotion.checkpoint_id:
+        if located is None or located.checkpoint.digest != promotion.checkpoint_digest:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
         elif (odd := weights.difference(model, located.path)) is not None:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")

@@ -3,7 +3,6 @@
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
-    FidelityEvidence,
     GroupEvidence,
     GroupKey,
     SessionEvidence,
@@ -18,7 +17,6 @@ __all__ = [
     "ArmEvidence",
     "BudgetEvidence",
     "BudgetFigures",
-    "FidelityEvidence",
     "Gate",
     "GroupDecision",
     "GroupEvidence",

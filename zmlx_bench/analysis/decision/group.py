@@ -264,7 +264,7 @@ def _incumbent_gates(
                 "gain over the incumbent",
                 against,
                 policy,
-                lambda b: b.over_incumbent or (),
+                lambda b: b.over_incumbent,
                 _AGAINST_INCUMBENT,
             )
         )

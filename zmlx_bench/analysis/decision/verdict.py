@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from zmlx_bench.analysis.decision.evidence import BudgetEvidence
+from zmlx_bench.schema.figures import Ratio
+
 Verdict = Literal["PROMOTE", "CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
 Outcome = Literal["pass", "fail", "unknown"]
 SpeedName = Literal["slower", "unresolved", "equivalent", "faster"]
@@ -30,15 +33,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class BudgetFigures:
-    """A variant's speed at one budget. Ratios; the interval is unadjusted, at the policy's level."""
+    """What follows from a capsule for a variant's speed at one budget."""
 
-    tokens: int
-    capsule: str
-    blocks: int
-    speedup: float | None
+    evidence: BudgetEvidence
     low: float | None
+    """Of the speed-up's interval: a ratio, unadjusted, at the policy's level."""
     high: float | None
-    null_speedup: float | None
     floor: float
     """delta0 as a ratio: what the speed-up must exceed."""
     p_faster: float | None
@@ -47,6 +47,35 @@ class BudgetFigures:
     p_slower: float | None
     p_slower_adjusted: float
     speed: SpeedName
+
+    @property
+    def tokens(self) -> int:
+        """The budget."""
+        return self.evidence.tokens
+
+    @property
+    def capsule(self) -> str:
+        """Path in the workspace."""
+        return self.evidence.capsule
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in which the variant was compared."""
+        return len(self.evidence.gain)
+
+    @property
+    def speedup(self) -> float | None:
+        """Return exp(mean d)."""
+        return _value(self.evidence.figures.speedup)
+
+    @property
+    def null_speedup(self) -> float | None:
+        """Return exp(mean z)."""
+        return _value(self.evidence.figures.null)
+
+
+def _value(ratio: Ratio | None) -> float | None:
+    return None if ratio is None else ratio.value
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import first_error, loads, refuse_outside
+from zmlx_bench.files import decoded, loads, refuse_outside
 from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
@@ -38,11 +36,7 @@ def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
             findings.append(finding(name, f"line {number}", MESSAGE))
             continue
         try:
-            rows.append((number, MatrixRow.model_validate(loads(line.decode()))))
-        except ValidationError as error:
-            findings.append(finding(name, f"line {number}", first_error(error)))
-        except RecursionError:
-            findings.append(finding(name, f"line {number}", "nested too deeply"))
+            rows.append((number, decoded(MatrixRow, line.decode(), loads)))
         except ValueError as error:
             findings.append(finding(name, f"line {number}", str(error)))
     return rows, findings

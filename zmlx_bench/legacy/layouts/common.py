@@ -17,6 +17,7 @@ from zmlx_bench.legacy.schema import (
     NotMeasured,
 )
 from zmlx_bench.legacy.source import Source, SourceModel
+from zmlx_bench.schema.sealed import UNSEALED
 
 Family = Literal["qwen3", "glm47", "other"]
 
@@ -118,7 +119,8 @@ def build(
         records=tuple(records),
         not_measured=tuple(not_measured),
         inconsistencies=tuple(found),
-    ).seal()
+        content_sha256=UNSEALED,
+    ).sealed()
 
 
 def refused(source: Source, shape: LegacyShape, why_not: str, faults: Sequence[Inconsistency] = ()) -> LegacyImport:
