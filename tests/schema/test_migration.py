@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from tests.conftest import Zmlx
 from tests.sealing import resealed
 from zmlx_bench import files
-from zmlx_bench.analysis.decision import RULE
 from zmlx_bench.checkpoints import digest, folder
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.cli.artifacts import KINDS
