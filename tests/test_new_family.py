@@ -29,6 +29,7 @@ from zmlx_bench.machine import facts
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
 RUN = ("--tokens", "6", "--runs", "1", "--prompts", "primes", "--no-null", "--json")
 
 
