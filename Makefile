@@ -22,7 +22,7 @@ lint: setup
 	$(VENV)/bin/mypy
 
 quick: lint
-	$(PYTEST) -m "not process and not model and not docs and not slow and not gpu"
+	$(PYTEST) -m "not process and not model and not evidence and not docs and not slow and not gpu"
 
 check: setup
 	$(ZMLX) check

@@ -1,7 +1,8 @@
 """The marks that a test has by where it stands and what it asks for. `make quick` leaves all of them out.
 
-`process` starts real processes: workers, commands, compilers, browsers. `model` decodes with a tiny model. `docs`
-builds the pages or runs what they show. Elsewhere a module says so itself: `pytestmark = pytest.mark.process`.
+`process` starts real processes: workers, commands, compilers, browsers. `model` decodes with a tiny model. `evidence`
+makes, decides and checks whole workspaces. `docs` builds the pages or runs what they show. Elsewhere a module says so
+itself: `pytestmark = pytest.mark.process`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ PLACES = {
     "cli": "process",
     "docs": "docs",
     "hostile": "process",
+    "ledger": "evidence",
     "ledger/test_matrix.py": "process",
+    "ledger/test_merge.py": "process",
     "ledger/test_recorded_at_once.py": "process",
+    "ledger/test_wording.py": "process",
+    "measured/test_alone.py": "process",
     "measured/worker": "process",
     "reliability": "process",
     "session": "process",
     "shim": "process",
     "templates": "process",
+    "test_new_family.py": "process",
 }
 """Folders and files, from here."""
 FIXTURES = {"zmlx": "process", "browser": "process", "tiny": "model"}

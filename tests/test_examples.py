@@ -19,7 +19,7 @@ from tests.use.promoted import promote, promotion
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.machine import facts
 from zmlx_bench.measured import loader
-from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.api import BindRequest, Unavailable
 from zmlx_bench.workspace import Workspace
 
 pytestmark = pytest.mark.process
@@ -29,8 +29,8 @@ NAMES = sorted(path.stem for path in EXAMPLES.iterdir() if path.name not in ("RE
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_example_has_a_test_and_a_line(name: str) -> None:
-    own = Path(__file__).with_name(f"test_{name}.py").is_file()
-    assert own or callable(globals().get(f"test_{name}")), f"examples/{name}: write test_{name}"
+    own = Path(__file__).with_name(f"test_{name}.py")
+    assert callable(globals().get(f"test_{name}")) or own.is_file(), f"examples/{name}: write test_{name}"
     assert f"| [{name}" in (EXAMPLES / "README.md").read_text()
 
 

@@ -14,7 +14,7 @@ import pytest
 import zmlx_bench
 
 PACKAGE = Path(zmlx_bench.__file__).parent
-PUBLIC = ("zmlx_bench", "zmlx_bench.use", "zmlx_bench.measured.api")
+PUBLIC = ("zmlx_bench", "zmlx_bench.measured.api", "zmlx_bench.use")
 
 
 @pytest.fixture(params=PUBLIC)

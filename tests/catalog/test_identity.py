@@ -185,6 +185,13 @@ def test_names_of_the_public_module_count_where_they_are_defined(tmp_path: Path,
     assert "families/linear.py" not in found
 
 
+def test_names_of_before_count_where_they_are_defined_now(tmp_path: Path) -> None:
+    (tmp_path / "family.py").write_text("from zmlx_bench.families.decode import append\n")
+    found = path_sources(tmp_path)
+    assert "families/decode.py" in found
+    assert all(name.startswith("family/") or (ROOM / name).is_file() for name in found)
+
+
 def _pythons() -> dict[str, Path | None]:
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found: dict[str, Path | None] = {}
@@ -208,6 +215,7 @@ def printed(repository: Workspace) -> Callable[[Path], str]:
     return run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("version", PYTHONS)
 def test_digests_do_not_depend_on_the_python_that_computes_them(
     version: str, printed: Callable[[Path], str], repository: Workspace, capsys: pytest.CaptureFixture[str]

@@ -60,7 +60,7 @@ def evil(decided: Workspace, tmp_path: Path) -> Workspace:
     (kernel / "kernel.py").write_text("def bind(module, request): ...\n")
     (kernel / "kernel.toml").write_text(
         f'schema_version = 1\nsummary = {json.dumps(EVIL, ensure_ascii=True)}\nsites = ["combine"]\n'
-        'families = ["qwen3"]\nmax_tokens = "any"\n[mode.stock]\nnumerics = "stock"\nbackends = ["cpu"]\n'
+        'max_tokens = "any"\n[mode.stock]\nnumerics = "stock"\nbackends = ["cpu"]\n'
     )
     source = tmp_path / "legacy \x1b[2J<b>.json"
     fixture = Path(__file__).resolve().parents[1] / "data" / "legacy" / "fixture_capsule_20300101.json"

@@ -21,6 +21,8 @@ from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
 
+pytestmark = pytest.mark.process
+
 OLD = "20261122T124523Z-glm47-fedb"
 NEWER, LATEST = "20261122T135507Z-glm47-6b43", "20261122T224223Z-glm47-de11"
 

@@ -91,7 +91,9 @@ def test_a_job_of_a_session_runs(alone: Bare, family: str, repository: Workspace
     told = instructions(family, repository.kernels, variant(family, *KERNELS[family]))
     there = replace(told, family_folder=str(alone.room / "families" / family))
     found, here = job(alone, there), events(told, tmp_path)
-    assert [event["event"] for event in found] == [event["event"] for event in here]
+    assert [event["event"] for event in found] == [*(event["event"] for event in here), "opened"]
+    rooms = (str(alone.room), str(repository.kernels))
+    assert [path for path in found[-1]["files"] if not path.startswith(rooms)] == []  # type: ignore[attr-defined]
     assert tokens(found) == tokens(here)
     patched, warmed = ([event for event in found if event["event"] == kind] for kind in ("patched", "warmed"))
     assert set(patched[0]["hosts"]) == {"qkv", "combine"}  # type: ignore[call-overload]

@@ -89,7 +89,9 @@ def test_it_holds_and_is_decided_from(landed: Workspace) -> None:
     assert checked.capsules >= 4
     decided = decide(landed, None)
     assert decided.refusals == ()
-    assert decided.after == decided.before
+    # What was promoted under an earlier rule and is so under the present one stands under that from then on.
+    rules = {"promotion": tuple(p.model_copy(update={"rule": 1}) for p in decided.after.promotion)}
+    assert decided.after.model_copy(update=rules) == decided.before
     assert build(landed, None).groups
 
 

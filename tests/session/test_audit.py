@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.session.conftest import AUDITED_TOKENS, FP32, Finished
-from zmlx_bench import files
 from zmlx_bench.analysis.audit import derive
 from zmlx_bench.ledger.check.capsule import check_capsule
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
-from zmlx_bench.schema.session import Session
 
 
 def audit_of(session: Finished, variant: str) -> Audit:
@@ -125,20 +122,6 @@ def test_check_finds_an_edit_that_was_sealed_again(
 ) -> None:
     assert _faults(audited, dict[str, Any].copy) == set()
     assert field in _faults(audited, change)
-
-
-def test_artifacts_from_before_there_was_an_audit_keep_their_hash(undisturbed: Finished, tmp_path: Path) -> None:
-    (path,) = undisturbed.folder.glob("*_qwen_qkv_joined.json")
-    fields = json.loads(path.read_text())
-    assert fields.pop("audit") is None
-    (tmp_path / "old.json").write_text(json.dumps(fields))
-    old = files.read_json(tmp_path / "old.json", Capsule)
-    assert old.intact
-    fields = json.loads((undisturbed.folder / "session.json").read_text())
-    assert fields["plan"].pop("audit_positions") is None
-    (tmp_path / "session.json").write_text(json.dumps(fields))
-    session = files.read_json(tmp_path / "session.json", Session)
-    assert session.intact
 
 
 def test_the_matrix_row_does_not_know_of_it(audited: Finished) -> None:

@@ -16,7 +16,7 @@ from zmlx_bench.schema.run import Run
 
 def test_the_session_holds_its_files_and_no_temporary_one(undisturbed: Finished) -> None:
     names = sorted(path.name for path in undisturbed.folder.iterdir())
-    assert names == ["events.jsonl", "logs", f"qwen3_tiny_cpu_t12_r2_{MEASURED}.json", "session.json"]
+    assert names == ["events.jsonl", "logs", f"qwen3_tiny_cpu_t12_r2_{MEASURED}.json", "rows.jsonl", "session.json"]
     assert len(list((undisturbed.folder / "logs").iterdir())) == len(undisturbed.session.plan.jobs)
     assert undisturbed.session.state == "finished"
     assert undisturbed.session.resumed == 0
@@ -41,7 +41,7 @@ def test_jobs_ran_in_the_order_of_the_plan_and_every_event_is_kept(undisturbed: 
         mine = [e["event"]["event"] for e in events if e["kind"] == "event" and e["job"] == job.id]
         assert mine.count("token") == job.tokens * len(job.prompts)
         assert mine[0] == "loaded"
-        assert mine[-1] == "done"
+        assert mine[-2:] == ["done", "opened"]
 
 
 def test_the_content_hashes_hold(undisturbed: Finished) -> None:

@@ -39,6 +39,9 @@ NOT_BETWEEN_TOKENS = {
 NAMES_ONLY = "api.py"
 """Holds names of other modules and no code: an import from it counts as one from where the name is defined."""
 
+OLD_NAMES = ("patch", "families")
+"""Packages beside the room that hold names of before, for one release: they count like the names above."""
+
 
 def path_sources(family: Path, also: Iterable[Import] = (), room: Path = ROOM) -> dict[str, Path]:
     """Return the files of the measured path by what they are called in it, for the family in the folder `family`.
@@ -86,17 +89,24 @@ def _name(room: Path, family: Path, path: Path) -> str:
 
 def _in_room(room: Path, found: Import) -> Iterator[Path]:
     """Return the files of the room that an import takes something from."""
-    for path in _run_by(room, found):
-        if path == room / NAMES_ONLY:
-            for behind in imports_of(path):
-                wanted = tuple(name for name in behind.names if name in found.names or not found.names)
-                if wanted:
-                    yield from _in_room(room, Import(behind.module, wanted, behind.level))
-        else:
+    for path in (*_run_by(room, found), *_moved(room, found)):
+        if path.is_relative_to(room) and path != room / NAMES_ONLY:
             yield path
+            continue
+        for behind in imports_of(path):
+            wanted = tuple(name for name in behind.names if name in found.names or not found.names)
+            if wanted:
+                yield from _in_room(room, Import(behind.module, wanted, behind.level))
 
 
 def _run_by(room: Path, found: Import) -> Iterator[Path]:
     """Return the files of the room that an import runs."""
     if found.module == PACKAGE or found.module.startswith(PACKAGE + "."):
         yield from modules_of(room, found.module.split(".")[PACKAGE.count(".") + 1 :], found.names)
+
+
+def _moved(room: Path, found: Import) -> Iterator[Path]:
+    """Return the files that hold a module's names under its path of before."""
+    head, *parts = found.module.split(".")
+    if head == PACKAGE.partition(".")[0] and parts and parts[0] in OLD_NAMES:
+        yield from modules_of(room.parent, parts, found.names)

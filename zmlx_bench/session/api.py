@@ -147,6 +147,7 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
             folder = workspace.session(session.session)
             return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
         run_jobs(session, prepared.ground, observer)
+        _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
     finally:
         prepared.release()
@@ -233,6 +234,16 @@ def _differences(
         if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
             changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _refuse_changed(session: Session, catalog: Catalog) -> None:
+    """Raise UnusableInput where the jobs of a session cannot all have run what its plan says."""
+    for arm in session.plan.arms:
+        if arm.variant is not None and _other(catalog, arm.variant, session):
+            raise UnusableInput(
+                f"session {session.session}: {arm.name}, its kernels or the measured path changed while it ran; "
+                "nothing was recorded, start a new one"
+            )
 
 
 def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:

@@ -53,8 +53,21 @@ CarriedBy = Mapping[tuple[str, Backend], CarriedVariant]
 
 
 def bytes_identity(variant: ResolvedVariant) -> str:
-    """Return the hash of a resolved variant with the bytes of its kernels, which was its identity under rule 1."""
-    return content_hash(variant.model_dump(mode="json", exclude={"why", "identity"}))
+    """Return the hash of a resolved variant with the bytes of its kernels, which was its identity under rule 1.
+
+    Over the fields that there were then: what a variant says since is no part of it.
+    """
+    kernels = [
+        {
+            "kernel": used.kernel,
+            "mode": used.mode,
+            "sites": list(used.sites),
+            "numerics": used.numerics,
+            "source_sha256": used.source_sha256,
+        }
+        for used in variant.kernels
+    ]
+    return content_hash({"name": variant.name, "family": variant.family, "kernels": kernels, "env": variant.env})
 
 
 def identity_of(
