@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import StringConstraints
 
 from zmlx_bench.schema.base import Count, Name, NonEmpty, Positive, Sha256, StrictModel
 from zmlx_bench.schema.cited import CitedCapsule
 
 SHORT = 8
 """Hex digits of the evidence's hash in a file's name."""
+
+EntryTitle = Annotated[str, StringConstraints(pattern=r"^EXP-[A-Z0-9][A-Z0-9_.\-]{0,149}$")]
 
 
 class EntryGate(StrictModel):
@@ -53,7 +55,7 @@ class Entry(StrictModel):
 
     schema_version: Literal[1] = 1
     kind: Literal["experiment"] = "experiment"
-    title: str = Field(pattern=r"^EXP-[A-Z0-9][A-Z0-9_.\-]{0,149}$")
+    title: EntryTitle
     sessions: tuple[Name, ...]
     """The evidence: all finished sessions of the group, latest first."""
     evidence_sha256: Sha256

@@ -118,11 +118,10 @@ class Stack:
             if cache is None:
                 cache = no_cache
             each = masks(h, cache)
-            unmasked = all(mask is None for mask in each)
-            if wanted and unmasked and cache[0] is not None and not hasattr(cache[0], "bits"):
+            if wanted and cache[0] is not None and not hasattr(cache[0], "bits"):
                 if not once:
                     once.append(trace(first_norm, to_trace))
-                if once[0] is not None:
+                if once[0] is not None and all(mask is None for mask in each):
                     return once[0](h, cache)
             normed = first_norm(h)
             for (mixer, mask, after_mixer, mlp, after_layer), c in zip(steps, cache, strict=True):
