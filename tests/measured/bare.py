@@ -66,6 +66,10 @@ def _needed_by(*names: str) -> list[Distribution]:
             continue
         found[one.metadata["Name"]] = one
         needed = [Requirement(text) for text in one.requires or ()]
-        # mlx's extras are its backends; those of others are what nobody asked for.
-        waiting.extend(r.name for r in needed if name == "mlx" or r.marker is None or r.marker.evaluate({"extra": ""}))
+        # Of mlx's extras its backends; those of others are what nobody asked for.
+        waiting.extend(
+            r.name
+            for r in needed
+            if (name == "mlx" and r.name.startswith("mlx-")) or r.marker is None or r.marker.evaluate({"extra": ""})
+        )
     return list(found.values())

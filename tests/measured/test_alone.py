@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,12 +75,16 @@ def test_what_comes_before_the_device_imports_mlx_at_most(alone: Bare) -> None:
 
 def job(alone: Bare, told: Instructions, **options: object) -> list[dict[str, object]]:
     read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb") as pipe:
+    with os.fdopen(read_end, "rb") as pipe, ThreadPoolExecutor(1) as reader:
+        # Read meanwhile: a worker waits while its pipe is full.
+        reported = reader.submit(pipe.read)
         worker = ("-m", "zmlx_bench.measured.worker", str(write_end))
-        done = alone.run(*worker, input=told.encoded(), pass_fds=(write_end,), **options)
-        os.close(write_end)
+        try:
+            done = alone.run(*worker, input=told.encoded(), pass_fds=(write_end,), **options)
+        finally:
+            os.close(write_end)
         assert done.returncode == 0, done.stderr.decode()
-        return [json.loads(line) for line in pipe.read().splitlines()]
+        return [json.loads(line) for line in reported.result().splitlines()]
 
 
 def tokens(found: list[dict[str, object]]) -> list[object]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 ROOM = Path(__file__).resolve().parents[1]
+_INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of packages, which a virtual environment inside the workspace has too."""
 
 
 class Opened:
@@ -36,8 +38,9 @@ class Opened:
     def files(self, workspace: Path, passed: Sequence[Path]) -> list[str]:
         """Return the sources opened so far below the workspace and the measured room, sorted, real and absolute.
 
-        A module counts as its source, whether it was compiled before or not. Passed over are the Python environment,
-        the rest of this package, and the folders `passed`; but never a file of kernels, families or the room.
+        A module counts as its source, whether it was compiled before or not. Passed over are the Python environment
+        and other installed packages, the rest of this package, and the folders `passed`; but never a file of kernels,
+        families or the room.
         """
         modules = {file for module in list(sys.modules.values()) if isinstance(file := _file_of(module), str)}
         workspace = workspace.resolve()
@@ -48,7 +51,11 @@ class Opened:
             str(path)
             for path in found
             if any(map(path.is_relative_to, watched))
-            or (path.is_relative_to(workspace) and not any(map(path.is_relative_to, passed)))
+            or (
+                path.is_relative_to(workspace)
+                and _INSTALLED.isdisjoint(path.parts)
+                and not any(map(path.is_relative_to, passed))
+            )
         )
 
 
