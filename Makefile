@@ -1,9 +1,12 @@
-# `make run` sets everything up and does the main job; `make test` sets everything up and passes the tests.
+# `make run` sets everything up and does the main job; `make test` sets everything up and passes the tests;
+# `make quick` is what to run between two edits.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 ZMLX := $(VENV)/bin/zmlx
+# A worker a physical core; tests/marks.py says which tests one worker must take together.
+PYTEST := $(PYTHON) -m pytest -n auto --maxprocesses 12 --dist loadgroup
 
-.PHONY: setup run test test-slow lint check bench clean
+.PHONY: setup run quick test test-slow lint check bench changelog clean
 
 setup: $(VENV)/.ready
 
@@ -18,17 +21,24 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+quick: lint
+	$(PYTEST) -m "not process and not model and not evidence and not docs and not slow and not gpu"
+
 check: setup
 	$(ZMLX) check
 
 test: lint check
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
 
 bench: setup
 	$(PYTHON) benchmarks/against_mlx_lm.py
+
+# Before a release: the fragments of changelog.d/ become its section of CHANGELOG.md.
+changelog: setup
+	$(VENV)/bin/towncrier build --yes
 
 clean:
 	rm -rf $(VENV) build dist

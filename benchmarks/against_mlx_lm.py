@@ -21,18 +21,26 @@ import tempfile
 import time
 from pathlib import Path
 
-from zmlx_bench.analysis.intervals import mean_interval
+from zmlx_bench.analysis.decision.statistics import mean_interval
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.schema.event import Instructions, PromptStart, Token, WorkerEvent
+from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.schema.event import PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.session.supervise import Worker
+
+
+def first_prompt() -> Prompt:
+    """Return the prompt that sessions time."""
+    prompt = prompt_catalog.load(None).prompt[0]
+    return Prompt(prompt.id, prompt.text)
 
 
 def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
     """Return (decode tok/s by the worker's clock, prompt tokens) of one stock worker process."""
     instructions = Instructions(
-        family=family,
+        family_folder=str(families.folder(family)),
         checkpoint_kind="tiny",
         path=str(TINY / f"tiny_{family}"),
         seed=0,
@@ -40,9 +48,8 @@ def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
         variant=None,
         kernels=str(scratch),
         tokens=tokens,
-        prompts=prompt_catalog.load(None).prompt[:1],
+        prompts=(first_prompt(),),
         margins=False,
-        events_fd=0,
     )
     times: list[int] = []
     lengths: list[int] = []
@@ -53,7 +60,7 @@ def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
         elif isinstance(event, PromptStart):
             lengths.append(event.prompt_tokens)
 
-    outcome = Worker(instructions, dict(os.environ), scratch / "worker.log", "zmlx_bench.worker").watch(
+    outcome = Worker(instructions, dict(os.environ), scratch / "worker.log", "zmlx_bench.measured.worker").watch(
         Timeouts(), on_event
     )
     if outcome.status != "ok":
@@ -77,14 +84,14 @@ def loop_cost(family: str, tokens: int, turns: int) -> list[float]:
     import mlx.core as mx
     from mlx_lm import load
 
-    from zmlx_bench.worker.generate import run_prompt, streamer
-    from zmlx_bench.worker.load import encode
-    from zmlx_bench.worker.pipe import Pipe
+    from zmlx_bench.measured.worker.generate import run_prompt, streamer
+    from zmlx_bench.measured.worker.load import encode
+    from zmlx_bench.measured.worker.pipe import Pipe
 
     mx.set_default_device(mx.cpu)
     model, tokenizer = load(str(TINY / f"tiny_{family}"))[:2]
     tokenizer.eos_token_ids = ()
-    ids = encode(tokenizer, prompt_catalog.load(None).prompt[0])
+    ids = encode(tokenizer, first_prompt())
     generate = streamer(model, tokenizer, detokenize=True)
     read_end, write_end = os.pipe()
     reader = subprocess.Popen(["cat"], stdin=read_end, stdout=subprocess.DEVNULL)

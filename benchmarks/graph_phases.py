@@ -21,9 +21,9 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.patch import loader
+from zmlx_bench.catalog import families
+from zmlx_bench.measured import loader, synthetic
+from zmlx_bench.measured.families.loading import load
 
 REPEATS = 60
 STEPS = itertools.count(1)
@@ -160,7 +160,7 @@ def main() -> None:
     given = parser.parse_args()
     mx.set_default_device(mx.gpu)
     loader.open_kernels(Path(__file__).resolve().parents[1] / "kernels")
-    model = synthetic.build(registry.load("qwen3"), 0)
+    model = synthetic.build(load(families.folder("qwen3")), 0)
     mx.eval(model.parameters())
     bench = Bench(model)
     asked = given.keys or [200, 1000]

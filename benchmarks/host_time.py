@@ -26,11 +26,11 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
-from zmlx_bench.catalog import kernels
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.patch.apply import apply
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.families.loading import load
 from zmlx_bench.workspace import Workspace
 
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
@@ -43,17 +43,14 @@ PROMPT = 64
 def measure(family_name: str, variant: str, tokens: int, layers: int | None) -> dict[str, Any]:
     """Return a variant's times in this process."""
     mx.set_default_device(mx.gpu)
-    family = registry.load(family_name)
+    family = load(families.folder(family_name))
     sizes: dict[str, Any] = {} if layers is None else {"layers": layers}
     model = synthetic.build(family, 0, **sizes)
     mx.eval(model.parameters())
     if variant != STOCK:
-        known = kernels.load(REPOSITORY)
-        resolved = Catalog(REPOSITORY, family_name).resolve(variant)
-        most = {each.kernel: known[each.kernel].declaration.max_tokens for each in resolved.kernels}
-        limits = {name: None if tokens_of == "any" else tokens_of for name, tokens_of in most.items()}
+        catalog = Catalog(REPOSITORY, family_name)
         # A variant's environment has to be there when the process starts: main() gives it.
-        apply(resolved, family.hosts(model), "cuda", REPOSITORY.kernels, limits)
+        apply(catalog.plain(catalog.resolve(variant)), family.hosts(model), "cuda", REPOSITORY.kernels)
     return timed(model, tokens)
 
 

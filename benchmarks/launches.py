@@ -26,10 +26,11 @@ from unittest.mock import patch
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.patch.apply import apply
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.families import loading
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
 
@@ -153,24 +154,23 @@ def step(model: Any, stand_ins: StandIns) -> Counter[str]:
 
 def count(family: str, variant: str | None, layers: int, backend: Backend, stand_ins: StandIns) -> Counter[str]:
     """Return the primitives of a token of a model of `layers` layers."""
-    known = registry.load(family)
+    known = loading.load(families.folder(family))
     model = synthetic.build(known, 0, layers, sizes=SMALL)
     # A kernel is made once a process, so all counts share the stand-ins.
     with nullcontext() if mx.metal.is_available() or mx.cuda.is_available() else as_on_a_gpu(stand_ins):
         if variant is not None:
-            resolved = Catalog(REPOSITORY, family).resolve(variant)
-            limits: dict[str, int | None] = {kernel.kernel: None for kernel in resolved.kernels}
-            apply(resolved, known.hosts(model), backend, REPOSITORY.kernels, limits)
+            catalog = Catalog(REPOSITORY, family)
+            apply(catalog.plain(catalog.resolve(variant)), known.hosts(model), backend, REPOSITORY.kernels)
         return step(model, stand_ins)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("family", choices=registry.names())
+    parser.add_argument("family", choices=families.names())
     parser.add_argument("--variant", help="beside the unpatched model")
     parser.add_argument("--backend", choices=("cuda", "metal"), default="cuda")
     arguments = parser.parse_args()
-    whole = registry.facts(arguments.family).config["num_hidden_layers"]
+    whole = families.facts(arguments.family).config["num_hidden_layers"]
     stand_ins = StandIns()
     for variant in (None, arguments.variant) if arguments.variant else (None,):
         two, three = (count(arguments.family, variant, layers, arguments.backend, stand_ins) for layers in (2, 3))

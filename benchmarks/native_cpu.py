@@ -29,12 +29,13 @@ from mlx_lm.models.mla import QuantizedMultiLinear
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear
 from mlx_lm.utils import load_model
 
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import apply
-from zmlx_bench.patch.host import replace_call
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.host import replace_call
 from zmlx_bench.workspace import Workspace
 
 REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
@@ -137,9 +138,9 @@ def stubbed(model: Any) -> Iterator[None]:
 @contextmanager
 def patched(family: str, model: Any, variant: str) -> Iterator[None]:
     """Apply a variant to the model."""
-    resolved = Catalog(REPOSITORY, family).resolve(variant)
-    limits: dict[str, int | None] = {kernel.kernel: None for kernel in resolved.kernels}
-    patch = apply(resolved, registry.load(family).hosts(model), "cpu", REPOSITORY.kernels, limits)
+    catalog = Catalog(REPOSITORY, family)
+    hosts = loading.load(families.folder(family)).hosts(model)
+    patch = apply(catalog.plain(catalog.resolve(variant)), hosts, "cpu", REPOSITORY.kernels)
     yield
     patch.undo()
 

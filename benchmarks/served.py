@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from zmlx_bench.analysis.intervals import mean_interval
+from zmlx_bench.analysis.decision.statistics import mean_interval
 from zmlx_bench.catalog import prompts as prompt_catalog
 
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")

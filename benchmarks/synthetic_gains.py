@@ -14,16 +14,17 @@ from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_tokenizer
 
 from zmlx_bench.analysis.fidelity import distinct_ngrams
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
-from zmlx_bench.checkpoints import synthetic
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.worker.load import encode
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.worker.load import encode
 
 
 def settings(family: str) -> dict[str, dict[str, float]]:
     """Return the settings to try, by name: no gains, those of the queries alone, and the ones in use."""
-    chosen = synthetic.GAINS[family]
+    chosen = families.facts(family).gains
     return {
         "none": {},
         "query": {name: gain for name, gain in chosen.items() if "down" not in name},
@@ -34,7 +35,7 @@ def settings(family: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("family", choices=sorted(synthetic.GAINS))
+    parser.add_argument("family", choices=families.names())
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--layers", type=int)
     arguments = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> None:
     for name, gains in settings(arguments.family).items():
         start = time.perf_counter()
         mx.reset_peak_memory()
-        model = synthetic.build(registry.load(arguments.family), 0, arguments.layers, gains)
+        model = synthetic.build(loading.load(families.folder(arguments.family)), 0, arguments.layers, gains)
         built = time.perf_counter() - start
         peak, active = mx.get_peak_memory() / 1e9, mx.get_active_memory() / 1e9
         outputs = [

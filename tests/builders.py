@@ -11,17 +11,18 @@ from pathlib import Path
 
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
+from zmlx_bench.protocol.plan import arms_of, draw_up
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
-from zmlx_bench.schema.plan import Checkpoint, Job, Timeouts
+from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
 from zmlx_bench.schema.prompts import Prompt, PromptSet
 from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant
 from zmlx_bench.session import capsules, store
-from zmlx_bench.session.plan import arms_of, draw_up
 from zmlx_bench.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,8 @@ class Made:
     source: str = "a"
     """Stands for the kernel's source."""
     idle: bool = False
+    energy_j: float | None = None
+    """Of each timed process; the baseline's is as much where any variant's is known."""
     message: str = ""
     """What it says when it fails."""
 
@@ -90,13 +93,13 @@ def add_session(
     start = START + timedelta(hours=hour)
     name = f"{start:%Y%m%dT%H%M%SZ}-{family}-{len(variants):04x}"
     checkpoint = Checkpoint(
-        kind=kind, label=kind, id=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
-        weights_sha256="1" * 64,
+        kind=kind, label=kind, digest=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
+        weights={"model.safetensors": "1" * 64},
     )  # fmt: skip
     texts = PromptSet(prompt=tuple(Prompt(id=f"p{i}", domain="made", text=f"Prompt {i}.") for i in range(prompts)))
     plan = draw_up(
-        family=family, checkpoint=checkpoint, backend="cpu", tokens=budgets, runs=blocks, seed=1, cooldown_s=0.0,
-        timeouts=Timeouts(), prompts=texts,
+        family=family, checkpoint=checkpoint, conditions=Conditions(), backend="cpu", tokens=budgets, blocks=blocks,
+        seed=1, cooldown_s=0.0, timeouts=Timeouts(), prompts=texts,
         arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
@@ -104,8 +107,8 @@ def add_session(
     runs = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
     ended = _utc(start + timedelta(minutes=10))
     session = Session(
-        schema_version=1, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256="0" * 64,
+        schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
+        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, chat_template=False, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]
@@ -114,7 +117,7 @@ def add_session(
         for path, capsule in zip(paths, made, strict=True)
     )
     finished = session.model_copy(update={"state": "finished", "ended": ended, "capsules": references})
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in made])
+    matrix.record(workspace, name, [row_of(capsule) for capsule in made])
     return store.write(workspace, finished)
 
 
@@ -140,9 +143,13 @@ class _Maker:
             arm=job.arm, role=role, job=job.id, block=job.block, position=job.position, tokens=job.tokens, status="ok",
             exit_code=0, load_s=1.0, warm_up_s=0.5,
             generations=tuple(self._generation(job, prompt, timed) for prompt in job.prompts),
+            energy_j=self._energy_j(made) if timed else None,
             calls_per_token={"combine": 0.0 if made.idle else 2.0} if made else {}, peak_rss_gb=1.5,
             page_faults_minor=10, page_faults_major=0, before=state, after=state,
         )  # fmt: skip
+
+    def _energy_j(self, made: Made | None) -> float | None:
+        return made.energy_j if made else next((m.energy_j for m in self._made.values() if m.energy_j), None)
 
     def _generation(self, job: Job, prompt: str, timed: bool) -> Generation:
         made = self._made.get(job.arm)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests import marks
 from tests.planted import plant
 from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
@@ -29,6 +30,19 @@ QUIET_ENV = {name: value for name, value in os.environ.items() if not name.start
 QUIET_ENV["TMPDIR"] = tempfile.mkdtemp(prefix="zmlx-tests-")
 atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
 Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test by where it stands; under xdist, say which ones one worker takes."""
+    for item in items:
+        marks.mark(item, grouped=config.pluginmanager.hasplugin("xdist"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Hold a test without such a mark to it: `make quick` stays quick whatever is added."""
+    with marks.held(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

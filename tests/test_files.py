@@ -67,3 +67,10 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 def test_an_artifact_has_one_line_for_each_field() -> None:
     lines = files.dump_json(good()).decode().splitlines()
     assert (lines[0], lines[-1], len(lines)) == ("{", "}", 2 + len(PromptSet.model_fields))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "marked.toml").write_bytes(b"\xef\xbb\xbf" + b'[[prompt]]\nid = "a"\ndomain = "x"\ntext = "b"\n')
+    assert files.read_toml(tmp_path / "marked.toml", PromptSet).prompt[0].text == "b"
+    (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + files.dump_json(good()))
+    assert files.read_json(tmp_path / "marked.json", PromptSet) == good()

@@ -14,11 +14,12 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_model
 
+from tests.families import family as family_of
+from zmlx_bench.catalog.variants import plain
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.families.base import Family
-from zmlx_bench.patch.apply import Patch, apply
-from zmlx_bench.patch.host import Host
+from zmlx_bench.measured.apply import Patch, apply
+from zmlx_bench.measured.families.base import Family
+from zmlx_bench.measured.host import Host
 from zmlx_bench.schema.variant import ResolvedVariant
 
 PROMPT = tuple(range(5, 13))  # long enough for stock to sort Qwen's experts, too short for GLM's
@@ -45,8 +46,8 @@ class Tiny:
     def load(cls, name: str) -> Tiny:
         mx.set_default_device(mx.cpu)
         model, _ = load_model(TINY / f"tiny_{name}")
-        family = registry.load(name)
-        blocks = sum("combine" in host.sites for host in family.hosts(model))
+        family = family_of(name)
+        blocks = sum(host.offers(("combine",)) for host in family.hosts(model))
         return cls(family, model, len(model.layers), blocks)
 
     @property
@@ -74,7 +75,7 @@ class Tiny:
 
     def patch(self, variant: ResolvedVariant, kernels: Path, limits: dict[str, int | None] | None = None) -> Patch:
         default: dict[str, int | None] = {kernel.kernel: None for kernel in variant.kernels}
-        return apply(variant, self.hosts(), "cpu", kernels, default | (limits or {}))
+        return apply(plain(variant, default | (limits or {})), self.hosts(), "cpu", kernels)
 
     def state(self) -> dict[str, Any]:
         """All that a patch could change: the class of every module, and every parameter's bytes."""

@@ -23,7 +23,7 @@ fi
 # The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.
 if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
   "${pip[@]}" -e '.[native]'
-  "$venv/bin/python" kernels/native/build.py || echo "the native kernels were not built; see above" >&2
+  "$venv/bin/python" kernels/_lib/native/build.py || echo "the native kernels were not built; see above" >&2
   # The decode graph is for MLX's CUDA build; MLX brings all of CUDA's headers but these.
   if "$venv/bin/python" -c 'import sys, mlx.core as mx; sys.exit(not mx.cuda.is_available())' 2>/dev/null; then
     "${pip[@]}" 'nvidia-cuda-crt>=13,<14'

@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.schema.base import SCHEMA_VERSION
+from zmlx_bench.schema import document
+from zmlx_bench.schema.base import Raw, StrictModel
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=StrictModel)
 LARGEST_FILE = 32 * 1024 * 1024
 """Bytes; a larger artifact is refused before it is read: parsed JSON can take 25 times the memory of its text."""
 LARGEST_LINES = 256 * 1024 * 1024
@@ -32,24 +33,38 @@ def read_toml(path: Path, model: type[Model]) -> Model:
     return parse(path, model, read_text(path), tomllib.loads)
 
 
-def read_json(path: Path, model: type[Model]) -> Model:
-    """Read a JSON file into `model`; UnusableInput names file and field. Duplicate keys and NaN are errors."""
-    return parse(path, model, read_text(path), loads)
+def read_json(path: Path, model: type[Model], part: Callable[[Raw], Raw] | None = None) -> Model:
+    """Read a JSON file into `model`; UnusableInput names file and field. Duplicate keys and NaN are errors.
+
+    `part` takes out of the document what is not wanted, so that it is not validated.
+    """
+    return parse(path, model, read_text(path), loads, part)
 
 
-def parse(path: Path, model: type[Model], text: str, decode: Callable[[str], Any]) -> Model:
-    """Decode `text` and validate it as `model`; `path` is only for the error."""
+def parse(
+    path: Path,
+    model: type[Model],
+    text: str,
+    decode: Callable[[str], Any],
+    part: Callable[[Raw], Raw] | None = None,
+) -> Model:
+    """Decode `text` and read it as `model`; `path` is only for the error."""
     try:
-        raw = decode(text)
-    except RecursionError:
-        raise UnusableInput(f"{path}: nested too deeply") from None
+        return decoded(model, text, decode, part)
     except ValueError as error:
         raise UnusableInput(f"{path}: {error}") from None
-    _refuse_newer(path, raw)
+
+
+def decoded(
+    model: type[Model], text: str, decode: Callable[[str], Any], part: Callable[[Raw], Raw] | None = None
+) -> Model:
+    """Decode `text`, of any version, and validate it as `model`; ValueError says in one line what is wrong."""
     try:
-        return model.model_validate(raw)
+        return document.read(decode(text), model, part)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     except ValidationError as error:
-        raise UnusableInput(f"{path}: {first_error(error)}") from None
+        raise ValueError(first_error(error)) from None
 
 
 def first_error(error: ValidationError) -> str:
@@ -104,7 +119,8 @@ def _finite(text: str) -> float:
 def read_text(path: Path, most: int = LARGEST_FILE) -> str:
     """Return the text of a file; UnusableInput as for `read_bytes`, and where it is not UTF-8."""
     try:
-        return read_bytes(path, most).decode("utf-8")
+        # Editors on Windows put a byte order mark before the text.
+        return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnusableInput(f"{path}: not UTF-8 at byte {error.start}") from None
 
@@ -134,14 +150,6 @@ def refuse_outside(root: Path, path: Path) -> None:
     # realpath, unlike Path.resolve, takes links in a circle too.
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise UnusableInput(f"{path}: leads outside {root.name}/; put the file itself there")
-
-
-def _refuse_newer(path: Path, raw: Any) -> None:
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and not isinstance(version, bool) and version > SCHEMA_VERSION:
-        raise UnusableInput(
-            f"{path}: schema_version: {version} is newer than this zmlx knows ({SCHEMA_VERSION}); update zmlx"
-        )
 
 
 def dump_json(model: BaseModel) -> bytes:

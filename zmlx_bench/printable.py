@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 300
+"""Characters; a longer message is cut."""
+
 
 def printable(text: str) -> str:
     """Return `text` on one line; control, bidirectional and other unprintable characters are shown as escapes."""
@@ -12,3 +15,9 @@ def markdown(text: str) -> str:
     """Return `text` printable and without HTML, links or images of its own."""
     shown = printable(text).replace("&", "&amp;").replace("<", "&lt;")
     return shown.replace("](", "]\\(").replace("][", "]\\[")
+
+
+def clean(text: str) -> str:
+    """Return `text` printable and at most `LONGEST` long."""
+    shown = printable(text)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

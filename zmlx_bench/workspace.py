@@ -9,7 +9,7 @@ from pathlib import Path
 from zmlx_bench.errors import CannotHere, UnusableInput
 
 _PACKAGE = Path(__file__).resolve().parent
-_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "*.lock")
+_IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "identities.toml", "*.lock")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class Workspace:
     def kernels(self) -> Path:
         """The kernels that variants here can name."""
         return self.root / "kernels"
+
+    @property
+    def families(self) -> Path:
+        """Model families that zmlx does not come with, one folder each; it need not be there."""
+        return self.root / "families"
 
     @property
     def variants(self) -> Path:
@@ -39,8 +44,13 @@ class Workspace:
         return self.root / "matrix.jsonl"
 
     @property
+    def entries(self) -> Path:
+        """Entries and notes of the lab notebook, one a file."""
+        return self.root / "notebook"
+
+    @property
     def notebook(self) -> Path:
-        """The lab notebook."""
+        """The lab notebook, written from its entries."""
         return self.root / "LAB_NOTEBOOK.md"
 
     def session(self, name: str) -> Path:

@@ -26,7 +26,6 @@ from mkdocs.structure.nav import Navigation, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 _MARK = re.compile(r"^<!-- (output|terminal|section|table): (.+?) -->$", re.MULTILINE)
-_OUTSIDE = re.compile(r"\]\(\.\./(?!\.)([^)]+)\)")
 _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
@@ -39,7 +38,8 @@ def on_config(config: Any) -> Any:
 def _present(entries: list[Any], docs: Path) -> list[Any]:
     kept = []
     for entry in entries:
-        ((title, target),) = entry.items()
+        # The first page of a section may stand there without a title of its own.
+        ((title, target),) = entry.items() if isinstance(entry, dict) else ((None, entry),)
         if isinstance(target, list):
             kept.append({title: _present(target, docs)})
         elif (docs / target).is_file():
@@ -70,9 +70,10 @@ def on_nav(nav: Navigation, files: Files, **_: Any) -> Navigation:
     return nav
 
 
-def on_page_markdown(markdown: str, config: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """Replace the marks of a page, and point links that leave `docs/` at the repository."""
-    markdown = _OUTSIDE.sub(rf"]({config.repo_url}/blob/main/\1)", markdown)
+    up = re.escape("../" * (page.file.src_uri.count("/") + 1))
+    markdown = re.sub(rf"\]\({up}(?!\.)([^)]+)\)", rf"]({config.repo_url}/blob/main/\1)", markdown)
     return _MARK.sub(lambda found: _filled(found[1], found[2]), markdown)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.cli.artifacts import KINDS
 
 __all__ = ["KINDS", "page"]
 
 _FILES = {
-    "capsule": "capsules/<session>/<family>_<checkpoint>_<backend>_t<tokens>_r<runs>_<variant>.json",
+    "capsule": "capsules/<session>/<family>_<checkpoint>_<backend>_t<tokens>_r<blocks>_<variant>.json",
     "session": "capsules/<session>/session.json",
-    "matrix": "one line of matrix.jsonl",
+    "matrix": "one line of capsules/<session>/rows.jsonl and of matrix.jsonl",
+    "entry": "notebook/<time>-<group>-<hash>.json",
     "variant": "variants/<family>.toml",
     "kernel": "kernels/<name>/kernel.toml",
     "prompts": "the file given to zmlx run --prompts",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from zmlx_bench import files
-from zmlx_bench.families import registry
+from zmlx_bench.catalog import families
+from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.steps import Span
+from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
+from zmlx_bench.workspace import Workspace
 
 
 def policy(root: Path) -> str:
@@ -26,12 +30,29 @@ def policy(root: Path) -> str:
 
 
 def sites(root: Path) -> str:
-    """The inputs and outputs of every site, from the contract that kernels keep."""
-    source = (root / "zmlx_bench" / "patch" / "contract.py").read_text(encoding="utf-8")
-    # Read, not imported: the contract's package needs MLX.
-    text = ast.get_docstring(ast.parse(source)) or ""
-    # An asterisk there multiplies; in Markdown it would begin emphasis.
-    return "\n".join(line.replace("*", "\\*") for line in text.splitlines() if line.startswith("|"))
+    """What a kernel at each single site is bound to, gets and returns, from the steps that the families declare."""
+    return _contract(root, lambda run: len(run.sites) == 1, "site")
+
+
+def fusions(root: Path) -> str:
+    """The same for every run of neighbouring sites that one kernel may cover."""
+    return _contract(root, lambda run: len(run.sites) > 1, "sites")
+
+
+def _contract(root: Path, wanted: Callable[[Span], bool], heading: str) -> str:
+    rows: dict[tuple[str, ...], list[str]] = {}
+    place = Workspace(root)
+    for name in families.names(place):
+        for block in loading.load(families.folder(name, place)).blocks:
+            for run in filter(wanted, block.runs()):
+                gets, returns = run.words(run.inputs, given=False), run.words(run.outputs, given=True)
+                # An asterisk there multiplies; in Markdown it would begin emphasis.
+                row = ("+".join(run.sites), block.module, *(text.replace("*", "\\*") for text in (gets, returns)))
+                rows.setdefault(row, []).append(f"`{name}`")
+    lines = [f"| {heading} | bound to | gets | returns | families |", "| --- | --- | --- | --- | --- |"]
+    order = get_args(Site)
+    found = sorted(rows.items(), key=lambda row: order.index(row[0][0].split("+")[0]))
+    return "\n".join([*lines, *(f"| {' | '.join(row)} | {', '.join(names)} |" for row, names in found)])
 
 
 def promoted(root: Path) -> str:
@@ -56,7 +77,7 @@ def _promotion(one: Promotion, budgets: list[int]) -> list[str]:
     same, total = (sum(getattr(c, name) for c in one.capsules) for name in ("matched_tokens", "total_tokens"))
     device = f"{one.device} ({one.backend}), `{one.checkpoint}`"
     memory = f"{_peak(one, 'peak_mem_gb')} ({_peak(one, 'baseline_peak_mem_gb')})"
-    return [registry.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
+    return [families.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
 
 
 def _peak(one: Promotion, name: str) -> str:
@@ -70,4 +91,4 @@ def _ratio(capsule: PromotedCapsule) -> str:
     return f"{capsule.speedup:.2f}x [{capsule.speedup_low:.2f}, {capsule.speedup_high:.2f}]"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites, "promoted": promoted}
+TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites, "fusions": fusions, "promoted": promoted}

@@ -1,5 +1,5 @@
 // The router and a slot's rows of gate and up on tensor cores. Every block routes for itself by its first warp, which
-// runs softmax_keys.metal and experts_pick.cu, while the others lay x out; softmax_scores.metal waits until the weights are
+// runs softmax_keys.gpu and experts_pick.cu, while the others lay x out; softmax_scores.gpu waits until the weights are
 // requested.
 using Rows = MmaRows<T, D>;
 DYNAMIC_SHARED(staged);

@@ -1,4 +1,4 @@
-// The K most probable in ascending order, as softmax_pick.metal: one number orders by probability and then by index, since
+// The K most probable in ascending order, as softmax_pick.gpu: one number orders by probability and then by index, since
 // the last 13 bits of a probability rounded to 16 bits are zero.
 static_assert(E <= 128 && sizeof(T) == 2, "seven bits hold an index");
 #pragma unroll

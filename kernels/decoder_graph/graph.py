@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
 from .._lib.graph.launches import machine_code, make_graph, program
 from .plan import HEADERS, ONE_PASS, Plan, shape_of

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind
 
+from .._lib.gpu.launch import require
 from .._lib.graph import NotBuilt, load, missing
 from ..decoder_step.kernel import decoder_step
-from ..gpu.launch import require
 from .graph import GraphSteps
 
 
@@ -25,6 +25,7 @@ def probe(mode: str, backend: str) -> str | None:
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to the stack of decoder layers; raise Unavailable where one is not served or the extension is missing."""
     require("decoder_graph", request)
+    require_kind("decoder_graph", request, "router", "softmax")
     return decoder_graph(module)
 
 

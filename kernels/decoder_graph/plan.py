@@ -11,24 +11,24 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
+from .._lib.gpu.cuda import DEVICE
+from .._lib.gpu.cuda_rows import ROW_STEP, mma_bytes
+from .._lib.gpu.launch import WORDS
+from .._lib.gpu.packed import Weights, weights_of
+from .._lib.gpu.settle import bits
 from .._lib.graph.launches import Parameter, Planned, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
-from ..gpu.cuda import DEVICE
-from ..gpu.cuda_rows import ROW_STEP, mma_bytes
-from ..gpu.launch import WORDS
-from ..gpu.packed import Weights, weights_of
-from ..gpu.settle import bits
 from ..moe_router.gpu import SOFTMAX, SOFTMAX_KEYS, SOFTMAX_SCORES
 from ..qk_norm_rope.gpu import TURN_HEAD
 from ..qk_norm_rope.heads import Heads
-from ..qkv_joined.kernel import PROJECTIONS
+from ..qkv_joined.kernel import projections
 from ..residual_norm.gpu import plan_stock
 
 _HERE = Path(__file__).resolve().parent
-_GPU = _HERE.parent / "gpu"
+_GPU = _HERE.parent / "_lib" / "gpu"
 
 
 def _read(*names: str) -> str:
@@ -324,7 +324,7 @@ class Plan:
 
 def joined(layer: Any) -> Weights:
     """Return where the joined projections begin: decoder_step made q's arrays the beginning of those of all three."""
-    return weights_of(layer.self_attn[PROJECTIONS["qwen3"][0]])
+    return weights_of(projections(layer.self_attn)[0])
 
 
 def o_weights(layer: Any, s: Shape) -> Weights:

@@ -1,4 +1,4 @@
-// h = x + r rounded to T and its RMS norm, by every block for itself: the steps of residual_norm_stock.metal, whose
+// h = x + r rounded to T and its RMS norm, by every block for itself: the steps of residual_norm_stock.gpu, whose
 // threads are the first THREADS here. The others only meet the barriers. `h` is written where it is not null; without
 // ADD it is x. `normed` and `sums` lie in shared memory; all of `normed` is there at the end.
 template <typename T, int D, int READS, int CHUNKS, int THREADS, bool ADD>

@@ -9,21 +9,21 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, read_cuda
+from .._lib.gpu.cuda_rows import ON_TENSOR_CORES, check_rows, mma_bytes
+from .._lib.gpu.launch import WORDS
+from .._lib.gpu.packed import GROUP, SERVED, weights_of
+from .._lib.gpu.settle import bits
+from ..gate_router.cuda import GATES_8BIT
 from ..gather_qmm_swiglu import cuda as swiglu
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, read_cuda
-from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows, mma_bytes
-from ..gpu.launch import WORDS
-from ..gpu.packed import GROUP, SERVED, weights_of
-from ..gpu.settle import bits
 from ..moe_router.gpu import LANES, MOST_EXPERTS, SOFTMAX
 from ..qk_norm_rope.gpu import TURN_HEAD
 from ..qk_norm_rope.heads import Heads
 from ..residual_norm.gpu import spread
 
 _HERE = Path(__file__).resolve().parent
-_GATE = _HERE.parent / "gate_router" / "gates_8bit.cu"
 ADD_NORM = (_HERE / "add_norm.h").read_text()
 COPY_BLOCK = (_HERE / "copy_block.h").read_text()
 MOST_SHARED = 227 * 1024
@@ -44,7 +44,7 @@ def _heads() -> CudaSource:
 def _gates() -> CudaSource:
     inputs = ("residual", "r", "norm_weight", "gate_w", "gate_s", "gate_b")
     after = (_HERE / "gates_after.cu").read_text()
-    read = _read("gates_before", inputs, ("h", "normed", "all_gates"), _GATE.read_text(), after)
+    read = _read("gates_before", inputs, ("h", "normed", "all_gates"), GATES_8BIT, after)
     return replace(read, name="add_norm_gates", header=read.header + ADD_NORM)
 
 

@@ -1,8 +1,8 @@
-"""A decode step of Qwen's decoder for one sequence: between two caches the output projection and four launches.
+"""A decode step of a stack of MoE layers for one sequence: between two caches the output projection and four launches.
 
-Add, norm, projections, head norms and rotation are one launch, four blocks a head; add, norm and gate another; the router
-runs in every block of the experts. Every rounding is meant to be the unpatched model's, which test_on_gpu_step.py
-shows or refutes. CUDA only.
+Add, norm, projections, head norms and rotation are one launch, four blocks a head; add, norm and gate another; the
+router runs in every block of the experts. Every rounding is meant to be the unpatched model's, which
+test_on_gpu_step.py shows or refutes. CUDA only.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.models.qwen3_moe import Qwen3MoeSparseMoeBlock
 
-from zmlx_bench.families.decode import projection
-from zmlx_bench.patch.contract import Binding, BindRequest, Steps, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Steps, Unavailable, projection, require_kind, require_parts
 
+from .._lib.gpu.cuda import CudaLaunch, prepare
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import settler
 from ..gather_qmm_down_combine.cuda import down_combine
-from ..gpu.cuda import CudaLaunch, prepare
-from ..gpu.launch import require, why_not
-from ..gpu.packed import weights_of
-from ..gpu.settle import settler
 from ..qk_norm_rope.heads import Heads
-from ..qkv_joined.kernel import PARTS, PROJECTIONS, join, separate
+from ..qkv_joined.kernel import PARTS, join, projections, separate
 from ..residual_norm import kernel as residual_norm
 from . import cuda
 
@@ -39,13 +37,17 @@ def probe(mode: str, backend: str) -> str | None:
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to the stack of decoder layers; raise Unavailable where a layer is not served."""
     require("decoder_step", request)
+    require_kind("decoder_step", request, "router", "softmax")
     return decoder_step(module)
 
 
 def decoder_step(stack: Any) -> Binding:
-    """Return the steps of a Qwen stack; join the projections of all its attentions."""
+    """Return the steps of a stack of layers; join the projections of all its attentions."""
+    require_parts("decoder_step", stack, "pipeline_layers", "pipeline_size", "norm")
     layers = stack.pipeline_layers
-    if stack.pipeline_size > 1 or any(not isinstance(each.mlp, Qwen3MoeSparseMoeBlock) for each in layers):
+    for each in layers:
+        require_parts("decoder_step", each, "input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
+    if stack.pipeline_size > 1 or any("switch_mlp" not in each.mlp for each in layers):
         raise Unavailable("decoder_step needs a whole stack of MoE layers")
     if any(getattr(each.mlp, "sharding_group", None) is not None for each in layers):
         raise Unavailable("the model is sharded")
@@ -71,7 +73,7 @@ def decoder_step(stack: Any) -> Binding:
 
 
 def _projections(layer: Any) -> list[Any]:
-    return [layer.self_attn.get(name) for name in PROJECTIONS["qwen3"]]
+    return projections(layer.self_attn)
 
 
 def _between(mlp: Mlp, front: Front) -> Callable[..., Any]:

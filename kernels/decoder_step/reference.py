@@ -1,4 +1,4 @@
-"""The same steps in plain MLX, as Qwen's layers have them."""
+"""The same steps in plain MLX, as the layers have them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Steps
+from zmlx_bench.measured.api import Steps
 
 from ..qk_norm_rope.reference import qk_norm_rope
 
 
 def decoder_step(stack: Any) -> Steps:
-    """Return the steps of a stack of Qwen's layers, for one token of one sequence."""
+    """Return the steps of a stack of layers, for one token of one sequence."""
     layers = stack.pipeline_layers
 
     def between(here: Any, there: Any) -> Callable[..., tuple[mx.array, ...]]:

@@ -11,20 +11,23 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable, require_parts
 
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
-from ..gpu.launch import WORDS, Source
-from ..gpu.packed import GROUP, SERVED
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, number, prepare, read_cuda
+from .._lib.gpu.launch import WORDS, Source
+from .._lib.gpu.packed import GROUP, SERVED
+from .._lib.gpu.settle import Call
 from ..moe_router.gpu import LANES, MOST_EXPERTS, SIGMOID, SOFTMAX
 
+_FOLDER = Path(__file__).resolve().parent
 Router = Callable[[mx.array], Any]
 WARPS = 16
+GATES_8BIT = (_FOLDER / "gates_8bit.cu").read_text()
+"""The gates alone, which decoder_step takes over."""
 
 
 def _source(gates: str, inputs: tuple[str, ...], router: Source) -> CudaSource:
-    read = read_cuda(Path(__file__).resolve().parent, gates, inputs, ("inds", "scores"), "cuda_qmm.h")
+    read = read_cuda(_FOLDER, gates, inputs, ("inds", "scores"), "cuda_qmm.h")
     body = f"{read.body}\nif (threadIdx.x < {LANES}) {{\n{router.body}\n}}\n"
     return replace(read, name=f"router_{gates}", body=body, header=read.header + WORDS["cuda"] + router.header)
 
@@ -40,7 +43,7 @@ def _check(experts: int, k: int, d: int, step: int, longest: int) -> None:
 
 def plan(source: CudaSource, template: Template, leading: tuple[int, ...], scores: mx.Dtype) -> CudaLaunch:
     """Return the launch for x of shape (*leading, D): inds (*leading, K) uint32, scores (*leading, K)."""
-    shape = (*leading, int(template["K"]))
+    shape = (*leading, number(template, "K"))
     return CudaLaunch(
         source,
         template={**template, "WARPS": WARPS, "STRIDE": 0},
@@ -50,8 +53,9 @@ def plan(source: CudaSource, template: Template, leading: tuple[int, ...], score
     )
 
 
-def qwen(block: Any) -> Router:
+def softmax(block: Any) -> Router:
     """Return router(x) for a MoE block whose gate is quantised to 8 bit; raise Unavailable for another."""
+    require_parts("gate_router", block, "gate", "top_k", "norm_topk_prob")
     gate, k = block.gate, block.top_k
     if not isinstance(gate, nn.QuantizedLinear) or "bias" in gate:
         raise Unavailable("gate_router needs a quantised gate without bias")
@@ -73,7 +77,7 @@ def qwen(block: Any) -> Router:
     return call
 
 
-def glm(gate: Any, others: Router) -> Router:
+def sigmoid_bias(gate: Any, others: Router) -> Router:
     """Return router(x) for a MoEGate with one group of experts; `others` is the router of more than one token.
 
     MLX multiplies one token's row by a matrix-vector kernel and several on cuBLAS, whose order is its own.

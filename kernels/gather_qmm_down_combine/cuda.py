@@ -8,12 +8,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
-from ..gpu.cuda import CudaLaunch, prepare, read_cuda
-from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, prepare, read_cuda
+from .._lib.gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent
 _INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
@@ -47,8 +47,8 @@ def down_combine(switch: Any, mode: str) -> Callable[[mx.array, mx.array, mx.arr
 def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype, mode: str) -> CudaLaunch:
     """Return the launch for inds (B, L, k), `d` rows of `i` weights.
 
-    Products and partial sums are rounded to `scores` in mode `stock`, as MLX promotes y * scores (Qwen the model's
-    dtype, GLM float32), and to float32 else.
+    Products and partial sums are rounded to `scores` in mode `stock`, as MLX promotes y * scores (the model's
+    dtype, or float32), and to float32 else.
     """
     *leading, k = inds
     tokens = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch
-from ..gpu.metal_qmv import LANES, ROWS, loop, read_qmv
+from .._lib.gpu.launch import Launch
+from .._lib.gpu.metal_qmv import LANES, ROWS, loop, read_qmv
 
 INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
 SOURCE = read_qmv(Path(__file__).resolve().parent, "down_combine", INPUTS, "out")
@@ -18,7 +18,7 @@ def plan(mode: str, h: mx.array, inds: mx.array, scores: mx.array, *packed: mx.a
     """Return the launch for h (B, L, k, I), inds, scores (B, L, k) and the packed down; its output is (B, L, D).
 
     `packed` are words (E, D, I / 8), scales and biases (E, D, I / 64). Scores, products and partial sums are rounded
-    to P: in mode `stock` to the scores' dtype, to which MLX promotes y * scores (Qwen: the model's dtype, GLM:
+    to P: in mode `stock` to the scores' dtype, to which MLX promotes y * scores (the model's dtype, or
     float32), else to float32. Raises ValueError for more experts a token than a threadgroup has simdgroups.
     """
     *tokens, places, k = h.shape

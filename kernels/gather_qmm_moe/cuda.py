@@ -8,14 +8,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
+from .._lib.gpu.cuda import CudaLaunch, Template, prepare, read_cuda
+from .._lib.gpu.cuda_rows import ON_TENSOR_CORES, check_rows
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 from ..gather_qmm_down_combine.cuda import down_combine
 from ..gather_qmm_swiglu.cuda import experts
-from ..gpu.cuda import CudaLaunch, prepare, read_cuda
-from ..gpu.cuda_rows import ON_TENSOR_CORES, check_rows
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
 from ..shared_experts.cuda import shared_experts
 
 _FOLDER = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ def plan(k: int, d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> tuple[Cud
     """Return the two launches for one token, `k` experts, `i` rows of `d` weights and `d` rows of `i`."""
     check_rows(i, d, on_tensor_cores=False, rows=ROWS * WARPS)
     check_rows(d, i, on_tensor_cores=False, rows=ROWS * WARPS)
-    template = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS, "ROWS": ROWS}
+    template: Template = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS, "ROWS": ROWS}
     return CudaLaunch(
         EXPERTS,
         template=template,

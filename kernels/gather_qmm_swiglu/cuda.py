@@ -9,12 +9,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
-from ..gpu.cuda import CudaLaunch, CudaSource, Template, prepare, read_cuda
-from ..gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, Template, number, prepare, read_cuda
+from .._lib.gpu.cuda_rows import ACCURACY, ON_TENSOR_CORES, check_rows, mma_bytes
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent
 _WEIGHTS = ("gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
@@ -47,7 +47,7 @@ def experts(switch: Any, mode: str) -> Callable[[mx.array, mx.array], mx.array]:
 def plan(inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, mode: str) -> CudaLaunch:
     """Return the launch for inds of shape (B, L, k), `i` rows of `d` weights."""
     slots = math.prod(inds)
-    template = {"T": dtype, "D": d, "I": i, "TOP": inds[-1]}
+    template: Template = {"T": dtype, "D": d, "I": i, "TOP": inds[-1]}
     output = [((*inds, i), dtype)]
     if mode != "stock" or slots < ON_TENSOR_CORES:
         return plan_slots(SLOTS, template, slots, output, mode)
@@ -70,7 +70,7 @@ def plan_slots(
     mode: str,
 ) -> CudaLaunch:
     """Return the matrix-vector launch; `slots` counts vectors, `template` has T, D, I and TOP slots a vector of x."""
-    i, d = int(template["I"]), int(template["D"])
+    i, d = number(template, "I"), number(template, "D")
     rows = 4 if mode == "stock" else 2
     check_rows(i, d, on_tensor_cores=False, rows=rows * WARPS)
     return CudaLaunch(

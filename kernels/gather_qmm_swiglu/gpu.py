@@ -6,8 +6,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch
-from ..gpu.metal_qmv import LANES, SIMDGROUPS, loop, read_qmv, swiglu, tiles
+from .._lib.gpu.launch import Launch
+from .._lib.gpu.metal_qmv import LANES, SIMDGROUPS, loop, read_qmv, swiglu, tiles
 
 INPUTS = ("x", "inds", "gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
 SOURCE = read_qmv(Path(__file__).resolve().parent, "swiglu", INPUTS, "h")

@@ -11,12 +11,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
-from ..gpu.launch import require, why_not
-from ..gpu.moe_block import check_block
-from ..gpu.packed import weights_of
-from ..gpu.settle import by_shape, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.moe_block import check_block
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import by_shape, settler
 from .gpu import plan
 
 

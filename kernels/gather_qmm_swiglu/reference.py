@@ -19,7 +19,8 @@ def stock(switch: Any, x: mx.array, inds: mx.array) -> mx.array:
 def fp32(switch: Any, x: mx.array, inds: mx.array) -> mx.array:
     """Unpack the chosen experts to float32 and round once, at the end; for checks, not for speed."""
     gate, up = (project(layer, x[..., None, :], inds) for layer in (switch.gate_proj, switch.up_proj))
-    return (nn.silu(gate) * up).astype(x.dtype)
+    rounded: mx.array = (nn.silu(gate) * up).astype(x.dtype)
+    return rounded
 
 
 def project(layer: Any, x: mx.array, inds: mx.array) -> mx.array:

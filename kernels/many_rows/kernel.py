@@ -12,13 +12,12 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
-from zmlx_bench.patch.host import stock_call
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, stock_call
 
-from ..gpu.cuda import CudaLaunch, Template, prepare, read_cuda
-from ..gpu.cuda_rows import check_rows
-from ..gpu.launch import require, why_not
-from ..gpu.packed import weights_of
+from .._lib.gpu.cuda import CudaLaunch, Template, prepare, read_cuda
+from .._lib.gpu.cuda_rows import check_rows
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.packed import weights_of
 
 SOURCE = read_cuda(Path(__file__).resolve().parent, "rows", ("x", "w", "s", "z"), ("out",), "cuda_qmm.h")
 FEWEST = 1 << 15

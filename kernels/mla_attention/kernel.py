@@ -1,4 +1,4 @@
-"""GLM's attention for one token a sequence: x (B, 1, D) and the cache, which it updates -> (B, H, 1, rank)."""
+"""Latent attention for one token a sequence: x (B, 1, D) and the cache, which it updates -> (B, H, 1, rank)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.families.decode import append
-from zmlx_bench.patch.contract import Binding, BindRequest, Split
+from zmlx_bench.measured.api import Binding, BindRequest, Split, append
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Settle, settler
 from ..mla_decode import kernel as decode
 from ..mla_norm_rope import kernel as front
 
@@ -27,7 +26,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    """Bind to a latent attention; raise Unavailable for one that the launches do not serve."""
     require("mla_attention", request)
     between, attend = after_projection(module, request.mode, request.backend, settler(request.backend))
     matmul, undo = front.joined_projection(module)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
-from ..gpu.settle import bits
+from .._lib.gpu.launch import Launch, read_source
+from .._lib.gpu.settle import bits
 
 _HERE = Path(__file__).resolve().parent
 _SUMMED = ("by_latent", "by_place")
@@ -35,7 +35,7 @@ ATTEND_SPLIT = replace(
     ATTEND,
     name="attend_split",
     outputs=("out", "stats"),
-    body=ATTEND.body + (_HERE / "split_tail.metal").read_text(),
+    body=ATTEND.body + (_HERE / "split_tail.gpu").read_text(),
 )
 JOIN = read_source(_HERE, "join_splits", ("partial", "stats"), ("out",))
 LANES = 32

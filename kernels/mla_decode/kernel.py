@@ -1,4 +1,4 @@
-"""GLM's latent attention for one token a sequence.
+"""Latent attention for one token a sequence.
 
 q_nope (B, H, 1, rank), q_pe (B, H, 1, rope), kv_latent (B, 1, S, rank), k_pe (B, 1, S, rope) -> (B, H, 1, rank).
 """
@@ -10,10 +10,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_parts
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
@@ -27,7 +27,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    """Bind to a latent attention; raise Unavailable for one that the launches do not serve."""
     require("mla_decode", request)
     sizes, settle = sizes_of(module), settler(request.backend)
     if request.mode == "fp32":
@@ -42,7 +42,8 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 
 def sizes_of(attention: Any) -> Sizes:
-    """Return the sizes of GLM's attention; raise Unavailable where the launches do not serve them."""
+    """Return the sizes of a latent attention; raise Unavailable where the launches do not serve them."""
+    require_parts("mla_decode", attention, "num_heads", "kv_lora_rank", "qk_rope_head_dim", "kv_a_layernorm", "scale")
     sizes = Sizes(attention.num_heads, attention.kv_lora_rank, attention.qk_rope_head_dim)
     if sizes.rank % 2 or sizes.rope % 2:
         raise Unavailable(f"mla_decode does not serve latents of {sizes.rank} and positions of {sizes.rope} elements")

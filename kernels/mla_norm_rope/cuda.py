@@ -8,17 +8,17 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable
 
-from ..gpu.cuda import CudaLaunch, CudaSource, prepare
-from ..gpu.cuda_rows import check_rows
-from ..gpu.launch import WORDS
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
+from .._lib.gpu.cuda import CudaLaunch, CudaSource, prepare
+from .._lib.gpu.cuda_rows import check_rows
+from .._lib.gpu.launch import WORDS
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 from .gpu import LANES, Front
 
 _HERE = Path(__file__).resolve().parent
-_SHARED = _HERE.parent / "gpu"
+_SHARED = _HERE.parent / "_lib" / "gpu"
 SOURCE = CudaSource(
     "norms_q_b_heads",
     ("projected", "q_weight", "kv_weight", "w", "s", "z", "offsets"),

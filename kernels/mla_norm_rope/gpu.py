@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
-from ..gpu.settle import bits
+from .._lib.gpu.launch import Launch, read_source
+from .._lib.gpu.settle import bits
 
 _HERE = Path(__file__).resolve().parent
-_ROTATION = (_HERE.parent / "gpu" / "mla_words.h").read_text()
+_ROTATION = (_HERE.parent / "_lib" / "gpu" / "mla_words.h").read_text()
 NORMS = read_source(
     _HERE,
     "mla_norms",
@@ -28,7 +28,7 @@ READS = {"cuda": 8, "metal": 4}
 COPIES = 8
 """Elements that a thread copies of a head's part without position."""
 LARGEST = {"cuda": 128 * 8, "metal": 1024 * 4}
-"""Elements of the longest row that MLX's norm reads once, in the order of `mla_norms.metal`."""
+"""Elements of the longest row that MLX's norm reads once, in the order of `mla_norms.gpu`."""
 
 
 class Sizes(NamedTuple):

@@ -1,4 +1,4 @@
-"""GLM's attention from x to the cache for one token a sequence.
+"""Latent attention from x to the cache for one token a sequence.
 
 x (B, 1, D), offset int or (B,) -> q_nope (B, H, 1, nope), q_pe (B, H, 1, rope), kv_latent (B, 1, 1, rank),
 k_pe (B, 1, 1, rope): one quantised matmul for q_a and kv_a, one launch for both norms and the key's rotation,
@@ -13,10 +13,10 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_parts
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from ..qkv_joined.kernel import PARTS, join, separate
 from .gpu import COPIES, LARGEST, READS, Front, Sizes
 
@@ -31,7 +31,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to GLM's attention; raise Unavailable for one that the launches do not serve."""
+    """Bind to a latent attention; raise Unavailable for one that the launches do not serve."""
     require("mla_norm_rope", request)
     between = norm_rope(module, request.backend, settler(request.backend), with_q_b=request.mode == WITH_Q_B)
     matmul, undo = joined_projection(module)
@@ -60,12 +60,13 @@ def joined_projection(attention: Any) -> tuple[Callable[[mx.array], mx.array], C
 
 
 def front_of(attention: Any, backend: str) -> Front:
-    """Read GLM's attention; raise Unavailable where the launches would not do what it does."""
+    """Read a latent attention; raise Unavailable where the launches would not do what it does."""
+    require_parts("mla_norm_rope", attention, "rope", "kv_a_layernorm", "kv_lora_rank")
+    if getattr(attention, "q_lora_rank", None) is None:
+        raise Unavailable("mla_norm_rope needs a q of low rank")
     rope, norms = attention.rope, (attention.q_a_layernorm, attention.kv_a_layernorm)
     if not isinstance(rope, nn.RoPE) or not rope.traditional or rope.scale != 1.0:
         raise Unavailable("mla_norm_rope serves the traditional nn.RoPE, unscaled")
-    if attention.q_lora_rank is None:
-        raise Unavailable("mla_norm_rope needs a q of low rank")
     sizes = Sizes(
         attention.q_lora_rank,
         attention.kv_lora_rank,
@@ -86,6 +87,11 @@ def front_of(attention: Any, backend: str) -> Front:
     return Front(sizes, norms[0].weight.dtype, READS[backend], (norms[0].eps, norms[1].eps), rope.base)
 
 
+def _rounded(scale: float, dtype: mx.Dtype) -> float:
+    value: Any = mx.array(scale, dtype).item()
+    return float(value)
+
+
 def norm_rope(
     attention: Any,
     backend: str,
@@ -103,7 +109,7 @@ def norm_rope(
     """
     front = front_of(attention, backend)
     weights = attention.q_a_layernorm.weight, attention.kv_a_layernorm.weight
-    nope, pe = mx.array([nope_scale, pe_scale], front.dtype).tolist()
+    nope, pe = (_rounded(scale, front.dtype) for scale in (nope_scale, pe_scale))
     if with_q_b:
         from .cuda import norms_q_b_heads
 

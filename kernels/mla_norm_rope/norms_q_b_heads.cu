@@ -1,6 +1,6 @@
 // Everything between the joined projection and embed_q: the norm of q_a, q_b by matrix-vector products and what
-// mla_heads.metal does with its output; by one more block each the latent's norm and the rotation of the key's position
-// part. Every block norms q_a for itself, with the roundings of mla_norms.metal: its threads are those of MLX's norm.
+// mla_heads.gpu does with its output; by one more block each the latent's norm and the rotation of the key's position
+// part. Every block norms q_a for itself, with the roundings of mla_norms.gpu: its threads are those of MLX's norm.
 // A warp takes ROWS neighbouring rows of q_b, which lie in one head's part without position or are pairs of the other.
 using Rows = SlotRows<T, Q_RANK, 0>;
 constexpr int BLOCKS = H * (NOPE + ROPE) / (WARPS * ROWS);

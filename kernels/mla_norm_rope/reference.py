@@ -1,4 +1,4 @@
-"""GLM's steps from x to the cache in plain MLX, as its attention has them."""
+"""Latent attention's steps from x to the cache in plain MLX, as its attention has them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
+from .._lib.gpu.launch import Launch, read_source
 
 _FOLDER = Path(__file__).resolve().parent
 COMBINE = read_source(_FOLDER, "combine", ("y", "scores"), ("out",))
@@ -19,8 +19,8 @@ MODES = ("stock", "bf16_rounded", "fp32", "fp32_no_fma", "fp32_no_fma_staged")
 def plan(mode: str, y: mx.array, scores: mx.array) -> Launch:
     """Return the launch for y (B, L, k, D) and scores (B, L, k); its output is (B, L, D) in y's dtype.
 
-    `stock` rounds to the dtype that multiplying y by scores has in MLX: y's own where the scores have it
-    (Qwen), float32 where they are float32 (GLM). Raises ValueError for more experts than a threadgroup has lanes.
+    `stock` rounds to the dtype that multiplying y by scores has in MLX: y's own where the scores have
+    it, float32 where they are float32. Raises ValueError for more experts than a threadgroup has lanes.
     """
     b, length, k, d = y.shape
     if k > THREADS:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, Source, read_source
+from .._lib.gpu.launch import Launch, Source, read_source
 
 _FOLDER = Path(__file__).resolve().parent
 LANES = 32
@@ -20,7 +20,7 @@ def _source(name: str, inputs: tuple[str, ...]) -> Source:
 
 
 SOFTMAX_KEYS, _PICK, SOFTMAX_SCORES = (
-    (_FOLDER / f"softmax_{part}.metal").read_text() for part in ("keys", "pick", "scores")
+    (_FOLDER / f"softmax_{part}.gpu").read_text() for part in ("keys", "pick", "scores")
 )
 SOFTMAX = Source(
     "router_softmax",
@@ -51,7 +51,7 @@ def _launch(source: Source, inputs: list[mx.array], k: int, scores: mx.Dtype, te
 
 
 def plan_softmax(gates: mx.array, k: int, normalize: bool, backend: str) -> Launch:
-    """Qwen, stock: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype.
+    """Softmax, stock: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype.
 
     A lane holds as many neighbouring experts as in the backend's own softmax: 4 on Metal, 16 bytes on CUDA.
     """
@@ -63,13 +63,13 @@ def plan_softmax(gates: mx.array, k: int, normalize: bool, backend: str) -> Laun
 
 
 def plan_logits(gates: mx.array, k: int) -> Launch:
-    """Qwen on logits: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype."""
+    """Softmax on logits: gates (..., E) -> inds (..., k) uint32, scores (..., k) in the gates' dtype."""
     reads = -(-gates.shape[-1] // LANES)
     return _launch(LOGITS, [gates], k, gates.dtype, [("T", gates.dtype), ("READS", reads)])
 
 
 def plan_sigmoid(gates: mx.array, correction: mx.array, scale: mx.array, k: int, normalize: bool) -> Launch:
-    """GLM: gates (..., E), correction (E,), scale (1,) float32 -> inds (..., k) uint32, scores (..., k) float32."""
+    """Sigmoid: gates (..., E), correction (E,), scale (1,) float32 -> inds (..., k) uint32, scores (..., k) float32."""
     reads = -(-gates.shape[-1] // LANES)
     template: Template = [("READS", reads), ("NORMALIZE", normalize), ("STRIDE", gates.shape[-1])]
     return _launch(SIGMOID, [gates, correction, scale], k, mx.float32, template)

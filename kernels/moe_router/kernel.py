@@ -1,6 +1,7 @@
 """The router after its gate in one launch: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k).
 
-The gate itself stays the model's own matmul. Scores are in x's dtype for Qwen, float32 for GLM.
+The gate itself stays the model's own matmul. Scores are in x's dtype for a router of kind `softmax`, float32 for
+`sigmoid_bias`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind, require_parts
 
-from ..gpu.launch import Launch, require, why_not
-from ..gpu.settle import Settle, by_shape, settler
+from .._lib.gpu.launch import Launch, require, why_not
+from .._lib.gpu.settle import Settle, by_shape, settler
 from .gpu import MOST_EXPERTS, plan_logits, plan_sigmoid, plan_softmax
 
 
@@ -22,15 +23,15 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Return the family's router; raise Unavailable for what the launch does not serve."""
+    """Return the router of the block's kind; raise Unavailable for what the launch does not serve."""
     require("moe_router", request)
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
-    if request.family == "qwen3":
-        return Binding(qwen_router(module, request.mode, request.backend, settler(request.backend)))
+    if require_kind("moe_router", request, "router", "softmax", "sigmoid_bias") == "softmax":
+        return Binding(softmax_router(module, request.mode, request.backend, settler(request.backend)))
     if request.mode != "stock":
-        raise Unavailable(f"moe_router.{request.mode} is Qwen's router")
-    return Binding(glm_router(module.gate, settler(request.backend)))
+        raise Unavailable(f"moe_router.{request.mode} is a softmax; this model's router is a sigmoid")
+    return Binding(sigmoid_bias_router(module.gate, settler(request.backend)))
 
 
 def _check(experts: int, k: int) -> None:
@@ -38,8 +39,9 @@ def _check(experts: int, k: int) -> None:
         raise Unavailable(f"top-{k} of {experts} experts; at most {MOST_EXPERTS} experts are served")
 
 
-def qwen_router(block: Any, mode: str, backend: str, settle: Settle) -> Any:
-    """Return the router of a Qwen3MoeSparseMoeBlock."""
+def softmax_router(block: Any, mode: str, backend: str, settle: Settle) -> Any:
+    """Return the router of a block whose probabilities are a softmax of its gate."""
+    require_parts("moe_router", block, "gate", "top_k", "norm_topk_prob", "num_experts")
     k, normalize = block.top_k, block.norm_topk_prob
     _check(block.num_experts, k)
     if mode != "stock" and not normalize:
@@ -52,8 +54,9 @@ def qwen_router(block: Any, mode: str, backend: str, settle: Settle) -> Any:
     return lambda x: run(gate(x))
 
 
-def glm_router(gate: Any, settle: Settle) -> Any:
+def sigmoid_bias_router(gate: Any, settle: Settle) -> Any:
     """Return the router of a MoEGate with one group of experts."""
+    require_parts("moe_router", gate, "n_group")
     if gate.n_group != 1:
         raise Unavailable(f"the router selects among {gate.n_group} groups of experts; 1 is served")
     k = gate.top_k

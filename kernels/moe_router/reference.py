@@ -6,7 +6,7 @@ import mlx.core as mx
 
 
 def softmax_router(gates: mx.array, k: int, normalize: bool) -> tuple[mx.array, mx.array]:
-    """Qwen, stock: the k most probable of gates (..., E) in ascending order, and their scores in gates' dtype."""
+    """Softmax, stock: the k most probable of gates (..., E) in ascending order, and their scores in gates' dtype."""
     probabilities = mx.softmax(gates, axis=-1, precise=True)
     inds = mx.argsort(probabilities, axis=-1)[..., -k:]
     scores = mx.take_along_axis(probabilities, inds, axis=-1)
@@ -14,7 +14,7 @@ def softmax_router(gates: mx.array, k: int, normalize: bool) -> tuple[mx.array, 
 
 
 def logits_router(gates: mx.array, k: int) -> tuple[mx.array, mx.array]:
-    """Qwen on logits: the k largest of gates (..., E) in ascending order, and a softmax over them alone."""
+    """Softmax on logits: the k largest of gates (..., E) in ascending order, and a softmax over them alone."""
     inds = mx.argsort(gates, axis=-1)[..., -k:]
     return inds, mx.softmax(mx.take_along_axis(gates, inds, axis=-1), axis=-1, precise=True)
 
@@ -22,7 +22,7 @@ def logits_router(gates: mx.array, k: int) -> tuple[mx.array, mx.array]:
 def sigmoid_router(
     gates: mx.array, correction: mx.array, scale: float, k: int, normalize: bool
 ) -> tuple[mx.array, mx.array]:
-    """GLM: gates (..., E), correction (E,); the k largest of sigmoid + correction in descending order, float32."""
+    """Sigmoid: gates (..., E), correction (E,); the k largest of sigmoid + correction in descending order, float32."""
     sigmoids = mx.sigmoid(gates.astype(mx.float32))
     inds = mx.argsort(-(sigmoids + correction), axis=-1)[..., :k]
     scores = mx.take_along_axis(sigmoids, inds, axis=-1)

@@ -12,10 +12,10 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.mla import QuantizedMultiLinear
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
-from ..native.wiring import extension, packing, weights
-from ..native.wiring import probe as probe
+from .._lib.native.wiring import extension, packing, weights
+from .._lib.native.wiring import probe as probe
 
 
 def bind(module: Any, request: BindRequest) -> Binding:

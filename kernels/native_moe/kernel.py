@@ -9,10 +9,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
-from ..native.wiring import expert_weights, extension
-from ..native.wiring import probe as probe
+from .._lib.native.wiring import expert_weights, extension
+from .._lib.native.wiring import probe as probe
 
 
 def bind(module: Any, request: BindRequest) -> Binding:

@@ -1,6 +1,7 @@
 """The router as native operations: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k).
 
-Qwen's gate is a (quantised) linear layer, GLM's a plain matrix that stays mlx's own matmul.
+A router of kind `softmax` has a (quantised) linear layer as its gate, one of kind `sigmoid_bias` a plain matrix that
+stays mlx's own matmul.
 """
 
 from __future__ import annotations
@@ -11,23 +12,25 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind, require_parts
 
-from ..native.wiring import extension, packing, weights
-from ..native.wiring import probe as probe
+from .._lib.native.wiring import extension, packing, weights
+from .._lib.native.wiring import probe as probe
 
 Router = Callable[[mx.array], tuple[mx.array, mx.array]]
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Return the family's router; raise Unavailable for what the operation does not serve."""
+    """Return the router of the block's kind; raise Unavailable for what the operation does not serve."""
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
-    return Binding(qwen_router(module) if request.family == "qwen3" else glm_router(module.gate))
+    kind = require_kind("native_router", request, "router", "softmax", "sigmoid_bias")
+    return Binding(softmax_router(module) if kind == "softmax" else sigmoid_bias_router(module.gate))
 
 
-def qwen_router(block: Any) -> Router:
-    """Return the router of a Qwen3MoeSparseMoeBlock."""
+def softmax_router(block: Any) -> Router:
+    """Return the router of a block whose probabilities are a softmax of its gate."""
+    require_parts("native_router", block, "gate", "top_k", "norm_topk_prob")
     native = extension()
     gate = block.gate
     top_k, normalize = block.top_k, block.norm_topk_prob
@@ -48,8 +51,9 @@ def qwen_router(block: Any) -> Router:
     return call
 
 
-def glm_router(gate: Any) -> Router:
+def sigmoid_bias_router(gate: Any) -> Router:
     """Return the router of a MoEGate with one group of experts."""
+    require_parts("native_router", gate, "n_group")
     if gate.n_group != 1:
         raise Unavailable(f"the router selects among {gate.n_group} groups of experts; 1 is served")
     native = extension()

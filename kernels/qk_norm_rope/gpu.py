@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
+from .._lib.gpu.launch import Launch, read_source
 from .heads import LANES, Heads
 
 _FOLDER = Path(__file__).resolve().parent

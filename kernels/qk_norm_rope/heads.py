@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.api import Unavailable, require_parts
 
-from ..gpu.settle import bits
+from .._lib.gpu.settle import bits
 
 LANES = 32
 Template = list[tuple[str, mx.Dtype | int | bool]]
@@ -19,6 +19,7 @@ Template = list[tuple[str, mx.Dtype | int | bool]]
 
 def check_rope(attention: Any) -> None:
     """Raise Unavailable unless the rotation is the one that the sources have."""
+    require_parts("qk_norm_rope", attention, "rope", "q_norm", "k_norm", "n_heads", "n_kv_heads")
     rope, size = attention.rope, attention.q_norm.weight.size
     if not isinstance(rope, nn.RoPE) or rope.traditional or rope.scale != 1.0 or rope.dims != size:
         raise Unavailable("qk_norm_rope serves nn.RoPE over whole heads, unscaled and not traditional")
@@ -39,7 +40,7 @@ class Heads:
 
     @classmethod
     def of(cls, attention: Any, backend: str) -> Heads:
-        """Read a Qwen attention; raise Unavailable for a rotation or head size that one simdgroup does not serve."""
+        """Read an attention; raise Unavailable for a rotation or head size that one simdgroup does not serve."""
         check_rope(attention)
         weights = (attention.q_norm.weight, attention.k_norm.weight)
         size = weights[0].size

@@ -1,4 +1,4 @@
-"""Qwen's norm and rotation of q and k in one launch.
+"""Norm and rotation of q and k in one launch.
 
 q (B, L, Hq * hd), k (B, L, Hk * hd) raw projections, offset int or (B,) array -> q (B, Hq, L, hd), k (B, Hk, L, hd).
 """
@@ -10,10 +10,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, require, runner, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import Run, require, runner, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import plan, plan_stock
 from .heads import LANES, OFFSETS, Heads, check_rope
 
@@ -24,7 +24,7 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to Qwen's attention; raise Unavailable for a rotation or head size that the launch does not serve."""
+    """Bind to an attention with norms on its heads; raise Unavailable for a rotation or head size not served."""
     require("qk_norm_rope", request)
     if request.mode == "stock":
         return Binding(stock(module, request.backend, settler(request.backend)))
@@ -32,7 +32,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 
 def stock(attention: Any, backend: str, settle: Settle) -> Any:
-    """Return qk_norm_rope(q, k, offset) for a Qwen attention, with the bits of MLX's own norm and rotation."""
+    """Return qk_norm_rope(q, k, offset) for an attention, with the bits of MLX's own norm and rotation."""
     heads = Heads.of(attention, backend)
     q_weight, k_weight = heads.weights
     settled: dict[tuple[tuple[int, ...], int], Call] = {}
@@ -53,7 +53,7 @@ def stock(attention: Any, backend: str, settle: Settle) -> Any:
 
 
 def qk_norm_rope(attention: Any, run: Run) -> Any:
-    """Return qk_norm_rope(q, k, offset) for a Qwen attention."""
+    """Return qk_norm_rope(q, k, offset) for an attention."""
     check_rope(attention)
     rope, weights = attention.rope, (attention.q_norm.weight, attention.k_norm.weight)
     hd = weights[0].size

@@ -1,4 +1,4 @@
-"""Norm and rotation of q and k in plain MLX, as Qwen's attention has them."""
+"""Norm and rotation of q and k in plain MLX, as the attention has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention's input projections joined: Qwen q, k, v; GLM q_a and kv_a. x (B, L, D) -> one (B, L, N_i) each.
+"""Attention's input projections joined: q, k, v, or q_a and kv_a. x (B, L, D) -> one (B, L, N_i) each.
 
 Output rows of a quantised matmul do not depend on each other, so joining them changes no bit where the
 backend uses the same loop for both sizes.
@@ -12,9 +12,10 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable
 
-PROJECTIONS = {"qwen3": ("q_proj", "k_proj", "v_proj"), "glm47": ("q_a_proj", "kv_a_proj_with_mqa")}
+PROJECTIONS = (("q_proj", "k_proj", "v_proj"), ("q_a_proj", "kv_a_proj_with_mqa"))
+"""What attentions call them, in the order of the site's outputs."""
 PARTS = ("weight", "scales", "biases")
 
 
@@ -40,9 +41,18 @@ def separate(layers: Sequence[nn.QuantizedLinear]) -> None:
         mx.eval([layer[part] for part in PARTS])
 
 
+def projections(attention: Any) -> list[Any]:
+    """Return the attention's input projections; raise Unavailable where it has none by a known name."""
+    for names in PROJECTIONS:
+        if all(name in attention for name in names):
+            return [attention[name] for name in names]
+    known = ", or ".join(", ".join(names) for names in PROJECTIONS)
+    raise Unavailable(f"joined projections need {known}, which {type(attention).__name__} has not")
+
+
 def bind(module: Any, request: BindRequest) -> Binding:
     """Join the projections of one attention module."""
-    layers = [module.get(name) for name in PROJECTIONS[request.family]]
+    layers = projections(module)
     if any(not isinstance(layer, nn.QuantizedLinear) or layer.mode != "affine" for layer in layers):
         raise Unavailable("qkv_joined needs affine quantised projections")
     if len({(layer.bits, layer.group_size) for layer in layers}) != 1 or any("bias" in layer for layer in layers):

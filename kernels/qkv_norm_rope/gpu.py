@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
+from .._lib.gpu.launch import Launch, read_source
 from ..qk_norm_rope.gpu import TURN_HEAD
 from ..qk_norm_rope.heads import LANES, Heads
 

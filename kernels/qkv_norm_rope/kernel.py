@@ -1,4 +1,4 @@
-"""Qwen's attention up to its cache in two launches: the joined projection, then norm, rotation and layout at once.
+"""Grouped-query attention up to its cache in two launches: the joined projection, then norm, rotation and layout.
 
 x (B, L, D), offset int or (B,) array -> q (B, Hq, L, hd), k, v (B, Hk, L, hd), q and k normed and rotated.
 """
@@ -10,12 +10,12 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import require, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from ..qk_norm_rope.heads import OFFSETS, Heads
-from ..qkv_joined.kernel import PROJECTIONS, join, separate
+from ..qkv_joined.kernel import join, projections, separate
 from .gpu import plan
 
 
@@ -31,9 +31,9 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 
 def qkv_norm_rope(attention: Any, backend: str, settle: Settle) -> Binding:
-    """Return qkv_norm_rope(x, offset) for a Qwen attention, with the bits of the unpatched model."""
+    """Return qkv_norm_rope(x, offset) for an attention with norms on its heads, with the unpatched model's bits."""
     heads = Heads.of(attention, backend)
-    layers = [attention.get(name) for name in PROJECTIONS["qwen3"]]
+    layers = projections(attention)
     if any(not isinstance(layer, nn.QuantizedLinear) or layer.mode != "affine" for layer in layers):
         raise Unavailable("qkv_norm_rope needs affine quantised projections")
     if len({(layer.bits, layer.group_size) for layer in layers}) != 1 or any("bias" in layer for layer in layers):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch, read_source
-from ..gpu.settle import bits
+from .._lib.gpu.launch import Launch, read_source
+from .._lib.gpu.settle import bits
 
 _FOLDER = Path(__file__).resolve().parent
 SOURCE = read_source(_FOLDER, "residual_norm", ("x", "r", "weight", "eps"), ("h", "normed"))

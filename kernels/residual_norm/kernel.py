@@ -6,10 +6,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest, Unavailable
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable
 
-from ..gpu.launch import Run, require, runner, why_not
-from ..gpu.settle import Call, Settle, settler
+from .._lib.gpu.launch import Run, require, runner, why_not
+from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import LARGEST, plan, plan_stock, spread
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest
 
+from .._lib.gpu.cuda import Template, prepare
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import Call
 from ..gather_qmm_swiglu.cuda import DENSE, plan_slots
-from ..gpu.cuda import prepare
-from ..gpu.packed import weights_of
-from ..gpu.settle import Call
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to a Glm4MoeLiteMLP: x (B, L, D) -> (B, L, D); its down projection stays the model's own."""
+    """Bind to the shared experts' MLP: x (B, L, D) -> (B, L, D); its down projection stays the model's own."""
     return Binding(shared_experts(module, request.mode))
 
 
@@ -33,7 +33,7 @@ def shared_experts(mlp: Any, mode: str) -> Callable[[mx.array], mx.array]:
         if launch is None:
             *leading, _ = x.shape
             output = [((*leading, i), dtype)]
-            template = {"T": dtype, "D": d, "I": i, "TOP": 1}
+            template: Template = {"T": dtype, "D": d, "I": i, "TOP": 1}
             plan = plan_slots(DENSE, template, math.prod(leading), output, mode)
             launch = launches[x.shape] = prepare(plan)
         return down(launch(inputs=[x, *gate, *up])[0])

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from ..gpu.launch import Launch
-from ..gpu.metal_qmv import LANES, SIMDGROUPS, loop, read_qmv, swiglu, tiles
+from .._lib.gpu.launch import Launch
+from .._lib.gpu.metal_qmv import LANES, SIMDGROUPS, loop, read_qmv, swiglu, tiles
 
 _FOLDER = Path(__file__).resolve().parent
 INPUTS = ("x", "gate_w", "gate_s", "gate_b", "up_w", "up_s", "up_b")
 SOURCE = read_qmv(_FOLDER, "swiglu", INPUTS, "h")
-WIDE = read_qmv(_FOLDER, "swiglu_wide", INPUTS, "h", (_FOLDER / "wide.h").read_text())
+WIDE = read_qmv(_FOLDER, "swiglu_wide", INPUTS, "h", (_FOLDER / "metal_wide.h").read_text())
 WIDE_SINCE = 15
 """MLX multiplies 2 to 5 rows of x at once from this generation of Apple's GPUs on (M3), else each by itself."""
 WIDE_TOKENS = 5

@@ -1,4 +1,4 @@
-"""GLM's shared expert: quantised gate and up and SwiGLU in one launch, then its own down: x (B, L, D) -> (B, L, D).
+"""The shared expert: quantised gate and up and SwiGLU in one launch, then its own down: x (B, L, D) -> (B, L, D).
 
 x has the weights' dtype, bfloat16 or float16; weights are affine, 4 bit, in groups of 64.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+from zmlx_bench.measured.api import Binding, BindRequest, require_parts
 
-from ..gpu.launch import require, why_not
-from ..gpu.packed import weights_of
-from ..gpu.settle import by_shape, settler
+from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.packed import weights_of
+from .._lib.gpu.settle import by_shape, settler
 from .gpu import plan
 
 
@@ -25,8 +25,9 @@ def probe(mode: str, backend: str) -> str | None:
 
 
 def bind(module: Any, request: BindRequest) -> Binding:
-    """Bind to a Glm4MoeLiteMLP; raise Unavailable for other weights."""
+    """Bind to the shared experts' MLP; raise Unavailable for other weights."""
     require("shared_experts", request)
+    require_parts("shared_experts", module, "gate_proj", "up_proj", "down_proj")
     if request.backend == "cuda":
         from . import cuda
 

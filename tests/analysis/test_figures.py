@@ -87,3 +87,11 @@ def test_the_gravest_status_is_the_capsules() -> None:
     assert worst_status([run(), failed()]) == "crash"
     oom = run(generations=(), status="oom", message="no memory")
     assert worst_status([failed(), oom, run()]) == "oom"
+
+
+def test_energy_is_a_tokens_after_the_first_and_unknown_without_a_counter() -> None:
+    counted = tuple(run(block=block, energy_j=joules) for block, joules in ((1, 20.0), (2, 30.0), (3, 90.0)))
+    stock = (run(block=1, role="baseline", energy_j=None), run(block=2, role="baseline", energy_j=50.0))
+    found = derived(RunSet(variant=(*counted, failed(4)), baseline=stock), null_arm=False)
+    assert (found.energy_j_per_token, found.baseline_energy_j_per_token) == (3.0, 5.0)
+    assert derived(RunSet(variant=(run(),), baseline=(run(role="baseline"),))).energy_j_per_token is None

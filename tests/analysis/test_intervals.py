@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from zmlx_bench.analysis.intervals import DISPLAY_LEVEL, mean_interval, ratio_of_logs
+from zmlx_bench.analysis.decision.statistics import mean_interval
+from zmlx_bench.analysis.intervals import DISPLAY_LEVEL, ratio_of_logs
 
 logs = st.lists(st.floats(-2, 2).map(lambda x: round(x, 6)), min_size=2, max_size=12)
 

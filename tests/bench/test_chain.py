@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmlx_bench.analysis import bench
+from zmlx_bench.bench import figures as bench
 from zmlx_bench.bench.chain import Chain
 from zmlx_bench.bench.truth import differing
 

@@ -13,9 +13,9 @@ from tests.bench.tiny_sizes import SIZES
 from tests.conftest import Zmlx
 from tests.reliability import sessions
 from zmlx_bench.bench import run
+from zmlx_bench.bench.schema import BenchRow
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device
-from zmlx_bench.schema.bench import BenchRow
 from zmlx_bench.workspace import Workspace
 
 WISHES = run.Wishes(names=["no_op"], families=["qwen3"], batches=(1,), backend="cpu", sizes=SIZES["qwen3"], effort=0.01)

@@ -12,9 +12,9 @@ import pytest
 from tests.bench.tiny_sizes import SIZES
 from tests.conftest import Zmlx
 from zmlx_bench.bench import run
-from zmlx_bench.report import bench as tables
-from zmlx_bench.schema.bench import BenchReport, BenchRow
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.bench import show as tables
+from zmlx_bench.bench.schema import BenchReport, BenchRow
+from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.workspace import Workspace
 
 PLANTED = ("no_op", "doubles", "killed", "raises_late", "unavailable")
@@ -79,7 +79,7 @@ def test_fp32_is_nearer_to_the_truth_than_stock(report: BenchReport) -> None:
 
 def test_a_kernel_that_kills_its_process_leaves_the_others_their_rows(report: BenchReport) -> None:
     [row] = of(report, "killed")
-    assert (row.status, row.reason) == ("crash", "killed by signal 9")
+    assert (row.status, row.reason) == ("crash", "killed by SIGKILL")
     assert [row.status for row in of(report, "raises_late")] == ["crash", "crash"]
     assert "planted in decode" in str(of(report, "raises_late")[0].reason)
 
@@ -125,7 +125,7 @@ def test_json_is_one_object_on_standard_output(zmlx: Zmlx, repository: Workspace
     done = answered(zmlx, repository, "qk_norm_rope", "--backend", "cpu", "--family", "glm47", "--json")
     found = json.loads(done.stdout)
     assert found["schema_version"] == 1
-    assert {row["reason"] for row in found["rows"]} <= {"not for glm47", "not on cpu"}
+    assert {row["reason"] for row in found["rows"]} == {"not on cpu"}
 
 
 def test_the_list_is_still_there(zmlx: Zmlx, repository: Workspace) -> None:

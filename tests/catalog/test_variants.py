@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.planted import declaration, plant
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.workspace import Workspace
 
 Add = Callable[[str], Workspace]
@@ -129,10 +129,10 @@ def test_a_fused_kernel_stands_at_each_of_its_sites_or_not_at_all(add: Add) -> N
         catalog.resolve("half")
 
 
-def test_a_kernel_of_the_other_family(fresh_workspace: Workspace) -> None:
+def test_a_declaration_that_still_lists_families_says_what_to_do(fresh_workspace: Workspace) -> None:
     path = fresh_workspace.kernels / "qkv_joined" / "kernel.toml"
-    path.write_text(path.read_text().replace('["qwen3", "glm47"]', '["glm47"]'))
-    with pytest.raises(UnusableInput, match=r"kernels\.qkv: qkv_joined serves glm47, not qwen3"):
+    path.write_text('families = ["glm47"]\n' + path.read_text())
+    with pytest.raises(UnusableInput, match=r"kernel\.toml: .*`families` is no longer declared; delete the line"):
         Catalog(fresh_workspace, "qwen3")
 
 
@@ -158,8 +158,8 @@ def test_the_source_hash_follows_every_file_of_the_kernel(fresh_workspace: Works
         (lambda f: (f / "kernel.toml").write_text("schema_version = 2"), "2 is newer than this zmlx knows"),
         (lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"), "Extra inputs are not permitted"),
         (
-            lambda f: (f / "kernel.toml").write_text('uses = ["gone"]\n' + declaration()),
-            "there is no folder kernels/go",
+            lambda f: (f / "kernel.toml").write_text('uses = ["gpu"]\n' + declaration()),
+            "`uses` is no longer declared; delete the line: it is found from the kernel's imports",
         ),
         (
             lambda f: (f / "kernel.toml").write_text(declaration().replace('"stock"\n', '"fp32"\n')),
@@ -188,8 +188,8 @@ def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path
 
 
 def test_every_declared_variant_of_the_project_resolves(repository: Workspace) -> None:
-    assert families(repository) == registry.names()
-    for family in registry.names():
+    assert families(repository) == family_catalog.names()
+    for family in family_catalog.names():
         catalog = Catalog(repository, family)
         for name in catalog.names():
             assert catalog.resolve(name).kernels

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from zmlx_bench.catalog import families
+from zmlx_bench.checkpoints import digest
 from zmlx_bench.checkpoints import folder as folders
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.errors import UnusableInput
@@ -23,9 +25,9 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path / "copied"
 
 
-def identity(folder: Path) -> tuple[str, str]:
-    config = folders.read_config(folder, "qwen3", trust_remote_code=True)
-    return folders.config_hash(config), folders.weights_hash(folders.weight_files(folder), folder)
+def identity(folder: Path) -> tuple[str, dict[str, str]]:
+    config = folders.read_config(folder, families.known("qwen3"), trust_remote_code=True)
+    return folders.config_hash(config), digest.weights_sha256(folders.weight_files(folder))
 
 
 def _flip(path: Path) -> None:
@@ -42,7 +44,7 @@ def test_a_copy_elsewhere_is_the_same_checkpoint(copied: Path) -> None:
     ("change", "config_same", "weights_same"),
     [
         (lambda f: _flip(f / "model.safetensors"), True, False),
-        (lambda f: (f / "tokenizer.json").write_text((f / "tokenizer.json").read_text() + " "), True, False),
+        (lambda f: (f / "tokenizer.json").write_text((f / "tokenizer.json").read_text() + " "), True, True),
         (lambda f: (f / "config.json").write_text(json.dumps(_config(f) | {"rope_theta": 1.0})), False, True),
         (lambda f: (f / "config.json").write_text(json.dumps(_config(f), indent=7)), True, True),
         (lambda f: (f / "README.md").write_text("x"), True, True),
@@ -82,7 +84,7 @@ def test_arbitrary_bytes_are_refused_in_one_line(tmp_path: Path, junk: bytes) ->
     assert "\n" not in str(caught.value)
     (tmp_path / "config.json").write_bytes(junk)
     with pytest.raises(UnusableInput):
-        folders.read_config(tmp_path, "qwen3", trust_remote_code=False)
+        folders.read_config(tmp_path, families.known("qwen3"), trust_remote_code=False)
 
 
 def test_a_part_that_the_index_names_and_is_not_there(copied: Path) -> None:
@@ -95,8 +97,8 @@ def test_a_part_that_the_index_names_and_is_not_there(copied: Path) -> None:
 def test_code_is_refused_unless_trusted(copied: Path, key: str) -> None:
     (copied / "config.json").write_text(json.dumps(_config(copied) | {key: "evil.py"}))
     with pytest.raises(UnusableInput, match=f"{key}: names code .* allow it with --trust-remote-code"):
-        folders.read_config(copied, "qwen3", trust_remote_code=False)
-    assert folders.read_config(copied, "qwen3", trust_remote_code=True)[key] == "evil.py"
+        folders.read_config(copied, families.known("qwen3"), trust_remote_code=False)
+    assert folders.read_config(copied, families.known("qwen3"), trust_remote_code=True)[key] == "evil.py"
 
 
 def test_the_context_is_what_the_config_says() -> None:

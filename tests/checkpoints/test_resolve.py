@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
 from zmlx_bench.schema.machine import Machine
 
@@ -25,13 +25,13 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
-@pytest.mark.parametrize("family", registry.names())
+@pytest.mark.parametrize("family", family_catalog.names())
 def test_auto_without_the_published_weights_is_tiny_and_says_why(family: str) -> None:
     found = locate(family, "auto", CPU)
     assert found.checkpoint.kind == "tiny"
     assert found.option == "tiny"
     assert "is not in the hub cache" in found.why
-    assert found.checkpoint.id == locate(family, "tiny", CPU).checkpoint.id
+    assert found.checkpoint.digest == locate(family, "tiny", CPU).checkpoint.digest
 
 
 def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path)
 
 
 def test_evidence_of_different_weights_never_meets() -> None:
-    ids = {locate(family, "tiny", CPU).checkpoint.id for family in registry.names()}
-    ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.id for seed in (0, 1)}
-    ids |= {locate("qwen3", "synthetic", GPU, layers=2).checkpoint.id}
-    assert len(ids) == len(registry.names()) + 3
+    ids = {locate(family, "tiny", CPU).checkpoint.digest for family in family_catalog.names()}
+    ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.digest for seed in (0, 1)}
+    ids |= {locate("qwen3", "synthetic", GPU, layers=2).checkpoint.digest}
+    assert len(ids) == len(family_catalog.names()) + 3
 
 
 def test_published_sizes_are_for_a_gpu_unless_forced() -> None:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generate_step
 
+pytestmark = pytest.mark.model
+
 PACKAGE = Path(__file__).parents[2] / "zmlx_bench"
 FOLDERS = {family: PACKAGE / "checkpoints" / f"tiny_{family}" for family in ("qwen3", "glm47")}
 PROMPTS = tomllib.loads((PACKAGE / "data" / "prompts.toml").read_text("utf-8"))["prompt"]

@@ -64,6 +64,7 @@ SHORT = ("--checkpoint", "tiny", "--tokens", "4", "--runs", "1")
         (3, ("run", "qwen3", "--tokens", "1"), "--tokens 1: must be at least 2"),
         (3, ("run", "qwen3", "--tokens", "-5"), "--tokens -5: must be at least 2"),
         (3, ("run", "qwen3", "--runs", "0"), "--runs 0: must be at least 1"),
+        (3, ("run", "qwen3", "--runs", "1000000000"), "--runs 1000000000: must be at most 1000"),
         (3, ("run", "qwen3", "--seed", "-1"), "--seed -1: must not be negative"),
         (3, ("run", "qwen3", "--cooldown", "-1"), "--cooldown -1: must"),
         (3, ("run", "qwen3", "--cooldown", "nan"), "--cooldown nan: must"),

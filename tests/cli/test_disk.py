@@ -87,18 +87,18 @@ def test_init_on_a_full_disk_leaves_nothing(zmlx: Callable[..., Any], mounted: C
     assert list(disk.iterdir()) == []
 
 
-APPEND = """
+RECORD = """
 import sys
 from pathlib import Path
 from tests.schema.strategies import example
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger import matrix
 from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.workspace import Workspace
 rows = [MatrixRow.model_validate({**example(MatrixRow), "capsule": f"c{i}", "device": "x" * 900}) for i in range(9)]
-path = Path(sys.argv[1])
 try:
-    for row in rows:
-        matrix.append(path, [row])
+    for number, row in enumerate(rows):
+        matrix.record(Workspace(Path(sys.argv[1])), f"s{number}", [row])
 except CannotHere as error:
     sys.exit(f"refused: {error}")
 """
@@ -110,7 +110,7 @@ def test_the_matrix_never_keeps_half_a_row(tmp_path: Path) -> None:
 
     path = tmp_path / "matrix.jsonl"
     done = subprocess.run(
-        [sys.executable, "-c", APPEND, str(path)],
+        [sys.executable, "-c", RECORD, str(tmp_path)],
         capture_output=True, text=True, check=False, preexec_fn=limit, cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert "refused: " in done.stderr

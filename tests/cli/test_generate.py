@@ -34,6 +34,22 @@ def test_the_promoted_variant_is_used_with_its_environment(zmlx: Callable[..., A
     assert "told: promoted for qwen3 tiny on " in done.stderr
 
 
+def test_what_was_measured_on_an_earlier_path_runs_and_says_so_unless_strict(
+    zmlx: Callable[..., Any], make_workspace: Callable[..., Workspace]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, "qwen3", "no_op"))
+    kernel = own.kernels / "no_op" / "kernel.py"
+    kernel.write_text(kernel.read_text().replace("axis=-2", "axis=y.ndim - 2"))
+    done = generate(zmlx, own)
+    assert done.returncode == 0
+    assert done.stdout.startswith(BEGINNING)
+    assert "it was measured on an earlier path: kernel no_op changed since" in done.stderr
+    strict = generate(zmlx, own, "--strict")
+    assert (strict.returncode, strict.stdout) == (4, "")
+    assert "it was measured on an earlier path: kernel no_op changed since" in strict.stderr
+
+
 def test_without_a_promotion_the_stock_model_answers(zmlx: Callable[..., Any], place: Workspace) -> None:
     promote(place)
     done = generate(zmlx, place)

@@ -13,10 +13,10 @@ from zmlx_bench.analysis.running import Running
 from zmlx_bench.catalog import prompts
 from zmlx_bench.cli import remaining
 from zmlx_bench.cli.progress import Progress
+from zmlx_bench.protocol.plan import draw_up
 from zmlx_bench.schema.event import PromptStart, Token
-from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan, Timeouts
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, Plan, Timeouts
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session.plan import draw_up
 from zmlx_bench.session.supervise import Outcome
 
 SPEED = {"baseline": 50.0, "null": 50.0, "quick": 100.0, "broken": 1.0}
@@ -31,11 +31,12 @@ def plan() -> Plan:
     return draw_up(
         family="qwen3",
         checkpoint=Checkpoint(
-            kind="tiny", label="tiny", id="tiny-0123456789abcdef", source="x", config_sha256="0" * 64
+            kind="tiny", label="tiny", digest="tiny-0123456789abcdef", source="x", config_sha256="0" * 64
         ),
+        conditions=Conditions(),
         backend="cpu",
         tokens=(17, 33),
-        runs=3,
+        blocks=3,
         seed=0,
         cooldown_s=0.0,
         timeouts=Timeouts(),

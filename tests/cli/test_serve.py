@@ -14,7 +14,7 @@ import pytest
 
 from tests.use.promoted import promote, promotion
 from tests.use.serving import serve
-from zmlx_bench.patch import loader
+from zmlx_bench.measured import loader
 from zmlx_bench.workspace import Workspace
 
 PROMPT = "Explain the difference between TCP and UDP."
@@ -26,7 +26,7 @@ def place(make_workspace: Callable[..., Workspace]) -> Workspace:
     """A workspace where each family's native variant is promoted for this machine, or a no-op where none is built."""
     made = make_workspace("no_op", "unavailable")
     loader.open_kernels(made.kernels)
-    built = importlib.import_module("zmlx_kernels.native.wiring").probe("stock", "cpu") is None
+    built = importlib.import_module("zmlx_kernels._lib.native.wiring").probe("stock", "cpu") is None
     promote(made, *(promotion(made, family, NATIVE[family] if built else "no_op") for family in ("glm47", "qwen3")))
     return made
 

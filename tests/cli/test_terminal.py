@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 
 from tests.conftest import QUIET_ENV, ZMLX
 from zmlx_bench import files
+from zmlx_bench.doctor import checkup
 from zmlx_bench.ledger import capsules
-from zmlx_bench.machine import checkup
 from zmlx_bench.report import capsule as capsule_view
 from zmlx_bench.report import listings, overview_text
 from zmlx_bench.report.build import build
@@ -116,8 +116,8 @@ def shown(repository: Workspace) -> dict[str, RenderableType]:
     return {
         "variants": listings.variant_list(listings.variants(repository, None)),
         "kernels": listings.kernel_list(listings.kernels(repository)),
-        "models": listings.model_list(listings.models()),
-        "doctor": listings.findings_list(checkup.findings()),
+        "models": listings.model_list(listings.models(repository)),
+        "doctor": listings.observations_list(checkup.observations()),
         "report": overview_text.tables(built.groups, built.legacy, built.refusals),
         "run": session_table(session, found),
         "capsule": capsule_view.view(found[0]),

@@ -19,7 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 OTHERS = {
-    "guide-kernel.md",  # has a test of its own, which runs its commands as written
+    # Each has a test of its own, which runs its commands as written.
+    "guide-kernel.md",
+    "guide-family.md",
 }
 """Pages whose commands another test runs."""
 
@@ -59,7 +61,7 @@ def pages() -> list[Path]:
 
 def every_page() -> list[Path]:
     """Return those and the pages whose commands another test runs."""
-    return sorted((ROOT / "README.md", *DOCS.glob("*.md")))
+    return sorted((ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DOCS.glob("design/*.md")))
 
 
 def blocks(page: Path) -> list[Block]:

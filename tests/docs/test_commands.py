@@ -19,8 +19,8 @@ from tests.docs.blocks import ROOT, Block, Line, blocks, every_page, pages, pyth
 from zmlx_bench.cli.main import app
 
 MARKS = {"", "slow", "gpu", "served", "install"}
-SET_UP = {"make setup", "make run", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
-EVIDENCE = ("kernels", "variants", "capsules", "matrix.jsonl", "LAB_NOTEBOOK.md")
+SET_UP = {"make setup", "make run", "make quick", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
+EVIDENCE = ("kernels", "variants", "capsules", "notebook", "matrix.jsonl", "LAB_NOTEBOOK.md")
 QUICK = [page for page in pages() if any(b.mark == "" for b in blocks(page))]
 SLOW = [page for page in pages() if any(b.mark == "slow" for b in blocks(page))]
 

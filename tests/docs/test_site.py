@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.docs.blocks import ROOT
-from zmlx_bench.schema.kinds import KINDS
+from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.workspace import Workspace
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from tests.docs.blocks import ROOT
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 ACTION = GITHUB / "actions" / "check" / "action.yml"
-SCHEMAS = {"workflows": "vendor.github-workflows", "actions": "vendor.github-actions"}
+FORMS = GITHUB / "ISSUE_TEMPLATE"
+SCHEMAS = {
+    "workflows": "vendor.github-workflows",
+    "actions": "vendor.github-actions",
+    "forms": "vendor.github-issue-forms",
+    "chooser": "vendor.github-issue-config",
+    "citation": "vendor.citation-file-format",
+}
 
 
 def _examples() -> list[str]:
@@ -47,6 +55,14 @@ def test_they_are_valid_by_githubs_schemas(tmp_path: Path) -> None:
     assert workflows.returncode == 0, workflows.stdout
     action = _valid("actions", ACTION)
     assert action.returncode == 0, action.stdout
+
+
+def test_forms_and_citation_are_valid() -> None:
+    forms = [path for path in FORMS.glob("*.yml") if path.name != "config.yml"]
+    assert forms
+    for kind, files in (("forms", forms), ("chooser", [FORMS / "config.yml"]), ("citation", [ROOT / "CITATION.cff"])):
+        done = _valid(kind, *files)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_linter_sees_a_fault(tmp_path: Path) -> None:
@@ -106,7 +122,7 @@ def test_a_workflow_can_only_read(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     # YAML 1.1 reads the key `on` as true.
-    assert set(workflow[True]) <= {"pull_request", "workflow_call"}
+    assert set(workflow[True]) <= {"pull_request", "push", "workflow_call"}
     for job in workflow["jobs"].values():
         assert "permissions" not in job
 
@@ -119,9 +135,39 @@ def test_other_peoples_actions_are_pinned_to_a_commit() -> None:
     assert [name for name in others if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", name)] == []
 
 
+def test_the_tests_run_on_both_systems_from_the_oldest_python_on() -> None:
+    jobs = yaml.safe_load((GITHUB / "workflows" / "tests.yml").read_text())["jobs"]
+    matrix = jobs["test"]["strategy"]["matrix"]
+    assert {name.partition("-")[0] for name in matrix["os"]} == {"ubuntu", "macos"}
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f">={matrix['python'][0]}" == wanted
+    assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
+    assert jobs["quick"]["steps"][-1] == {"run": "make quick"}
+
+
+@pytest.mark.parametrize("apt", ["works", "refuses", "is not there"])
+def test_what_ci_runs_is_the_test_command_whether_a_browser_can_be_had_or_not(tmp_path: Path, apt: str) -> None:
+    tools = {"make": 'echo "make $*"', "id": "echo 0", "timeout": 'shift; "$@"'}
+    if apt != "is not there":
+        tools["apt-get"] = f'echo "$*" >> "{tmp_path}/asked"; exit {0 if apt == "works" else 100}'
+    for name, body in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("bash", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    done = subprocess.run(
+        [ROOT / ".ci" / "run"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "make test\n")
+    asked = (tmp_path / "asked").read_text() if apt != "is not there" else ""
+    assert ("install --yes --no-install-recommends chromium" in asked) == (apt == "works")
+    assert ("tests of the pages are skipped" in done.stderr) == (apt == "refuses")
+
+
 def test_no_script_has_an_expression_in_it() -> None:
-    scripts = [step["run"] for step in _steps() if "run" in step]
-    assert scripts
+    jobs = [job for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()]
+    scripts = [step["run"] for steps in (_steps(), *(job["steps"] for job in jobs)) for step in steps if "run" in step]
+    assert len(scripts) > len(WORKFLOWS)
     assert [script for script in scripts if "${{" in script] == []
 
 

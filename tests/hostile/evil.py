@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.ledger.test_check import edit
-from zmlx_bench.ledger.legacy.store import import_into
+from tests.sealing import resealed
+from zmlx_bench.legacy.store import import_into
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.session import Session, session_hash
 from zmlx_bench.workspace import Workspace
 
 EVIL = "\x1b[2J\x1b]0;t\x07\u202e\x9b31m<script>alert(1)</script>[red]:smile:[/nothing] ![x](http://x) |`\r"
-FREE = ("device", "os", "arch", "cpu", "why", "mlx", "mlx_lm", "python", "zmlx", "message", "text", "source", "id")
+FREE = ("device", "os", "arch", "cpu", "why", "mlx", "mlx_lm", "python", "zmlx", "message", "text", "source")
 """Fields that may hold any text."""
 
 
@@ -44,11 +44,11 @@ def evil(decided: Workspace, tmp_path: Path) -> Workspace:
         content = spoiled(json.loads(path.read_text()))
         for reference in content["capsules"]:
             reference["content_sha256"] = hashes[reference["file"]]
-        path.write_text(json.dumps({**content, "content_sha256": session_hash(Session.model_validate(content))}))
+        path.write_text(json.dumps(resealed(content)))
     for line in decided.matrix.read_text().splitlines():
         row = json.loads(line)
         capsule = Capsule.model_validate(json.loads((decided.root / row["capsule"]).read_text()))
-        row.update(device=row["device"] + EVIL, mlx=row["mlx"] + EVIL, checkpoint_id=capsule.checkpoint.id)
+        row.update({name: row[name] + EVIL for name in ("device", "mlx", "mlx_lm", "zmlx")})
         rows.append(json.dumps({**row, "capsule_sha256": capsule.content_sha256}) + "\n")
     decided.matrix.write_text("".join(rows))
     (decided.variants / "promoted.toml").unlink()
@@ -60,7 +60,7 @@ def evil(decided: Workspace, tmp_path: Path) -> Workspace:
     (kernel / "kernel.py").write_text("def bind(module, request): ...\n")
     (kernel / "kernel.toml").write_text(
         f'schema_version = 1\nsummary = {json.dumps(EVIL, ensure_ascii=True)}\nsites = ["combine"]\n'
-        'families = ["qwen3"]\nmax_tokens = "any"\n[mode.stock]\nnumerics = "stock"\nbackends = ["cpu"]\n'
+        'max_tokens = "any"\n[mode.stock]\nnumerics = "stock"\nbackends = ["cpu"]\n'
     )
     source = tmp_path / "legacy \x1b[2J<b>.json"
     fixture = Path(__file__).resolve().parents[1] / "data" / "legacy" / "fixture_capsule_20300101.json"

@@ -9,8 +9,8 @@ _HEAD = '''"""Planted by a test."""
 import os
 import time
 import mlx.core as mx
-from zmlx_bench.patch.contract import Binding
-from zmlx_bench.worker.pipe import Pipe
+from zmlx_bench.measured.contract import Binding
+from zmlx_bench.measured.worker.pipe import Pipe
 
 def stock(y, scores):
     return (y * scores[..., None]).sum(axis=-2).astype(y.dtype)

@@ -29,23 +29,24 @@ DEEP = 100_000
 
 def twice(text: str) -> str:
     """The first key of every object again, with another value."""
-    return text.replace('"schema_version": 1', '"schema_version": 1, "schema_version": 1', 1)
+    return text.replace('"schema_version": 2', '"schema_version": 2, "schema_version": 2', 1)
 
 
 BROKEN: dict[str, Callable[[str], bytes]] = {
     "duplicate key": lambda text: twice(text).encode(),
-    "nan": lambda text: text.replace('"schema_version": 1', '"schema_version": NaN', 1).encode(),
-    "1e400": lambda text: text.replace('"schema_version": 1', '"schema_version": 1e400', 1).encode(),
-    "deep": lambda text: text.replace('"schema_version": 1', '"schema_version": ' + "[" * DEEP, 1).encode(),
-    "digits": lambda text: text.replace('"schema_version": 1', '"schema_version": ' + "1" * 10**6, 1).encode(),
+    "nan": lambda text: text.replace('"schema_version": 2', '"schema_version": NaN', 1).encode(),
+    "1e400": lambda text: text.replace('"schema_version": 2', '"schema_version": 1e400', 1).encode(),
+    "deep": lambda text: text.replace('"schema_version": 2', '"schema_version": ' + "[" * DEEP, 1).encode(),
+    "digits": lambda text: text.replace('"schema_version": 2', '"schema_version": ' + "1" * 10**6, 1).encode(),
     "not UTF-8": lambda text: text.replace("cpu", "\udcff", 1).encode("utf-8", "surrogateescape"),
     "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
-    "newer": lambda text: text.replace('"schema_version": 1', '"schema_version": 99', 1).encode(),
+    "newer": lambda text: text.replace('"schema_version": 2', '"schema_version": 99', 1).encode(),
     "cut off": lambda text: text[: len(text) // 2].encode(),
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
+# A byte order mark before a file is skipped wherever text is read; between rows there can be none.
+@pytest.mark.parametrize("kind", [kind for kind in BROKEN if kind != "byte order mark"])
 @pytest.mark.parametrize("file", [GOOD, SESSION])
 def test_a_broken_file_is_found_and_neither_decided_from_nor_shown(decided: Workspace, file: str, kind: str) -> None:
     path = decided.root / file

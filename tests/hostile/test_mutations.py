@@ -18,19 +18,19 @@ from tests.ledger.test_check import FIXTURES, GOOD, LEGACY, MATRIX, SESSION
 from zmlx_bench import files
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.findings.compare import differences
 from zmlx_bench.ledger import matrix, promotions
-from zmlx_bench.ledger.bodies import Reader, read_policy
 from zmlx_bench.ledger.check.capsule import check_capsule_file
-from zmlx_bench.ledger.check.compare import differences
-from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.matrix import Place, check_rows, read_rows
+from zmlx_bench.ledger.check.matrix import check_rows, read_rows
 from zmlx_bench.ledger.check.promotions import check_promotions
 from zmlx_bench.ledger.check.session import read_session
 from zmlx_bench.ledger.evidence import read_evidence
-from zmlx_bench.ledger.legacy.registry import import_file
-from zmlx_bench.ledger.legacy.store import import_into, sources
+from zmlx_bench.ledger.evidence_reader import Reader, read_policy
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.registry import import_file
+from zmlx_bench.legacy.schema import LegacyImport
+from zmlx_bench.legacy.store import import_into, sources
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.legacy import LegacyImport
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.schema.session import Session
@@ -58,17 +58,12 @@ def ground(decided: Workspace) -> Workspace:
     return decided
 
 
-Rows = tuple[dict[str, MatrixRow], dict[str, Place]]
+def rows_of(ground: Workspace) -> dict[str, MatrixRow]:
+    """The rows that the matrix must have."""
+    return {row.capsule: row for row in matrix.read(ground.matrix)}
 
 
-def rows_of(ground: Workspace) -> Rows:
-    """The rows that the matrix must have, and where."""
-    rows = {row.capsule: row for row in matrix.read(ground.matrix)}
-    places = {name: Place(row.session, row.time, row.time, i) for i, (name, row) in enumerate(rows.items())}
-    return rows, places
-
-
-def judged(ground: Workspace, file: str, expected: Rows) -> list[str]:
+def judged(ground: Workspace, file: str, expected: dict[str, MatrixRow]) -> list[str]:
     """What is said of a file; empty when it holds. Whatever is said is one printable line."""
     path, root = ground.root / file, ground.root
     if file == GOOD:
@@ -80,7 +75,7 @@ def judged(ground: Workspace, file: str, expected: Rows) -> list[str]:
         said = [str(f) for f in check_legacy_file(root, path)]
     elif file == MATRIX:
         rows, unread = read_rows(root, path)
-        said = [str(f) for f in (*unread, *check_rows(file, rows, *expected))]
+        said = [str(f) for f in (*unread, *check_rows(file, rows, expected, list(expected)))]
     else:
         said = []
     assert all(line.isprintable() and line for line in said)
@@ -116,7 +111,7 @@ def same(data: bytes, mutated: bytes, model: type[BaseModel]) -> bool:
     return before.model_dump_json() == after.model_dump_json()
 
 
-def try_one(ground: Workspace, file: str, seed: int, expected: Rows) -> str:
+def try_one(ground: Workspace, file: str, seed: int, expected: dict[str, MatrixRow]) -> str:
     path = ground.root / file
     data = path.read_bytes()
     mutated = mutate(seed, data, structured=file in (GOOD, SESSION, LEGACY, SOURCE))
@@ -128,7 +123,7 @@ def try_one(ground: Workspace, file: str, seed: int, expected: Rows) -> str:
             assert said or same(data, mutated, SEALED[file]), f"{file}, seed {seed}: accepted"
             return "found" if said else "the same"
         if file == MATRIX and not said:
-            wanted = dumped(list(expected[0].values()))
+            wanted = dumped(list(expected.values()))
             assert not any(differences(dumped(matrix.read(path)), wanted)), f"{file}, seed {seed}: accepted"
             return "the same"
         if file == PROMOTED and isinstance(made, Promotions):

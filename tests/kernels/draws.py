@@ -13,6 +13,8 @@ from tests.kernels.bf16 import Floats, read, rounded
 HIDDEN = 2048
 QWEN, GLM = (128, 8), (64, 4)
 EXPERTS = {"qwen3": (8, mx.bfloat16), "glm47": (4, mx.float32)}
+KIND = {"qwen3": "softmax", "glm47": "sigmoid_bias"}
+"""What kind of router each family has."""
 """Experts a token and the dtype of their scores."""
 
 

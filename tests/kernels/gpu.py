@@ -11,12 +11,12 @@ import mlx.core as mx
 
 from tests.shim.run import ShimError, run_kernel
 from tests.shim.source import Words
-from zmlx_bench.patch import loader
+from zmlx_bench.measured import loader
 
 FORMS: tuple[Words, ...] = ("metal", "cuda")
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
-_launch: Any = importlib.import_module("zmlx_kernels.gpu.launch")
+_launch: Any = importlib.import_module("zmlx_kernels._lib.gpu.launch")
 
 
 def module(path: str) -> Any:

@@ -13,6 +13,8 @@ from tests.kernels.cuda_launch import ERROR, changed, error, run
 from tests.kernels.experts import activations, doubles
 from tests.shim.run import ShimError
 
+pytestmark = pytest.mark.process
+
 swiglu = gpu.module("gather_qmm_swiglu.cuda")
 down = gpu.module("gather_qmm_down_combine.cuda")
 whole = gpu.module("gather_qmm_moe.cuda")

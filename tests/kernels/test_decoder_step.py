@@ -18,11 +18,13 @@ from tests.kernels.cuda_launch import ERROR, changed, error, run
 from tests.kernels.experts import activations, doubles
 from tests.shim.run import ShimError
 from tests.tiny import Tiny
-from zmlx_bench.families.qwen3 import WHOLE
-from zmlx_bench.families.traced import traced
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding
+from zmlx_bench.measured.families.traced import traced
 
+pytestmark = pytest.mark.process
+
+WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
 cuda = gpu.module("decoder_step.cuda")
 reference = gpu.module("decoder_step.reference")
 residual_norm = gpu.module("residual_norm.gpu")

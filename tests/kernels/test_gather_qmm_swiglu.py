@@ -15,7 +15,9 @@ from tests.kernels.bf16 import read
 from tests.kernels.experts import SHAPES
 from tests.kernels.rows import serial_sum
 from tests.shim.run import run_kernel
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 kernel: Any = gpu.module("gather_qmm_swiglu.kernel")
 metal: Any = gpu.module("gather_qmm_swiglu.gpu")
@@ -199,7 +201,7 @@ def test_x_is_added_up_in_fours_in_float32_and_divided_by_the_nibbles_places() -
     x = (experts.activations("normal", 1024) * powers).astype(mx.bfloat16)
     fours = read(x).reshape(64, 4, 4)
     sums = serial_sum(serial_sum(fours))
-    header = gpu.module("gpu.launch").WORDS["metal"] + metal.SOURCE.header
+    header = gpu.module("_lib.gpu.launch").WORDS["metal"] + metal.SOURCE.header
     right = np.concatenate([(fours / 16.0 ** np.arange(4, dtype=np.float32)).reshape(64, 16), sums[:, None]], 1)
     np.testing.assert_array_equal(run(header), right)
     other = run(header.replace("add_rn(add_rn(add_rn(a, b), c), d)", "add_rn(add_rn(a, b), add_rn(c, d))"))
@@ -219,5 +221,5 @@ def test_what_is_not_served_says_so() -> None:
         kernel.weights_of(block.switch_mlp.gate_proj)
     if not mx.metal.is_available():
         with pytest.raises(Unavailable, match="needs a Mac"):
-            kernel.bind(block, BindRequest("qwen3", ("experts",), "stock", "metal"))
+            kernel.bind(block, BindRequest(("experts",), "stock", "metal"))
         assert "Mac" in kernel.probe("stock", "metal")

@@ -10,10 +10,8 @@ import mlx.core as mx
 import pytest
 
 from tests.kernels import gpu
-from zmlx_bench.catalog import kernels as catalog
-from zmlx_bench.workspace import Workspace
 
-launch: Any = gpu.module("gpu.launch")
+launch: Any = gpu.module("_lib.gpu.launch")
 KERNELS = Path(__file__).parents[2] / "kernels"
 LOOKED_FOR = re.compile(r"\w+_(?:shape|strides|ndim)\b")
 FUNCTION = re.compile(r"^METAL_FUNC \w+ (\w+)\(", re.MULTILINE)
@@ -37,9 +35,9 @@ def test_a_kernel_object_is_made_once() -> None:
 
 
 def test_a_text_by_reference_names_what_mlx_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = gpu.module("gpu.text")
+    text = gpu.module("_lib.gpu.text")
     monkeypatch.setattr(text, "user_cache_path", lambda name: tmp_path / name)
-    sources = [source.read_text() for source in sorted(KERNELS.glob("*/*.metal"))]
+    sources = [source.read_text() for source in sorted(KERNELS.glob("*/*.gpu"))]
     asked = [set(LOOKED_FOR.findall(text.short(source))) for source in sources]
     assert any(asked)
     for source, names in zip(sources, asked, strict=True):
@@ -55,9 +53,21 @@ def test_a_launch_without_its_gpu_raises() -> None:
         mx.eval(launch.runner("metal")(plan))
 
 
-def test_every_metal_source_belongs_to_a_declared_kernel_that_hashes_the_shared_words(repository: Workspace) -> None:
-    declared = catalog.load(repository)
-    folders = {path.parent.name for path in Path(repository.kernels).glob("*/*.metal")}
-    assert folders
-    for folder in folders:
-        assert "gpu" in declared[folder].declaration.uses
+@pytest.mark.parametrize("make", ["runner", "settler"])
+def test_a_body_that_is_metals_alone_by_its_name_runs_nowhere_else(make: str) -> None:
+    settle: Any = gpu.module("_lib.gpu.settle")
+    source = gpu.module("gather_qmm_swiglu.gpu").SOURCE
+    plan = launch.Launch(source, [], [(1,)], [mx.float32], (1, 1, 1), (1, 1, 1), ())
+    with pytest.raises(launch.Unavailable, match=r"swiglu\.metal is Metal's alone; .* named swiglu\.gpu"):
+        (launch if make == "runner" else settle).__dict__[make]("cuda")(plan)
+
+
+def test_a_shared_body_under_metals_name_says_how_to_call_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.metal").write_text("out[0] = 1;")
+    with pytest.raises(ImportError, match=r"mine\.metal: is Metal's alone by its name; .* is mine\.gpu"):
+        launch.read_source(tmp_path, "mine", (), ("out",))
+
+
+@pytest.mark.parametrize("comment", ["// x_shape\n", "/* x_shape\n x_strides */"])
+def test_what_a_comment_names_is_not_handed_over(comment: str) -> None:
+    assert gpu.module("_lib.gpu.text").short(f"{comment}out[0] = x[0];").strip() == "out[0] = x[0];"

@@ -10,8 +10,10 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from tests.kernels import gpu
 from tests.tiny import Tiny
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding
+
+pytestmark = pytest.mark.process
 
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,))
 
@@ -28,8 +30,8 @@ def combine(family: str, block: Any) -> Any:
 def router(family: str, block: Any) -> Any:
     kernel = gpu.module("moe_router.kernel")
     if family == "qwen3":
-        return kernel.qwen_router(block, "stock", "metal", gpu.settle("metal"))
-    return kernel.glm_router(block.gate, gpu.settle("metal"))
+        return kernel.softmax_router(block, "stock", "metal", gpu.settle("metal"))
+    return kernel.sigmoid_bias_router(block.gate, gpu.settle("metal"))
 
 
 def residual_norm(family: str, norm: Any) -> Any:

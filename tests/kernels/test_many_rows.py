@@ -11,6 +11,7 @@ from tests.kernels.cuda_launch import ERROR, changed, error, run
 from tests.kernels.experts import activations, doubles
 from tests.shim.run import ShimError
 
+pytestmark = pytest.mark.process
 kernel = gpu.module("many_rows.kernel")
 N, K = 256, 2048
 dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])

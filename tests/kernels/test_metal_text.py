@@ -10,7 +10,9 @@ import pytest
 from tests.kernels import experts, gpu
 from tests.shim.clang import ClangError, llvm
 
-WORDS = gpu.module("gpu.launch").WORDS["metal"]
+pytestmark = pytest.mark.process
+
+WORDS = gpu.module("_lib.gpu.launch").WORDS["metal"]
 KERNELS = ("gather_qmm_swiglu", "gather_qmm_down_combine", "shared_experts")
 CONTRACTED = "llvm.fmuladd"
 

@@ -10,7 +10,9 @@ import pytest
 from tests.kernels import gpu, mla
 from tests.shim.clang import ClangError, llvm
 
-WORDS = gpu.module("gpu.launch").WORDS["metal"]
+pytestmark = pytest.mark.process
+
+WORDS = gpu.module("_lib.gpu.launch").WORDS["metal"]
 
 
 @pytest.fixture(autouse=True, scope="module")

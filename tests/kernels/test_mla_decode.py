@@ -15,7 +15,9 @@ from tests.kernels import gpu, mla
 from tests.kernels.bf16 import Floats, read, rounded
 from tests.kernels.rows import butterfly_sum, exp_fast, serial_sum
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 kernel: Any = gpu.module("mla_decode.kernel")
 plans: Any = gpu.module("mla_decode.gpu")
@@ -245,4 +247,4 @@ def test_what_is_not_served_says_so() -> None:
     if not mx.cuda.is_available():
         for name, sites in (("mla_decode", ("attention",)), ("mla_attention", ("qkv", "qk_norm_rope", "attention"))):
             with pytest.raises(Unavailable, match="needs"):
-                gpu.module(f"{name}.kernel").bind(None, BindRequest("glm47", sites, "stock", "cuda"))
+                gpu.module(f"{name}.kernel").bind(None, BindRequest(sites, "stock", "cuda"))

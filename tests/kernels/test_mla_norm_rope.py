@@ -14,7 +14,9 @@ import pytest
 from tests.kernels import gpu, mla
 from tests.kernels.bf16 import read, rounded
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 kernel: Any = gpu.module("mla_norm_rope.kernel")
 reference: Any = gpu.module("mla_norm_rope.reference")
@@ -132,7 +134,7 @@ def test_what_is_not_served_says_so() -> None:
         kernel.front_of(mla.attention(q_a_layernorm=nn.RMSNorm(mla.Q_RANK)), "cuda")
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            kernel.bind(None, BindRequest("glm47", ("qkv", "qk_norm_rope"), "stock", "cuda"))
+            kernel.bind(None, BindRequest(("qkv", "qk_norm_rope"), "stock", "cuda"))
 
 
 def test_a_q_b_that_its_launch_does_not_serve_says_so() -> None:

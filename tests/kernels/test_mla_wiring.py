@@ -11,12 +11,14 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from tests.kernels import gpu
 from tests.tiny import Tiny
-from zmlx_bench.families.glm47 import ATTENTION_FUSIONS
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding, Split
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding, Split
+from zmlx_bench.measured.families.glm47.attention import WHOLE
+
+pytestmark = pytest.mark.process
 
 PROMPT, STEPS = (5, 6, 7), ((8,), (20,), (9,))
-FRONT, WHOLE = ATTENTION_FUSIONS
+FRONT = WHOLE[:2]
 Bind = Callable[[Any], Binding]
 
 

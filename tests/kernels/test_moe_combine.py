@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kernels.bf16 import Floats, read, rounded
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import moe
 
 FLOAT32_STEP = 2.0**-23
 
@@ -42,7 +42,7 @@ def draw(case: tuple[int, ...], score_dtype: mx.Dtype) -> tuple[mx.array, mx.arr
 
 
 def bound(mode: str, family: str) -> Callable[..., mx.array]:
-    call: Callable[..., mx.array] = kernel.bind(None, BindRequest(family, ("combine",), mode, "cpu")).call
+    call: Callable[..., mx.array] = kernel.bind(None, BindRequest(("combine",), mode, "cpu")).call
     return call
 
 

@@ -12,7 +12,9 @@ from tests.kernels import gpu
 from tests.kernels.bf16 import read
 from tests.kernels.draws import EXPERTS, HIDDEN, combine_inputs, combined
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 combine: Any = gpu.module("moe_combine.gpu")
 kernel: Any = gpu.module("moe_combine.kernel")
@@ -96,7 +98,7 @@ def test_binding_on_a_machine_without_the_gpu_says_what_is_missing() -> None:
     for backend, available in (("metal", mx.metal.is_available()), ("cuda", mx.cuda.is_available())):
         if not available:
             with pytest.raises(Unavailable, match="needs"):
-                kernel.bind(None, BindRequest("qwen3", ("combine",), "stock", backend))
+                kernel.bind(None, BindRequest(("combine",), "stock", backend))
             assert "needs" in kernel.probe("stock", backend)
     assert kernel.probe("stock", "cpu") is None
 

@@ -16,7 +16,9 @@ from tests.kernels.draws import GLM, QWEN, gates
 from tests.kernels.rows import butterfly_sum, exp_fast, libm, serial_sum
 from tests.shim.source import Words
 from tests.tiny import Tiny
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 router: Any = gpu.module("moe_router.gpu")
 kernel: Any = gpu.module("moe_router.kernel")
@@ -185,30 +187,30 @@ def test_a_planted_error_is_found(error: str) -> None:
 
 
 def test_binding_refuses_what_it_does_not_serve() -> None:
-    block = SimpleNamespace(top_k=8, norm_topk_prob=True, num_experts=256)
+    block = SimpleNamespace(gate=list, top_k=8, norm_topk_prob=True, num_experts=256)
     with pytest.raises(Unavailable, match="top-8 of 256 experts"):
-        kernel.qwen_router(block, "stock", "metal", list)
-    block = SimpleNamespace(top_k=8, norm_topk_prob=False, num_experts=128)
+        kernel.softmax_router(block, "stock", "metal", list)
+    block = SimpleNamespace(gate=list, top_k=8, norm_topk_prob=False, num_experts=128)
     with pytest.raises(Unavailable, match="normalised"):
-        kernel.qwen_router(block, "logits_topk", "metal", list)
+        kernel.softmax_router(block, "logits_topk", "metal", list)
     with pytest.raises(Unavailable, match="8 groups"):
-        kernel.glm_router(SimpleNamespace(n_group=8), list)
+        kernel.sigmoid_bias_router(SimpleNamespace(n_group=8), list)
     if not mx.metal.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            kernel.bind(None, BindRequest("qwen3", ("router",), "stock", "metal"))
+            kernel.bind(None, BindRequest(("router",), "stock", "metal"))
 
 
 @forms
 @pytest.mark.parametrize("family", ["qwen3", "glm47"])
 def test_bound_to_the_tiny_models_blocks(family: str, words: Words) -> None:
     model = Tiny.load(family)
-    (block, *_) = [host.module for host in model.hosts() if "router" in host.sites]
+    (block, *_) = [host.module for host in model.hosts() if host.offers(("router",))]
     x = mx.random.normal((2, 1, model.model.args.hidden_size), key=mx.random.key(0)).astype(mx.bfloat16)
     if family == "qwen3":
-        bound = kernel.qwen_router(block, "stock", words, gpu.settle(words))
+        bound = kernel.softmax_router(block, "stock", words, gpu.settle(words))
         stock = reference.softmax_router(block.gate(x), block.top_k, block.norm_topk_prob)
     else:
-        bound = kernel.glm_router(block.gate, gpu.settle(words))
+        bound = kernel.sigmoid_bias_router(block.gate, gpu.settle(words))
         stock = block.gate(x)
     inds, scores = bound(x)
     assert (inds.shape, scores.shape, scores.dtype) == (stock[0].shape, stock[1].shape, stock[1].dtype)

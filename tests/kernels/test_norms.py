@@ -14,7 +14,9 @@ from tests.kernels import gpu
 from tests.kernels.bf16 import Floats, read, rounded
 from tests.kernels.rows import butterfly_sum, libm, serial_sum
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 residual: Any = gpu.module("residual_norm.kernel")
 residual_gpu: Any = gpu.module("residual_norm.gpu")
@@ -157,4 +159,4 @@ def test_what_is_not_served_says_so() -> None:
     if not mx.cuda.is_available():
         for kernel, site in ((residual, "residual_norm"), (rotate, "qk_norm_rope")):
             with pytest.raises(Unavailable, match="needs"):
-                kernel.bind(None, BindRequest("qwen3", (site,), "fp32", "cuda"))
+                kernel.bind(None, BindRequest((site,), "fp32", "cuda"))

@@ -20,14 +20,16 @@ from tests.kernels import gpu
 from tests.kernels.bf16 import Floats, read, rounded
 from tests.kernels.rows import butterfly_sum, libm
 from tests.shim.source import Words
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+
+pytestmark = pytest.mark.process
 
 residual: Any = gpu.module("residual_norm.kernel")
 rotate: Any = gpu.module("qk_norm_rope.kernel")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of
 joined: Any = gpu.module("qkv_norm_rope.kernel")
 joined_gpu: Any = gpu.module("qkv_norm_rope.gpu")
-settle: Any = gpu.module("gpu.settle")
+settle: Any = gpu.module("_lib.gpu.settle")
 
 HIDDEN, EPS = 2048, 1e-6
 HEADS, KV_HEADS, HEAD, BASE = 32, 4, 128, 1e6
@@ -307,7 +309,7 @@ def test_what_is_not_served_says_so() -> None:
         joined.qkv_norm_rope(module, "cuda", list)
     if not mx.cuda.is_available():
         with pytest.raises(Unavailable, match="needs"):
-            joined.bind(None, BindRequest("qwen3", ("qkv", "qk_norm_rope"), "stock", "cuda"))
+            joined.bind(None, BindRequest(("qkv", "qk_norm_rope"), "stock", "cuda"))
 
 
 def test_constants_stand_for_the_template() -> None:
@@ -329,4 +331,4 @@ def test_the_metal_texts_hold_metals_address_spaces_and_contract_only_where_they
         joined_gpu.plan(heads, draw(1, 1, (HEADS + 2 * KV_HEADS) * HEAD), head),
     ]
     # `fused` is an operation of its own.
-    assert not any("llvm.fmuladd" in llvm(launch, gpu.module("gpu.launch").WORDS["metal"]) for launch in launches)
+    assert not any("llvm.fmuladd" in llvm(launch, gpu.module("_lib.gpu.launch").WORDS["metal"]) for launch in launches)

@@ -15,10 +15,10 @@ from mlx_lm.models.glm4_moe_lite import group_expert_select
 
 from tests.kernels import on_gpu
 from tests.kernels.bf16 import read
-from tests.kernels.draws import EXPERTS, GLM, HIDDEN, QWEN, combine_inputs, combined, gates
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from tests.kernels.draws import EXPERTS, GLM, HIDDEN, KIND, QWEN, combine_inputs, combined, gates
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import moe
 
 pytestmark = on_gpu.ANY
 
@@ -28,7 +28,7 @@ batches = pytest.mark.parametrize("batch", [1, 2, 3, 4])
 
 def bound(kernel: str, module: Any, family: str, site: str, mode: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest(family, (site,), mode, on_gpu.BACKEND)).call
+    return folder.bind(module, BindRequest((site,), mode, on_gpu.BACKEND, {"router": KIND[family]})).call
 
 
 @batches

@@ -13,11 +13,11 @@ import pytest
 from mlx_lm.models.glm4_moe_lite import group_expert_select
 
 from tests.kernels import experts, on_gpu
-from tests.kernels.draws import QWEN
+from tests.kernels.draws import KIND, QWEN
 from tests.kernels.experts import HIDDEN, KINDS, SHAPES, activations
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families import moe
 
 pytestmark = on_gpu.NVIDIA
 
@@ -28,7 +28,7 @@ dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16"
 
 def bound(kernel: str, module: Any, family: str, *sites: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest(family, sites, "stock", "cuda")).call
+    return folder.bind(module, BindRequest(sites, "stock", "cuda", {"router": KIND[family]})).call
 
 
 def gate(dtype: mx.Dtype) -> Any:

@@ -17,12 +17,12 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache, trim_prompt_cache
 
+from tests.families import family
 from tests.kernels import on_gpu
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.families.qwen3 import WHOLE
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import Patch
+from zmlx_bench.measured import loader, synthetic
+from zmlx_bench.measured.apply import Patch
+
+WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
 
 WITHOUT_CUDNN = os.environ.get("MLX_CUDA_USE_CUDNN_SDPA") == "0"
 pytestmark = [
@@ -43,7 +43,7 @@ def model(gpu_as_default: None) -> Model:
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
-    built = synthetic.build(registry.load("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
+    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
     mx.eval(built.parameters())
     return built
 
@@ -55,7 +55,7 @@ def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
 
     def check(script: Script) -> None:
         stock = script(model)
-        (host,) = (each for each in registry.load("qwen3").hosts(model) if each.offers(WHOLE))
+        (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
         bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
         patches.append(Patch([(host, {WHOLE: (bound,)}, 1)]))
         patches[0].install(count=False)
@@ -175,7 +175,7 @@ def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> No
 
 
 def test_two_models_in_turn(as_stock: Any) -> None:
-    other = synthetic.build(registry.load("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
+    other = synthetic.build(family("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
     mx.eval(other.parameters())
 
     def alone() -> list[mx.array]:
@@ -184,7 +184,7 @@ def test_two_models_in_turn(as_stock: Any) -> None:
         return steps(other, cache, TOKENS[30:36])
 
     stock = alone()
-    (host,) = (each for each in registry.load("qwen3").hosts(other) if each.offers(WHOLE))
+    (host,) = (each for each in family("qwen3").hosts(other) if each.offers(WHOLE))
     bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
     patch = Patch([(host, {WHOLE: (bound,)}, 1)])
     patch.install(count=False)

@@ -14,9 +14,9 @@ import pytest
 
 from tests.kernels import experts, on_gpu
 from tests.kernels.experts import KINDS, SHAPES, activations, doubles
-from zmlx_bench.families import moe
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.families import moe
 
 pytestmark = on_gpu.ANY
 
@@ -53,7 +53,7 @@ def bound(kernel: str, module: Any, family: str, mode: str) -> Any:
     """Bind the kernel at its own sites; a dtype or mode that the backend does not serve skips the test."""
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
     sites = {"gather_qmm_swiglu": ("experts",), "gather_qmm_down_combine": ("down", "combine")}
-    request = BindRequest(family, sites.get(kernel, ("shared_experts",)), mode, on_gpu.BACKEND)
+    request = BindRequest(sites.get(kernel, ("shared_experts",)), mode, on_gpu.BACKEND)
     try:
         return folder.bind(module, request).call
     except Unavailable as reason:

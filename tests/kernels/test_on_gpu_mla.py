@@ -17,10 +17,10 @@ from mlx_lm.models.mla import MultiLinear
 
 from tests.kernels import mla, on_gpu
 from tests.kernels.bf16 import read
-from zmlx_bench.families import registry
-from zmlx_bench.families.glm47 import _compose_attention
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.catalog import families
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest
+from zmlx_bench.measured.families.glm47.attention import compose
 
 pytestmark = on_gpu.ANY
 STOCK_MODES = pytest.mark.parametrize("mode", ["stock"] if on_gpu.BACKEND == "metal" else ["stock", "stock_with_q_b"])
@@ -39,7 +39,7 @@ def kernel(name: str) -> Any:
 def attention(gpu_as_default: None) -> Glm4MoeLiteAttention:
     """GLM's attention at its published sizes, random and quantised to 4 bits as the published checkpoint is."""
     mx.random.seed(3)
-    config = registry.facts("glm47").config
+    config = families.facts("glm47").config
     module = Glm4MoeLiteAttention(ModelArgs.from_dict(config))
     for norm in (module.q_a_layernorm, module.kv_a_layernorm):
         norm.weight = mx.random.uniform(0.5, 1.5, norm.weight.shape)
@@ -92,7 +92,7 @@ def stock_steps(attention: Any, x: mx.array, offset: Any) -> tuple[mx.array, ...
 @STOCK_MODES
 @batches
 def test_the_front_is_stocks_bit_for_bit(attention: Any, batch: int, mode: str) -> None:
-    binding = kernel("mla_norm_rope").bind(attention, BindRequest("glm47", FRONT, mode, on_gpu.BACKEND))
+    binding = kernel("mla_norm_rope").bind(attention, BindRequest(FRONT, mode, on_gpu.BACKEND))
     try:
         for seed, offset in enumerate([0, 1, 7, 200, 1023, 8191, mx.arange(batch) * 300 + 5]):
             x = activations(batch, seed)
@@ -119,7 +119,7 @@ def stock_attend(attention: Any, q_latent: mx.array, q_pe: mx.array, latent: mx.
 @batches
 def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -> None:
     plans: Any = importlib.import_module("zmlx_kernels.mla_decode.gpu")
-    settler: Any = importlib.import_module("zmlx_kernels.gpu.settle").settler(on_gpu.BACKEND)
+    settler: Any = importlib.import_module("zmlx_kernels._lib.gpu.settle").settler(on_gpu.BACKEND)
     a, b = (mx.random.normal((batch, mla.HEADS, 1, length)).astype(mx.bfloat16) * 4 for _ in range(2))
     (ours,) = settler(plans.softmax(a.shape, a.dtype, on_gpu.BACKEND))(inputs=[a, b])
     assert same(ours, mx.softmax(a + b, axis=-1, precise=True))
@@ -128,7 +128,7 @@ def test_the_softmax_of_the_sum_is_stocks_bit_for_bit(batch: int, length: int) -
 @lengths
 @batches
 def test_the_attention_is_stocks_bit_for_bit(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "stock", on_gpu.BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest(("attention",), "stock", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     ours = call(q_nope=q_latent, q_pe=q_pe, kv_latent=latent, k_pe=place)
@@ -142,9 +142,9 @@ def test_the_whole_attention_is_stocks_bit_for_bit(attention: Any, batch: int, l
     x = activations(batch)
     stock_cache, our_cache = filled(batch, length - 1), filled(batch, length - 1)
     stock = attention(x, None, stock_cache)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = _compose_attention(attention, {WHOLE: binding.call})(x, None, our_cache)
+        ours = compose(attention, {WHOLE: binding.call})(x, None, our_cache)
         for a, b in zip(our_cache.keys_and_values(), stock_cache.keys_and_values(), strict=True):
             assert same(a, b)
         assert same(ours, stock)
@@ -163,7 +163,7 @@ def exact(q_latent: mx.array, q_pe: mx.array, latent: mx.array, place: mx.array)
 @pytest.mark.parametrize("length", [1, 7, 64, 200, 512, 513, 1024, 1500, 8192])
 @batches
 def test_float32_attention_is_nearer_to_the_truth_than_stock(attention: Any, batch: int, length: int) -> None:
-    call = kernel("mla_decode").bind(attention, BindRequest("glm47", ("attention",), "fp32", on_gpu.BACKEND)).call
+    call = kernel("mla_decode").bind(attention, BindRequest(("attention",), "fp32", on_gpu.BACKEND)).call
     latent, place = filled(batch, length).keys_and_values()
     q_latent, q_pe = queries(attention, batch)
     truth = exact(q_latent, q_pe, latent, place)
@@ -189,9 +189,9 @@ def steps(call: Callable[..., mx.array], tokens: int) -> list[mx.array]:
 @pytest.mark.parametrize("mode", ["stock", "fp32"])
 def test_decode_step_by_step_over_a_growing_cache(attention: Any, mode: str) -> None:
     stock = steps(attention, 4)
-    binding = kernel("mla_attention").bind(attention, BindRequest("glm47", WHOLE, mode, on_gpu.BACKEND))
+    binding = kernel("mla_attention").bind(attention, BindRequest(WHOLE, mode, on_gpu.BACKEND))
     try:
-        ours = steps(_compose_attention(attention, {WHOLE: binding.call}), 4)
+        ours = steps(compose(attention, {WHOLE: binding.call}), 4)
     finally:
         binding.undo()
     for a, b in zip(ours, stock, strict=True):

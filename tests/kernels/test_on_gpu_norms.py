@@ -16,13 +16,14 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.qwen3_moe import Attention
 from mlx_lm.utils import load_model
 
+from tests.families import family as family_of
 from tests.kernels import on_gpu
 from tests.variants import variant
+from zmlx_bench.catalog.variants import plain
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.families import registry
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import apply
-from zmlx_bench.patch.contract import BindRequest
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.contract import BindRequest
 
 pytestmark = on_gpu.ANY
 
@@ -36,7 +37,7 @@ dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16, mx.float32],
 
 def bound(kernel: str, module: Any, *sites: str) -> Any:
     folder: Any = importlib.import_module(f"zmlx_kernels.{kernel}.kernel")
-    return folder.bind(module, BindRequest("qwen3", sites, "stock", on_gpu.BACKEND)).call
+    return folder.bind(module, BindRequest(sites, "stock", on_gpu.BACKEND)).call
 
 
 def draw(*shape: int, seed: int = 0, kind: str = "plain", dtype: mx.Dtype = mx.bfloat16) -> mx.array:
@@ -174,8 +175,8 @@ def test_the_tiny_model_says_the_same_bits(family: str, kernels: tuple[str, ...]
     model, _ = load_model(TINY / f"tiny_{family}")
     stock_tokens, stock_logits = said(model, batch)
     made = variant(family, *kernels)
-    limits: dict[str, int | None] = {kernel.kernel: 4 for kernel in made.kernels}
-    patch = apply(made, registry.load(family).hosts(model), on_gpu.BACKEND, KERNELS, limits)
+    limited = plain(made, {kernel.kernel: 4 for kernel in made.kernels})
+    patch = apply(limited, family_of(family).hosts(model), on_gpu.BACKEND, KERNELS)
     tokens, logits = said(model, batch)
     patch.undo()
     assert tokens == stock_tokens

@@ -10,15 +10,14 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
+from tests.families import family
 from tests.kernels import on_gpu
 from tests.kernels.experts import HIDDEN, activations
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.families.qwen3 import WHOLE
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.apply import Patch
-from zmlx_bench.patch.contract import Binding
+from zmlx_bench.measured import loader, synthetic
+from zmlx_bench.measured.apply import Patch
+from zmlx_bench.measured.contract import Binding
 
+WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
 pytestmark = on_gpu.NVIDIA
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
@@ -35,7 +34,7 @@ def part(name: str) -> Any:
 @pytest.fixture(scope="module", params=[mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
 def model(request: pytest.FixtureRequest, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
-    built = synthetic.build(registry.load("qwen3"), 0, layers=3, sizes={"vocab_size": 4096})
+    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": 4096})
     built.set_dtype(request.param)
     mx.eval(built.parameters())
     return built
@@ -53,7 +52,7 @@ def drawn(model: Model, kind: str, seed: int) -> mx.array:
 def test_add_norm_and_gate_are_stocks(model: Model, kind: str) -> None:
     layer, cuda = model.layers[1], part("decoder_step.cuda")
     norm, gate = layer.post_attention_layernorm, layer.mlp.gate
-    launch = part("gpu.cuda").prepare(cuda.plan_gates(norm, gate))
+    launch = part("_lib.gpu.cuda").prepare(cuda.plan_gates(norm, gate))
     for seed in range(4):
         x, r = drawn(model, kind, seed), drawn(model, "normal", seed + 9)
         ours = launch(inputs=[x, r, norm.weight, gate.weight, gate.scales, gate.biases])
@@ -63,8 +62,8 @@ def test_add_norm_and_gate_are_stocks(model: Model, kind: str) -> None:
 
 @kinds
 def test_router_and_experts_are_stocks(model: Model, kind: str) -> None:
-    block, cuda, packed = model.layers[1].mlp, part("decoder_step.cuda"), part("gpu.packed")
-    launch = part("gpu.cuda").prepare(cuda.plan_experts(block))
+    block, cuda, packed = model.layers[1].mlp, part("decoder_step.cuda"), part("_lib.gpu.packed")
+    launch = part("_lib.gpu.cuda").prepare(cuda.plan_experts(block))
     weights = (*packed.weights_of(block.switch_mlp.gate_proj), *packed.weights_of(block.switch_mlp.up_proj))
     for seed in range(4):
         x = drawn(model, kind, seed)
@@ -112,7 +111,7 @@ def test_a_model_says_the_same_bits(model: Model, trace: str, monkeypatch: pytes
     # Fewer than 256 keys: from there on stock's own attention does not repeat its bits.
     monkeypatch.setenv("ZMLX_TRACE", trace)
     stock = said(model, 200)
-    (host,) = (each for each in registry.load("qwen3").hosts(model) if each.offers(WHOLE))
+    (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
     bound: Binding = part("decoder_step.kernel").decoder_step(model.model)
     patch = Patch([(host, {WHOLE: (bound,)}, 1)])
     patch.install(count=False)

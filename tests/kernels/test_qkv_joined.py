@@ -10,8 +10,8 @@ import pytest
 
 from tests.tiny import Tiny, equal, resting_memory
 from tests.variants import variant
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 from zmlx_bench.workspace import Workspace
 
 
@@ -64,7 +64,7 @@ def test_projections_that_differ_are_refused_in_a_plain_sentence(
     loader.open_kernels(repository.kernels)
     bind = loader.load_bind("qkv_joined")
     with pytest.raises(Unavailable, match="one bit width and group size without bias"):
-        bind(_Attention(**changes), BindRequest("qwen3", ("qkv",), "stock", "cpu"))
+        bind(_Attention(**changes), BindRequest(("qkv",), "stock", "cpu"))
 
 
 def test_unquantised_projections_are_refused(repository: Workspace) -> None:
@@ -72,4 +72,4 @@ def test_unquantised_projections_are_refused(repository: Workspace) -> None:
     attention = _Attention()
     attention["q_proj"] = nn.Linear(64, 64)
     with pytest.raises(Unavailable, match="affine quantised"):
-        loader.load_bind("qkv_joined")(attention, BindRequest("qwen3", ("qkv",), "stock", "cpu"))
+        loader.load_bind("qkv_joined")(attention, BindRequest(("qkv",), "stock", "cpu"))

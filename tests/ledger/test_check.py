@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tests.sealing import resealed
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.ledger.check.finding import Finding
+from zmlx_bench.findings.finding import Finding
 from zmlx_bench.ledger.check.targets import check
 from zmlx_bench.ledger.check.workspace import check_workspace
-from zmlx_bench.ledger.legacy.store import import_into, sources
-from zmlx_bench.schema.capsule import Capsule, capsule_hash, output_hash
-from zmlx_bench.schema.legacy import LegacyImport
-from zmlx_bench.schema.session import Session, session_hash
+from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.legacy.store import import_into, sources
+from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.workspace import Workspace
 
-FIRST = "20300101T100000Z-qwen3-0002"
+FIRST, SECOND = "20300101T100000Z-qwen3-0002", "20300102T100000Z-qwen3-0002"
 GOOD = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_combine_one.json"
 WRONG = f"capsules/{FIRST}/qwen3_tiny_cpu_t20_r3_other_one.json"
 SESSION = f"capsules/{FIRST}/session.json"
 MATRIX = "matrix.jsonl"
+ROWS = f"capsules/{FIRST}/rows.jsonl"
 LEGACY = "capsules/legacy/fixture_capsule_20300101.json"
 FIXTURES = Path(__file__).resolve().parents[1] / "data" / "legacy"
 
@@ -38,12 +41,7 @@ def edit(decided: Workspace, file: str, change: Callable[[Json], None], *, rehas
     content: Json = json.loads(path.read_text())
     change(content)
     if rehash:
-        if file == SESSION:
-            content["content_sha256"] = session_hash(Session.model_validate(content))
-        elif file == LEGACY:
-            content["content_sha256"] = LegacyImport.model_validate(content).seal().content_sha256
-        else:
-            content["content_sha256"] = capsule_hash(Capsule.model_validate(content))
+        content = resealed(content)
     path.write_text(json.dumps(content))
 
 
@@ -121,16 +119,16 @@ EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (GOOD, ["fidelity_runs", "variant", 0, "position"], 1, True, "fidelity_runs.variant[0].job"),
     (GOOD, ["machine", "device"], "Faster CPU", True, "machine"),
     (GOOD, ["software", "mlx"], "9.9", True, "software"),
-    (GOOD, ["checkpoint", "id"], "tiny-ffffffffffffffff", True, "checkpoint"),
+    (GOOD, ["checkpoint", "digest"], "f" * 64, True, "checkpoint"),
     (GOOD, ["variant", "why"], "another", True, "variant"),
     (GOOD, ["tokens"], 21, True, "tokens"),
     (GOOD, ["session"], "another", True, "session"),
     (GOOD, ["time"], "2031-01-01T00:00:00.000Z", True, "time"),
-    (GOOD, ["schema_version"], 2, False, "schema_version"),
+    (GOOD, ["schema_version"], 3, False, "schema_version"),
     (GOOD, ["invented"], 1, False, "invented"),
     (SESSION, ["started"], "2029-01-01T00:00:00.000Z", False, "content_sha256"),
     (SESSION, ["plan", "seed"], 77, True, "plan.jobs"),
-    (SESSION, ["plan", "runs"], 10**15, True, "plan.jobs"),
+    (SESSION, ["plan", "blocks"], 10**15, True, "plan.jobs"),
     (SESSION, ["plan", "jobs", 3, "arm"], "baseline", True, "plan.jobs[3].arm"),
     (SESSION, ["session"], "another", True, "session"),
     (SESSION, ["ended"], None, True, "ended"),
@@ -237,26 +235,44 @@ def test_a_duplicated_matrix_row(decided: Workspace) -> None:
     assert_found(decided, MATRIX, "line 5", "a second row")
 
 
-@pytest.mark.parametrize("index", range(7))
-def test_reordered_matrix_rows(decided: Workspace, index: int) -> None:
-    def swap(lines: list[str]) -> None:
-        lines[index], lines[index + 1] = lines[index + 1], lines[index]
-
-    rows(decided, swap)
-    assert any("out of order" in f.message for f in found(decided) if f.file == MATRIX)
-
-
-@pytest.mark.parametrize("resumed", [0, 1])
-def test_a_resumed_session_may_be_recorded_late(decided: Workspace, resumed: int) -> None:
-    edit(decided, SESSION, put(["resumed"], resumed), rehash=True)
-    rows(decided, lambda lines: lines.extend([lines.pop(0) for _ in range(4)]))
-    late = [f for f in found(decided) if f.file == MATRIX]
-    assert bool(late) == (resumed == 0)
+@given(order=st.permutations(range(8)))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_order_of_rows_means_nothing(decided: Workspace, order: list[int]) -> None:
+    """The rows of two branches are a union, whichever was merged first."""
+    rows(decided, lambda lines: lines.__setitem__(slice(None), [sorted(lines)[index] for index in order]))
+    assert found(decided) == []
 
 
-def test_sessions_in_the_wrong_order(decided: Workspace) -> None:
-    rows(decided, lambda lines: lines.extend([lines.pop(0) for _ in range(4)]))
-    assert_found(decided, MATRIX, "line 5", "out of order")
+def test_a_deleted_row_of_a_session(decided: Workspace) -> None:
+    path = decided.root / ROWS
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:1] + lines[2:]))
+    assert_found(decided, ROWS, "rows", "deleted")
+
+
+def test_rows_whose_session_has_gone_are_named_and_outlive_the_next_write(decided: Workspace) -> None:
+    shutil.rmtree(decided.session(FIRST))
+    assert_found(decided, MATRIX, "line 1.capsule", "missing")
+    record(decided, decide(decided, None))
+    assert_found(decided, MATRIX, "line 1.capsule", "missing")
+
+
+def test_a_capsule_under_another_session(decided: Workspace) -> None:
+    """Moved with its row: neither the folder nor the other session knows it."""
+    moved = GOOD.replace(FIRST, SECOND)
+    (decided.root / GOOD).replace(decided.root / moved)
+    row(decided, 0, "capsule", moved)
+    assert_found(decided, moved, "session", f"says {FIRST}")
+    assert_found(decided, GOOD, "file", "is missing")
+    assert_found(decided, ROWS, "line 1.capsule", "missing")
+
+
+@pytest.mark.parametrize("file", ["matrix.jsonl", "rows.jsonl"])
+def test_an_unresolved_merge_is_named_by_its_line(decided: Workspace, file: str) -> None:
+    path = decided.root / (MATRIX if file == MATRIX else ROWS)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(["<<<<<<< HEAD\n", lines[0], "=======\n", *lines[1:], ">>>>>>> theirs\n"]))
+    assert_found(decided, path.relative_to(decided.root).as_posix(), "line 1", "zmlx promote")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +283,8 @@ def test_sessions_in_the_wrong_order(decided: Workspace) -> None:
 def test_an_edited_matrix_row(decided: Workspace, field: str, value: object) -> None:
     row(decided, 0, field, value)
     assert_found(decided, MATRIX, f"line 1.{field}")
+    shutil.copy(decided.matrix, decided.root / ROWS)
+    assert_found(decided, ROWS, f"line 1.{field}")
 
 
 def test_a_torn_matrix_row(decided: Workspace) -> None:

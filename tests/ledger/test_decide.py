@@ -9,9 +9,9 @@ import pytest
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis.decision import GroupDecision, decide_group
 from zmlx_bench.ledger import matrix, notebook, promotions
-from zmlx_bench.ledger.bodies import Reader, deciding, everything, group_of, read_policy
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.ledger.evidence_reader import Reader, deciding, everything, group_of, read_policy
 from zmlx_bench.workspace import Workspace
 
 FAST, EQUAL = Made("fast", 0.08), Made("equal", 0.0)
@@ -217,9 +217,8 @@ def test_the_notebook_tells_the_evidence(workspace: Workspace) -> None:
     for hour in (0, 2):
         add_session(workspace, hour, [FAST, EQUAL, Made("wrong", 0.2, wrong_at=7)])
     record(workspace, decide(workspace, None))
-    text = notebook.read(workspace.notebook)
-    (entry,) = notebook.written_entries(text, workspace.notebook)
-    assert entry.title == "EXP-20300101T121000Z-QWEN3-TINY-CPU"
+    (entry,) = notebook.all_entries(workspace)
+    assert entry.title.startswith("EXP-20300101T121000Z-QWEN3-TINY-CPU-")
     for section in ("Question", "Kernels", "Primary capsules", "Key results", "Memory notes", "Decision"):
         assert f"**{section}.**" in entry.text
     assert "1.083x" in entry.text
@@ -236,12 +235,47 @@ def test_new_evidence_makes_a_new_entry_and_keeps_what_people_wrote(workspace: W
     add_session(workspace, 2, [FAST])
     recorded = record(workspace, decide(workspace, None))
     assert len(recorded.entries) == 1
-    text = notebook.read(workspace.notebook)
-    assert text.startswith("# Lab notebook\n\n## 2029\n\nWritten by hand.\n")
-    assert [e.title for e in notebook.written_entries(text, workspace.notebook)] == [
+    sections = notebook.split(notebook.read(workspace.notebook))[1]
+    assert sections[0].text == "## 2029\n\n<!-- notebook/0001-2029.md -->\n\nWritten by hand.\n"
+    assert [section.title.rpartition("-")[0] for section in sections[1:]] == [
         "EXP-20300101T101000Z-QWEN3-TINY-CPU",
         "EXP-20300101T121000Z-QWEN3-TINY-CPU",
     ]
+
+
+def test_what_is_promoted_follows_from_the_evidence_however_often_it_was_asked(tmp_path: Path) -> None:
+    """Promoting after every session, or once at the end, gives the same file, though a default joined later ones."""
+    asked, once = make_workspace(tmp_path / "asked"), make_workspace(tmp_path / "once")
+    better = Made("better", 0.14)
+    history: list[tuple[float, list[Made], Made | None]] = [
+        (0, [FAST], None), (2, [FAST], None), (4, [better], FAST), (6, [better], FAST),
+        (8, [EQUAL], Made("better", -0.05)), (10, [EQUAL], Made("better", -0.05)), (12, [FAST], None),
+    ]  # fmt: skip
+    defaults = []
+    for hour, made, incumbent in history:
+        for place in (asked, once):
+            add_session(place, hour, made, incumbent=incumbent)
+        record(asked, decide(asked, None))
+        defaults.append(next((p.variant for p in promotions.read(asked).promotion), None))
+    assert defaults[:6] == [None, "fast", "fast", "better", "better", None]
+    record(once, decide(once, None))
+    path = promotions.path_of(asked).relative_to(asked.root)
+    assert (asked.root / path).read_bytes() == (once.root / path).read_bytes()
+    assert check_workspace(asked, processes=1).findings == check_workspace(once, processes=1).findings == ()
+
+
+def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Workspace) -> None:
+    sessions = [add_session(workspace, hour, [FAST]) for hour in (0, 2)]
+    record(workspace, decide(workspace, None))
+    stood = promotions.read(workspace)
+    path = workspace.session(sessions[0].session) / sessions[0].capsules[0].file
+    path.write_text(path.read_text().replace('"status": "ok"', '"status": "oom"', 1))
+    decided = decide(workspace, None)
+    assert decided.refusals
+    recorded = record(workspace, decided)
+    assert (recorded.promotions, recorded.entries) == (False, ())
+    assert promotions.read(workspace) == stood
+    assert check_workspace(workspace, processes=1).findings
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

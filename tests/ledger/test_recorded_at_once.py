@@ -18,40 +18,43 @@ from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-APPEND = """
+WRITE = """
 import sys
 from pathlib import Path
 from zmlx_bench.ledger import notebook
-from zmlx_bench.ledger.entry import Entry, Mark
-path, name, go = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+from zmlx_bench.schema.base import content_hash
+from zmlx_bench.schema.entry import Entry, prose_hash
+from zmlx_bench.workspace import Workspace
+place, name, go = Workspace(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
 def entry(title):
-    mark = Mark(title, (title,), None, "0")
-    return Entry(title, mark, f"## {title}\\n\\n{mark.line()}\\n\\n" + "text of many lines\\n" * 200)
+    prose = ("text of many lines",) * 200
+    return Entry(title=f"EXP-{title}", sessions=(title,), evidence_sha256=content_hash(title), incumbent=None,
+                 policy_sha256="0" * 64, decision=None, cited=(), prose=prose, prose_sha256=prose_hash(prose))
 while not go.exists():
     pass
-for i in range(25):
-    assert len(notebook.append(path, [entry(f"{name}-{i}")])) == 1
-    notebook.append(path, [entry(f"same-{i}")])
+for i in range(15):
+    assert len(notebook.write(place, [entry(f"{name}-{i}")])) == 1
+    notebook.write(place, [entry(f"SAME-{i}")])
 """
 
 
-def test_processes_that_append_at_once_lose_and_double_no_entry(tmp_path: Path) -> None:
-    path, go = tmp_path / "LAB_NOTEBOOK.md", tmp_path / "go"
-    path.write_text("# Lab notebook\n\n## By hand\n\nKept.\n")
-    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), name, str(go)], cwd=ROOT) for name in "xy"]
+def test_processes_that_write_at_once_lose_and_double_no_entry(tmp_path: Path) -> None:
+    place, go = Workspace(tmp_path), tmp_path / "go"
+    place.entries.mkdir()
+    (place.entries / "0001-by-hand.md").write_text("## By hand\n\nKept.\n")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path), name, str(go)], cwd=ROOT) for name in "XY"]
     time.sleep(0.5)
     killed = tmp_path / ".LAB_NOTEBOOK.md.k1ll3d.tmp"
-    killed.write_text("part of an entry, by a process that was killed")
+    killed.write_text("part of a notebook, by a process that was killed")
     go.touch()
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert not killed.exists()
-    text = path.read_text()
-    assert text.startswith("# Lab notebook\n\n## By hand\n\nKept.\n")
-    found = notebook.written_entries(text, path)
-    assert sorted(entry.title for entry in found) == sorted(
-        f"{name}-{i}" for name in ("x", "y", "same") for i in range(25)
-    )
-    assert {entry.text.count("text of many lines\n") for entry in found} == {200}
+    titles = sorted(f"EXP-{name}-{i}" for name in ("X", "Y", "SAME") for i in range(15))
+    assert sorted(entry.title for entry in notebook.all_entries(place)) == titles
+    sections = notebook.split(place.notebook.read_text())[1]
+    assert sections[0].text == "## By hand\n\n<!-- notebook/0001-by-hand.md -->\n\nKept.\n"
+    assert sorted(section.title for section in sections[1:]) == titles
+    assert {section.text.count("text of many lines\n") for section in sections[1:]} == {200}
 
 
 def test_promotions_that_another_command_wrote_meanwhile_are_not_undone(decided: Workspace) -> None:

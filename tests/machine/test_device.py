@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from zmlx_bench.doctor import checkup
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.machine import checkup, device
+from zmlx_bench.machine import device
 
 
 @pytest.fixture

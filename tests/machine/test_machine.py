@@ -11,9 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.hub import snapshot
+from zmlx_bench.catalog import families as family_catalog
+from zmlx_bench.doctor import checkup
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
-from zmlx_bench.machine import backend, checkup, facts, state
+from zmlx_bench.machine import backend, facts, state
 
 
 def test_the_state_is_plausible() -> None:
@@ -57,7 +59,7 @@ def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:
 
 
 def test_every_finding_that_is_not_good_says_what_was_found() -> None:
-    findings = checkup.findings()
+    findings = checkup.observations()
     subjects = [finding.subject for finding in findings]
     assert {"backend", "mlx", "mlx-lm", "memory", "background load"} <= set(subjects)
     assert len(set(subjects)) == len(subjects)
@@ -67,16 +69,18 @@ def test_every_finding_that_is_not_good_says_what_was_found() -> None:
 def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     bare = checkup.hub_cache(tmp_path / "not" / "there")
     assert bare.level == "note"
-    for name in registry.names():
-        assert registry.facts(name).hub_id in bare.found
+    for name in family_catalog.names():
+        assert family_catalog.facts(name).hub_id in bare.found
     assert "hf download " in bare.remedy
-    for name in registry.names():
-        (tmp_path / f"models--{registry.facts(name).hub_id.replace('/', '--')}" / "snapshots" / "abc").mkdir(
-            parents=True
-        )
+    for name in family_catalog.names():
+        snapshot(tmp_path, family_catalog.facts(name).hub_id, "config.json", "tokenizer.json")
+    assert checkup.hub_cache(tmp_path).level == "note"
+    for name in family_catalog.names():
+        snapshot(tmp_path, family_catalog.facts(name).hub_id, "model.safetensors")
     assert checkup.hub_cache(tmp_path).level == "good"
 
 
+@pytest.mark.process
 def test_a_busy_process_is_named() -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         try:

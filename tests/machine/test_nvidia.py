@@ -35,6 +35,7 @@ def _two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("visible", "name", "mhz", "others", "throttled"),
     [

@@ -22,7 +22,7 @@ SIGNALS = {"sigkill": signal.SIGKILL, "sigsegv": signal.SIGSEGV, "sigbus": signa
 LEFT_FREE = 64 << 20
 
 
-def work(told: dict[str, Any]) -> None:
+def work(told: dict[str, Any], fd: int) -> None:
     """Answer as the stand-in does and break where the variant says."""
     variant = told["variant"]
     phase, _, fault = (variant["name"] if variant else "").partition("_")
@@ -30,9 +30,9 @@ def work(told: dict[str, Any]) -> None:
     def at(here: str) -> None:
         if here == phase:
             print(f"the last words while in {here}", file=sys.stderr, flush=True)
-            break_down(fault, told["events_fd"])
+            break_down(fault, fd)
 
-    standin.work(told, at)
+    standin.work(told, fd, at)
 
 
 def break_down(fault: str, fd: int) -> None:
@@ -91,4 +91,4 @@ COMMAND = (
 """Python that runs `zmlx` with these workers; the checkout must be the working directory."""
 
 if __name__ == "__main__":
-    work(json.loads(sys.stdin.read()))
+    work(json.loads(sys.stdin.read()), int(sys.argv[1]))

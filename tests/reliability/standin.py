@@ -13,9 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 
-def work(told: dict[str, Any], at: Callable[[str], None] = lambda _: None) -> None:
-    """Answer every prompt with the tokens 0, 1, 2...; `at` is called in each phase: load, prefill, decode."""
-    fd, pause = told["events_fd"], float(os.environ.get("STANDIN_TOKEN_S", "0"))
+def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: None) -> None:
+    """Answer every prompt with the tokens 0, 1, 2... on the descriptor `fd`.
+
+    `at` is called in each phase: load, prefill, decode.
+    """
+    pause = float(os.environ.get("STANDIN_TOKEN_S", "0"))
 
     def send(event: str, **fields: Any) -> None:
         os.write(fd, json.dumps({"event": event, **fields}).encode() + b"\n")
@@ -48,4 +51,4 @@ COMMAND = (
 """Python that runs `zmlx` with these workers; the checkout must be the working directory."""
 
 if __name__ == "__main__":
-    work(json.loads(sys.stdin.read()))
+    work(json.loads(sys.stdin.read()), int(sys.argv[1]))

@@ -68,7 +68,7 @@ def watch(workspace: Workspace, blocks: int, tokens: int) -> Watched:
     session = store.load(workspace, folder.name)
     assert len(session.plan.jobs) == whole, "a warm-up, the blocks, the baseline's margins"
     (row,) = matrix.read(workspace.matrix)
-    assert (row.runs, row.status) == (blocks, "ok")
+    assert (row.blocks, row.status) == (blocks, "ok")
     return seen
 
 

@@ -136,46 +136,44 @@ def test_a_resume_waits_its_turn_too_or_says_that_it_shared_and_a_killed_session
     assert (alone.state, alone.resumed, alone.shared_device) == ("finished", 1, False)
 
 
-APPEND = """
+RECORD = """
 import sys
 from pathlib import Path
 from tests.ledger.test_matrix import row
 from zmlx_bench.ledger import matrix
-path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+from zmlx_bench.workspace import Workspace
+place, name, count = Workspace(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 for i in range(count):
-    assert matrix.append(path, [row(f"capsules/{name}/{i}.json")]) == 1
+    matrix.record(place, f"{name}-{i}", [row(f"{name}-{i}", part) for part in "ab"])
 """
 
 
-def append_at_once(path: Path, writers: int, rows: int) -> None:
-    """Let `writers` processes append `rows` rows each, one by one, and read the matrix all the while."""
+def record_at_once(place: Workspace, writers: int, sessions: int) -> None:
+    """Let `writers` processes record `sessions` sessions each, one by one, and read the matrix all the while."""
     processes = [
-        subprocess.Popen([sys.executable, "-c", APPEND, str(path), f"w{number}", str(rows)], cwd=ROOT)
+        subprocess.Popen([sys.executable, "-c", RECORD, str(place.root), f"w{number}", str(sessions)], cwd=ROOT)
         for number in range(writers)
     ]
     seen = [0]
     while any(process.poll() is None for process in processes):
-        seen.append(len(matrix.read(path)))
+        seen.append(len(matrix.read(place.matrix)))
         time.sleep(0.05)
     assert [process.wait() for process in processes] == [0] * writers
     assert seen == sorted(seen), "a reader never sees a row go"
-    names = [row.capsule for row in matrix.read(path)]
-    assert sorted(names) == sorted(f"capsules/w{w}/{i}.json" for w in range(writers) for i in range(rows))
-    for writer in range(writers):
-        own = [name for name in names if name.startswith(f"capsules/w{writer}/")]
-        assert own == [f"capsules/w{writer}/{i}.json" for i in range(rows)], "in the order of its writer"
-    assert path.read_bytes().endswith(b"}\n")
+    names = [row.capsule for row in matrix.read(place.matrix)]
+    wanted = sorted(f"w{w}-{i}" for w in range(writers) for i in range(sessions))
+    assert names == [f"capsules/{session}/{part}.json" for session in wanted for part in "ab"]
 
 
-def test_processes_that_append_rows_at_once_write_whole_rows_once(tmp_path: Path) -> None:
-    append_at_once(tmp_path / "matrix.jsonl", 8, 25)
+def test_processes_that_record_rows_at_once_write_all_of_them_once(tmp_path: Path) -> None:
+    record_at_once(Workspace(tmp_path), 8, 8)
 
 
 @pytest.mark.slow
-def test_eight_processes_append_a_thousand_rows_each(tmp_path: Path) -> None:
+def test_eight_processes_record_fifty_sessions_each(tmp_path: Path) -> None:
     start = time.monotonic()
-    append_at_once(tmp_path / "matrix.jsonl", 8, 1000)
-    print(f"8,000 rows in {time.monotonic() - start:.1f} s, {(tmp_path / 'matrix.jsonl').stat().st_size} bytes")
+    record_at_once(Workspace(tmp_path), 8, 50)
+    print(f"800 rows of 400 sessions in {time.monotonic() - start:.1f} s")
 
 
 def watch_while_writing(workspace: Workspace, sessions: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from tests.conftest import QUIET_ENV, ZMLX
 from tests.reliability.sessions import VARIANT, run
 from zmlx_bench import files
 from zmlx_bench.analysis.decision import SessionVerdict, judge_session
-from zmlx_bench.ledger.bodies import Reader, read_policy
+from zmlx_bench.ledger.evidence_reader import Reader, read_policy
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 

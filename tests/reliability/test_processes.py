@@ -209,7 +209,7 @@ def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Worksp
 
 ORPHANED = f"""
 import subprocess, sys, time
-from zmlx_bench.worker.pipe import Pipe
+from zmlx_bench.measured.worker.pipe import Pipe
 child = subprocess.Popen([sys.executable, "-c", {FORKED!r}])
 print(child.pid, flush=True)
 Pipe(int(sys.argv[1])).leave_with_reader()

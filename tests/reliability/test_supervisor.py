@@ -168,8 +168,9 @@ MOMENTS = {
     "before the second capsule": ("capsules", "write", 2, False),
     "while the second capsule is written": ("tempfile", "mkstemp", 3, True),
     "after the last capsule": ("capsules", "write", 2, True),
-    "before the rows": ("matrix", "append", 1, False),
-    "after the rows": ("matrix", "append", 1, True),
+    "before the rows": ("matrix", "record", 1, False),
+    "between the rows and the matrix": ("matrix", "write", 1, False),
+    "after the rows": ("matrix", "record", 1, True),
     "before the session is closed": ("store", "write", 2, False),
     "after the session is closed": ("store", "write", 2, True),
 }
@@ -258,7 +259,7 @@ def changed(session: Session, *path: str, value: Any) -> Session:
         (("machine", "device"), "another machine", "machine.device was another machine and is "),
         (("machine", "cpu_count"), 4096, "machine.cpu_count was 4096 and is "),
         (("machine", "memory_gb"), 1.5, "machine.memory_gb was 1.5 and is "),
-        (("plan", "checkpoint", "id"), "other weights", "checkpoint was other weights and is "),
+        (("plan", "checkpoint", "digest"), "f" * 64, f"checkpoint was {'f' * 64} and is "),
     ],
 )
 def test_a_session_from_other_code_weights_or_machine_is_refused_with_the_difference(

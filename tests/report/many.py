@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zmlx_bench.files import read_json
 from zmlx_bench.ledger import capsules, matrix
-from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.session import store
@@ -46,13 +46,13 @@ def _copy(made: Workspace, session: Session, parts: list[Capsule], start: dateti
     name = f"{start:%Y%m%dT%H%M%SZ}-{session.plan.family}-{session.session[-4:]}"
     ended = _utc(start + timedelta(minutes=10))
     machine = session.machine.model_copy(update={"device": device})
-    references = []
+    references, rows = [], []
     for part in parts:
-        copy = part.model_copy(update={"session": name, "time": ended, "machine": machine})
-        copy = copy.model_copy(update={"content_sha256": capsule_hash(copy)})
+        copy = part.model_copy(update={"session": name, "time": ended, "machine": machine}).sealed()
         path = capsules.write(made, copy)
         references.append(CapsuleRef(file=path.name, content_sha256=copy.content_sha256))
-        matrix.append(made.matrix, [row_of(copy)])
+        rows.append(row_of(copy))
+    matrix.record(made, name, rows)
     changed = {
         "session": name, "started": _utc(start), "ended": ended, "machine": machine, "capsules": tuple(references),
     }  # fmt: skip

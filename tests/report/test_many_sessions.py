@@ -9,7 +9,7 @@ import pytest
 
 from tests.report.look import opened
 from tests.report.many import copied
-from zmlx_bench.ledger.bodies import read_policy
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report.build import build
 from zmlx_bench.report.html.page import report_page
 from zmlx_bench.workspace import Workspace

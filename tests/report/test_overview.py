@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
-from zmlx_bench.ledger.bodies import Refusal
 from zmlx_bench.ledger.decide import decide, record
-from zmlx_bench.ledger.legacy.store import import_into
+from zmlx_bench.ledger.evidence_reader import Refusal, read_policy
+from zmlx_bench.legacy.store import import_into
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import Report, build
+from zmlx_bench.report.html.page import report_page
 from zmlx_bench.report.overview import GroupOverview, as_json
 from zmlx_bench.workspace import Workspace
 
@@ -189,3 +190,21 @@ def test_what_a_process_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
         assert "gone" in text
         assert all(c.isprintable() or c == "\n" for c in text)
         assert "x" * 400 not in text.replace("\n", "")
+
+
+def test_energy_is_shown_only_where_a_counter_told(workspace: Workspace, tmp_path: Path) -> None:
+    without = build(workspace, None)
+    assert "| energy |" not in overview_text.markdown(without.groups, without.legacy, without.refusals)
+    made = make_workspace(tmp_path / "workspace")
+    add_session(made, 0, [Made("fast", 0.05, energy_j=98.0), Made("equal", 0.0)])
+    report = build(made, None)
+    (group,) = report.groups
+    assert group.lines[0].cells[-1].energy_j_per_token == pytest.approx(2.0)
+    table = overview_text.markdown(report.groups, report.legacy, report.refusals)
+    assert "| energy |" in table
+    assert "2.000 / 2.000 J" in table
+    assert "2.000 / 2.000 J" in shown(report)
+    page = report_page(report, made, read_policy(made), made.root)
+    assert "J a token" in page
+    assert "2.000<small>baseline 2.000</small>" in page
+    assert "J a token" not in report_page(without, workspace, read_policy(workspace), workspace.root)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.look import DESK, PHONE, Seen, opened, too_wide
 from zmlx_bench.files import read_json
-from zmlx_bench.ledger.bodies import read_policy
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import capsule_page, report_page
 from zmlx_bench.report.overview_text import title
@@ -75,8 +75,8 @@ def test_the_report_shows_every_group_and_variant_and_asks_nobody(seen: Seen, fi
     for number, group in enumerate(report.groups):
         section = sections.nth(number)
         assert section.locator("h2").is_visible()
-        assert f"{group.family} " in section.locator("h2").inner_text() + " "
-        assert group.checkpoint_id in section.inner_text()
+        assert f"{group.key.family} " in section.locator("h2").inner_text() + " "
+        assert group.key.checkpoint in section.inner_text()
         rows = section.locator("table.ranked tbody tr")
         assert rows.locator("th").all_inner_texts() == [line.variant for line in group.lines]
         opened_names = section.locator("details.variant > summary").all_inner_texts()
@@ -133,7 +133,7 @@ def test_the_filter_leaves_what_was_asked_for(seen: Seen, report: Report) -> Non
     everything = rows.count()
     group = report.groups[-1]
     wanted = group.lines[-1]
-    page.get_by_role("searchbox").fill(f"{wanted.variant} {group.family} {group.device}")
+    page.get_by_role("searchbox").fill(f"{wanted.variant} {group.key.family} {group.device}")
     assert rows.locator("th").all_inner_texts() == [wanted.variant]
     assert page.locator("section.group:not([hidden])").count() == 1
     assert page.locator("#count").inner_text() == f"1 of {everything} variants"

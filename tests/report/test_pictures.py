@@ -17,7 +17,7 @@ import pytest
 
 from tests.report.look import PHONE, Seen, opened
 from zmlx_bench.files import read_json
-from zmlx_bench.ledger.bodies import read_policy
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report.build import build
 from zmlx_bench.report.html.page import capsule_page, report_page
 from zmlx_bench.report.overview import GroupOverview, Line

@@ -26,6 +26,8 @@ _SHORT: dict[str, st.SearchStrategy[str]] = {
     for pattern, short in (
         (r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$", r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,5}"),
         (r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$", r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,5}"),
+        (r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$", r"(full|tiny)-[0-9a-f]{16}"),
+        (r"^EXP-[A-Z0-9][A-Z0-9_.\-]{0,149}$", r"EXP-[A-Z0-9]{1,5}"),
         (r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$", r"[a-z0-9_]{1,3}(\.[a-z0-9_]{1,3})?"),
     )
 } | {r"^[0-9a-f]{64}$": st.binary(min_size=32, max_size=32).map(bytes.hex)}
@@ -215,6 +217,8 @@ def _plain_string(extras: list[Any]) -> str:
     if any(isinstance(extra, AfterValidator) for extra in extras):
         return "2030-01-01T00:00:00.000Z"
     patterns = [str(e.pattern) for e in extras if isinstance(e, StringConstraints) and e.pattern is not None]
+    if any(pattern.startswith("^EXP-") for pattern in patterns):
+        return "EXP-A"
     return "0" * 64 if any("{64}" in pattern for pattern in patterns) else "a"
 
 

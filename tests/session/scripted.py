@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any
 
-told = json.loads(sys.stdin.read()) if os.environ.get("SCRIPT") != "deaf" else {"events_fd": 0}
-fd = told["events_fd"]
+told = json.loads(sys.stdin.read()) if os.environ.get("SCRIPT") != "deaf" else {}
+fd = int(sys.argv[1])
 
 LOADED = {"event": "loaded", "load_s": 0.1, "mlx": "1", "mlx_lm": "1", "chat_template": False}
 WARMED = {"event": "warmed", "warm_up_s": 0.1, "calls_per_token": {}}

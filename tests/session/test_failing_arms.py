@@ -7,7 +7,6 @@ import pytest
 from tests.session.conftest import Finished
 from tests.tiny import hosts_of
 from zmlx_bench.ledger import matrix
-from zmlx_bench.schema.capsule import capsule_hash
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def test_how_an_arm_failed_is_told(with_failures: Finished, variant: str, status
     assert run.generations == ()
     assert says in (run.message or "").splitlines()[0]
     assert f"{variant}: {status}" in with_failures.done.stderr
-    assert capsule_hash(capsule) == capsule.content_sha256
+    assert capsule == capsule.sealed()
 
 
 def test_a_failed_arm_has_no_figures_and_no_zeros(with_failures: Finished) -> None:

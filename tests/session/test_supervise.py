@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.schema.strategies import example
-from zmlx_bench.schema.event import Instructions, Token, WorkerEvent
+from tests.instructions import instructions
+from zmlx_bench.measured.messages import Instructions
+from zmlx_bench.schema.event import Token, WorkerEvent
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.session.supervise import Outcome, Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-TOLD = Instructions.model_validate({**example(Instructions), "variant": None, "events_fd": 0})
+TOLD = instructions("qwen3")
 PATIENT = Timeouts(load_s=20, prefill_s=20, decode_s=20)
 
 
@@ -133,7 +134,7 @@ def test_what_is_no_event_is_a_crash(tmp_path: Path, script: str) -> None:
 )
 def test_how_a_process_died_is_said(tmp_path: Path, script: str, code: int, says: str) -> None:
     # More than a pipe holds, so that a worker that reads nothing leaves the supervisor writing.
-    long = TOLD.model_copy(update={"path": "x" * 300_000}) if script == "deaf" else TOLD
+    long = replace(TOLD, path="x" * 300_000) if script == "deaf" else TOLD
     watched = watch(tmp_path, script, told=long)
     assert (watched.outcome.status, watched.outcome.exit_code) == ("crash", code)
     assert (watched.outcome.message or "").splitlines()[0] == says

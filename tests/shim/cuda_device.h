@@ -1,4 +1,4 @@
-// What kernels/gpu/cuda_device.h gives on a GPU, for the host: pairs of values, the tensor core's step as sums in
+// What kernels/_lib/gpu/cuda_device.h gives on a GPU, for the host: pairs of values, the tensor core's step as sums in
 // double rounded to float32, copies into shared memory done at once.
 #pragma once
 #include "cuda.h"

@@ -21,7 +21,7 @@ from tests.shim.run import run_kernel
 from tests.shim.source import Words
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.patch import loader
+from zmlx_bench.measured import loader
 from zmlx_bench.templates import new_kernel
 from zmlx_bench.workspace import Workspace
 
@@ -91,7 +91,8 @@ def test_a_name_that_cannot_be_used(place: Workspace, name: str) -> None:
 
 
 def test_nothing_is_overwritten(place: Workspace) -> None:
-    for name, says in (("begun", "is there already"), ("native", "is there already"), ("qwen_native", "has a variant")):
+    taken = (("begun", "is there already"), ("moe_combine", "is there already"), ("qwen_native", "has a variant"))
+    for name, says in taken:
         with pytest.raises(UnusableInput, match=says):
             new_kernel.write(place, name)
     test = place.root / "tests" / "kernels" / "test_mine.py"

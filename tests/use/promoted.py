@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.analysis.decision.adapter import identity_of
+from zmlx_bench.analysis.decision import RULE
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.ledger import promotions
@@ -16,7 +16,8 @@ from zmlx_bench.workspace import Workspace
 
 def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) -> Promotion:
     """The promotion of `variant` for the tiny checkpoint on this machine's CPU; `other` replaces fields."""
-    machine = facts.read("cpu")
+    machine, catalog = facts.read("cpu"), Catalog(workspace, family)
+    identity = catalog.identify(catalog.resolve(variant), "cpu").identity if variant in catalog.specs else None
     capsule = {"capsule_sha256": "0" * 64, "speedup": 1.25, "speedup_low": 1.2, "speedup_high": 1.3}
     capsule |= {"null_speedup": 1.0, "matched_tokens": 5, "total_tokens": 5}
     capsules = [
@@ -27,12 +28,16 @@ def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) 
     fields = {
         "family": family,
         "checkpoint": "tiny",
-        "checkpoint_id": locate(family, "tiny", machine).checkpoint.id,
+        "checkpoint_digest": locate(family, "tiny", machine).checkpoint.digest,
         "backend": "cpu",
         "device": machine.device,
+        "cores": machine.cores,
         "mlx": installed("mlx"),
+        "mlx_lm": installed("mlx-lm"),
         "variant": variant,
-        "identity": identity_of(Catalog(workspace, family).resolve(variant)),
+        "identity": identity.digest if identity else "0" * 64,
+        "parts": identity,
+        "rule": RULE,
         "since": "2026-01-01T00:00:00Z",
         "policy_sha256": "0" * 64,
         "sessions": ["later", "earlier"],

@@ -15,10 +15,10 @@ import pytest
 import zmlx_bench
 from tests.tiny import Tiny, equal
 from tests.use.promoted import promote, promotion
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
 from zmlx_bench.workspace import Workspace
 
@@ -65,10 +65,16 @@ def test_the_checkpoint_may_be_named(tiny: Tiny, place: Workspace, source: str) 
     [
         ({"device": "Another CPU"}, "nothing is promoted for {family} on .* on Another CPU"),
         ({"mlx": "0.1.0"}, r"nothing is promoted for {family} on .* mlx 0\.1\.0"),
+        ({"mlx_lm": "0.1.0"}, "nothing is promoted for {family} on .*"),
+        ({"cores": 4096}, "nothing is promoted for {family} on .*"),
+        ({"conditions": {"batch": 2}}, "nothing is promoted for {family} on .*"),
         ({"backend": "metal"}, r"nothing is promoted for {family} on .* \(metal\)"),
-        ({"checkpoint_id": "full-0123456789abcdef", "checkpoint": "full"}, "no_op is for full: say checkpoint="),
-        ({"checkpoint_id": "tiny-0123456789abcdef"}, "no_op is for tiny: say checkpoint="),
-        ({"identity": "1" * 64}, "changed since it was measured; measure it again with `zmlx run"),
+        ({"checkpoint_digest": "full-0123456789abcdef", "checkpoint": "full"}, "no_op is for full: say checkpoint="),
+        ({"checkpoint_digest": "tiny-0123456789abcdef"}, "no_op is for tiny: say checkpoint="),
+        (
+            {"identity": "1" * 64, "parts": None, "rule": 1},
+            "changed since it was measured; measure it again with `zmlx run",
+        ),
         ({"variant": "gone"}, "gone is promoted here, but .* no longer declares it"),
     ],
 )
@@ -82,6 +88,53 @@ def test_another_group_is_none_of_its_business(tiny: Tiny, place: Workspace, oth
     assert str(refused.value) == applied.why
     assert refused.value.exit_code == 4
     assert tiny.state() == state
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def test_what_changed_since_it_was_measured_is_said_and_strict_refuses_it(
+    tiny: Tiny, make_workspace: Callable[..., Workspace]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, tiny.name, "no_op"))
+    kernel = own.kernels / "no_op" / "kernel.py"
+    edit(kernel, "Binding(stock)", "Binding(stock)  # what stock does")
+    applied = apply(tiny, own, strict=True)
+    applied.undo()
+    assert "earlier path" not in applied.why, "a comment is no change"
+    edit(kernel, "axis=-2", "axis=y.ndim - 2")
+    applied = apply(tiny, own)
+    applied.undo()
+    assert applied.variant == "no_op"
+    assert applied.why.endswith("; it was measured on an earlier path: kernel no_op changed since")
+    again = f"kernel no_op changed since; measure it again with `zmlx run {tiny.name} --variants no_op`"
+    with pytest.raises(zmlx_bench.NotApplied, match=again):
+        apply(tiny, own, strict=True)
+
+
+def test_a_changed_path_around_the_kernels_is_told(tiny: Tiny, make_workspace: Callable[..., Workspace]) -> None:
+    own = make_workspace("no_op")
+    now = promotion(own, tiny.name, "no_op")
+    assert now.parts is not None
+    then = now.parts.model_copy(update={"path": "2" * 64, "digest": "3" * 64})
+    promote(own, promotion(own, tiny.name, "no_op", identity=then.digest, parts=then))
+    applied = apply(tiny, own)
+    applied.undo()
+    assert applied.why.endswith("; it was measured on an earlier path: the measured path changed since")
+
+
+def test_a_variant_that_is_declared_otherwise_is_another_variant(
+    tiny: Tiny, make_workspace: Callable[..., Workspace]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, tiny.name, "no_op"))
+    with (own.variants / f"{tiny.name}.toml").open("a") as file:
+        file.write('env = { ZMLX_PLANTED = "7" }\n')
+    assert "its kernels or its declaration changed since it was measured" in apply(tiny, own).why
 
 
 def test_nothing_promoted_says_how_to_find_out(tiny: Tiny, place: Workspace) -> None:
@@ -121,8 +174,8 @@ def test_another_configuration_is_another_checkpoint(tiny: Tiny, place: Workspac
     shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"rope_theta": 5000.0}))
-    other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.id
-    promote(place, promotion(place, tiny.name, "no_op", checkpoint_id=other))
+    other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.digest
+    promote(place, promotion(place, tiny.name, "no_op", checkpoint_digest=other))
     assert "built from another configuration" in apply(tiny, place, checkpoint=folder).why
 
 
@@ -152,7 +205,7 @@ def test_a_checkpoint_that_this_machine_cannot_hold(
     tiny: Tiny, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote(place, promotion(place, tiny.name, "no_op"))
-    hub_id = registry.facts(tiny.name).hub_id
+    hub_id = family_catalog.facts(tiny.name).hub_id
     # What an unplugged machine without the weights says, however much memory this one has.
     monkeypatch.setattr(resolve, "memory_gb", lambda _: 1.0)
     applied = apply(tiny, place, checkpoint=hub_id)

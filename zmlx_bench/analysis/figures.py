@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from zmlx_bench.analysis import fidelity, memory, throughput
@@ -47,6 +48,8 @@ def derive(
         baseline_latency=throughput.latency(runs.baseline),
         memory=memory.of_runs(runs.variant),
         baseline_memory=memory.of_runs(runs.baseline),
+        energy_j_per_token=energy_j_per_token(runs.variant),
+        baseline_energy_j_per_token=energy_j_per_token(runs.baseline),
         fidelity=fidelity.compare(
             (*runs.variant, *fidelity_runs.variant),
             (*runs.baseline, *fidelity_runs.baseline),
@@ -75,6 +78,16 @@ def worst_status(runs: Sequence[Run]) -> Status:
     """Return the gravest status among the runs; `ok` when there is none."""
     present = {run.status for run in runs}
     return next((status for status in _WORST_FIRST if status in present), "ok")
+
+
+def energy_j_per_token(runs: Sequence[Run]) -> float | None:
+    """Return the median over blocks of the joules for each decoded token after the first; None where unknown."""
+    found = [
+        run.energy_j / (run.generations[0].tokens - 1)
+        for run in runs
+        if run.status == "ok" and run.energy_j is not None and run.generations[0].tokens > 1
+    ]
+    return statistics.median(found) if found else None
 
 
 def clock_disagreement(runs: Sequence[Run]) -> float | None:

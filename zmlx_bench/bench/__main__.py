@@ -1,4 +1,7 @@
-"""`python -m zmlx_bench.bench`: measures the tasks that standard input names; a kernel may take the process with it."""
+"""`python -m zmlx_bench.bench FD`: measures the tasks that standard input names and sends rows to FD.
+
+A kernel may take the process with it.
+"""
 
 from __future__ import annotations
 
@@ -9,82 +12,88 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.bench.schema import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.base import Status
-from zmlx_bench.schema.bench import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
-from zmlx_bench.worker.pipe import Pipe
 
 
 def main() -> int:
     """Measure every task; what one raises becomes its row."""
-    told = BenchInstructions.model_validate_json(sys.stdin.read())
-    pipe = Pipe(told.events_fd)
+    told = BenchInstructions.model_validate_json(sys.stdin.buffer.read())
+    pipe = Pipe(int(sys.argv[1]))
     pipe.leave_with_reader()
     os.environ["HF_HUB_OFFLINE"] = "1"
     import mlx.core as mx
 
+    from zmlx_bench.measured.worker import device
+
+    device.take(told.backend)
     from zmlx_bench.bench import modules
     from zmlx_bench.bench.chain import copy_gb_s
-    from zmlx_bench.patch import loader
+    from zmlx_bench.measured import loader
+    from zmlx_bench.measured.families import loading
 
-    mx.set_default_device(mx.cpu if told.backend == "cpu" else mx.gpu)
     loader.open_kernels(Path(told.kernels))
     copied = copy_gb_s(told.backend != "cpu")
     layer = modules.build(
-        told.family, told.seed, told.sizes, whole_vocabulary=any("linear" in task.sites for task in told.tasks)
+        loading.load(Path(told.family_folder)),
+        told.seed,
+        told.sizes,
+        whole_vocabulary=any("linear" in task.sites for task in told.tasks),
     )
     for index, task in enumerate(told.tasks):
-        pipe.send(TaskStarted(index=index))
+        pipe.line(_line(TaskStarted(index=index)))
         for row in measure(told, task, layer, copied):
-            pipe.send(RowMeasured(row=row))
+            pipe.line(_line(RowMeasured(row=row)))
             mx.clear_cache()
-    pipe.send(AllDone())
+    pipe.line(_line(AllDone()))
     return 0
+
+
+def _line(event: TaskStarted | RowMeasured | AllDone) -> bytes:
+    return event.model_dump_json().encode()
 
 
 def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float) -> Iterator[BenchRow]:
     """Yield the rows of one task: each module to which the kernel can be bound, each batch."""
-    from zmlx_bench.bench.lines import LINES
-    from zmlx_bench.bench.steps import span
-
-    found = span(LINES.get(told.family, ()), task.sites)
-    places = layer.modules(task.sites)
-    if found is None or not places:
-        sites = "+".join(task.sites)
-        reason = f"no site {sites} here"
-        if places:
+    sites, places = "+".join(task.sites), layer.places(task.sites)
+    if not places:
+        yield _row(told, task, None, None, "unavailable", f"no site {sites} here")
+    for place in places:
+        if place.span is None:
             reason = f"attention runs between the launches of {sites}: zmlx run measures it"
-        yield _row(told, task, None, None, "unavailable", reason)
-        return
-    for name, module in places:
+            yield _row(told, task, None, None, "unavailable", reason)
+            continue
         for batch in told.batches:
             if task.max_tokens is not None and batch > task.max_tokens:
                 reason = f"serves at most {task.max_tokens} tokens"
-                yield _row(told, task, name, batch, "unavailable", reason)
+                yield _row(told, task, place.name, batch, "unavailable", reason)
                 continue
-            yield _at(told, task, found, layer, name, module, batch, copied)
+            yield _at(told, task, layer, place, batch, copied)
 
 
 def _at(
     told: BenchInstructions,
     task: BenchTask,
-    found: Any,
     layer: Any,
-    name: str,
-    module: Any,
+    place: Any,
     batch: int,
     copied: float,
 ) -> BenchRow:
     import mlx.core as mx
 
     from zmlx_bench.bench.measure import prepare
-    from zmlx_bench.patch import loader
+    from zmlx_bench.measured import loader
 
-    request = BindRequest(told.family, task.sites, task.mode, told.backend)
+    request = BindRequest(task.sites, task.mode, told.backend, place.kinds)
+    name = place.name
     mx.random.seed(told.seed + batch)
     try:
         bind = loader.load_bind(task.kernel)
-        bench = prepare(found, module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort)
+        bench = prepare(
+            place.span, place.module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort
+        )
         return _row(told, task, name, batch, "ok").model_copy(update={"figures": bench.figures()})
     except Unavailable as error:
         return _row(told, task, name, batch, "unavailable", str(error))

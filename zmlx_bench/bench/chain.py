@@ -10,8 +10,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from zmlx_bench.analysis.bench import calls_per_sample
-from zmlx_bench.bench.steps import Values, ready
+from zmlx_bench.bench.figures import calls_per_sample
+from zmlx_bench.measured.inputs import Values, ready
 
 Call = Callable[[int, Values], tuple[Any, ...]]
 """call(copy, inputs) -> outputs."""

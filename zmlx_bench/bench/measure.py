@@ -9,12 +9,12 @@ from typing import Any
 import mlx.core as mx
 import psutil
 
-from zmlx_bench.analysis import bench as figures
-from zmlx_bench.bench import modules, truth
+from zmlx_bench.bench import figures, modules, truth
 from zmlx_bench.bench.chain import Call, Chain
-from zmlx_bench.bench.steps import Filled, Sizes, Span, Values, ready
-from zmlx_bench.patch.contract import Binding
-from zmlx_bench.schema.bench import BenchFigures
+from zmlx_bench.bench.schema import BenchFigures
+from zmlx_bench.measured.contract import Binding
+from zmlx_bench.measured.inputs import Filled, Sizes, Values, ready
+from zmlx_bench.measured.steps import Span
 
 COLD_BYTES = 256e6
 """What a rotation touches at least, where memory allows: five times an H200's last-level cache."""

@@ -10,13 +10,24 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
-from zmlx_bench.checkpoints import synthetic
-from zmlx_bench.families import registry
-from zmlx_bench.families.base import Family
-from zmlx_bench.patch.host import Host
+from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.families.base import Family
+from zmlx_bench.measured.host import Host
+from zmlx_bench.measured.steps import Span
 
 _FEW_WORDS = 1024
 """Vocabulary of a layer whose output projection is not measured; the published one takes most of the time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module to which a kernel can be bound."""
+
+    name: str
+    module: Any
+    span: Span | None
+    """The steps that the kernel covers; None where they are no run of steps of one module."""
+    kinds: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,29 +39,26 @@ class Layer:
     names: Mapping[int, str]
     """Last part of a module's path, by its id()."""
 
-    def modules(self, sites: tuple[str, ...]) -> list[tuple[str, Any]]:
-        """Return (name, module) of every different module to which a kernel over `sites` is bound."""
-        found: dict[tuple[Any, ...], tuple[str, Any]] = {}
+    def places(self, sites: tuple[str, ...]) -> list[Place]:
+        """Return every different module to which a kernel over `sites` is bound."""
+        found: dict[tuple[Any, ...], Place] = {}
         for host in self.hosts:
             if host.offers(sites):
                 for module in host.modules(sites):
                     name = self.names[id(module)]
                     key = (name, type(module), *sorted((path, value.shape) for path, value in _arrays(module)))
-                    found.setdefault(key, (name, module))
+                    found.setdefault(key, Place(name, module, host.block.span(sites), host.kinds(sites)))
         return list(found.values())
 
 
-def build(family: str, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
+def build(family: Family, seed: int, sizes: Mapping[str, Any], *, whole_vocabulary: bool) -> Layer:
     """Return the layer with experts; `sizes` replaces entries of the published configuration."""
-    config = {**registry.facts(family).config, **sizes}
+    config = {**family.facts["config"], **sizes, **family.facts.get("one_layer", {})}
     if not whole_vocabulary:
         config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
-    # Its layers are all alike but for the dense ones that GLM starts with.
-    config["first_k_dense_replace"] = 0
-    known: Family = registry.load(family)
-    model = synthetic.build(known, seed, 1, sizes=config)
+    model = synthetic.build(family, seed, 1, sizes=config)
     names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
-    return Layer(config, known.hosts(model), names)
+    return Layer(config, family.hosts(model), names)
 
 
 def held(module: Any) -> int:

@@ -5,28 +5,14 @@ A kernel that takes its process with it loses its remaining rows; a new process 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
-from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.errors import CannotHere, unknown
-from zmlx_bench.families import registry
-from zmlx_bench.machine import device, facts
-from zmlx_bench.machine.backend import installed
-from zmlx_bench.patch import probe
-from zmlx_bench.schema.base import Backend, Status, utc_now
-from zmlx_bench.schema.bench import (
+from zmlx_bench.bench.schema import (
     AllDone,
     BenchEvent,
     BenchInstructions,
@@ -36,6 +22,15 @@ from zmlx_bench.schema.bench import (
     RowMeasured,
     TaskStarted,
 )
+from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import families as family_catalog
+from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.errors import CannotHere, unknown
+from zmlx_bench.machine import device, facts
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.process import Child, ending
+from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[BenchEvent] = TypeAdapter(BenchEvent)
@@ -68,15 +63,15 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         on_row(row)
 
     chosen = _chosen(workspace, wishes.names)
-    families = wishes.families or registry.names()
+    families = wishes.families or family_catalog.names(workspace)
     for family in families:
-        registry.check_name(family)
+        family_catalog.check_name(family, workspace)
     with device.hold(wishes.backend, share=wishes.share_device):
         for family in families:
             tasks: list[BenchTask] = []
             for kernel, mode in chosen:
                 task = _task(kernel, mode)
-                reason = _why_not(workspace, kernel, mode, family, wishes.backend)
+                reason = probe.why_not(workspace, kernel, mode, wishes.backend)
                 if reason is None:
                     tasks.append(task)
                 else:
@@ -112,12 +107,6 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[tuple[Kernel, st
     return found
 
 
-def _why_not(workspace: Workspace, kernel: Kernel, mode: str, family: str, backend: Backend) -> str | None:
-    if family not in kernel.declaration.families:
-        return f"not for {family}"
-    return probe.why_not(workspace, kernel, mode, backend)
-
-
 def _task(kernel: Kernel, mode: str) -> BenchTask:
     most = kernel.declaration.max_tokens
     return BenchTask(
@@ -149,6 +138,7 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
             BenchInstructions.model_validate(
                 {
                     "family": family,
+                    "family_folder": str(family_catalog.folder(family, workspace)),
                     "backend": wishes.backend,
                     "kernels": str(workspace.kernels),
                     "tasks": tasks,
@@ -156,7 +146,6 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
                     "seed": wishes.seed,
                     "sizes": wishes.sizes or {},
                     "effort": wishes.effort,
-                    "events_fd": 0,
                 }
             ),
             wishes.timeout_s,
@@ -181,35 +170,20 @@ class _Process:
         self.task: int | None = None
         self.ending: tuple[Status, str] = ("crash", "ended before it was done")
         self._timeout_s = timeout_s
-        self._pipe, write_end = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "zmlx_bench.bench"],
-            stdin=subprocess.PIPE,
-            stdout=sys.stderr,
-            pass_fds=(write_end,),
-            start_new_session=True,
-        )
-        os.close(write_end)
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(told.model_copy(update={"events_fd": write_end}).model_dump_json().encode())
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        told_bytes = told.model_dump_json().encode()
+        self._child = Child([sys.executable, "-m", "zmlx_bench.bench"], told_bytes, sys.stderr, None)
 
     def rows(self) -> Iterator[BenchRow]:
         """Yield rows until the process ends or is silent for too long."""
-        rest = b""
         while True:
-            deadline = time.monotonic() + self._timeout_s
-            if not select.select([self._pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            came = self._child.read(self._timeout_s)
+            if came is None:
+                self.ending = ("crash", ending(self._child.process.wait()))
+                return
+            _, lines = came
+            if not lines:
                 self.ending = ("timeout", f"silent for {self._timeout_s:g} s")
                 return
-            data = os.read(self._pipe, 1 << 16)
-            if not data:
-                code = self._process.wait()
-                self.ending = ("crash", f"killed by signal {-code}" if code < 0 else f"exited with code {code}")
-                return
-            *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 match _EVENT.validate_json(line):
                     case TaskStarted(index=index):
@@ -221,7 +195,4 @@ class _Process:
 
     def kill(self) -> None:
         """End whatever is left of it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._pipe)
+        self._child.kill(0)

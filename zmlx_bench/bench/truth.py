@@ -11,8 +11,9 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_map
 
-from zmlx_bench.bench.steps import Filled, Span, Values, ready
-from zmlx_bench.schema.bench import Deviation
+from zmlx_bench.bench.schema import Deviation
+from zmlx_bench.measured.inputs import Filled, Values, ready
+from zmlx_bench.measured.steps import Span
 
 _BITS = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
+from zmlx_bench.catalog.found import LIBRARIES, NOT_SOURCES, kernel_sources
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.workspace import Workspace
 
 DECLARATION = "kernel.toml"
-_NOT_SOURCE = {"__pycache__", "build", ".DS_Store"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Kernel:
     name: str
     folder: Path
     declaration: KernelDeclaration
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The largest call that it serves; None for any."""
+        most = self.declaration.max_tokens
+        return None if most == "any" else most
 
 
 def load(workspace: Workspace) -> dict[str, Kernel]:
@@ -35,18 +42,15 @@ def load(workspace: Workspace) -> dict[str, Kernel]:
         if not (folder / "kernel.py").is_file():
             raise UnusableInput(f"{folder}: has {DECLARATION} but no kernel.py with `bind`")
         found[folder.name] = Kernel(folder.name, folder, files.read_toml(path, KernelDeclaration))
-    for kernel in found.values():
-        for other in kernel.declaration.uses:
-            if not (workspace.kernels / other).is_dir():
-                raise UnusableInput(f"{kernel.folder / DECLARATION}: uses: there is no folder kernels/{other}")
-            _refuse_links_outside(workspace.kernels / other, root)
+    if found:
+        _refuse_links_outside(workspace.kernels / LIBRARIES, root)
     return found
 
 
 def _refuse_links_outside(folder: Path, root: Path) -> None:
-    """Raise UnusableInput for code that the workspace does not hold, or that `source_hash` would not follow."""
+    """Raise UnusableInput for code that the workspace does not hold, or that its identity would not follow."""
     for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink() or _NOT_SOURCE.intersection(path.relative_to(folder).parts):
+        if not path.is_symlink() or NOT_SOURCES.intersection(path.relative_to(folder).parts):
             continue
         if path.is_dir() or not Path(os.path.realpath(path)).is_relative_to(root):
             raise UnusableInput(
@@ -55,13 +59,17 @@ def _refuse_links_outside(folder: Path, root: Path) -> None:
 
 
 def source_hash(workspace: Workspace, kernel: Kernel) -> str:
-    """Return the SHA-256 over names and contents of the kernel's files and of the folders it uses."""
+    """Return the SHA-256 over names and bytes of the kernel's sources, as found from its imports for every backend."""
     digest = hashlib.sha256()
-    for name in (kernel.name, *sorted(kernel.declaration.uses)):
-        folder = workspace.kernels / name
-        for path in sorted(folder.rglob("*")):
-            relative = path.relative_to(folder)
-            if path.is_file() and not _NOT_SOURCE.intersection(relative.parts) and path.suffix != ".pyc":
-                digest.update(f"{name}/{relative.as_posix()}\0{path.stat().st_size}\0".encode())
-                digest.update(path.read_bytes())
+    for path in sources(workspace, kernel.name, None):
+        digest.update(f"{path.relative_to(workspace.kernels).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def sources(workspace: Workspace, kernel: str, backend: Backend | None) -> tuple[Path, ...]:
+    """Return the files that a kernel is made of on `backend`, or on any; UnusableInput where one cannot be read."""
+    try:
+        return kernel_sources(workspace.kernels, kernel, backend).files
+    except (SyntaxError, ValueError) as error:
+        raise UnusableInput(f"kernels/{kernel}: its imports cannot be read: {error}") from None

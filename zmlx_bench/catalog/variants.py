@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from zmlx_bench import files
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
 from zmlx_bench.workspace import Workspace
@@ -85,6 +90,20 @@ class Catalog:
             )
         return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
 
+    def identify(self, variant: ResolvedVariant, backend: Backend) -> ResolvedVariant:
+        """Return a resolved variant with the identity that it has now on `backend`."""
+        parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
+        folder = family_catalog.folder(self.family, self.workspace)
+        try:
+            found = identity(parts, variant.env, self.family, backend, self.workspace.kernels, folder)
+        except (SyntaxError, ValueError) as error:
+            raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
+        return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
+
+    def plain(self, variant: ResolvedVariant) -> Variant:
+        """Return what a measured process takes of a variant, with the limits that its kernels declare."""
+        return plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
+
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""
         return [(k, self.kernels[k.kernel].declaration.mode[k.mode]) for k in variant.kernels]
@@ -153,17 +172,19 @@ class Catalog:
             raise self._error(
                 name, field, f"{kernel_name} is for {', '.join(kernel.declaration.sites)}, not for {site}"
             )
-        if self.family not in kernel.declaration.families:
-            raise self._error(
-                name, field, f"{kernel_name} serves {', '.join(kernel.declaration.families)}, not {self.family}"
-            )
         return kernel, mode_name, modes[mode_name]
 
     def _error(self, name: str, field: str, message: str) -> UnusableInput:
         return UnusableInput(f"{self.path}: variant.{name}{'.' + field if field else ''}: {message}")
 
 
+def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Variant:
+    """Return what a measured process takes of a variant; `max_tokens` gives each kernel's limit, None for any."""
+    uses = tuple(KernelUse(use.kernel, use.mode, use.sites, max_tokens[use.kernel]) for use in variant.kernels)
+    return Variant(variant.name, variant.family, uses)
+
+
 def families(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
-    reserved = {"policy", "promoted"}
+    reserved = {"policy", "promoted", "identities"}
     return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 from zmlx_bench import files
+from zmlx_bench.catalog.families import Known
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.families.registry import facts
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _LARGEST_HEADER = 100_000_000
+_INDEX = "model.safetensors.index.json"
 
 
-def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[str, Any]:
+def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict[str, Any]:
     """Return config.json of a checkpoint of `family`.
 
     UnusableInput when the folder is not a checkpoint, is of another architecture, or names code to run and
@@ -35,9 +35,9 @@ def read_config(folder: Path, family: str, *, trust_remote_code: bool) -> dict[s
     if not isinstance(config, dict):
         raise UnusableInput(f"{path}: must hold a JSON object")
     model_type = config.get("model_type")
-    wanted = facts(family).model_type
+    wanted = family.facts.model_type
     if model_type != wanted:
-        raise UnusableInput(f"{path}: model_type: is {model_type!r}, but {family} needs {wanted!r}")
+        raise UnusableInput(f"{path}: model_type: is {model_type!r}, but {family.name} needs {wanted!r}")
     _refuse_code(folder, config, trust_remote_code=trust_remote_code)
     return config
 
@@ -51,15 +51,31 @@ def weight_files(folder: Path) -> list[Path]:
         raise UnusableInput(f"checkpoint {folder}: has no model*.safetensors{hint}")
     for path in found:
         _check_whole(path)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            named = set(files.loads(files.read_text(index))["weight_map"].values())
-        except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
-        if missing := sorted(named - {path.name for path in found}):
-            raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {index.name} names")
+    if missing := sorted((_indexed(folder) or set()) - {path.name for path in found}):
+        raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {_INDEX} names")
     return found
+
+
+def _indexed(folder: Path) -> set[str] | None:
+    index = folder / _INDEX
+    if not index.is_file():
+        return None
+    try:
+        named: set[str] = set(files.loads(files.read_text(index))["weight_map"].values())
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
+    return named
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether every weight file that the checkpoint names, or any where it names none, lies in its folder."""
+    try:
+        named = _indexed(folder)
+    except UnusableInput:
+        return False
+    if named is None:
+        return any(path.exists() for path in folder.glob("model*.safetensors"))
+    return all((folder / name).exists() for name in named)
 
 
 def context_length(config: dict[str, Any]) -> int | None:
@@ -71,23 +87,6 @@ def context_length(config: dict[str, Any]) -> int | None:
 def config_hash(config: dict[str, Any]) -> str:
     """Return the SHA-256 of the config's canonical JSON."""
     return content_hash(config)
-
-
-def weights_hash(weights: list[Path], folder: Path) -> str:
-    """Return the SHA-256 over the names and contents of the weight files and of the tokenizer's."""
-    digest = hashlib.sha256()
-    extra = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")]
-    for path in [*weights, *(p for p in extra if p.is_file())]:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def size_gb(weights: list[Path]) -> float:
-    """Return the size of the weight files in GB."""
-    return sum(path.stat().st_size for path in weights) / 1e9
 
 
 def _refuse_code(folder: Path, config: dict[str, Any], *, trust_remote_code: bool) -> None:

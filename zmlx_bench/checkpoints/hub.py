@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from zmlx_bench.checkpoints import folder
 from zmlx_bench.errors import CannotHere, UnusableInput
 
+_ELSEWHERE = "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
 PATTERNS = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "tokenizer.model"]
 
 
@@ -15,15 +17,21 @@ def split(reference: str) -> tuple[str, str | None]:
     return repo, revision or None
 
 
-def cached(repo: str, revision: str | None = None) -> Path | None:
-    """Return the snapshot's folder when it is whole in the local cache."""
+def cached(repo: str, revision: str | None = None, cache: Path | None = None) -> Path | None:
+    """Return the snapshot's folder when its weights are in the local cache (`cache`: another folder than the hub's).
+
+    A snapshot of configuration and tokenizer alone, as loading a tokenizer leaves it, is not cached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS, local_files_only=True))
+        found = snapshot_download(
+            repo, revision=revision, allow_patterns=PATTERNS, local_files_only=True, cache_dir=cache
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
         return None
+    return Path(found) if folder.has_weights(Path(found)) else None
 
 
 def fetch(repo: str, revision: str | None = None) -> Path:
@@ -38,11 +46,11 @@ def fetch(repo: str, revision: str | None = None) -> Path:
         RevisionNotFoundError,
     )
 
-    found = cached(repo, revision)
-    if found is not None:
-        return found
+    held = cached(repo, revision)
+    if held is not None:
+        return held
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
+        found = Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
     except HFValidationError:
         raise UnusableInput(f"checkpoint {repo!r}: neither a folder nor a hub id of the form OWNER/NAME") from None
     except GatedRepoError:
@@ -55,9 +63,15 @@ def fetch(repo: str, revision: str | None = None) -> Path:
         raise UnusableInput(f"checkpoint {repo}: there is no such repository on the hub (or it is private)") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
         raise CannotHere(
-            f"checkpoint {repo}: is not in the local cache and cannot be downloaded ({_short(error)}); "
-            "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
+            f"checkpoint {repo}: is not in the local cache and cannot be downloaded ({_short(error)}); {_ELSEWHERE}"
         ) from None
+    if not folder.has_weights(found):
+        # Where the hub cannot be asked, its client gives what the cache has.
+        raise CannotHere(
+            f"checkpoint {repo}: the local cache has no weights of it (model*.safetensors) and the hub gave none; "
+            f"{_ELSEWHERE}"
+        )
+    return found
 
 
 def commit_of(snapshot: Path) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zmlx_bench.catalog.families import TINY as TINY
+from zmlx_bench.catalog.families import Known, known
+from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
-from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
-from zmlx_bench.families.registry import facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint
+from zmlx_bench.workspace import Workspace
 
-TINY = Path(__file__).resolve().parent
+TOKENIZER = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
+"""What turns prompts into token ids for a synthetic checkpoint, which has no tokenizer of its own."""
 KINDS = ("auto", "tiny", "synthetic", "full")
 RECIPE_VERSION = 1
 """Of `checkpoints.synthetic`; it changes whenever the weights do."""
@@ -28,7 +30,7 @@ class Located:
 
     checkpoint: Checkpoint
     path: Path
-    """Its folder; for `synthetic` the tiny one, which lends its tokenizer."""
+    """Its folder; for `synthetic` the one of the tokenizer that goes with it."""
     option: str
     """What `--checkpoint` must say to find it again."""
     context: int | None
@@ -38,10 +40,11 @@ class Located:
 
 
 def locate(
-    family: str,
+    name: str,
     wanted: str,
     machine: Machine,
     *,
+    workspace: Workspace | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     force: bool = False,
@@ -49,11 +52,13 @@ def locate(
 ) -> Located:
     """Find the checkpoint for `--checkpoint WANTED`: auto, tiny, synthetic, full, a folder, or a hub id.
 
-    `force` builds a synthetic checkpoint on a CPU too; `layers` builds only so many of its decoder layers.
+    `name` is the family's, looked up in `workspace` first. `force` builds a synthetic checkpoint on a CPU too;
+    `layers` builds only so many of its decoder layers.
     Raises UnusableInput for what cannot be used, CannotHere for what this machine cannot do.
     """
+    family = known(name, workspace)
     if wanted == "auto":
-        return _auto(family, machine, trust_remote_code)
+        return _auto(family, machine, trust_remote_code, seed, force=force, layers=layers)
     if wanted == "tiny":
         return _tiny(family)
     if wanted == "synthetic":
@@ -61,7 +66,7 @@ def locate(
     if wanted.split("@")[0] == "full":
         _, revision = hub.split(wanted)
         _needs_memory(family, machine)
-        return _from_hub(family, "full", facts(family).hub_id, revision, trust_remote_code)
+        return _from_hub(family, "full", family.facts.hub_id, revision, trust_remote_code)
     path = Path(wanted).expanduser()
     if path.exists():
         return _from_folder(family, "path", path, trust_remote_code)
@@ -76,68 +81,84 @@ def memory_gb(machine: Machine) -> float:
     return machine.gpu_memory_gb or machine.memory_gb or 0.0
 
 
-def _auto(family: str, machine: Machine, trust_remote_code: bool) -> Located:
-    need = facts(family).memory_gb
-    snapshot = hub.cached(facts(family).hub_id)
+def _auto(
+    family: Known, machine: Machine, trust_remote_code: bool, seed: int, *, force: bool, layers: int | None
+) -> Located:
+    need = family.facts.memory_gb
+    snapshot = hub.cached(family.facts.hub_id)
     if snapshot is not None and memory_gb(machine) * 0.75 >= need:
-        found = _from_hub(family, "full", facts(family).hub_id, None, trust_remote_code)
+        found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
         return _because(found, "the published checkpoint is in the hub cache and fits")
     reason = (
-        f"{facts(family).hub_id} is not in the hub cache"
+        f"{family.facts.hub_id} is not in the hub cache"
         if snapshot is None
-        else f"{facts(family).hub_id} needs {need} GB and {memory_gb(machine):.0f} GB are here"
+        else f"{family.facts.hub_id} needs {need} GB and {memory_gb(machine):.0f} GB are here"
     )
-    return _because(_tiny(family), reason)
+    if family.tiny is not None:
+        return _because(_tiny(family), reason)
+    reason = f"{reason}, and {family.name} has no tiny checkpoint"
+    if machine.backend == "cpu" and not force:
+        raise CannotHere(f"checkpoint auto: {reason}; use synthetic or full, or name a folder")
+    return _because(_synthetic(family, machine, seed, force=force, layers=layers), reason)
 
 
 def _because(located: Located, why: str) -> Located:
     return replace(located, why=why)
 
 
-def _tiny(family: str) -> Located:
-    return _from_folder(family, "tiny", TINY / f"tiny_{family}", trust_remote_code=False)
+def _tiny(family: Known) -> Located:
+    if family.tiny is None:
+        raise CannotHere(f"checkpoint tiny: {family.name} has no tiny checkpoint; use synthetic or full")
+    return _from_folder(family, "tiny", family.tiny, trust_remote_code=False)
 
 
-def _needs_memory(family: str, machine: Machine) -> None:
-    need, have = facts(family).memory_gb, memory_gb(machine)
+def _needs_memory(family: Known, machine: Machine) -> None:
+    need, have = family.facts.memory_gb, memory_gb(machine)
     if have * 0.9 < need:
         raise CannotHere(
-            f"checkpoint full: {facts(family).hub_id} needs {need} GB and this machine has {have:.1f} GB; use tiny"
+            f"checkpoint full: {family.facts.hub_id} needs {need} GB and this machine has {have:.1f} GB; "
+            f"{_smaller(family)}"
         )
 
 
-def _from_folder(family: str, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
+def _smaller(family: Known) -> str:
+    """Return what to do where the published sizes are too large."""
+    if family.tiny is None:
+        return f"{family.name} has no tiny checkpoint: name the folder of a smaller one"
+    return "use tiny"
+
+
+def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
     config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
-    weights_sha = checkpoint_folder.weights_hash(weights, path)
-    digest = hashlib.sha256(f"{config_sha}{weights_sha}".encode()).hexdigest()
+    hashes = digest.weights_sha256(weights)
     checkpoint = Checkpoint(
         kind=kind,
         label="tiny" if kind == "tiny" else _slug(path.resolve().name),
-        id=f"{kind}-{digest[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=path.resolve().name,
         config_sha256=config_sha,
-        weights_sha256=weights_sha,
+        weights=hashes,
         trust_remote_code=trust_remote_code,
     )
     option = "tiny" if kind == "tiny" else str(path.resolve())
     return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 
-def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
+def _from_hub(family: Known, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
     snapshot = hub.fetch(repo, revision)
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
-    checkpoint_folder.weight_files(snapshot)
     config_sha = checkpoint_folder.config_hash(config)
-    blobs = hub.blobs_of(snapshot)
+    hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
     checkpoint = Checkpoint(
         kind=kind,
         label="full" if kind == "full" else _slug(repo.split("/")[-1]),
-        id=f"{kind}-{content_hash([config_sha, blobs])[:16]}",
+        digest=digest.of_files(config_sha, hashes),
         source=f"{repo}@{hub.commit_of(snapshot)}",
         config_sha256=config_sha,
-        blobs=blobs,
+        weights=hashes,
+        blobs=hub.blobs_of(snapshot),
         trust_remote_code=trust_remote_code,
     )
     commit = hub.commit_of(snapshot)
@@ -145,18 +166,18 @@ def _from_hub(family: str, kind: CheckpointKind, repo: str, revision: str | None
     return Located(checkpoint, snapshot, option, checkpoint_folder.context_length(config))
 
 
-def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers: int | None) -> Located:
+def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layers: int | None) -> Located:
     if machine.backend == "cpu" and not force:
         raise CannotHere(
             "checkpoint synthetic: the published sizes are for a GPU, on a CPU a token takes seconds; "
-            "use tiny, or insist with --force"
+            f"{_smaller(family)}, or insist with --force"
         )
-    if memory_gb(machine) * 0.9 < facts(family).memory_gb and layers is None:
+    if memory_gb(machine) * 0.9 < family.facts.memory_gb and layers is None:
         raise CannotHere(
-            f"checkpoint synthetic: needs {facts(family).memory_gb} GB "
-            f"and this machine has {memory_gb(machine):.1f} GB; use tiny"
+            f"checkpoint synthetic: needs {family.facts.memory_gb} GB "
+            f"and this machine has {memory_gb(machine):.1f} GB; {_smaller(family)}"
         )
-    config = facts(family).config
+    config = family.facts.config
     version = installed("mlx")
     recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (
         f", {layers} layers" if layers else ""
@@ -165,13 +186,13 @@ def _synthetic(family: str, machine: Machine, seed: int, *, force: bool, layers:
     checkpoint = Checkpoint(
         kind="synthetic",
         label="synthetic",
-        id=f"synthetic-{content_hash([config_sha, recipe])[:16]}",
-        source=f"{facts(family).hub_id}'s configuration with random weights",
+        digest=digest.of_recipe(config_sha, recipe),
+        source=f"{family.facts.hub_id}'s configuration with random weights",
         config_sha256=config_sha,
         recipe=recipe,
         layers=layers,
     )
-    return Located(checkpoint, TINY / f"tiny_{family}", "synthetic", checkpoint_folder.context_length(config))
+    return Located(checkpoint, TOKENIZER, "synthetic", checkpoint_folder.context_length(config))
 
 
 def _slug(name: str) -> str:

@@ -40,8 +40,8 @@ def capsule_show(
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.evidence import read_evidence
+    from zmlx_bench.legacy import show as legacies
     from zmlx_bench.report import capsule as capsules
-    from zmlx_bench.report import legacy as legacies
     from zmlx_bench.schema.capsule import Capsule
 
     if out is not None and form is not Format.HTML:
@@ -80,8 +80,8 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
     """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
-    from zmlx_bench.ledger.legacy.store import import_into, sources
-    from zmlx_bench.report.legacy import import_table, remarks
+    from zmlx_bench.legacy.show import import_table, remarks
+    from zmlx_bench.legacy.store import import_into, sources
 
     stored = import_into(workspaces.find(workspace), sources(path))
     screen = console(stderr=as_json)
@@ -120,8 +120,8 @@ def capsule_replay(
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.ledger.evidence import read_capsule
-    from zmlx_bench.report.replay import lines, summary
-    from zmlx_bench.session import replay
+    from zmlx_bench.replay import measure as replay
+    from zmlx_bench.replay.show import lines, summary
 
     place = workspaces.find(workspace)
     wishes = replay.Wishes(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))

@@ -36,6 +36,8 @@ def say(checked: Checked, as_json: bool) -> None:
         print_json(asdict(checked))
     for finding in () if as_json else checked.findings:
         typer.echo(str(finding))
+    for note in () if as_json else checked.notes:
+        typer.echo(f"note: {note}", err=True)
     faults = len(checked.findings)
     counts = f"{checked.capsules} capsules, {checked.sessions} sessions, {checked.rows} matrix rows"
     found = "everything holds" if faults == 0 else f"{faults} fault{'' if faults == 1 else 's'}"

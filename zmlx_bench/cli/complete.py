@@ -16,9 +16,10 @@ import typer
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def family(incomplete: str) -> list[str]:
-    """Complete a model family."""
-    return _starting((path.stem for path in (_PACKAGE / "families").glob("*.toml")), incomplete)
+def family(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a model family, the workspace's among them."""
+    roots = (_PACKAGE / "measured" / "families", _root(context) / "families")
+    return _starting({path.parent.name for root in roots for path in root.glob("*/facts.toml")}, incomplete)
 
 
 def variants(context: typer.Context, incomplete: str) -> list[str]:
@@ -69,7 +70,7 @@ def prompts(incomplete: str) -> list[str]:
 
 def artifact(incomplete: str) -> list[str]:
     """Complete the kind of an artifact."""
-    from zmlx_bench.schema.kinds import KINDS
+    from zmlx_bench.cli.artifacts import KINDS
 
     return _starting(KINDS, incomplete)
 

@@ -13,21 +13,14 @@ def doctor(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> No
     Exit code 1 when something must be mended before anything can be measured.
     """
     from zmlx_bench import exit_codes
-    from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
-    from zmlx_bench.machine import backend as backends
-    from zmlx_bench.machine import checkup, device
-    from zmlx_bench.patch import probe
+    from zmlx_bench.doctor.examine import examine
     from zmlx_bench.report import listings
 
-    findings = checkup.findings()
-    backend = next((b for b in backends.ORDER if backends.why_not(b) is None), None)
-    if backend is not None:
-        findings.append(checkup.measuring(device.holder(backend)))
-        findings += probe.findings(workspaces.find_or_packaged(workspace), backend)
+    seen = examine(workspace)
     if as_json:
-        print_json({"findings": [finding.model_dump(mode="json") for finding in findings]})
+        print_json({"findings": [observation.model_dump(mode="json") for observation in seen]})
     else:
-        console().print(listings.findings_list(findings))
-    if any(finding.level == "problem" for finding in findings):
+        console().print(listings.observations_list(seen))
+    if any(observation.level == "problem" for observation in seen):
         raise typer.Exit(exit_codes.NO)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from zmlx_bench.cli.options import CheckpointOption, FamilyArgument, TrustOption, VariantOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    CheckpointOption,
+    FamilyArgument,
+    StrictOption,
+    TrustOption,
+    VariantOption,
+    WorkspaceOption,
+)
 from zmlx_bench.cli.output import say
 
 
@@ -14,6 +21,7 @@ def generate(
     checkpoint: CheckpointOption = "auto",
     variant: VariantOption = "promoted",
     trust_remote_code: TrustOption = False,
+    strict: StrictOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Generate text with the variant that is promoted for FAMILY on this machine, or without where there is none.
@@ -23,6 +31,6 @@ def generate(
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.use import command
 
-    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, context.args)
+    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, strict, context.args)
     place = workspaces.find_or_packaged(workspace)
     command.run("generate", place, wishes, say)

@@ -91,11 +91,11 @@ def bench(
     from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.bench import run
+    from zmlx_bench.bench import show as tables
+    from zmlx_bench.bench.schema import BenchRow
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.machine import backend as backends
-    from zmlx_bench.report import bench as tables
-    from zmlx_bench.schema.bench import BenchRow
 
     if any(not 1 <= one <= 64 for one in batch or ()):
         raise UnusableInput("--batch: must be from 1 to 64")

@@ -8,6 +8,8 @@ import shutil
 import signal
 import sys
 import textwrap
+import traceback
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -29,6 +31,7 @@ from zmlx_bench.cli import (
     run,
     schema,
     serve,
+    sessions,
     variants,
 )
 from zmlx_bench.errors import ZmlxError
@@ -41,6 +44,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+_PRINTING = ("echo", "print", "print_json")
+"""Functions of typer, rich and ours that write to standard output."""
 
 
 class Terminated(BaseException):
@@ -65,6 +72,7 @@ app.command("promote", short_help="decide every variant from the evidence and re
 app.command("report", short_help="rank what was measured, with verdicts and what is undecided")(report.report)
 app.command("check", short_help="recompute all evidence from the raw numbers")(check.check)
 app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or import evidence")
+app.add_typer(sessions.app, name="sessions", short_help="list the sessions begun and not finished, drop one")
 app.command("variants", short_help="list the variants and which run here")(variants.variants)
 app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
 app.command("models", short_help="list the families and the checkpoints usable here")(models.models)
@@ -108,7 +116,7 @@ def _run(arguments: list[str] | None) -> int:
         return exit_codes.DONE
     except OSError as error:
         _drop_output()
-        _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        _say(f"{error.filename or _refused(error)}: {error.strerror or error}")
         return exit_codes.CANNOT
     if outcome == exit_codes.INTERRUPTED:
         # Typer turns an interrupt into this code before it can be caught here.
@@ -129,6 +137,16 @@ def _place(error: TyperException) -> str:
     """Return the command whose help shows what is allowed."""
     context = getattr(error, "ctx", None)
     return context.command_path if context is not None else "zmlx"
+
+
+def _refused(error: OSError) -> str:
+    """Return what the system refused where its error names no file: writing to standard output, or a step of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.name in _PRINTING for frame in frames) or len(frames) == 1:
+        return "standard output"
+    ours = [frame for frame in frames if f"{os.sep}zmlx_bench{os.sep}" in frame.filename]
+    place = ours[-1] if ours else frames[-1]
+    return f"the system refused what {Path(place.filename).stem}.{place.name} asked of it"
 
 
 def _drop_output() -> None:

@@ -16,7 +16,7 @@ WorkspaceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 FamilyArgument = Annotated[
     str,
-    typer.Argument(metavar="FAMILY", help="Model family, such as qwen3 or glm47.", autocompletion=complete.family),
+    typer.Argument(metavar="FAMILY", help="Model family; `zmlx models` lists them.", autocompletion=complete.family),
 ]
 OptionalFamily = Annotated[
     str | None,
@@ -39,6 +39,9 @@ VariantOption = Annotated[
     typer.Option(
         "--variant", metavar="NAME", help="promoted, none, or a variant's name.", autocompletion=complete.variant
     ),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse where no variant, or only one measured on an earlier path, applies.")
 ]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")

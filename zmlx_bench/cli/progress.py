@@ -80,7 +80,7 @@ class Progress:
             case "fidelity" | "audit":
                 self._place = job.kind
             case _:
-                self._place = f"block {job.block}/{self._plan.runs}, {job.tokens} tokens"
+                self._place = f"block {job.block}/{self._plan.blocks}, {job.tokens} tokens"
         self._arm, self._what = job.arm, "loading"
 
     def event(self, job: Job, at: float, event: WorkerEvent) -> None:  # noqa: ARG002

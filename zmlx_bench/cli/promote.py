@@ -1,4 +1,4 @@
-"""`zmlx promote`: apply the policy to the evidence; write promoted.toml and the notebook."""
+"""`zmlx promote`: apply the policy to the evidence; write promoted.toml, the matrix and the notebook."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def promote(
     from dataclasses import asdict
 
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, print_json
-    from zmlx_bench.families import registry
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.overview import as_json as groups_json
     from zmlx_bench.report.overview import overview
 
-    if family is not None:
-        registry.check_name(family)
     place = workspaces.find(workspace)
+    if family is not None:
+        families.check_name(family, place)
     decided = decide(place, family)
-    recorded = Recorded(False, ()) if dry_run else record(place, decided)
+    recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after
     groups = overview(decided.evidence, decided.decisions, promotions.incumbents(standing), decided.policy)
     if as_json:
@@ -41,6 +41,7 @@ def promote(
                 "dry_run": dry_run,
                 "promotions_changed": recorded.promotions,
                 "notebook_entries": list(recorded.entries),
+                "taken_over": list(recorded.taken_over),
                 "promotions": [p.model_dump(mode="json") for p in decided.after.promotion],
                 "groups": groups_json(groups),
                 "refused": [asdict(refusal) for refusal in decided.refusals],
@@ -54,5 +55,7 @@ def promote(
         people.print(f"dry run: nothing was written; promoted.toml {would}")
         return
     people.print("promoted.toml changed" if recorded.promotions else "promoted.toml unchanged")
+    for name in recorded.taken_over:
+        people.print(f"notebook/{name}: taken over from LAB_NOTEBOOK.md")
     for title in recorded.entries:
         people.print(f"LAB_NOTEBOOK.md: {title}")

@@ -32,15 +32,15 @@ def report(
 
     from zmlx_bench import files
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, json_text
-    from zmlx_bench.families import registry
     from zmlx_bench.report import overview_text
     from zmlx_bench.report.build import build
     from zmlx_bench.report.overview import as_json
 
-    if family is not None:
-        registry.check_name(family)
     place = workspaces.find(workspace)
+    if family is not None:
+        families.check_name(family, place)
     built = build(place, family)
     if json_wanted or form is Format.JSON:
         legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
@@ -50,7 +50,7 @@ def report(
     elif form is Format.MD:
         text = overview_text.markdown(built.groups, built.legacy, built.refusals)
     elif form is Format.HTML:
-        from zmlx_bench.ledger.bodies import read_policy
+        from zmlx_bench.ledger.evidence_reader import read_policy
         from zmlx_bench.report.html.page import report_page
 
         text = report_page(built, place, read_policy(place), (out or place.root / "report.html").resolve().parent)

@@ -81,31 +81,27 @@ def run(
 ) -> None:
     """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
-    from zmlx_bench.families import registry
     from zmlx_bench.ledger.incumbent import incumbent_of
+    from zmlx_bench.report import words
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
+    from zmlx_bench.session.request import Request
 
-    registry.check_name(family)
-    if layers is not None and layers < 1:
-        raise UnusableInput(f"--layers {layers}: must be at least 1")
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 <= cooldown < float("inf"):
-        raise UnusableInput(f"--cooldown {cooldown:g}: must be a number of seconds, not negative")
     place = workspaces.find(workspace)
+    families.check_name(family, place)
     people = console(stderr=True)
     if resume is not None:
         prepared = api.reopen(place, resume, share_device=share_device)
         if prepared.session.plan.family != family:
             raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
     else:
-        request = api.Request(
+        request = Request(
             family=family,
             tokens=tokens or [200],
             runs=runs,
@@ -128,7 +124,8 @@ def run(
     session = prepared.session
     chosen, plan = prepared.located, session.plan
     people.print(
-        f"session {session.session}: {family}, checkpoint {chosen.checkpoint.label} ({chosen.checkpoint.id})"
+        f"session {session.session}: {family}, "
+        f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
     if chosen.why:

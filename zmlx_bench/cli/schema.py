@@ -18,9 +18,9 @@ def schema(
     as_json: JsonOption = False,  # noqa: ARG001
 ) -> None:
     """Print the JSON Schema of an artifact: capsule, session, matrix, variant, kernel, prompts, policy, promotion."""
+    from zmlx_bench.cli.artifacts import KINDS
     from zmlx_bench.cli.output import print_json
     from zmlx_bench.errors import unknown
-    from zmlx_bench.schema.kinds import KINDS
 
     if kind not in KINDS:
         raise unknown("artifact", kind, KINDS)

@@ -8,7 +8,14 @@ from types import FrameType
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.options import CheckpointOption, FamilyArgument, TrustOption, VariantOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    CheckpointOption,
+    FamilyArgument,
+    StrictOption,
+    TrustOption,
+    VariantOption,
+    WorkspaceOption,
+)
 from zmlx_bench.cli.output import say
 
 
@@ -18,6 +25,7 @@ def serve(
     checkpoint: CheckpointOption = "auto",
     variant: VariantOption = "promoted",
     trust_remote_code: TrustOption = False,
+    strict: StrictOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve FAMILY over HTTP (OpenAI's API) with the variant that is promoted on this machine, or without.
@@ -36,7 +44,7 @@ def serve(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, context.args)
+    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, strict, context.args)
     place = workspaces.find_or_packaged(workspace)
     command.run("server", place, wishes, say)
     if stopped:

@@ -1,1 +1,1 @@
-"""One file a model family: where its sites are, its checkpoints, and its stock semantics."""
+"""Names of before version 0.2, for one release: see `zmlx_bench.measured.api`."""

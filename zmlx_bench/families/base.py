@@ -1,19 +1,11 @@
-"""What the harness asks of a model family."""
+"""Moved to `zmlx_bench.measured.api`; this name goes with version 0.3."""
 
-from __future__ import annotations
+import warnings
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from zmlx_bench.measured.families.base import Family
 
-from zmlx_bench.patch.host import Host
+__all__ = [
+    "Family",
+]
 
-
-class Family(ABC):
-    """A model family. A new one is one file with a subclass, listed in `families.registry`."""
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def hosts(self, model: Any) -> Sequence[Host]:
-        """Return every module of a loaded mlx-lm model that has sites."""
+warnings.warn("zmlx_bench.families.base has moved to zmlx_bench.measured.api", DeprecationWarning, stacklevel=2)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group
-from zmlx_bench.ledger import notebook, promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, Refusal, everything, group_of, read_policy
+from zmlx_bench.analysis.decision import GroupDecision, GroupKey
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import conflict, matrix, notebook, promotions
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.session import check_links, read_session
-from zmlx_bench.ledger.entry import Entry, entry_of
+from zmlx_bench.ledger.entry import entry_of
+from zmlx_bench.ledger.evidence_reader import Reader, Refusal, SessionCapsules, everything, read_policy
+from zmlx_bench.ledger.takeover import take_over
+from zmlx_bench.schema.entry import Entry
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
@@ -21,14 +25,20 @@ class Decided:
     """What the evidence of a workspace says."""
 
     policy: Policy
-    evidence: Mapping[GroupKey, Sequence[Loaded]]
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]]
     decisions: Mapping[GroupKey, GroupDecision]
-    before: Promotions
+    stood: Promotions | None
+    """What `promoted.toml` holds; None where Git could not merge it."""
     after: Promotions
     entries: tuple[Entry, ...]
-    """One a group; those that the notebook has are not written again."""
+    """One a group whose sessions stand whole; those that the notebook has are not written again."""
     refusals: tuple[Refusal, ...]
     """Files that are not used as evidence."""
+
+    @property
+    def before(self) -> Promotions:
+        """The promotions that can be read now."""
+        return self.stood or Promotions()
 
 
 @dataclass(frozen=True)
@@ -36,35 +46,46 @@ class Recorded:
     """What recording a decision changed."""
 
     promotions: bool
-    entries: tuple[str, ...]
+    entries: tuple[str, ...] = ()
     """Titles of the new notebook entries."""
+    taken_over: tuple[str, ...] = ()
+    """Files in `notebook/` made of what stood in LAB_NOTEBOOK.md only."""
 
 
 def decide(workspace: Workspace, family: str | None) -> Decided:
     """Decide every group (of a family) from the evidence that stands up to a check."""
-    policy, before = read_policy(workspace), promotions.read(workspace)
-    incumbents = promotions.incumbents(before)
+    policy, stood = read_policy(workspace), promotions.standing(workspace)
+    if stood is None and family is not None:
+        raise UnusableInput(f"{promotions.path_of(workspace)}: {conflict.MESSAGE}, without a family")
     reader = Reader(workspace, policy)
     checked: set[str] = set()
     while True:
         evidence = everything(reader, family)
-        decisions = {key: decide_group(group_of(found, incumbents.get(key)), policy) for key, found in evidence.items()}
         names = {s.evidence.session for found in evidence.values() for s in found} - checked
         faults = list(_faults(workspace, sorted(names)))
         checked |= names
         if not faults:
             break
         reader.refuse(faults)
-    after = promotions.after(before, decisions, evidence, policy)
-    entries = tuple(entry_of(found, incumbents.get(key), policy) for key, found in sorted(evidence.items(), key=_order))
-    return Decided(policy, evidence, decisions, before, after, entries, reader.refusals)
+    outcomes = {key: promotions.outcome(found, policy) for key, found in evidence.items()}
+    refused = {Path(refusal.file).parent.name for refusal in reader.refusals}
+    entries = tuple(
+        entry_of(found, outcomes[key].incumbent, outcomes[key].decision, policy)
+        for key, found in sorted(evidence.items(), key=lambda found: found[0].order)
+        if not refused.intersection(session.evidence.session for session in found)
+    )
+    decisions = {key: found.decision for key, found in outcomes.items()}
+    after = promotions.after(stood or Promotions(), outcomes, evidence)
+    return Decided(policy, evidence, decisions, stood, after, entries, reader.refusals)
 
 
 def record(workspace: Workspace, decided: Decided) -> Recorded:
-    """Write `promoted.toml` and the notebook; what stands there already is left alone."""
-    changed = promotions.write(workspace, decided.before, decided.after)
-    new = notebook.append(workspace.notebook, decided.entries)
-    return Recorded(changed, tuple(entry.title for entry in new))
+    """Write the matrix, `promoted.toml` and the notebook from the evidence; what stands there already is left alone."""
+    matrix.write(workspace)
+    changed = promotions.write(workspace, decided.stood, decided.after)
+    taken_over = take_over(workspace, Reader(workspace, decided.policy), decided.policy)
+    new = notebook.write(workspace, decided.entries)
+    return Recorded(changed, tuple(entry.title for entry in new), tuple(taken_over))
 
 
 def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
@@ -76,8 +97,3 @@ def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
         findings = [*found.findings, *(f for c in capsules for f in c.findings), *check_links(root, found, capsules)]
         for finding in findings:
             yield Refusal(finding.file, f"{finding.field}: {finding.message}")
-
-
-def _order(group: tuple[GroupKey, Sequence[Loaded]]) -> tuple[str, ...]:
-    key = group[0]
-    return key.family, key.checkpoint, key.backend, key.device, key.mlx

@@ -1,208 +1,83 @@
-"""One notebook entry: what a body of evidence says about a group, written from its capsules alone.
-
-The same evidence gives the same text to the last byte, so that `zmlx check` can write it again and compare.
-"""
+"""One notebook entry as data: what a body of evidence says about a group, and what `zmlx check` recomputes of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, decide_group, judge_session
-from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
-from zmlx_bench.ledger.bodies import Loaded, group_of
-from zmlx_bench.ledger.check.finding import clean
-from zmlx_bench.printable import printable
+from zmlx_bench.analysis.decision import GroupDecision, GroupVerdict
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.ledger.prose import prose_of
 from zmlx_bench.schema.base import content_hash
-from zmlx_bench.schema.head import CapsuleHead
+from zmlx_bench.schema.cited import CitedCapsule
+from zmlx_bench.schema.entry import SHORT, Entry, EntryDecision, EntryGate, EntryVerdict, prose_hash
+from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.policy import Policy
 
-SHORT = 12
-"""Hex digits of a hash that are shown."""
 
-
-@dataclass(frozen=True)
-class Mark:
-    """What an entry says about itself, in a comment under its title."""
-
-    sha256: str
-    """Hash over the content hashes of all capsules of its sessions."""
-    sessions: tuple[str, ...]
-    incumbent: str | None
-    """The default when the decision was taken."""
-    policy_sha256: str
-
-    def line(self) -> str:
-        """Return the comment."""
-        fields = {
-            "sha256": self.sha256,
-            "sessions": list(self.sessions),
-            "incumbent": self.incumbent,
-            "policy_sha256": self.policy_sha256,
-        }
-        return f"<!-- zmlx evidence: {json.dumps(fields, ensure_ascii=True)} -->"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A notebook entry."""
-
-    title: str
-    """`EXP-<UTC>-<SLUG>`."""
-    mark: Mark
-    text: str
-    """The whole entry, from its heading to its last line."""
-
-
-def entry_of(loaded: Sequence[Loaded], incumbent: str | None, policy: Policy) -> Entry:
-    """Write the entry of all evidence of a group; its mark tells what to give to write it again."""
-    return render(loaded, decide_group(group_of(loaded, incumbent), policy), incumbent, policy)
-
-
-def render(loaded: Sequence[Loaded], decision: GroupDecision, incumbent: str | None, policy: Policy) -> Entry:
-    """Write the entry of these sessions and the decision that they lead to."""
-    body = sorted(loaded, key=lambda s: (s.evidence.started, s.evidence.session), reverse=True)
-    key, label = body[0].key, body[0].label
-    capsules = {path: capsule for session in body for path, capsule in session.capsules.items()}
-    shown = [s for s in body if any(s.evidence.session in v.rests_on for v in decision.verdicts)]
-    newest = max(capsule.time for capsule in capsules.values())
-    stamp = newest.replace("-", "").replace(":", "").partition(".")[0].removesuffix("Z")
-    title = f"EXP-{stamp}Z-{key.family}-{label}-{key.backend}".upper()
-    mark = Mark(
-        sha256=content_hash(sorted(capsule.content_sha256 for capsule in capsules.values())),
+def entry_of(
+    sessions: Sequence[SessionCapsules], incumbent: str | None, decision: GroupDecision, policy: Policy
+) -> Entry:
+    """Return the entry of a group's sessions and of the decision that they lead to."""
+    body = latest_first(sessions)
+    decided, evidence = decision_of(decision), evidence_hash(body)
+    prose = prose_of(body, decision, incumbent, policy)
+    return Entry(
+        title=f"{title_of(body)}-{evidence[:SHORT].upper()}",
         sessions=tuple(session.evidence.session for session in body),
+        evidence_sha256=evidence,
         incumbent=incumbent,
         policy_sha256=policy.sha256,
-    )
-    sections = [
-        f"**Question.** {_question(key, label, decision, incumbent)}",
-        "**Kernels.**\n\n" + "\n".join(_kernels(capsules.values(), decision)),
-        "**Primary capsules.**\n\n" + "\n".join(_primary(capsules, decision)),
-        "**Key results.** Paired by block against the mean of baseline and null arm; intervals are "
-        f"{policy.interval_level:.0%}, not adjusted for the number of variants.\n\n"
-        + "\n".join(_results(shown, decision, policy)),
-        "**Memory notes.**\n\n" + "\n".join(_memory(shown, decision)),
-        f"**Decision.** {_decided(decision)}\n\n" + "\n".join(_verdict(v) for v in decision.verdicts),
-    ]
-    text = "\n\n".join([f"## {title}", mark.line(), *(_inert(section) for section in sections)])
-    return Entry(title, mark, text + "\n")
-
-
-def _inert(section: str) -> str:
-    """Take HTML and control characters out of what capsules say: an entry is rendered, and marks are comments."""
-    return "\n".join(printable(line) for line in section.split("\n")).replace("<", "&lt;")
-
-
-def _decided(decision: GroupDecision) -> str:
-    name = f"`{decision.recommended}`" if decision.recommended else "the stock model"
-    verb = {"promote": "Promoted", "keep": "Kept", "demote": "Demoted to", "none": "The default is"}[decision.action]
-    return f"{verb} {name}: {decision.why.rstrip('.')}."
-
-
-def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str | None) -> str:
-    names = ", ".join(f"`{v.variant}`" for v in sorted(decision.verdicts, key=lambda v: v.variant))
-    against = f" The default so far: `{incumbent}`." if incumbent else ""
-    return (
-        f"Which of {names} makes decode of {key.family} faster without changing a token, and may one become the "
-        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, {clean(key.device)}, "
-        f"mlx {clean(key.mlx)}.{against}"
+        decision=decided,
+        cited=cited(body, decided.verdicts),
+        prose=prose,
+        prose_sha256=prose_hash(prose),
     )
 
 
-def _kernels(capsules: Iterable[CapsuleHead], decision: GroupDecision) -> Iterable[str]:
-    shown = {v.variant: v.latest.session for v in decision.verdicts}
-    variants = {c.variant.name: c.variant for c in capsules if shown.get(c.variant.name) == c.session}
-    for name in sorted(variants):
-        variant = variants[name]
-        parts = [
-            f"{' + '.join(k.sites)} = `{k.kernel}.{k.mode}` (source `{k.source_sha256[:SHORT]}`)"
-            for k in variant.kernels
-        ]
-        parts += [f"{variable}={clean(value)}" for variable, value in sorted(variant.env.items())]
-        yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(clean(variant.why))}"
+def latest_first(sessions: Iterable[SessionCapsules]) -> list[SessionCapsules]:
+    """Return sessions in the order in which an entry names them."""
+    return sorted(sessions, key=lambda s: (s.evidence.started, s.evidence.session), reverse=True)
 
 
-def _primary(capsules: Mapping[str, CapsuleHead], decision: GroupDecision) -> Iterable[str]:
-    """List the capsules that a verdict rests on, and count those that only took part."""
-    rests_on = {(verdict.variant, session) for verdict in decision.verdicts for session in verdict.rests_on}
-    named = {path: c for path, c in capsules.items() if (c.variant.name, c.session) in rests_on}
-    for path, capsule in named.items():
-        yield f"- `{path}` (sha256 `{capsule.content_sha256[:SHORT]}`)"
-    if others := len(capsules) - len(named):
-        yield f"- and {others} other{'' if others == 1 else 's'} of the group, on which no verdict rests now"
+def title_of(sessions: Sequence[SessionCapsules]) -> str:
+    """Return `EXP-<UTC>-<FAMILY>-<CHECKPOINT>-<BACKEND>` of sessions, latest first."""
+    first = sessions[0]
+    newest = max(capsule.time for session in sessions for capsule in session.capsules.values())
+    stamp = newest.replace("-", "").replace(":", "").partition(".")[0].removesuffix("Z")
+    return f"EXP-{stamp}Z-{first.key.family}-{first.label}-{first.key.backend}".upper()
 
 
-def _results(body: Sequence[Loaded], decision: GroupDecision, policy: Policy) -> Iterable[str]:
-    budgets = sorted(policy.min_blocks)
-    yield "| variant | session | " + " | ".join(f"{tokens} tokens" for tokens in budgets) + " | tokens |"
-    yield "| --- | --- | " + " | ".join("---" for _ in budgets) + " | --- |"
-    judged = {session.evidence.session: judge_session(session.evidence, policy) for session in body}
-    for verdict in decision.verdicts:
-        for name in verdict.rests_on:
-            found = next(v for v in judged[name] if v.variant == verdict.variant)
-            shown = {figures.tokens: speed(figures) for figures in found.budgets}
-            cells = " | ".join(shown.get(tokens, "not measured") for tokens in budgets)
-            yield f"| `{verdict.variant}` | {name} | {cells} | {tokens_of(found)} |"
-    yield ""
-    for session in body:
-        floors = {f.tokens: f for verdict in judged[session.evidence.session] for f in verdict.budgets}
-        told = ", ".join(
-            f"{tokens} tokens {floors[tokens].null_speedup:.4f}x"
-            for tokens in budgets
-            if tokens in floors and floors[tokens].null_speedup is not None
-        )
-        yield f"- Null arm of {session.evidence.session}: {told or 'not measured'}."
+def evidence_hash(sessions: Iterable[SessionCapsules]) -> str:
+    """Return the hash over the content hashes of all capsules of some sessions."""
+    return content_hash(sorted(c.content_sha256 for session in sessions for c in session.capsules.values()))
 
 
-def speed(figures: BudgetFigures) -> str:
-    """Return `1.050x [1.042, 1.058], 6 blocks`."""
-    if figures.speedup is None:
-        return "not measured"
-    span = f" [{figures.low:.3f}, {figures.high:.3f}]" if figures.low is not None and figures.high is not None else ""
-    return f"{figures.speedup:.3f}x{span}, {figures.blocks} block{'' if figures.blocks == 1 else 's'}"
+def decision_of(decision: GroupDecision) -> EntryDecision:
+    """Return a decision as data, without its sentences."""
+    verdicts = tuple(_verdict(verdict) for verdict in decision.verdicts)
+    return EntryDecision(
+        rule=decision.rule, action=decision.action, recommended=decision.recommended, verdicts=verdicts
+    )
 
 
-def tokens_of(verdict: SessionVerdict) -> str:
-    """Return what the fidelity gate found: `1200/1200`."""
-    gate = next((gate for gate in verdict.gates if gate.id == "fidelity"), None)
-    return "not compared" if gate is None or gate.figure is None else str(gate.figure)
+def _verdict(verdict: GroupVerdict) -> EntryVerdict:
+    gates = (EntryGate(id=g.id, outcome=g.outcome, figure=g.figure, threshold=g.threshold) for g in verdict.gates)
+    return EntryVerdict(
+        variant=verdict.variant,
+        verdict=verdict.verdict,
+        reason=verdict.reason,
+        rests_on=verdict.rests_on,
+        blocks_needed=verdict.latest.blocks_needed,
+        gates=tuple(gates),
+    )
 
 
-def _memory(body: Sequence[Loaded], decision: GroupDecision) -> Iterable[str]:
-    sessions = {session.evidence.session: session for session in body}
-    for verdict in decision.verdicts:
-        parts = []
-        for capsule in sessions[verdict.latest.session].capsules.values():
-            if capsule.variant.name != verdict.variant:
-                continue
-            ours, stock = capsule.figures.memory, capsule.figures.baseline_memory
-            if ours.peak_mem_gb is None or stock.peak_mem_gb is None:
-                continue
-            resident = ""
-            if ours.peak_rss_gb is not None and stock.peak_rss_gb is not None:
-                resident = f", resident {ours.peak_rss_gb:.3f} GB against {stock.peak_rss_gb:.3f} GB"
-            parts.append(
-                f"{capsule.tokens} tokens: peak {ours.peak_mem_gb:.4f} GB against {stock.peak_mem_gb:.4f} GB{resident}"
-            )
-        yield f"- `{verdict.variant}`: {'; '.join(parts) or 'not measured'}."
-
-
-def _verdict(verdict: GroupVerdict) -> str:
-    return f"- `{verdict.variant}`: {verdict.verdict}{_reason(verdict)}. {_sentence(verdict.why)}{blocks_of(verdict)}"
-
-
-def _reason(verdict: GroupVerdict) -> str:
-    return "" if verdict.verdict == "PROMOTE" else f" ({verdict.reason})"
-
-
-def blocks_of(verdict: GroupVerdict) -> str:
-    """Return what an undecided variant needs; empty for the others."""
-    if verdict.verdict != "INCONCLUSIVE" or verdict.latest.blocks_needed is None:
-        return ""
-    more = "more than " if verdict.latest.blocks_capped else ""
-    return f" Blocks that a new session needs: {more}{verdict.latest.blocks_needed}."
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+def cited(sessions: Sequence[SessionCapsules], verdicts: Sequence[EntryVerdict] | None) -> tuple[CitedCapsule, ...]:
+    """Return the figures of the capsules that verdicts rest on; of all capsules where there are no verdicts."""
+    rests_on = None if verdicts is None else {(v.variant, name) for v in verdicts for name in v.rests_on}
+    return tuple(
+        CitedCapsule.of(row_of(capsule))
+        for session in sessions
+        for capsule in session.capsules.values()
+        if rests_on is None or (capsule.variant.name, capsule.session) in rests_on
+    )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import loads, read_json, read_text
+from zmlx_bench.legacy.schema import LegacyImport
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.legacy import LegacyImport
 
 
 def is_legacy(path: Path) -> bool:

@@ -1,76 +1,91 @@
-"""`matrix.jsonl`: one row a capsule, appended under a lock."""
+"""Rows: `rows.jsonl` in each session's folder, and `matrix.jsonl`, which is written from them, sorted by session.
+
+A session's file is written once and by one process, so that the sessions of two branches merge as a union of folders;
+the matrix can be made again at any time. In workspaces of before there were such files the rows stand in the matrix
+only; whoever writes it moves them to their sessions, byte for byte.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from zmlx_bench import files, locks
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import conflict
 from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.workspace import Workspace
 
+ROWS_FILE = "rows.jsonl"
 READER_PATIENCE_S = 2.0
 """A write takes less; a last line that stays cut off is shown as such."""
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 
 
-def append(path: Path, rows: Sequence[MatrixRow]) -> int:
-    """Append the rows whose capsules the matrix does not have yet; return how many were added.
+def record(workspace: Workspace, session: str, rows: Sequence[MatrixRow]) -> None:
+    """Write a session's rows to its folder, and the matrix. CannotHere when the disk refuses."""
+    data = b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+    files.write_atomic(rows_path(workspace, session), data)
+    write(workspace)
 
-    The rows go in with one write under a lock, so that another process never sees half a row; a torn last
-    line (the machine went down) is cut off first.
+
+def rows_path(workspace: Workspace, session: str) -> Path:
+    """Return where a session's rows lie."""
+    return workspace.session(session) / ROWS_FILE
+
+
+def write(workspace: Workspace, *, dropped: str | None = None) -> bool:
+    """Make the matrix from the rows of all sessions; return whether it changed.
+
+    Under a lock, so that of several processes none loses another's rows. Rows whose session has gone are kept, for a
+    check names them, but for those of an unfinished session that was `dropped`.
     """
+    path = workspace.matrix
+    with locks.locked(path):
+        before = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else None
+        files_of_rows = [p for p in workspace.capsules.glob(f"*/{ROWS_FILE}") if _SESSION.fullmatch(p.parent.name)]
+        found = {rows.parent.name: _whole(rows) for rows in files_of_rows}
+        for session, data in _by_session(before or b"").items():
+            if session not in found and session != dropped:
+                found[session] = data
+                if workspace.session(session).is_dir():
+                    files.write_atomic(rows_path(workspace, session), data)
+        made = b"".join(found[session] for session in sorted(found))
+        if made == (before or b""):
+            return False
+        files.write_atomic(path, made)
+    return True
+
+
+def _whole(path: Path) -> bytes:
+    files.refuse_outside(path.parent.parent, path)
+    data = files.read_bytes(path, files.LARGEST_LINES)
+    return data if not data or data.endswith(b"\n") else data + b"\n"
+
+
+def _by_session(data: bytes) -> dict[str, bytes]:
+    """Return a matrix's rows by session; what is no row, such as a torn line or a mark of Git's, is left out."""
+    merged = conflict.conflicted(data.decode("utf-8", "replace"))
+    found: dict[str, list[bytes]] = {}
+    for line in _lines(data):
+        session = _session_of(line)
+        # Both sides of a conflict may hold a row; elsewhere a second one is a fault, which a check names.
+        if session is not None and not (merged and line in found.get(session, ())):
+            found.setdefault(session, []).append(line)
+    return {session: b"".join(line + b"\n" for line in lines) for session, lines in found.items()}
+
+
+def _session_of(line: bytes) -> str | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locks.locked(path):
-            present = _mended(path)
-            known = _known(path, present, rows)
-            new = [row for row in rows if row.capsule not in known]
-            if not new:
-                return 0
-            data = b"".join(row.model_dump_json().encode() + b"\n" for row in new)
-            with path.open("ab", buffering=0) as file:
-                start = file.tell()
-                try:
-                    written = file.write(data)
-                    if written != len(data):
-                        raise OSError(28, "No space left on device")
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.truncate(path, start)
-                    raise
-            return len(new)
-    except OSError as error:
-        raise files.cannot_write(path, error) from None
-
-
-def _mended(path: Path) -> bytes:
-    """Return the matrix after ending its last line where only the newline is missing, or cutting it off if no row."""
-    data = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else b""
-    last = data.rpartition(b"\n")[2]
-    if not last:
-        return data
-    try:
-        MatrixRow.model_validate_json(last)
-    except ValidationError:
-        os.truncate(path, len(data) - len(last))
-        return data[: len(data) - len(last)]
-    with path.open("ab") as file:
-        file.write(b"\n")
-    return data + b"\n"
-
-
-def _known(path: Path, data: bytes, rows: Sequence[MatrixRow]) -> set[str]:
-    """Return which of the rows' capsules the matrix has; only lines that name one are read, for it may be long."""
-    names = [row.capsule.encode() for row in rows]
-    if not any(name in data for name in names):
-        return set()
-    lines = enumerate(_lines(data), start=1)
-    return {_row(path, n, line).capsule for n, line in lines if any(name in line for name in names)}
+        row = files.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    session = row.get("session") if isinstance(row, dict) else None
+    return session if isinstance(session, str) and _SESSION.fullmatch(session) else None
 
 
 def read(path: Path) -> list[MatrixRow]:
@@ -81,7 +96,7 @@ def read(path: Path) -> list[MatrixRow]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the matrix's bytes; where they end in part of a row, once the session that may be at it has written it."""
+    """Return a file's bytes; where they end in part of a row, once the process that may be at it has written it."""
     data = files.read_bytes(path, files.LARGEST_LINES)
     if not data or data.endswith(b"\n"):
         return data
@@ -97,6 +112,8 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _row(path: Path, number: int, line: bytes) -> MatrixRow:
     try:
-        return MatrixRow.model_validate_json(line)
-    except ValidationError as error:
-        raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
+        return files.decoded(MatrixRow, line.decode(), files.loads)
+    except ValueError as error:
+        if conflict.is_mark(line.decode("utf-8", "replace")):
+            raise UnusableInput(f"{path}: line {number}: {conflict.MESSAGE}") from None
+        raise UnusableInput(f"{path}: line {number}: {error}") from None

@@ -7,7 +7,7 @@ import platform
 import sys
 
 from zmlx_bench.errors import CannotHere, unknown
-from zmlx_bench.machine import nvidia
+from zmlx_bench.machine import nvidia, open_files
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 
@@ -34,6 +34,8 @@ def why_not(backend: Backend) -> str | None:
     """Say why `backend` cannot run here, with the remedy; None when it can."""
     if installed("mlx") is None:
         return "mlx is not installed; run `make setup` or `pip install zmlx-bench`"
+    if (reason := open_files.why_not()) is not None:
+        return reason
     mac = sys.platform == "darwin"
     if backend == "metal":
         return None if mac and platform.machine() == "arm64" else "metal needs a Mac with Apple silicon"

@@ -56,7 +56,11 @@ def hold(backend: Backend, *, share: bool = False) -> Iterator[None]:
 
 def holder(backend: Backend) -> str | None:
     """Return who measures on the backend's device now, such as `process 123`; None where nobody does."""
-    path = _path(backend)
+    return held_by(_path(backend))
+
+
+def held_by(path: Path) -> str | None:
+    """Return who has the lock of a file in `folder`, such as `process 123`; None where nobody has it."""
     if not path.exists():
         return None
     lock = FileLock(path, timeout=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from zmlx_bench.machine import nvidia
+from zmlx_bench.machine import container, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
@@ -26,6 +26,7 @@ def read(backend: Backend) -> Machine:
         arch=platform.machine(),
         cpu=cpu,
         cpu_count=psutil.cpu_count(logical=False) or psutil.cpu_count(),
+        cores=container.usable_cores(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         gpu_memory_gb=round(float(gpu[1]) * 1024**2 / 1e9, 1) if gpu else None,
         gpu_driver=gpu[2] if gpu else None,

@@ -1,1 +1,1 @@
-"""Plugs kernels into a loaded mlx-lm model, and takes them out again without a trace."""
+"""Names of before version 0.2, for one release: see `zmlx_bench.measured.api`."""

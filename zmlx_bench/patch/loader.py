@@ -1,34 +1,12 @@
-"""Imports `kernels/<name>/kernel.py` of a workspace as part of one package, so that folders can share files."""
+"""Moved to `zmlx_bench.measured.loader`; this name goes with version 0.3."""
 
-from __future__ import annotations
+import warnings
 
-import importlib
-import sys
-import types
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from zmlx_bench.measured.loader import load_bind, open_kernels
 
-from zmlx_bench.patch.contract import Binding, BindRequest
+__all__ = [
+    "load_bind",
+    "open_kernels",
+]
 
-PACKAGE = "zmlx_kernels"
-Bind = Callable[[Any, BindRequest], Binding]
-
-
-def open_kernels(folder: Path) -> None:
-    """Make the kernels under `folder` importable as `zmlx_kernels.<name>`, in place of any earlier folder."""
-    known = sys.modules.get(PACKAGE)
-    if known is not None and list(known.__path__) == [str(folder)]:
-        return
-    for name in [name for name in sys.modules if name == PACKAGE or name.startswith(PACKAGE + ".")]:
-        del sys.modules[name]
-    package = types.ModuleType(PACKAGE)
-    package.__path__ = [str(folder)]
-    sys.modules[PACKAGE] = package
-
-
-def load_bind(kernel: str) -> Bind:
-    """Return `bind` of the kernel; whatever its import raises comes through."""
-    module = importlib.import_module(f"{PACKAGE}.{kernel}.kernel")
-    bind: Bind = module.bind
-    return bind
+warnings.warn("zmlx_bench.patch.loader has moved to zmlx_bench.measured.loader", DeprecationWarning, stacklevel=2)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import decide_group
-from zmlx_bench.analysis.legacy import LegacyVerdict, legacy_verdicts
 from zmlx_bench.ledger import matrix, promotions
-from zmlx_bench.ledger.bodies import Reader, Refusal, deciding, group_of, read_policy
-from zmlx_bench.ledger.legacy.store import stored_imports
+from zmlx_bench.ledger.evidence_reader import Reader, Refusal, deciding, group_of, read_policy
+from zmlx_bench.legacy.store import stored_imports
+from zmlx_bench.legacy.verdict import LegacyVerdict, legacy_verdicts
 from zmlx_bench.report.overview import GroupOverview, overview
 from zmlx_bench.workspace import Workspace
 

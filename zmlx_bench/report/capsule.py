@@ -11,7 +11,7 @@ from rich.text import Text
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Fitting, Flow
-from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Latency, Ratio
 
 NOTHING = "-"
@@ -33,7 +33,10 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "kernel", f"{'+'.join(kernel.sites)} = {kernel.kernel}.{kernel.mode} ({kernel.source_sha256[:12]})"
     for name, value in variant.env.items():
         yield "env", f"{name}={value}"
-    yield "model", f"{capsule.family}, {capsule.checkpoint.label} ({capsule.checkpoint.id}), {capsule.tokens} tokens"
+    if variant.identity is not None:
+        yield "identity", f"{variant.identity.digest[:12]} (measured path {variant.identity.path[:12]})"
+    checkpoint = f"{capsule.checkpoint.label} ({words.digest(capsule.checkpoint.digest)})"
+    yield "model", f"{capsule.family}, {checkpoint}, {capsule.tokens} tokens"
     yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"
     busy, shared = capsule.figures.busy_by_others, capsule.protocol.shared_device
@@ -41,7 +44,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "company", company
     yield "software", f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, {commit}"
     yield "command", " ".join(capsule.protocol.command)
-    if capsule_hash(capsule) != capsule.content_sha256:
+    if not capsule.intact:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
     yield "status", capsule.status
     for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
@@ -99,7 +102,9 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     mine, stock = figures.memory, figures.baseline_memory
     yield "peak memory GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
     yield "peak resident GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
+    energy = ("joules a token", figures.energy_j_per_token, figures.baseline_energy_j_per_token, 3)
     rows = (
+        *([energy] if figures.energy_j_per_token is not None else []),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
         ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),
         ("token p99 ms", _p99(figures.latency), _p99(figures.baseline_latency), 2),

@@ -9,16 +9,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.catalog import available as probe
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.catalog.variants import families as with_variants
 from zmlx_bench.checkpoints import hub, resolve
+from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
-from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.machine.checkup import Finding
-from zmlx_bench.patch import probe
 from zmlx_bench.report.layout import Columns, Flow
+from zmlx_bench.session.unfinished import Unfinished
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
@@ -35,7 +37,7 @@ NUMERICS = {
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site and why it does not run here (null when it does)."""
-    known = families(workspace)
+    known = with_variants(workspace)
     if family is not None and family not in known:
         raise unknown("model family", family, known)
     backend = backends.choose("auto")
@@ -87,7 +89,6 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "kernel": kernel.name,
                     "mode": name,
                     "sites": list(kernel.declaration.sites),
-                    "families": list(kernel.declaration.families),
                     "numerics": mode.numerics,
                     "changes": mode.changes,
                     "backends": list(mode.backends),
@@ -101,12 +102,12 @@ def kernels(workspace: Workspace) -> list[Row]:
 
 
 def kernel_list(rows: Sequence[Row]) -> Group:
-    """Return what `zmlx kernels` shows: for each kernel its sites and families, then its modes."""
+    """Return what `zmlx kernels` shows: for each kernel its sites, then its modes."""
     parts: list[RenderableType] = []
     for kernel in dict.fromkeys(row["kernel"] for row in rows):
         modes = [row for row in rows if row["kernel"] == kernel]
         first = modes[0]
-        served = f"for {', '.join(first['families'])}, at {' + '.join(first['sites'])}"
+        served = f"at {' + '.join(first['sites'])}"
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
         columns = Columns()
@@ -117,12 +118,12 @@ def kernel_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def models() -> list[Row]:
+def models(workspace: Workspace) -> list[Row]:
     """Return every family and checkpoint with why it cannot be measured here (null when it can)."""
     machine = facts.read(backends.choose("auto"))
     rows: list[Row] = []
-    for family in registry.names():
-        known = registry.facts(family)
+    for family in families.names(workspace):
+        known = families.facts(family, workspace)
         for kind in ("tiny", "synthetic", "full"):
             rows.append(
                 {
@@ -132,7 +133,7 @@ def models() -> list[Row]:
                     "source": {"full": known.hub_id, "synthetic": "published sizes, random weights"}.get(
                         kind, "trained, ships with zmlx"
                     ),
-                    "not_here": _why_not(family, kind, machine),
+                    "not_here": _why_not(workspace, family, kind, machine),
                 }
             )
     return rows
@@ -155,20 +156,20 @@ def model_list(rows: Sequence[Row]) -> Group:
     return Group(*parts)
 
 
-def findings_list(findings: Sequence[Finding]) -> Group:
-    """Return what `zmlx doctor` shows: each finding, under it what to do, and at the end what it comes to."""
+def observations_list(observations: Sequence[Observation]) -> Group:
+    """Return what `zmlx doctor` shows: each observation, under it what to do, and at the end what it comes to."""
     table = _grid()
     marks = {"good": Text("good", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "red")}
-    for finding in findings:
-        table.add_row(marks[finding.level], finding.subject, finding.found)
-        if finding.remedy:
-            table.add_row("", "", Text(f"fix: {finding.remedy}", "bold"))
-    return Group(table, Text(), Text(verdict(findings), style="bold"))
+    for seen in observations:
+        table.add_row(marks[seen.level], seen.subject, seen.found)
+        if seen.remedy:
+            table.add_row("", "", Text(f"fix: {seen.remedy}", "bold"))
+    return Group(table, Text(), Text(verdict(observations), style="bold"))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """Return what the findings come to, in one sentence."""
-    problems, notes = (sum(finding.level == level for finding in findings) for level in ("problem", "note"))
+def verdict(observations: Sequence[Observation]) -> str:
+    """Return what the observations come to, in one sentence."""
+    problems, notes = (sum(seen.level == level for seen in observations) for level in ("problem", "note"))
     if problems:
         return f"{problems} of these must be mended before anything can be measured here"
     if notes:
@@ -176,14 +177,31 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "this machine is ready to measure"
 
 
-def _why_not(family: str, kind: str, machine: Any) -> str | None:
-    known = registry.facts(family)
+def unfinished_list(found: Sequence[Unfinished]) -> Group:
+    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it."""
+    if not found:
+        return Group(Text("every session here is finished"))
+    table = _grid()
+    for each in found:
+        done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.held_by is not None:
+            then = f"{each.held_by} is at it"
+        elif each.family is None:
+            then = f"zmlx sessions drop {each.session}"
+        else:
+            then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
+        table.add_row(each.session, done, then)
+    return Group(table)
+
+
+def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
+    known = families.facts(family, workspace)
     if kind == "full" and hub.cached(known.hub_id) is None:
         if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
             return f"needs {known.memory_gb} GB of memory"
         return "not in the hub cache; --checkpoint full downloads it"
     try:
-        resolve.locate(family, kind, machine)
+        resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:
         return str(error).partition(": ")[2]
     return None

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.ledger.bodies import Loaded
-from zmlx_bench.ledger.check.finding import clean
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.printable import clean
 from zmlx_bench.report import words
-from zmlx_bench.schema.base import Status
-from zmlx_bench.schema.head import CapsuleHead
-from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A variant at one budget in the session that is shown. Unknown is None."""
-
-    tokens: int
-    blocks: int
-    speedup: float | None
-    speedup_low: float | None
-    speedup_high: float | None
-    decode_tok_s: float | None
-    baseline_decode_tok_s: float | None
-    prefill_tok_s: float | None
-    baseline_prefill_tok_s: float | None
-    identical: bool | None
-    matched_tokens: int | None
-    total_tokens: int | None
-    peak_mem_gb: float | None
-    baseline_peak_mem_gb: float | None
-    peak_rss_gb: float | None
-    status: Status
-    capsule: str
 
 
 @dataclass(frozen=True)
@@ -46,8 +23,8 @@ class Line:
 
     variant: str
     session: str
-    cells: tuple[Cell, ...]
-    """By budget, ascending."""
+    cells: tuple[MatrixRow, ...]
+    """What the session that is shown measured, by budget, ascending."""
     verdict: str | None
     """Null where its capsules are not here."""
     reason: str | None
@@ -65,12 +42,9 @@ class Line:
 class GroupOverview:
     """One group."""
 
-    family: str
+    key: GroupKey
     checkpoint: str
-    checkpoint_id: str
-    backend: str
-    device: str
-    mlx: str
+    """Short name of the checkpoint."""
     sessions: int
     recommended: str | None
     """Null is the stock model."""
@@ -94,56 +68,8 @@ class GroupOverview:
         return tuple(line for line in self.lines if line.verdict in (None, "INCONCLUSIVE", "CANDIDATE"))
 
 
-def cell_of_capsule(path: str, capsule: CapsuleHead) -> Cell:
-    """Return the cell of a capsule."""
-    figures = capsule.figures
-    fidelity, speedup = figures.fidelity, figures.speedup
-    return Cell(
-        tokens=capsule.tokens,
-        blocks=capsule.protocol.runs,
-        speedup=speedup.value if speedup else None,
-        speedup_low=speedup.low if speedup else None,
-        speedup_high=speedup.high if speedup else None,
-        decode_tok_s=figures.decode_tok_s,
-        baseline_decode_tok_s=figures.baseline_decode_tok_s,
-        prefill_tok_s=figures.prefill_tok_s,
-        baseline_prefill_tok_s=figures.baseline_prefill_tok_s,
-        identical=fidelity.verdict == "identical" if fidelity else None,
-        matched_tokens=fidelity.matched_tokens if fidelity else None,
-        total_tokens=fidelity.total_tokens if fidelity else None,
-        peak_mem_gb=figures.memory.peak_mem_gb,
-        baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
-        peak_rss_gb=figures.memory.peak_rss_gb,
-        status=capsule.status,
-        capsule=path,
-    )
-
-
-def cell_of_row(row: MatrixRow) -> Cell:
-    """Return the cell of a matrix row."""
-    return Cell(
-        tokens=row.tokens,
-        blocks=row.runs,
-        speedup=row.speedup,
-        speedup_low=row.speedup_low,
-        speedup_high=row.speedup_high,
-        decode_tok_s=row.decode_tok_s,
-        baseline_decode_tok_s=row.baseline_decode_tok_s,
-        prefill_tok_s=row.prefill_tok_s,
-        baseline_prefill_tok_s=row.baseline_prefill_tok_s,
-        identical=None if row.fidelity is None else row.fidelity == "identical",
-        matched_tokens=row.matched_tokens,
-        total_tokens=row.total_tokens,
-        peak_mem_gb=row.peak_mem_gb,
-        baseline_peak_mem_gb=row.baseline_peak_mem_gb,
-        peak_rss_gb=row.peak_rss_gb,
-        status=row.status,
-        capsule=row.capsule,
-    )
-
-
 def overview(
-    evidence: Mapping[GroupKey, Sequence[Loaded]],
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
@@ -153,7 +79,7 @@ def overview(
     by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
     for row in rows:
         by_group.setdefault(key_of_row(row), []).append(row)
-    keys = sorted(by_group, key=lambda k: (k.family, k.checkpoint, k.backend, k.device, k.mlx))
+    keys = sorted(by_group, key=lambda key: key.order)
     return tuple(
         _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key], policy)
         for key in keys
@@ -162,7 +88,7 @@ def overview(
 
 def _group(
     key: GroupKey,
-    loaded: Sequence[Loaded],
+    loaded: Sequence[SessionCapsules],
     decision: GroupDecision | None,
     promoted: str | None,
     rows: Sequence[MatrixRow],
@@ -177,12 +103,8 @@ def _group(
     label = loaded[0].label if loaded else rows[0].checkpoint
     ranked = tuple(sorted(lines.values(), key=_rank))
     return GroupOverview(
-        family=key.family,
+        key=replace(key, device=clean(key.device), mlx=clean(key.mlx), mlx_lm=key.mlx_lm and clean(key.mlx_lm)),
         checkpoint=label,
-        checkpoint_id=key.checkpoint,
-        backend=key.backend,
-        device=clean(key.device),
-        mlx=clean(key.mlx),
         sessions=len({row.session for row in rows} | {s.evidence.session for s in loaded}),
         recommended=recommended,
         promoted=promoted,
@@ -193,10 +115,10 @@ def _group(
     )
 
 
-def _judged(verdict: GroupVerdict, loaded: Sequence[Loaded]) -> Line:
+def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
-    cells = [cell_of_capsule(path, capsule) for path, capsule in mine.items()]
+    cells = [row_of(capsule) for capsule in mine.values()]
     audits = [c.audit for c in mine.values() if c.audit is not None]
     return Line(
         variant=verdict.variant,
@@ -222,7 +144,7 @@ def _unjudged(rows: Iterable[MatrixRow]) -> Iterable[Line]:
         if not known or row.session == known[0].session:
             known.append(row)
     for variant, found in newest.items():
-        cells = tuple(sorted((cell_of_row(row) for row in found), key=lambda cell: cell.tokens))
+        cells = tuple(sorted(found, key=lambda cell: cell.tokens))
         yield Line(variant, found[0].session, cells, None, None, None)
 
 
@@ -231,7 +153,7 @@ def _rank(line: Line) -> tuple[int, float, str]:
     if any(cell.status != "ok" for cell in line.cells):
         place = 2
     else:
-        place = int(any(cell.identical is not True for cell in line.cells))
+        place = int(any(cell.fidelity != "identical" for cell in line.cells))
     return place, -min((cell.speedup or 0.0 for cell in line.cells), default=0.0), line.variant
 
 
@@ -264,11 +186,17 @@ def _recommendation(recommended: str | None, promoted: str | None, action: str, 
 
 def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
     """Return the groups as plain values, with the lists that a reader would make of them."""
-    return [
-        {
-            **asdict(group),
-            "rejected": [line.variant for line in group.rejected],
-            "undecided": [line.variant for line in group.undecided],
-        }
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        plain = to_jsonable_python(group)
+        key = plain.pop("key")
+        found.append(
+            {
+                **key,
+                "checkpoint_digest": key["checkpoint"],
+                **plain,
+                "rejected": [line.variant for line in group.rejected],
+                "undecided": [line.variant for line in group.undecided],
+            }
+        )
+    return found

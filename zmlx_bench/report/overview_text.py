@@ -7,17 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from zmlx_bench.analysis.legacy import LegacyVerdict
-from zmlx_bench.ledger.bodies import Refusal
+from zmlx_bench.analysis.decision import GroupKey
+from zmlx_bench.ledger.evidence_reader import Refusal
+from zmlx_bench.legacy.verdict import LegacyVerdict
 from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Columns, Command, Flow
-from zmlx_bench.report.overview import Cell, GroupOverview, Line
+from zmlx_bench.report.overview import GroupOverview, Line
+from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.plan import Conditions
 
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of the variant / of the baseline."
+    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
@@ -26,10 +29,23 @@ _STYLES = {"PROMOTE": "green", "CANDIDATE": "green", "REJECT": "red", "INCONCLUS
 
 def title(group: GroupOverview) -> str:
     """Return the group in one line."""
-    return (
-        f"{group.family}, checkpoint {group.checkpoint} ({group.checkpoint_id}), {group.backend}, {group.device}, "
-        f"mlx {group.mlx}"
-    )
+    key = group.key
+    where = f"checkpoint {group.checkpoint} ({words.digest(key.checkpoint)}), {key.backend}, {key.device}"
+    return ", ".join([key.family, where, *surroundings(key)])
+
+
+def surroundings(key: GroupKey) -> Iterator[str]:
+    """Yield what else a group's evidence does not cross; conditions only where they are not the default ones."""
+    if key.cores is not None:
+        yield f"{key.cores} cores"
+    yield f"mlx {key.mlx}"
+    if key.mlx_lm is not None:
+        yield f"mlx-lm {key.mlx_lm}"
+    plain = Conditions()
+    for name in type(plain).model_fields:
+        value = getattr(key.conditions, name)
+        if value != getattr(plain, name):
+            yield f"{name} {value}"
 
 
 def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], refusals: Sequence[Refusal]) -> str:
@@ -38,7 +54,8 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     for group in groups:
         out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
-        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory", "verdict"]
+        head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
+        head += [*(["energy"] if _knows_energy(group) else []), "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         for name, lines in _lists(group):
             out += [f"**{name.capitalize()}**", "", *(f"- {plain(line)}" for line in lines), ""]
@@ -92,7 +109,7 @@ def _ranking(group: GroupOverview) -> Iterator[Flow]:
             yield Flow(next(cells), indent=4, hang=6)
 
 
-def _cells(cell: Cell) -> tuple[str, ...]:
+def _cells(cell: MatrixRow) -> tuple[str, ...]:
     arms = ""
     if cell.status == "ok":
         arms = f"{words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)} tok/s"
@@ -100,7 +117,7 @@ def _cells(cell: Cell) -> tuple[str, ...]:
 
 
 def _facts(line: Line) -> Iterator[str]:
-    yield from (fact for fact in (_tokens(line), _memory(line)) if fact != words.DASH)
+    yield from (fact for fact in (_tokens(line), _memory(line), _energy(line)) if fact != words.DASH)
 
 
 def _verdict(line: Line) -> str:
@@ -115,10 +132,11 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
     for rank, line in enumerate(group.lines, start=1):
         cells = {cell.tokens: cell for cell in line.cells}
         shown = (_speed(cells.get(tokens)) for tokens in budgets)
-        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), _verdict(line))
+        energy = [_energy(line)] if _knows_energy(group) else []
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, _verdict(line))
 
 
-def _speed(cell: Cell | None) -> str:
+def _speed(cell: MatrixRow | None) -> str:
     if cell is None:
         return words.DASH
     shown = _ratio(cell)
@@ -127,7 +145,7 @@ def _speed(cell: Cell | None) -> str:
     return f"{shown} {words.number(cell.baseline_decode_tok_s)} -> {words.number(cell.decode_tok_s)}"
 
 
-def _ratio(cell: Cell) -> str:
+def _ratio(cell: MatrixRow) -> str:
     if cell.status != "ok":
         return cell.status
     if cell.speedup is None:
@@ -142,7 +160,7 @@ def _tokens(line: Line) -> str:
     if not known:
         return words.DASH
     matched, total = sum(c.matched_tokens or 0 for c in known), sum(c.total_tokens or 0 for c in known)
-    return "identical" if all(c.identical for c in known) else f"{matched}/{total}"
+    return "identical" if all(c.fidelity == "identical" for c in known) else f"{matched}/{total}"
 
 
 def _memory(line: Line) -> str:
@@ -151,6 +169,20 @@ def _memory(line: Line) -> str:
         return words.DASH
     top = max(peaks, key=lambda c: c.peak_mem_gb or 0.0)
     return f"{words.gigabytes(top.peak_mem_gb)} / {words.gigabytes(top.baseline_peak_mem_gb)} GB"
+
+
+def _energy(line: Line) -> str:
+    """Return joules a token at the largest budget where they are known."""
+    known = [c for c in line.cells if c.energy_j_per_token is not None]
+    if not known:
+        return words.DASH
+    return (
+        f"{words.number(known[-1].energy_j_per_token, 3)} / {words.number(known[-1].baseline_energy_j_per_token, 3)} J"
+    )
+
+
+def _knows_energy(group: GroupOverview) -> bool:
+    return any(_energy(line) != words.DASH for line in group.lines)
 
 
 def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:

@@ -6,6 +6,9 @@ from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.figures import Fidelity, Ratio
 
 DASH = "-"
+SHORT = 12
+"""Hex digits of a digest that are shown."""
+DIGEST = 64
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -56,6 +59,11 @@ def audit(figures: AuditFigures | None, status: str, message: str | None) -> str
         f"{found}; top-1 agreement {ours.top1_agreement:.1%} and {stock.top1_agreement:.1%}, "
         f"largest logit error {ours.max_error:.3g} and {stock.max_error:.3g}"
     )
+
+
+def digest(value: str) -> str:
+    """Return the first digits of a checkpoint's digest; the whole of what stands for one."""
+    return value[:SHORT] if len(value) == DIGEST else value
 
 
 def gigabytes(value: float | None) -> str:

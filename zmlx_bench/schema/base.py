@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-SCHEMA_VERSION = 1
-"""Version of every file format of this release; an older one is migrated, a newer one refused."""
+Raw = dict[str, Any]
+"""A document as it was decoded: plain data that nothing has validated."""
 
 
 class StrictModel(BaseModel):
     """Base of all schemas: unknown fields, NaN and infinities are errors, and instances do not change."""
+
+    updates: ClassVar[tuple[Callable[[Raw], Raw], ...]] = ()
+    """`update_to_2`, `update_to_3`, ...: what brings an older document of this format to the present version."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, strict=False, use_attribute_docstrings=True
@@ -38,6 +42,8 @@ KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-
 """`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$")]
+"""Of a checkpoint: a SHA-256, or the identity of version 1 where the checkpoint was not at hand to be hashed again."""
 UtcTime = Annotated[str, AfterValidator(_is_utc)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=0)]

@@ -19,9 +19,11 @@ from zmlx_bench.schema.base import (
 )
 from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.machine import Machine
-from zmlx_bench.schema.plan import Checkpoint
+from zmlx_bench.schema.migrations import capsule as migrations
+from zmlx_bench.schema.plan import Checkpoint, Conditions
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.run import RunSet
+from zmlx_bench.schema.sealed import Sealed
 from zmlx_bench.schema.variant import ResolvedVariant
 
 
@@ -43,7 +45,7 @@ class Protocol(StrictModel):
 
     command: tuple[str, ...]
     """The exact command line, without the interpreter's path."""
-    runs: Positive
+    blocks: Positive
     seed: Count
     cooldown_s: NonNegative
     null_arm: bool
@@ -55,15 +57,19 @@ class Protocol(StrictModel):
     trust_remote_code: bool = False
 
 
-class Capsule(StrictModel):
+class Capsule(Sealed):
     """A repro capsule."""
 
-    schema_version: Literal[1]
+    updates = (migrations.update_to_2,)
+    hashed = {1: migrations.hashed_1}
+
+    schema_version: Literal[2]
     session: Name
     time: UtcTime
     """When the session's last process ended."""
     family: Name
     checkpoint: Checkpoint
+    conditions: Conditions
     machine: Machine
     software: Software
     variant: ResolvedVariant
@@ -86,23 +92,6 @@ class Capsule(StrictModel):
     figures: Figures
     audit: Audit | None = None
     """Distance of both arms from a float32 reference; null where the session had no audit, or it did not come to it."""
-    content_sha256: Sha256
-    """Hash of everything above, so that an edit shows."""
-
-
-def sealed(fields: dict[str, object]) -> Capsule:
-    """Build a capsule from all its fields but the hash, and seal it with `content_sha256`."""
-    draft = Capsule.model_validate({**fields, "content_sha256": "0" * 64})
-    return draft.model_copy(update={"content_sha256": capsule_hash(draft)})
-
-
-def capsule_hash(capsule: Capsule) -> str:
-    """Return the hash that `capsule` must carry."""
-    fields = capsule.model_dump(mode="json", exclude={"content_sha256"})
-    if capsule.audit is None:
-        # Capsules that were written before there was an audit keep their hash.
-        del fields["audit"]
-    return content_hash(fields)
 
 
 def output_hash(tokens: tuple[int, ...] | list[int]) -> str:

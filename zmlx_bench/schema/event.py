@@ -1,4 +1,4 @@
-"""What crosses the pipe between supervisor and worker, and what `events.jsonl` keeps of it."""
+"""What a worker says on its pipe, checked, and what `events.jsonl` keeps of it; `measured.messages` is its own side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pydantic import Field
 
 from zmlx_bench.schema.audit import ArmTrace
 from zmlx_bench.schema.base import (
-    Backend,
-    CheckpointKind,
     Count,
     Name,
     NonEmpty,
@@ -21,35 +19,6 @@ from zmlx_bench.schema.base import (
 )
 from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.machine import MachineState
-from zmlx_bench.schema.prompts import Prompt
-from zmlx_bench.schema.variant import ResolvedVariant
-
-
-class Instructions(StrictModel):
-    """All that a worker is told: one JSON object on its standard input."""
-
-    family: Name
-    checkpoint_kind: CheckpointKind
-    path: str
-    """Folder of the checkpoint; for `synthetic` the folder that lends its tokenizer."""
-    seed: Count
-    """Of the synthetic weights."""
-    layers: Positive | None = None
-    """For `synthetic`: decoder layers to build; null builds all."""
-    trust_remote_code: bool = False
-    backend: Backend
-    variant: ResolvedVariant | None
-    kernels: str
-    """Folder of the workspace's kernels."""
-    limits: dict[Name, Positive | None] = {}
-    """`max_tokens` of each kernel of the variant; null is any."""
-    tokens: Positive
-    prompts: tuple[Prompt, ...] = Field(min_length=1)
-    margins: bool
-    """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
-    forced: dict[Name, tuple[Count, ...]] = {}
-    """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
-    events_fd: Count
 
 
 class Loaded(StrictModel):
@@ -122,8 +91,15 @@ class Audited(StrictModel):
     variant: ArmTrace
 
 
+class Opened(StrictModel):
+    """The files of the workspace and of the measured room that a worker opened: absolute paths."""
+
+    event: Literal["opened"] = "opened"
+    files: tuple[NonEmpty, ...]
+
+
 class Done(StrictModel):
-    """The last event of a worker that did its job."""
+    """A worker did its job: nothing is measured after it."""
 
     event: Literal["done"] = "done"
     peak_rss_gb: NonNegative
@@ -141,7 +117,7 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Done | Failed,
+    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
     Field(discriminator="event"),
 ]
 
@@ -173,6 +149,8 @@ class JobEnd(StrictModel):
     status: Status
     message: str | None = None
     exit_code: int | None = None
+    energy_j: NonNegative | None = None
+    """Of a timed job: what the device used from the first token to the end of the prompt; null where unknown."""
     after: MachineState
 
 

@@ -98,6 +98,9 @@ class Figures(StrictModel):
     baseline_latency: Latency | None
     memory: Memory
     baseline_memory: Memory
+    energy_j_per_token: NonNegative | None = None
+    """Joules of the device for each token decoded after the first, median over blocks; null where unknown."""
+    baseline_energy_j_per_token: NonNegative | None = None
     fidelity: Fidelity | None
     clock_disagreement: NonNegative | None
     """Largest relative disagreement between the worker's and the supervisor's decode time in any run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ Site = Literal[
     "attention",
     "linear",
 ]
-"""A place in the decoder layer where a kernel can be plugged; `zmlx_bench.patch.contract` gives each one's inputs."""
+"""A place in the decoder layer where a kernel can be plugged; `measured.contract` gives each one's inputs."""
 
 Numerics = Literal["stock", "bf16_rounded", "fp32", "fp32_no_fma", "other"]
 
@@ -50,9 +50,18 @@ class KernelDeclaration(StrictModel):
     """One line for `zmlx kernels`."""
     sites: tuple[Site, ...] = Field(min_length=1)
     """The sites it covers at once; several are contiguous in the data flow and fused."""
-    families: tuple[Name, ...] = Field(min_length=1)
     max_tokens: Positive | Literal["any"]
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
     mode: dict[Name, Mode] = Field(min_length=1)
-    uses: tuple[Name, ...] = ()
-    """Other folders under `kernels/` whose files belong to its source, for the source hash."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_found_or_asked(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "families" in data:
+            raise ValueError(
+                "`families` is no longer declared; delete the line: `bind` looks at the module that it is given "
+                "and raises Unavailable where it cannot serve it"
+            )
+        if isinstance(data, dict) and "uses" in data:
+            raise ValueError("`uses` is no longer declared; delete the line: it is found from the kernel's imports")
+        return data

@@ -15,6 +15,8 @@ class Machine(StrictModel):
     arch: NonEmpty
     cpu: str | None = None
     cpu_count: Positive | None = None
+    cores: Positive | None = None
+    """CPU cores that processes here may use, which part of a machine may be; null in evidence of version 1."""
     memory_gb: NonNegative | None = None
     gpu_memory_gb: NonNegative | None = None
     gpu_driver: str | None = None

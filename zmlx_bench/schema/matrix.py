@@ -7,6 +7,7 @@ from typing import Literal
 from zmlx_bench.schema.base import (
     Backend,
     Count,
+    Digest,
     Name,
     NonEmpty,
     NonNegative,
@@ -17,22 +18,29 @@ from zmlx_bench.schema.base import (
     UtcTime,
 )
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.migrations import matrix as migrations
+from zmlx_bench.schema.plan import Conditions
 
 
 class MatrixRow(StrictModel):
     """The summary of a capsule. A thing not measured is null, never 0."""
 
-    schema_version: Literal[1]
+    updates = (migrations.update_to_2,)
+
+    schema_version: Literal[2]
     time: UtcTime
     session: Name
     family: Name
     checkpoint: Name
-    checkpoint_id: NonEmpty
+    checkpoint_digest: Digest
+    conditions: Conditions
     backend: Backend
     device: NonEmpty
+    cores: Positive | None
+    """Null where it was not recorded."""
     variant: Name
     tokens: Positive
-    runs: Positive
+    blocks: Positive
     decode_tok_s: NonNegative | None
     baseline_decode_tok_s: NonNegative | None
     speedup: NonNegative | None
@@ -47,6 +55,8 @@ class MatrixRow(StrictModel):
     peak_mem_gb: NonNegative | None
     baseline_peak_mem_gb: NonNegative | None
     peak_rss_gb: NonNegative | None
+    energy_j_per_token: NonNegative | None = None
+    baseline_energy_j_per_token: NonNegative | None = None
     status: Status
     mlx: NonEmpty
     mlx_lm: NonEmpty
@@ -63,7 +73,7 @@ def capsule_file_name(capsule: Capsule) -> str:
     """Return the capsule's file name in its session's folder."""
     return (
         f"{capsule.family}_{capsule.checkpoint.label}_{capsule.machine.backend}"
-        f"_t{capsule.tokens}_r{capsule.protocol.runs}_{capsule.variant.name}.json"
+        f"_t{capsule.tokens}_r{capsule.protocol.blocks}_{capsule.variant.name}.json"
     )
 
 
@@ -71,17 +81,19 @@ def row_of(capsule: Capsule) -> MatrixRow:
     """Return the matrix row of a capsule."""
     figures = capsule.figures
     return MatrixRow(
-        schema_version=1,
+        schema_version=2,
         time=capsule.time,
         session=capsule.session,
         family=capsule.family,
         checkpoint=capsule.checkpoint.label,
-        checkpoint_id=capsule.checkpoint.id,
+        checkpoint_digest=capsule.checkpoint.digest,
+        conditions=capsule.conditions,
         backend=capsule.machine.backend,
         device=capsule.machine.device,
+        cores=capsule.machine.cores,
         variant=capsule.variant.name,
         tokens=capsule.tokens,
-        runs=capsule.protocol.runs,
+        blocks=capsule.protocol.blocks,
         decode_tok_s=figures.decode_tok_s,
         baseline_decode_tok_s=figures.baseline_decode_tok_s,
         speedup=figures.speedup.value if figures.speedup else None,
@@ -96,6 +108,8 @@ def row_of(capsule: Capsule) -> MatrixRow:
         peak_mem_gb=figures.memory.peak_mem_gb,
         baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
         peak_rss_gb=figures.memory.peak_rss_gb,
+        energy_j_per_token=figures.energy_j_per_token,
+        baseline_energy_j_per_token=figures.baseline_energy_j_per_token,
         status=capsule.status,
         mlx=capsule.software.mlx,
         mlx_lm=capsule.software.mlx_lm,

@@ -10,6 +10,8 @@ from zmlx_bench.schema.base import (
     Backend,
     CheckpointKind,
     Count,
+    Digest,
+    FileName,
     Name,
     NonEmpty,
     NonNegative,
@@ -24,19 +26,32 @@ from zmlx_bench.schema.variant import ResolvedVariant
 JobKind = Literal["warmup", "timed", "fidelity", "audit"]
 
 
+class Conditions(StrictModel):
+    """How the model is run, whatever the kernels; evidence never crosses them."""
+
+    context: Positive | None = None
+    """Tokens in the cache when timing begins; null is the prompt's."""
+    batch: Positive = 1
+    """Sequences at once."""
+    kv_bits: Positive | None = None
+    """Bits of a quantised cache; null is the model's own type."""
+    max_kv_size: Positive | None = None
+    """Tokens that the cache holds at most; null is all."""
+
+
 class Checkpoint(StrictModel):
     """The weights measured, and what identifies them."""
 
     kind: CheckpointKind
     label: Name
     """Short name for file names and tables: the kind, or a slug of the path or hub id."""
-    id: NonEmpty
-    """Identity: `<kind>-<16 hex>`; evidence never crosses it."""
+    digest: Digest
+    """Identity, whatever the kind: over the config and the SHA-256 of each weight file, or over config and recipe."""
     source: NonEmpty
     """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
     config_sha256: Sha256
-    weights_sha256: Sha256 | None = None
-    """Over the weight files; null where hub blob ids (`full`) or a recipe (`synthetic`) identify them."""
+    weights: dict[FileName, Sha256] = {}
+    """SHA-256 of each weight file; empty where a recipe makes them (`synthetic`), and in evidence of version 1."""
     blobs: dict[str, str] = {}
     """Hub blob id of each file, for `full` and hub checkpoints."""
     recipe: str | None = None
@@ -88,12 +103,15 @@ class Timeouts(StrictModel):
 class Plan(StrictModel):
     """Everything a session will do; fixed before its first process starts and never changed by a resume."""
 
+    algorithm: Positive
+    """Number of the way in which the processes were drawn up from the rest of the plan."""
     family: Name
     checkpoint: Checkpoint
+    conditions: Conditions
     backend: Backend
     tokens: tuple[Positive, ...] = Field(min_length=1)
     """Budgets, ascending."""
-    runs: Positive
+    blocks: Positive
     """Blocks at each budget."""
     seed: Count
     cooldown_s: NonNegative = 0.0

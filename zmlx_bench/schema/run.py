@@ -59,6 +59,8 @@ class Run(StrictModel):
     """How often each replaced site ran per decoded token, counted in the process."""
     peak_rss_gb: NonNegative | None = None
     """Peak resident set of the process (getrusage on macOS, which is not phys_footprint)."""
+    energy_j: NonNegative | None = None
+    """Joules that the device used from the first token of a timed run to the last; null where no counter tells."""
     page_faults_minor: Count | None = None
     page_faults_major: Count | None = None
     before: MachineState | None = None

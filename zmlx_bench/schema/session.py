@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, Sha256, StrictModel, UtcTime, content_hash
+from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, Sha256, StrictModel, UtcTime
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.migrations import session as migrations
 from zmlx_bench.schema.plan import Plan
+from zmlx_bench.schema.sealed import Sealed
 
 
 class CapsuleRef(StrictModel):
@@ -18,10 +20,13 @@ class CapsuleRef(StrictModel):
     content_sha256: Sha256
 
 
-class Session(StrictModel):
+class Session(Sealed):
     """A session; written before its first process (`running`) and again when it has ended (`finished`)."""
 
-    schema_version: Literal[1]
+    updates = (migrations.update_to_2,)
+    hashed = {1: migrations.hashed_1}
+
+    schema_version: Literal[2]
     session: Name
     state: Literal["running", "finished"]
     started: UtcTime
@@ -37,18 +42,3 @@ class Session(StrictModel):
     capsules: tuple[CapsuleRef, ...] = ()
     resumed: Count = 0
     """How often it was taken up again."""
-    content_sha256: Sha256
-
-
-def sealed(session: Session) -> Session:
-    """Return `session` with the content hash it must carry."""
-    return session.model_copy(update={"content_sha256": session_hash(session)})
-
-
-def session_hash(session: Session) -> str:
-    """Return the hash that `session` must carry."""
-    fields = session.model_dump(mode="json", exclude={"content_sha256"})
-    if session.plan.audit_positions is None:
-        # Sessions that were written before there was an audit keep their hash.
-        del fields["plan"]["audit_positions"]
-    return content_hash(fields)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from zmlx_bench.schema.base import KernelRef, Name, NonEmpty, Sha256, StrictModel
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Numerics, Site
 
 ALLOWED_ENV = re.compile(r"^(ZMLX|MLX)_[A-Z0-9_]+$")
@@ -54,7 +55,7 @@ class ResolvedKernel(StrictModel):
     sites: tuple[Site, ...]
     numerics: Numerics
     source_sha256: Sha256
-    """SHA-256 over the names and contents of all files of its folder and of the folders it uses."""
+    """SHA-256 over the bytes of its sources. They are provenance; evidence is bound to `ResolvedVariant.identity`."""
 
 
 class ResolvedVariant(StrictModel):
@@ -65,3 +66,5 @@ class ResolvedVariant(StrictModel):
     why: NonEmpty
     kernels: tuple[ResolvedKernel, ...]
     env: VariantEnv = {}
+    identity: Identity | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What it is on the backend that it is measured on; absent from what was recorded before there was one."""

@@ -16,47 +16,26 @@ from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
+from zmlx_bench.protocol.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
-from zmlx_bench.schema.plan import Arm, Timeouts
+from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
-from zmlx_bench.session.plan import AUDIT_POSITIONS, arms_of, draw_up
 from zmlx_bench.session.records import runs_of
+from zmlx_bench.session.request import Request, check, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
 Incumbent = Callable[[Workspace, str, Located, Machine], str | None]
 """Tells the name of the variant promoted for (workspace, family, checkpoint, machine), or None."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `zmlx run` was asked for."""
-
-    family: str
-    tokens: Sequence[int] = (200,)
-    runs: int = 3
-    variants: Sequence[str] | None = None
-    checkpoint: str = "auto"
-    backend: str = "auto"
-    null_arm: bool = True
-    cooldown_s: float = 0.0
-    timeout_s: float | None = None
-    seed: int = 0
-    prompts: str | None = None
-    trust_remote_code: bool = False
-    force: bool = False
-    layers: int | None = None
-    audit: bool = False
-    share_device: bool = False
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,17 +58,13 @@ class Prepared:
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
     """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
-    for budget in request.tokens:
-        if budget < 2:
-            raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
-    if request.runs < 1:
-        raise UnusableInput(f"--runs {request.runs}: must be at least 1")
+    check(request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(request, machine)
+    located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
@@ -98,22 +73,23 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
+        conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        runs=request.runs,
+        blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
-        timeouts=_timeouts(request.timeout_s),
+        timeouts=timeouts_of(request),
         prompts=prompts,
         arms=arms_of(
             usable,
-            catalog.resolve(promoted) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
-        schema_version=1,
+        schema_version=2,
         session=store.new_name(request.family),
         state="running",
         started=utc_now(),
@@ -124,9 +100,9 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         plan=plan,
         machine=machine,
         software=software(workspace.root),
-        content_sha256="0" * 64,
+        content_sha256=UNSEALED,
     )
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
@@ -141,6 +117,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         plan.family,
         session.checkpoint_option,
         machine,
+        workspace=workspace,
         seed=plan.seed,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         force=True,
@@ -158,7 +135,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         store.clear(workspace, name)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, _limits(catalog))
+    ground = Ground(workspace, located.path, catalog)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -170,6 +147,7 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
             folder = workspace.session(session.session)
             return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
         run_jobs(session, prepared.ground, observer)
+        _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
     finally:
         prepared.release()
@@ -185,7 +163,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
-    matrix.append(workspace.matrix, [row_of(capsule) for capsule in built])
+    matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",
@@ -208,11 +186,12 @@ def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) ->
     return (own,) if of_device is None else (own, of_device)
 
 
-def _locate(request: Request, machine: Machine) -> Located:
+def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
     return locate(
         request.family,
         request.checkpoint,
         machine,
+        workspace=workspace,
         seed=request.seed,
         trust_remote_code=request.trust_remote_code,
         force=request.force,
@@ -228,31 +207,12 @@ def _resolved(
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
         if reason is None:
-            usable.append(variant)
+            usable.append(catalog.identify(variant, backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
             left_out.append(f"{variant.name}: {reason}")
     return usable, tuple(left_out)
-
-
-def _timeouts(silence_s: float | None) -> Timeouts:
-    if silence_s is None:
-        return Timeouts()
-    if not 0 < silence_s < float("inf"):
-        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
-    return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
-
-
-def _limits(catalog: Catalog) -> Callable[[Arm], dict[str, int | None]]:
-    def limits(arm: Arm) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
-        for kernel in arm.variant.kernels if arm.variant is not None else ():
-            most = catalog.kernels[kernel.kernel].declaration.max_tokens
-            found[kernel.kernel] = None if most == "any" else most
-        return found
-
-    return limits
 
 
 def _differences(
@@ -264,13 +224,31 @@ def _differences(
         before, after = getattr(session.software, field), getattr(now, field)
         if before != after:
             changed.append(f"{field} was {before} and is {after}")
-    for field in ("device", "os", "cpu_count", "memory_gb"):
+    for field in ("device", "os", "cpu_count", "cores", "memory_gb"):
         before, after = getattr(session.machine, field), getattr(machine, field)
         if before != after:
             changed.append(f"machine.{field} was {before} and is {after}")
-    if located.checkpoint.id != session.plan.checkpoint.id:
-        changed.append(f"checkpoint was {session.plan.checkpoint.id} and is {located.checkpoint.id}")
+    if located.checkpoint.digest != session.plan.checkpoint.digest:
+        changed.append(f"checkpoint was {session.plan.checkpoint.digest} and is {located.checkpoint.digest}")
     for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or catalog.resolve(arm.name) != arm.variant):
-            changed.append(f"variant {arm.name} or its kernels' source changed")
+        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
+            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
     return changed
+
+
+def _refuse_changed(session: Session, catalog: Catalog) -> None:
+    """Raise UnusableInput where the jobs of a session cannot all have run what its plan says."""
+    for arm in session.plan.arms:
+        if arm.variant is not None and _other(catalog, arm.variant, session):
+            raise UnusableInput(
+                f"session {session.session}: {arm.name}, its kernels or the measured path changed while it ran; "
+                "nothing was recorded, start a new one"
+            )
+
+
+def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
+    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
+    now = catalog.resolve(planned.name)
+    if planned.identity is None:
+        return now != planned
+    return catalog.identify(now, session.plan.backend).identity != planned.identity

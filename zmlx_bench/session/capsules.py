@@ -7,9 +7,10 @@ from types import MappingProxyType
 
 from zmlx_bench.analysis import figures
 from zmlx_bench.schema.audit import Audit
-from zmlx_bench.schema.capsule import Capsule, Protocol, sealed
+from zmlx_bench.schema.capsule import Capsule, Protocol
 from zmlx_bench.schema.plan import Arm, Plan
 from zmlx_bench.schema.run import Run, RunSet
+from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import Session
 
 
@@ -63,40 +64,41 @@ def _capsule(
     null_arm = any(a.role == "null" for a in plan.arms)
     prompts = [prompt.id for prompt in plan.prompts.prompt]
     incumbent = next((a.variant for a in plan.arms if a.role == "incumbent"), None)
-    return sealed(
-        {
-            "schema_version": 1,
-            "session": session.session,
-            "time": ended,
-            "family": plan.family,
-            "checkpoint": plan.checkpoint,
-            "machine": session.machine,
-            "software": session.software,
-            "variant": arm.variant,
-            "incumbent": incumbent,
-            "tokens": budget,
-            "protocol": Protocol(
-                command=session.command,
-                runs=plan.runs,
-                seed=plan.seed,
-                cooldown_s=plan.cooldown_s,
-                null_arm=null_arm,
-                order=_order(plan, budget),
-                environment=session.environment,
-                shared_device=session.shared_device,
-                trust_remote_code=plan.checkpoint.trust_remote_code,
-            ),
-            "prompts": plan.prompts,
-            "timed_prompt": prompts[0],
-            "chat_template": chat_template,
-            "status": figures.worst_status((*timed_set.variant, *fidelity_set.variant)),
-            "runs": timed_set,
-            "fidelity_runs": fidelity_set,
-            "outputs": own_outputs,
-            "figures": figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
-            "audit": audit,
-        }
+    capsule = Capsule(
+        schema_version=2,
+        session=session.session,
+        time=ended,
+        family=plan.family,
+        checkpoint=plan.checkpoint,
+        conditions=plan.conditions,
+        machine=session.machine,
+        software=session.software,
+        variant=arm.variant,
+        incumbent=incumbent,
+        tokens=budget,
+        protocol=Protocol(
+            command=session.command,
+            blocks=plan.blocks,
+            seed=plan.seed,
+            cooldown_s=plan.cooldown_s,
+            null_arm=null_arm,
+            order=_order(plan, budget),
+            environment=session.environment,
+            shared_device=session.shared_device,
+            trust_remote_code=plan.checkpoint.trust_remote_code,
+        ),
+        prompts=plan.prompts,
+        timed_prompt=prompts[0],
+        chat_template=chat_template,
+        status=figures.worst_status((*timed_set.variant, *fidelity_set.variant)),
+        runs=timed_set,
+        fidelity_runs=fidelity_set,
+        outputs=own_outputs,
+        figures=figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
+        audit=audit,
+        content_sha256=UNSEALED,
     )
+    return capsule.sealed()
 
 
 def _run_set(plan: Plan, arm: Arm, runs: Sequence[Run]) -> RunSet:

@@ -21,7 +21,7 @@ _SECRET = re.compile(
 _URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _SHORTEST_SECRET = 6
 """Characters; shorter values stand in too many innocent words."""
-_EVIDENCE = ("capsules", "matrix.jsonl", "LAB_NOTEBOOK.md", "variants/promoted.toml")
+_EVIDENCE = ("capsules", "matrix.jsonl", "notebook", "LAB_NOTEBOOK.md", "variants/promoted.toml")
 
 
 def shared_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from zmlx_bench.catalog import families
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import state
+from zmlx_bench.machine.energy import Meter
+from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.schema.base import Status, utc_now
-from zmlx_bench.schema.event import Instructions, JobEnd, JobEvent, JobStart, WorkerEvent
+from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import store
+from zmlx_bench.session import opened, store
 from zmlx_bench.session.audit import answers
+from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
 from zmlx_bench.workspace import Workspace
 
-WORKER_MODULE = "zmlx_bench.worker"
+WORKER_MODULE = "zmlx_bench.measured.worker"
 STOCK_TRIES = 2
 _EXACT = {"MLX_ENABLE_TF32": "0"}
 """The audit's reference is float32 on CUDA too, where MLX multiplies float32 matrices in TF32 otherwise."""
@@ -47,8 +51,8 @@ class Ground:
 
     workspace: Workspace
     checkpoint_path: Path
-    limits: Callable[[Arm], dict[str, int | None]]
-    """`max_tokens` of each kernel of an arm's variant."""
+    catalog: Catalog
+    """The variants and kernels of the session's family."""
 
 
 def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
@@ -120,17 +124,22 @@ def _run_job(
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
     worker = Worker(
-        _instructions(plan, job, arm, ground).model_copy(update={"forced": forced}),
+        _instructions(plan, job, arm, forced, ground),
         worker_environment(arm) | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
     )
 
     tally = Tally(job, forced)
+    gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
+        if job.kind == "timed":
+            gauge.note(event)
         log.write(JobEvent(job=job.id, at=at, event=event))
         tally.note(event)
+        if isinstance(event, Opened):
+            opened.check(event.files, opened.known_to(ground.catalog, arm), ground.workspace.root.resolve())
         observer.event(job, at, event)
 
     try:
@@ -151,6 +160,7 @@ def _run_job(
             status=outcome.status,
             message=outcome.message,
             exit_code=outcome.exit_code,
+            energy_j=gauge.joules,
             after=state.read(plan.backend, others),
         )
     )
@@ -159,21 +169,20 @@ def _run_job(
     return outcome
 
 
-def _instructions(plan: Plan, job: Job, arm: Arm, ground: Ground) -> Instructions:
+def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:
     by_id = {prompt.id: prompt for prompt in plan.prompts.prompt}
     return Instructions(
-        family=plan.family,
+        family_folder=str(families.folder(plan.family, ground.workspace)),
         checkpoint_kind=plan.checkpoint.kind,
         path=str(ground.checkpoint_path),
         seed=plan.seed,
         layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
-        variant=arm.variant,
+        variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
         kernels=str(ground.workspace.kernels),
-        limits=ground.limits(arm),
         tokens=job.tokens,
-        prompts=tuple(by_id[name] for name in job.prompts),
+        prompts=tuple(Prompt(name, by_id[name].text) for name in job.prompts),
         margins=job.kind == "fidelity" and arm.role == "baseline",
-        events_fd=0,
+        forced=forced,
     )

@@ -15,7 +15,7 @@ from filelock import BaseFileLock
 from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine import device
-from zmlx_bench.schema.session import Session, sealed, session_hash
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
 SESSION_FILE = "session.json"
@@ -30,7 +30,7 @@ def new_name(family: str) -> str:
 
 def write(workspace: Workspace, session: Session) -> Session:
     """Seal and write `session.json`; return the sealed session. A refused first write leaves no folder behind."""
-    whole = sealed(session)
+    whole = session.sealed()
     folder = workspace.session(session.session)
     try:
         files.write_atomic(folder / SESSION_FILE, files.dump_json(whole))
@@ -49,19 +49,28 @@ def load(workspace: Workspace, name: str) -> Session:
         raise unknown("session", name, known)
     files.refuse_outside(workspace.root, path)
     session = files.read_json(path, Session)
-    if session_hash(session) != session.content_sha256:
+    if not session.intact:
         raise UnusableInput(f"{path}: content_sha256: does not match; the file was edited")
     return session
 
 
 def claim(workspace: Workspace, name: str) -> BaseFileLock:
     """Return the held lock of a session: two at it would measure its jobs twice. CannotHere names the other."""
-    folder = os.path.realpath(workspace.session(name))
-    path = device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
+    path = _lock_path(workspace, name)
     held = device.acquired(path)
     if held is None:
         raise CannotHere(f"{device.holder_of(path)} is at session {name}; wait until it has ended")
     return held
+
+
+def holder(workspace: Workspace, name: str) -> str | None:
+    """Return who is at a session now, such as `process 123`; None where nobody is."""
+    return device.held_by(_lock_path(workspace, name))
+
+
+def _lock_path(workspace: Workspace, name: str) -> Path:
+    folder = os.path.realpath(workspace.session(name))
+    return device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
 
 
 def clear(workspace: Workspace, name: str) -> None:

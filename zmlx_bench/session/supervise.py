@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -16,13 +14,14 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench import files
+from zmlx_bench.measured.messages import Instructions
+from zmlx_bench.process import Child, ending
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
     Done,
     Failed,
     Forced,
-    Instructions,
     Loaded,
     Patched,
     PromptEnd,
@@ -36,7 +35,6 @@ from zmlx_bench.session.tally import BrokenProtocol
 
 _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
 _TAIL_BYTES = 2000
-_LONGEST_LINE = 1 << 20
 _MOST_PRINTED = 64 * 1024 * 1024
 _GRACE_S = 0.5
 _LOOK_S = 1.0
@@ -63,139 +61,85 @@ class Worker:
     def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
         self._log = log
         self._oom_kills = _oom_kills()
-        read_end, write_end = os.pipe()
-        told = instructions.model_copy(update={"events_fd": write_end})
         with files.open_new(log) as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                pass_fds=(write_end,),
-                start_new_session=True,
-            )
-        os.close(write_end)
-        self._pipe = read_end
-        self._buffer = b""
-        stdin = self._process.stdin
-        if stdin is not None:
-            # A worker that dies at once closes its end; how it died is told by its exit.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(told.model_dump_json().encode())
-            with contextlib.suppress(BrokenPipeError):
-                stdin.close()
+            self._child = Child([sys.executable, "-m", module], instructions.encoded(), output, env)
 
     def watch(self, timeouts: Timeouts, on_event: OnEvent) -> Outcome:
         """Pass every event on until the worker ends, and say how it ended. Kills it when it is silent too long."""
         failed: Failed | None = None
         done: Done | None = None
         limit, phase = timeouts.load_s, "loading"
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._pipe, selectors.EVENT_READ)
-            now = time.perf_counter()
-            deadline, look, gone = now + limit, now + _LOOK_S, False
-            while True:
-                ready = selector.select(0 if gone else max(0.0, min(deadline, look) - time.perf_counter()))
-                now = time.perf_counter()
-                if now >= look:
-                    look = now + _LOOK_S
-                    if self._printed() > _MOST_PRINTED:
-                        self.kill()
-                        return self._end("crash", f"printed more than {_MOST_PRINTED >> 20} MiB while {phase}")
-                if not ready:
-                    if gone:
-                        break
-                    # What it forked may hold its end of the pipe open after it.
-                    gone = self._process.poll() is not None
-                    if not gone and now >= deadline:
-                        self.kill()
-                        return self._end("timeout", f"silent for {limit:g} s while {phase}")
-                    continue
-                data = os.read(self._pipe, 1 << 16)
-                if not data:
+        now = time.perf_counter()
+        deadline, look = now + limit, now + _LOOK_S
+        while True:
+            try:
+                came = self._child.read(min(deadline, look) - time.perf_counter())
+                if came is None:
                     break
-                deadline = now + limit
-                try:
-                    events = self._parse(data)
-                except ValueError as error:
+                now, lines = came
+                events = [_parsed(line) for line in lines]
+            except ValueError as error:
+                self.kill()
+                return self._end("crash", f"sent something that is no event: {error}")
+            if now >= look:
+                look = now + _LOOK_S
+                if self._printed() > _MOST_PRINTED:
                     self.kill()
-                    return self._end("crash", f"sent something that is no event: {error}")
-                for event in events:
-                    try:
-                        on_event(now, event)
-                    except BrokenProtocol as broken:
-                        self.kill()
-                        return self._end("crash", f"broke the protocol: {broken}")
-                    match event:
-                        case Failed():
-                            failed = event
-                        case Done():
-                            done = event
-                        case Loaded() | Patched():
-                            limit, phase = timeouts.prefill_s, "warming up"
-                        case Warmed() | PromptEnd():
-                            limit, phase = timeouts.prefill_s, "between prompts"
-                        case Forced() | Audited():
-                            limit, phase = timeouts.prefill_s, "forcing tokens"
-                        case PromptStart():
-                            limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
-                        case Token():
-                            limit, phase = timeouts.decode_s, "decoding"
-                    deadline = now + limit
+                    return self._end("crash", f"printed more than {_MOST_PRINTED >> 20} MiB while {phase}")
+            if not events and now >= deadline:
+                self.kill()
+                return self._end("timeout", f"silent for {limit:g} s while {phase}")
+            for event in events:
+                try:
+                    on_event(now, event)
+                except BrokenProtocol as broken:
+                    self.kill()
+                    return self._end("crash", f"broke the protocol: {broken}")
+                match event:
+                    case Failed():
+                        failed = event
+                    case Done():
+                        done = event
+                    case Loaded() | Patched():
+                        limit, phase = timeouts.prefill_s, "warming up"
+                    case Warmed() | PromptEnd():
+                        limit, phase = timeouts.prefill_s, "between prompts"
+                    case Forced() | Audited():
+                        limit, phase = timeouts.prefill_s, "forcing tokens"
+                    case PromptStart():
+                        limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
+                    case Token():
+                        limit, phase = timeouts.decode_s, "decoding"
+                deadline = now + limit
         return self._ended(failed, done, timeouts)
 
     def kill(self) -> None:
         """End the worker's whole process group, politely first."""
-        try:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE_S)
-        finally:
-            # Also when a second interrupt comes while it is given time.
-            self._signal(signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(10.0)
-            self._close()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        self._child.kill(_GRACE_S)
 
     def _ended(self, failed: Failed | None, done: Done | None, timeouts: Timeouts) -> Outcome:
         try:
-            self._process.wait(timeouts.decode_s)
+            self._child.process.wait(timeouts.decode_s)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._end("timeout", "closed its pipe and did not exit")
         # Whatever it forked goes with it.
-        self._signal(signal.SIGKILL)
-        code = self._process.returncode
+        self._child.signal(signal.SIGKILL)
+        code = self._child.process.returncode
         if failed is not None:
             return self._end(failed.status, failed.message)
         if code == 0 and done is not None:
-            self._close()
+            self._child.close()
             return Outcome("ok", None, code, done.cpu_s)
         if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             return self._end("oom", "killed by the system, which had no memory left for it")
         status: Status = "oom" if any(words in self._tail() for words in _OUT_OF_MEMORY) else "crash"
-        if code < 0:
-            return self._end(status, f"killed by {_signal_name(-code)}")
-        return self._end(status, f"exited with code {code}" + ("" if done else " before it was done"))
-
-    def _parse(self, data: bytes) -> list[WorkerEvent]:
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        if len(self._buffer) > _LONGEST_LINE:
-            raise ValueError("a line without an end")
-        try:
-            return [_EVENT.validate_json(line) for line in lines]
-        except ValidationError as error:
-            raise ValueError(error.errors(include_url=False)[0]["msg"]) from None
+        return self._end(status, ending(code) + ("" if done or code < 0 else " before it was done"))
 
     def _end(self, status: Status, message: str) -> Outcome:
-        self._close()
+        self._child.close()
         tail = self._tail()
-        return Outcome(status, message + (f"\n{tail}" if tail else ""), self._process.returncode, None)
+        return Outcome(status, message + (f"\n{tail}" if tail else ""), self._child.process.returncode, None)
 
     def _printed(self) -> int:
         try:
@@ -212,10 +156,12 @@ class Worker:
         except OSError:
             return ""
 
-    def _close(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+
+def _parsed(line: bytes) -> WorkerEvent:
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        raise ValueError(error.errors(include_url=False)[0]["msg"]) from None
 
 
 def _oom_kills() -> int:
@@ -225,10 +171,3 @@ def _oom_kills() -> int:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
     except OSError:
         return 0
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

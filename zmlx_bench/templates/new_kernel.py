@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.catalog.variants import RESERVED, Catalog
+from zmlx_bench.catalog.variants import RESERVED, Catalog, families
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.workspace import Workspace
 
-FAMILIES = ("qwen3", "glm47")
 _TEMPLATES = Path(__file__).resolve().parent
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
@@ -35,12 +34,12 @@ def write(workspace: Workspace, name: str) -> Written:
     refuses.
     """
     variants = (name, f"{name}_fp32")
-    families = [family for family in FAMILIES if (workspace.variants / f"{family}.toml").is_file()]
+    served = families(workspace)
     folder, test = workspace.kernels / name, workspace.root / "tests" / "kernels" / f"test_{name}.py"
-    _check(workspace, name, variants, families, (folder, test))
+    _check(workspace, name, variants, served, (folder, test))
     texts = {folder / t.stem: _filled(t, name) for t in sorted((_TEMPLATES / "kernel").glob("*.in"))}
     texts[test] = texts.pop(folder / "test.py")
-    declared = [workspace.variants / f"{family}.toml" for family in families]
+    declared = [workspace.variants / f"{family}.toml" for family in served]
     before = {path: path.read_bytes() for path in declared}
     added = _filled(_TEMPLATES / "variant.toml.in", name).encode()
     try:
@@ -57,11 +56,11 @@ def write(workspace: Workspace, name: str) -> Written:
                 files.write_atomic(path, known)
         raise
     shown = tuple(path.relative_to(workspace.root).as_posix() for path in texts)
-    return Written(name, shown, variants, tuple(families))
+    return Written(name, shown, variants, tuple(served))
 
 
 def _check(
-    workspace: Workspace, name: str, variants: tuple[str, ...], families: list[str], paths: tuple[Path, ...]
+    workspace: Workspace, name: str, variants: tuple[str, ...], served: list[str], paths: tuple[Path, ...]
 ) -> None:
     if not _NAME.fullmatch(name) or name in RESERVED:
         raise UnusableInput(
@@ -71,7 +70,7 @@ def _check(
     for path in paths:
         if path.exists():
             raise UnusableInput(f"{path}: is there already; choose another name")
-    for family in families:
+    for family in served:
         declared = {known.lower() for known in Catalog(workspace, family).names()}
         if taken := sorted(declared.intersection(variants)):
             raise UnusableInput(f"variants/{family}.toml: has a variant {taken[0]!r} already; choose another name")

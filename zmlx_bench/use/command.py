@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.families import registry
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.printable import printable
@@ -38,6 +38,8 @@ class Wishes:
     checkpoint: str = "auto"
     variant: str = PROMOTED
     trust_remote_code: bool = False
+    strict: bool = False
+    """Whether to refuse where no variant can be applied, or only one that was measured on an earlier path."""
     arguments: Sequence[str] = ()
     """For mlx-lm."""
 
@@ -48,11 +50,17 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     Where nothing is promoted the stock model runs; a variant asked for by name that cannot be applied raises
     NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
     """
-    registry.check_name(wishes.family)
+    families.check_name(wishes.family, workspace)
     if "--model" in wishes.arguments:
         raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
     machine = facts.read(backends.choose("auto"))
-    located = locate(wishes.family, wishes.checkpoint, machine, trust_remote_code=wishes.trust_remote_code)
+    located = locate(
+        wishes.family,
+        wishes.checkpoint,
+        machine,
+        workspace=workspace,
+        trust_remote_code=wishes.trust_remote_code,
+    )
     if located.checkpoint.kind == "synthetic":
         raise UnusableInput("--checkpoint synthetic: random weights have nothing to say; name another checkpoint")
     why = f" ({located.why})" if located.why else ""
@@ -94,7 +102,7 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
 
 def _choice(workspace: Workspace, wishes: Wishes, machine: Machine, located: Located) -> Choice:
     if wishes.variant == PROMOTED:
-        return decide.for_checkpoint(workspace, wishes.family, machine, located)
+        return decide.for_checkpoint(workspace, wishes.family, machine, located, strict=wishes.strict)
     return decide.by_name(workspace, wishes.family, wishes.variant, machine)
 
 
@@ -105,7 +113,7 @@ def _put_in(model: Any, workspace: Workspace, wishes: Wishes, located: Located, 
         say("variant none: mlx-lm's own model")
         return
     try:
-        applied: Applied = put_in(model, workspace, wishes.variant, located)
+        applied: Applied = put_in(model, workspace, wishes.variant, located, strict=wishes.strict)
     except No as reason:
         _refuse_if_named(wishes, reason)
         say(f"no variant: {reason}")
@@ -114,7 +122,7 @@ def _put_in(model: Any, workspace: Workspace, wishes: Wishes, located: Located, 
 
 
 def _refuse_if_named(wishes: Wishes, reason: No) -> None:
-    if wishes.variant != PROMOTED:
+    if wishes.variant != PROMOTED or wishes.strict:
         raise NotApplied(f"--variant {wishes.variant}: {reason}") from None
 
 

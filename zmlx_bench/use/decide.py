@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx_bench.analysis.decision.adapter import identity_of
+from zmlx_bench.analysis.changed import DECLARATION, changed, listed
+from zmlx_bench.analysis.decision import GroupKey
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
-from zmlx_bench.checkpoints.resolve import TINY, Located, locate
+from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
-from zmlx_bench.families.registry import facts
-from zmlx_bench.ledger import promotions
+from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
@@ -33,51 +36,78 @@ class Choice:
     """A variant that may be applied."""
 
     variant: ResolvedVariant
-    limits: dict[str, int | None]
-    """Each kernel's largest number of tokens in a call; None for any."""
+    plain: Variant
+    """What is applied of it."""
     promotion: Promotion | None = None
+    changed: tuple[str, ...] = ()
+    """What has changed since the promotion was measured, in words."""
 
 
-def option_of(family: str, checkpoint: str | Path) -> str:
+def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    if Path(text).expanduser().resolve() == (TINY / f"tiny_{family}").resolve():
+    known = families.known(family, workspace)
+    if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == facts(family).hub_id:
+    if repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 
 
 def promoted_here(workspace: Workspace, family: str, machine: Machine) -> tuple[Promotion, ...]:
-    """Return the promotions for this family, backend, device and MLX version, of any checkpoint."""
-    here = (family, machine.backend, machine.device, installed("mlx"))
-    found = promotions.read(workspace).promotion
-    return tuple(p for p in found if (p.family, p.backend, p.device, p.mlx) == here)
+    """Return the promotions for this family, machine and its versions, of any checkpoint."""
+    found = [(promotions.key_of(promotion), promotion) for promotion in promotions.read(workspace).promotion]
+    here = [(key, promotion) for key, promotion in found if key.covers(_group(family, key.checkpoint, machine))]
+    # What was measured with these very cores counts before what did not record them.
+    return tuple(promotion for key, promotion in sorted(here, key=lambda pair: pair[0].cores is None))
 
 
-def for_checkpoint(workspace: Workspace, family: str, machine: Machine, located: Located) -> Choice:
+def _group(family: str, digest: str, machine: Machine) -> GroupKey:
+    versions = installed("mlx") or "none", installed("mlx-lm")
+    return GroupKey(family, digest, Conditions(), machine.backend, machine.device, machine.cores, *versions)
+
+
+def for_checkpoint(
+    workspace: Workspace, family: str, machine: Machine, located: Located, *, strict: bool = False
+) -> Choice:
     """Return the variant promoted for this checkpoint on this machine; raise No with the reason where there is none."""
     here = promoted_here(workspace, family, machine)
-    of_checkpoint = [p for p in here if p.checkpoint_id == located.checkpoint.id]
+    of_checkpoint = [p for p in here if p.checkpoint_digest == located.checkpoint.digest]
     if not of_checkpoint:
         raise No(nothing_promoted(workspace, family, machine, located))
-    return of_promotion(workspace, of_checkpoint[0])
+    return of_promotion(workspace, of_checkpoint[0], strict=strict)
 
 
-def of_promotion(workspace: Workspace, promotion: Promotion) -> Choice:
-    """Return the promoted variant as it is declared now; raise No where that is not what was measured."""
+def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = False) -> Choice:
+    """Return the promoted variant as it is now; raise No where it is declared otherwise than it was measured.
+
+    Where its kernels or the path around them changed since, the choice says so; with `strict` that is a No as well.
+    """
     catalog = Catalog(workspace, promotion.family)
     name = promotion.variant
     if name not in catalog.specs:
         raise No(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
-    variant = catalog.resolve(name)
-    if identity_of(variant) != promotion.identity:
+    variant = catalog.identify(catalog.resolve(name), promotion.backend)
+    then = promotions.parts_of(promotion, carried.read(workspace))
+    since = () if then is None or variant.identity is None else changed(then, variant.identity)
+    if then is None or DECLARATION in since:
         raise No(
             f"{name} is promoted here, but its kernels or its declaration changed since it was measured; "
-            f"measure it again with `zmlx run {promotion.family} --variants {name}`"
+            f"{_again(promotion)}"
         )
-    return _usable(catalog, variant, promotion)
+    if since and strict:
+        raise No(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
+    return Choice(variant, catalog.plain(variant), promotion, since)
+
+
+def earlier(since: tuple[str, ...]) -> str:
+    """Say that a promotion's evidence is not of today's code, and what changed."""
+    return f"it was measured on an earlier path: {listed(since)} changed since"
+
+
+def _again(promotion: Promotion) -> str:
+    return f"measure it again with `zmlx run {promotion.family} --variants {promotion.variant}`"
 
 
 def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> Choice:
@@ -88,7 +118,7 @@ def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> C
     variant = catalog.resolve(name)
     if (reason := catalog.missing_on(variant, machine.backend)) is not None:
         raise No(reason)
-    return _usable(catalog, variant, None)
+    return Choice(variant, catalog.plain(variant))
 
 
 def environment_missing(variant: ResolvedVariant) -> dict[str, str]:
@@ -108,23 +138,19 @@ def nothing_promoted(workspace: Workspace, family: str, machine: Machine, locate
     )
 
 
-def locate_for(promotion: Promotion, machine: Machine) -> Located | None:
+def locate_for(promotion: Promotion, machine: Machine, workspace: Workspace) -> Located | None:
     """Return the checkpoint of a promotion where it can be found without being told: `tiny`, or `full` in the cache."""
-    if promotion.checkpoint_id.startswith("tiny-"):
-        return locate(promotion.family, "tiny", machine)
-    if promotion.checkpoint_id.startswith("full-") and hub.cached(facts(promotion.family).hub_id) is not None:
-        return locate(promotion.family, "full", machine)
+    if promotion.checkpoint == "tiny":
+        return locate(promotion.family, "tiny", machine, workspace=workspace)
+    if promotion.checkpoint == "full" and hub.cached(_hub_id(promotion, workspace)) is not None:
+        return locate(promotion.family, "full", machine, workspace=workspace)
     return None
+
+
+def _hub_id(promotion: Promotion, workspace: Workspace) -> str:
+    return families.facts(promotion.family, workspace).hub_id
 
 
 def _listed(found: Sequence[Promotion]) -> str:
     each = [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend}), mlx {p.mlx}" for p in found]
     return f" (promoted elsewhere: {'; '.join(each)})" if each else ""
-
-
-def _usable(catalog: Catalog, variant: ResolvedVariant, promotion: Promotion | None) -> Choice:
-    limits: dict[str, int | None] = {}
-    for kernel in variant.kernels:
-        most = catalog.kernels[kernel.kernel].declaration.max_tokens
-        limits[kernel.kernel] = None if most == "any" else most
-    return Choice(variant, limits, promotion)

@@ -8,12 +8,13 @@ from typing import Any
 import mlx.core as mx
 
 from zmlx_bench import workspace as workspaces
+from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.families import registry
 from zmlx_bench.machine import facts
-from zmlx_bench.patch import apply as patching
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured import apply as patching
+from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.families import loading
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
@@ -37,8 +38,10 @@ def apply(
     `model` comes from `mlx_lm.load`. `variant` is `promoted`, `none`, or the name of a declared variant, which is
     applied whether promoted or not. `checkpoint` says what was loaded (a folder, a hub id, `tiny` or `full`); without
     it the tiny and the published checkpoint are recognised by their weights. `workspace` holds the promotions:
-    by default the nearest one upwards, else what came with zmlx. With `strict`, NotApplied is raised where nothing
-    can be applied; UnusableInput always, for a variant, checkpoint or workspace that there is not.
+    by default the nearest one upwards, else what came with zmlx. Where the promoted variant's kernels or the path
+    around them changed since it was measured, it is applied and `why` says so. With `strict`, NotApplied is raised
+    there, and where nothing can be applied; UnusableInput always, for a variant, checkpoint or workspace that there
+    is not.
 
     Returns what was done; its `undo()` gives the unpatched model back.
     """
@@ -46,48 +49,49 @@ def apply(
     if variant == NONE:
         return Applied(None, "no variant was asked for: the model is mlx-lm's own")
     try:
-        return put_in(model, place, variant, checkpoint)
+        return put_in(model, place, variant, checkpoint, strict=strict)
     except (No, CannotHere) as reason:
         if strict:
             raise NotApplied(str(reason)) from None
         return Applied(None, str(reason))
 
 
-def put_in(model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None) -> Applied:
+def put_in(
+    model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None, *, strict: bool = False
+) -> Applied:
     """Do what `apply` does; raise No, with nothing changed, where nothing can be applied."""
-    family = family_of(model)
+    family = family_of(model, place)
     machine = facts.read(backend_in_use())
     located = checkpoint if isinstance(checkpoint, Located) else None
     if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
-        located = locate(family, decide.option_of(family, checkpoint), machine)
-    hosts = registry.load(family).hosts(model)
+        located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
+    hosts = loading.load(families.folder(family, place)).hosts(model)
     if any(hasattr(type(host.module), "composed_call") for host in hosts):
         raise No("a variant sits in this model already; undo it first")
     if variant != PROMOTED:
         choice = decide.by_name(place, family, variant, machine)
     elif located is not None:
-        choice = decide.for_checkpoint(place, family, machine, located)
+        choice = decide.for_checkpoint(place, family, machine, located, strict=strict)
         if (odd := weights.difference(model, located.path)) is not None:
             raise No(f"the model is not the checkpoint {located.checkpoint.label}: {odd}")
     else:
-        choice = _recognised(model, place, family, machine)
+        choice = _recognised(model, place, family, machine, strict=strict)
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise No(f"{choice.variant.name} needs {settings} in the environment before Python starts")
     try:
-        patch = patching.apply(choice.variant, hosts, machine.backend, place.kernels, choice.limits)
+        patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
         raise No(f"{choice.variant.name} cannot be applied: {reason}") from None
     return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
 
 
-def family_of(model: Any) -> str:
+def family_of(model: Any, place: Workspace) -> str:
     """Return the family of a loaded mlx-lm model; raise No where zmlx has none for its architecture."""
     model_type = getattr(model, "model_type", None)
-    for name in registry.names():
-        if registry.facts(name).model_type == model_type:
-            return name
-    known = ", ".join(registry.facts(name).model_type for name in registry.names())
+    if model_type is not None and (name := families.of_model_type(model_type, place)) is not None:
+        return name
+    known = ", ".join(families.facts(name, place).model_type for name in families.names(place))
     found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
     raise No(f"zmlx knows no sites in {found}; it knows {known}")
 
@@ -99,17 +103,17 @@ def backend_in_use() -> Backend:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def _recognised(model: Any, place: Workspace, family: str, machine: Machine) -> Choice:
+def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, strict: bool) -> Choice:
     here = decide.promoted_here(place, family, machine)
     reasons: list[str] = []
     for promotion in here:
-        located = decide.locate_for(promotion, machine)
-        if located is None or located.checkpoint.id != promotion.checkpoint_id:
+        located = decide.locate_for(promotion, machine, place)
+        if located is None or located.checkpoint.digest != promotion.checkpoint_digest:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}: say checkpoint= if that is what it is")
         elif (odd := weights.difference(model, located.path)) is not None:
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")
         else:
-            return decide.of_promotion(place, promotion)
+            return decide.of_promotion(place, promotion, strict=strict)
     raise No("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None))
 
 
@@ -117,9 +121,10 @@ def _grounds(choice: Choice) -> str:
     promotion, name = choice.promotion, choice.variant.name
     if promotion is None:
         return f"{name}: asked for by name, whatever the evidence says of its speed and its tokens"
+    since = f"; {decide.earlier(choice.changed)}" if choice.changed else ""
     return (
         f"{name}: promoted for {promotion.family} {promotion.checkpoint} on {promotion.device} ({promotion.backend}), "
-        f"mlx {promotion.mlx}; in its latest session {_figures(promotion)}"
+        f"mlx {promotion.mlx}; in its latest session {_figures(promotion)}{since}"
     )
 
 

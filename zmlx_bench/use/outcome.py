@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.patch.apply import Patch
+from zmlx_bench.measured.apply import Patch
 from zmlx_bench.schema.promotion import Promotion
 
 

@@ -12,11 +12,12 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import mlx.core as mx
-from platformdirs import user_cache_path
 
-from ...gpu.cuda import CudaLaunch, Template
-from ...gpu.settle import TYPES, constants
-from ...gpu.text import short
+from zmlx_bench.measured.user_cache import user_cache_path
+
+from ..gpu.cuda import CudaLaunch, Template
+from ..gpu.settle import TYPES, constants
+from ..gpu.text import short
 from .place import cuda_include
 
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from zmlx_bench.measured.user_cache import user_cache_path
 
 MODULE = "_zmlx_graph"
 MLX_VERSION = "0.32.4"

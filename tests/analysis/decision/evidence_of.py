@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from zmlx_bench.analysis.decision import (
     ArmEvidence,
     BudgetEvidence,
-    FidelityEvidence,
     GroupEvidence,
     GroupKey,
     SessionEvidence,
 )
 from zmlx_bench.files import read_toml
+from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.figures import Fidelity, Figures, Memory, PromptFidelity, Ratio
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.policy import Policy
 
 POLICY = read_toml(Path(__file__).parents[3] / "variants" / "policy.toml", Policy)
-SAME = FidelityEvidence(True, 600, 600, 3, True, True)
-DIFFERENT = FidelityEvidence(False, 412, 600, 3, True, True, ("story", 12))
+SAME = Fidelity(
+    verdict="identical", matched_tokens=600, total_tokens=600, prompts=(), counting_prompts=3, baseline_repeats=True,
+    null_identical=True,
+)  # fmt: skip
+DIVERGED = PromptFidelity(
+    prompt="story", identical=False, matched=12, total=200, first_divergence=12, baseline_margin=None,
+    distinct_8grams=1.0, loops=False,
+)  # fmt: skip
+DIFFERENT = SAME.model_copy(update={"verdict": "diverged", "matched_tokens": 412, "prompts": (DIVERGED,)})
 QUIET = (0.002, -0.002, 0.001, -0.001, 0.0015, -0.0015)
-KEY = GroupKey("qwen3", "tiny-0123456789abcdef", "cpu", "a processor", "0.32.4")
+KEY = GroupKey("qwen3", "0" * 64, Conditions(), "cpu", "a processor", 2, "0.32.4", "0.32.2")
 
 
 def around(mean: float, blocks: int = 6, spread: float = 0.002) -> tuple[float, ...]:
@@ -32,28 +43,56 @@ def around(mean: float, blocks: int = 6, spread: float = 0.002) -> tuple[float, 
     )
 
 
-def budget(tokens: int, gain: Sequence[float], **changes: object) -> BudgetEvidence:
-    plain = BudgetEvidence(
-        tokens=tokens,
-        capsule=f"capsules/s/t{tokens}.json",
-        status="ok",
-        gain=tuple(gain),
-        null=QUIET[: len(gain)],
-        over_incumbent=None,
-        fidelity=SAME,
-        prefill=0.0,
-        peak_mem_gb=1.0,
-        baseline_peak_mem_gb=1.0,
-        peak_rss_gb=2.0,
-        baseline_peak_rss_gb=2.0,
-        clock_disagreement=0.001,
-        throttled=False,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+def ratio(logs: Sequence[float] | None) -> Ratio | None:
+    """The ratio of these log differences; the decision looks at no stored interval."""
+    if logs is None:
+        return None
+    value = math.exp(sum(logs) / len(logs)) if logs else 1.0
+    return Ratio(value=value, low=None, high=None, logs=tuple(logs), blocks=tuple(range(1, len(logs) + 1)))
+
+
+def memory(peak_mem_gb: float | None, peak_rss_gb: float | None) -> Memory:
+    return Memory(
+        peak_mem_gb=peak_mem_gb, temporary_gb=None, cache_gb=None, peak_rss_gb=peak_rss_gb, page_faults_minor=None,
+        page_faults_major=None,
+    )  # fmt: skip
+
+
+def budget(
+    tokens: int,
+    gain: Sequence[float],
+    *,
+    null: Sequence[float] | None = QUIET,
+    over_incumbent: Sequence[float] | None = None,
+    fidelity: Fidelity = SAME,
+    counting_prompts: int = 3,
+    prefill: float | None = 0.0,
+    peak_mem_gb: float | None = 1.0,
+    peak_rss_gb: float | None = 2.0,
+    clock_disagreement: float = 0.001,
+    throttled: bool | None = False,
+    status: Status = "ok",
+    message: str | None = None,
+    idle_kernels: tuple[str, ...] = (),
+) -> BudgetEvidence:
+    """A capsule in which everything is well but for what is said; gains and prefill are logs."""
+    null = null[: len(gain)] if null is QUIET else null
+    figures = Figures(
+        decode_tok_s=None, baseline_decode_tok_s=None, null_decode_tok_s=None, incumbent_decode_tok_s=None,
+        prefill_tok_s=None, baseline_prefill_tok_s=None, ttft_ms=None, baseline_ttft_ms=None, speedup=ratio(gain),
+        null=ratio(null), incumbent=ratio(over_incumbent), prefill=None if prefill is None else ratio((prefill,)),
+        latency=None, baseline_latency=None, memory=memory(peak_mem_gb, peak_rss_gb), baseline_memory=memory(1.0, 2.0),
+        fidelity=fidelity, clock_disagreement=clock_disagreement, throttled=throttled, busy_by_others=None,
+        calls_per_token={},
+    )  # fmt: skip
+    return BudgetEvidence(
+        tokens=tokens, capsule=f"capsules/s/t{tokens}.json", status=status, figures=figures,
+        counting_prompts=counting_prompts, message=message, idle_kernels=idle_kernels,
+    )  # fmt: skip
 
 
 def arm(
-    short: Sequence[float], long: Sequence[float], name: str = "fused", identity: str = "a", **changes: object
+    short: Sequence[float], long: Sequence[float], name: str = "fused", identity: str = "a", **changes: Any
 ) -> ArmEvidence:
     budgets = {200: budget(200, short, **changes), 1024: budget(1024, long, **changes)}
     return ArmEvidence(name, identity, budgets)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, session
-from zmlx_bench.analysis.decision import ArmEvidence, GroupDecision, decide_group
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, ArmEvidence, GroupDecision, SessionEvidence, decide_group
 from zmlx_bench.analysis.decision.group import allowance
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
@@ -163,4 +165,41 @@ def test_verdicts_are_sorted_best_first() -> None:
 
 def test_a_changed_identity_alone_is_told() -> None:
     decision = decide_group(group(session(fast(identity="x")), session(fast(), hour=2)), POLICY)
-    assert "other kernel sources" in decision.verdicts[0].why
+    assert "other code or settings" in decision.verdicts[0].why
+
+
+def covering(calls: float | None, hour: float, identity: str = "a") -> SessionEvidence:
+    found = replace(fast(identity=identity), coverage=None if calls is None else {"linear": calls, "router": 3.0})
+    return session(replace(found, bytes_identity="same bytes"), hour=hour)
+
+
+def test_sessions_that_called_a_site_another_number_of_times_do_not_count_together() -> None:
+    decision = decide_group(group(covering(29, 0), covering(37, 2)), POLICY)
+    assert of(decision) == ("CANDIDATE", "coverage")
+    gate = next(gate for gate in decision.verdicts[0].gates if gate.id == "coverage")
+    assert (gate.outcome, gate.figure, gate.threshold) == ("fail", 1, 0)
+    assert "called linear 29 times a token and" in gate.text
+    assert "37 times" in gate.text
+
+
+def test_the_two_latest_sessions_that_ran_the_same_decide() -> None:
+    ours = covering(37, 2), covering(37, 4)
+    decision = decide_group(group(covering(37, 0), covering(29, 1), *ours), POLICY)
+    assert of(decision) == ("PROMOTE", "faster")
+    assert covering(29, 1).session not in decision.verdicts[0].rests_on
+    gate = next(gate for gate in decision.verdicts[0].gates if gate.id == "coverage")
+    assert gate.outcome == "pass"
+
+
+def test_equal_coverage_needs_no_gate() -> None:
+    decision = decide_group(group(covering(37, 0), covering(37, 2)), POLICY)
+    assert of(decision) == ("PROMOTE", "faster")
+    assert all(gate.id != "coverage" for gate in decision.verdicts[0].gates)
+
+
+def test_rule_1_looks_at_the_bytes_of_kernels_alone() -> None:
+    evidence = group(covering(29, 0, "older path"), covering(37, 2))
+    assert of(decide_group(evidence, POLICY)) == ("CANDIDATE", "sessions")
+    earlier = decide_group(evidence, POLICY, rule=RULE_OF_BYTES)
+    assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), RULE_OF_BYTES)
+    assert earlier.verdicts[0].latest.identity == "same bytes"

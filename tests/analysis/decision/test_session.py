@@ -47,9 +47,9 @@ def test_speed_decides_when_nothing_else_does(
     ("changes", "expected"),
     [
         ({"fidelity": DIFFERENT}, ("REJECT", "fidelity")),
-        ({"fidelity": replace(DIFFERENT, null_identical=False)}, ("INCONCLUSIVE", "repeatable")),
-        ({"fidelity": replace(SAME, null_identical=False)}, ("INCONCLUSIVE", "repeatable")),
-        ({"fidelity": replace(SAME, counting_prompts=2)}, ("INCONCLUSIVE", "prompts")),
+        ({"fidelity": DIFFERENT.model_copy(update={"null_identical": False})}, ("INCONCLUSIVE", "repeatable")),
+        ({"fidelity": SAME.model_copy(update={"null_identical": False})}, ("INCONCLUSIVE", "repeatable")),
+        ({"counting_prompts": 2}, ("INCONCLUSIVE", "prompts")),
         ({"fidelity": None}, ("INCONCLUSIVE", "fidelity")),
         ({"status": "oom", "message": "killed"}, ("REJECT", "oom")),
         ({"status": "crash", "message": "SIGSEGV"}, ("REJECT", "crash")),
@@ -87,9 +87,9 @@ def test_precedence_of_failures() -> None:
 
 
 def test_without_a_null_arm_nothing_is_concluded_about_speed() -> None:
-    tested = arm(FAST, FAST, null=None, fidelity=replace(SAME, null_identical=None))
+    tested = arm(FAST, FAST, null=None, fidelity=SAME.model_copy(update={"null_identical": None}))
     assert said(verdict_on(tested, null_arm=False)) == ("INCONCLUSIVE", "null_arm")
-    diverged = arm(FAST, FAST, null=None, fidelity=replace(DIFFERENT, null_identical=None))
+    diverged = arm(FAST, FAST, null=None, fidelity=DIFFERENT.model_copy(update={"null_identical": None}))
     assert said(verdict_on(diverged, null_arm=False)) == ("REJECT", "fidelity")
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import mlx.core as mx
 import pytest
 
-from zmlx_bench.patch import loader
+from zmlx_bench.measured import loader
 
 KERNELS = Path(__file__).resolve().parents[3] / "kernels"
 
@@ -19,9 +19,9 @@ def on_cpu() -> None:
 
 @pytest.fixture(scope="session")
 def package() -> ModuleType:
-    """The package kernels/native, imported as the patch layer imports it."""
+    """The package kernels/_lib/native, imported as the patch layer imports it."""
     loader.open_kernels(KERNELS)
-    import zmlx_kernels.native as package
+    import zmlx_kernels._lib.native as package
 
     return package
 

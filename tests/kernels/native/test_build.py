@@ -14,12 +14,12 @@ from types import ModuleType
 import mlx.core as mx
 import pytest
 
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import Unavailable
 
 from .conftest import KERNELS
 
-BUILD = KERNELS / "native" / "build.py"
+BUILD = KERNELS / "_lib" / "native" / "build.py"
 HERE = Path(__file__).parent
 
 
@@ -35,7 +35,7 @@ def test_without_a_build_one_sentence_says_what_to_run(unbuilt: ModuleType) -> N
     with pytest.raises(unbuilt.NotBuilt, match=r"not built: .*run `.*build\.py`") as caught:
         unbuilt.load()
     assert "\n" not in str(caught.value)
-    wiring = importlib.import_module(f"{loader.PACKAGE}.native.wiring")
+    wiring = importlib.import_module(f"{loader.PACKAGE}._lib.native.wiring")
     wiring.load.cache_clear()  # another test may have loaded it through this package
     with pytest.raises(Unavailable, match="not built"):
         wiring.extension()
@@ -59,6 +59,7 @@ def test_the_tools_that_are_missing_are_named(package: ModuleType, monkeypatch: 
     assert "no C++ compiler" in place.missing_tools()
 
 
+@pytest.mark.process
 def test_a_current_build_is_not_built_again(native: ModuleType, package: ModuleType) -> None:
     done = subprocess.run([sys.executable, str(BUILD)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 from mlx_lm.models.mla import MultiLinear
 
-from zmlx_bench.patch import loader
-from zmlx_bench.patch.contract import BindRequest, Unavailable
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.contract import BindRequest, Unavailable
 
 from .made import DTYPES, assert_same_bits, values
 
 
 @pytest.fixture
 def bound(native: ModuleType) -> Any:
-    return lambda module: (
-        loader.load_bind("native_linear")(module, BindRequest("qwen3", ("linear",), "stock", "cpu")).call
-    )
+    return lambda module: loader.load_bind("native_linear")(module, BindRequest(("linear",), "stock", "cpu")).call
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))

@@ -11,8 +11,10 @@ from mlx_lm.generate import generate_step
 
 from tests.tiny import Tiny, equal
 from tests.variants import variant
-from zmlx_bench.patch.contract import Unavailable
+from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.workspace import Workspace
+
+pytestmark = pytest.mark.model
 
 EXPERTS = "experts=native_experts"
 DOWN = "down+combine=native_down_combine"
@@ -75,7 +77,7 @@ def test_peak_memory_is_not_above_stocks_by_a_twentieth(tiny: Tiny, native: Modu
 
 
 def test_a_model_quantised_otherwise_is_refused(tiny: Tiny, native: ModuleType, repository: Workspace) -> None:
-    host = next(h for h in tiny.hosts() if "experts" in h.sites)
+    host = next(h for h in tiny.hosts() if h.offers(("experts",)))
     down = host.module.switch_mlp.down_proj
     down.bits = 6
     try:

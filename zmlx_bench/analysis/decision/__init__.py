@@ -3,20 +3,20 @@
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
-    FidelityEvidence,
     GroupEvidence,
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.analysis.decision.group import decide_group
+from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BYTES, decide_group
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, GroupDecision, GroupVerdict, SessionVerdict
 
 __all__ = [
+    "RULE",
+    "RULE_OF_BYTES",
     "ArmEvidence",
     "BudgetEvidence",
     "BudgetFigures",
-    "FidelityEvidence",
     "Gate",
     "GroupDecision",
     "GroupEvidence",

@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
-    FidelityEvidence,
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.schema.base import content_hash
-from zmlx_bench.schema.figures import Fidelity, Ratio
-from zmlx_bench.schema.head import CapsuleHead, SessionHead
+from zmlx_bench.schema.base import Backend, content_hash
+from zmlx_bench.schema.capsule import Capsule, Software
+from zmlx_bench.schema.carried import CarriedVariant
+from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import MatrixRow
+from zmlx_bench.schema.plan import Checkpoint, Conditions
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import ResolvedVariant
 
 LONGEST_MESSAGE = 300
 """Characters of a process's message that a verdict repeats."""
 
 
-def key_of_session(session: SessionHead) -> GroupKey:
+def key_of(
+    family: str, checkpoint: Checkpoint, conditions: Conditions, machine: Machine, mlx: str | None, mlx_lm: str | None
+) -> GroupKey:
+    """Return the group of what is measured so; `mlx` and `mlx_lm` are versions, None where not installed."""
+    return GroupKey(
+        family, checkpoint.digest, conditions, machine.backend, machine.device, machine.cores, mlx or "none", mlx_lm
+    )
+
+
+def key_of_session(session: Session) -> GroupKey:
     """Return the group that a session's evidence belongs to."""
-    plan, machine = session.plan, session.machine
-    return GroupKey(plan.family, plan.checkpoint.id, machine.backend, machine.device, session.software.mlx)
+    plan, software = session.plan, session.software
+    return key_of(plan.family, plan.checkpoint, plan.conditions, session.machine, software.mlx, software.mlx_lm)
 
 
 def key_of_row(row: MatrixRow) -> GroupKey:
     """Return the group that a matrix row belongs to."""
-    return GroupKey(row.family, row.checkpoint_id, row.backend, row.device, row.mlx)
+    return GroupKey(
+        row.family, row.checkpoint_digest, row.conditions, row.backend, row.device, row.cores, row.mlx, row.mlx_lm
+    )
 
 
-def identity_of(variant: ResolvedVariant) -> str:
-    """Return the hash of everything that makes two runs of a variant the same: kernels, sources, environment."""
-    return content_hash(variant.model_dump(mode="json", exclude={"why"}))
+CarriedBy = Mapping[tuple[str, Backend], CarriedVariant]
+"""Variants of `variants/identities.toml` by the hash over bytes that old evidence has, and the backend."""
+
+
+def bytes_identity(variant: ResolvedVariant) -> str:
+    """Return the hash of a resolved variant with the bytes of its kernels, which was its identity under rule 1.
+
+    Over the fields that there were then: what a variant says since is no part of it.
+    """
+    kernels = [
+        {
+            "kernel": used.kernel,
+            "mode": used.mode,
+            "sites": list(used.sites),
+            "numerics": used.numerics,
+            "source_sha256": used.source_sha256,
+        }
+        for used in variant.kernels
+    ]
+    return content_hash({"name": variant.name, "family": variant.family, "kernels": kernels, "env": variant.env})
+
+
+def identity_of(
+    variant: ResolvedVariant, backend: Backend, software: Software, carried: CarriedBy
+) -> tuple[str, Identity | None]:
+    """Return what a capsule's evidence is bound to, with its parts where they are known.
+
+    A capsule from before there were identities has the one that its bytes are carried over to, if what composed its
+    sites at its commit is what does so there. Otherwise it has one of its own, which no other code ever has.
+    """
+    if variant.identity is not None:
+        return variant.identity.digest, variant.identity
+    old = bytes_identity(variant)
+    known = carried.get((old, backend))
+    if known is None:
+        return old, None
+    ran = None if software.dirty else known.commits.get(software.commit or "")
+    if ran == known.sites_sha256:
+        return known.identity.digest, known.identity
+    return content_hash([old, ran or software.commit]), None
 
 
 def session_evidence(
-    session: SessionHead, capsules: Iterable[tuple[str, CapsuleHead]], policy: Policy
+    session: Session, capsules: Iterable[tuple[str, Capsule]], policy: Policy, carried: CarriedBy
 ) -> SessionEvidence:
     """Return the evidence of a finished session from its capsules with their paths."""
     arms: dict[str, ArmEvidence] = {}
@@ -49,8 +99,12 @@ def session_evidence(
     for path, capsule in capsules:
         budget = budget_evidence(path, capsule, policy)
         name = capsule.variant.name
-        before = arms[name].budgets if name in arms else {}
-        arms[name] = ArmEvidence(name, identity_of(capsule.variant), {**before, capsule.tokens: budget})
+        before = arms.get(name)
+        identity, parts = identity_of(capsule.variant, capsule.machine.backend, capsule.software, carried)
+        budgets = {**(before.budgets if before else {}), capsule.tokens: budget}
+        calls: Mapping[str, float] = {str(site): count for site, count in capsule.figures.calls_per_token.items()}
+        coverage = calls or (before.coverage if before else None)
+        arms[name] = ArmEvidence(name, identity, budgets, bytes_identity(capsule.variant), coverage, parts)
     planned = tuple(arm.name for arm in session.plan.arms if arm.role in ("incumbent", "variant"))
     return SessionEvidence(
         session=session.session,
@@ -63,47 +117,22 @@ def session_evidence(
     )
 
 
-def budget_evidence(path: str, capsule: CapsuleHead, policy: Policy) -> BudgetEvidence:
+def budget_evidence(path: str, capsule: Capsule, policy: Policy) -> BudgetEvidence:
     """Return what one capsule says."""
-    figures = capsule.figures
+    found = capsule.figures.fidelity
+    prompts = () if found is None else found.prompts
     return BudgetEvidence(
         tokens=capsule.tokens,
         capsule=path,
         status=capsule.status,
+        figures=capsule.figures,
+        counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in prompts),
         message=_message(capsule),
-        gain=_logs(figures.speedup) or (),
-        null=_logs(figures.null),
-        over_incumbent=_logs(figures.incumbent),
-        fidelity=None if figures.fidelity is None else _fidelity(figures.fidelity, policy),
-        prefill=None if figures.prefill is None else math.log(figures.prefill.value),
-        peak_mem_gb=figures.memory.peak_mem_gb,
-        baseline_peak_mem_gb=figures.baseline_memory.peak_mem_gb,
-        peak_rss_gb=figures.memory.peak_rss_gb,
-        baseline_peak_rss_gb=figures.baseline_memory.peak_rss_gb,
-        clock_disagreement=figures.clock_disagreement,
-        throttled=figures.throttled,
         idle_kernels=_idle(capsule),
     )
 
 
-def _logs(ratio: Ratio | None) -> tuple[float, ...] | None:
-    return None if ratio is None else ratio.logs
-
-
-def _fidelity(found: Fidelity, policy: Policy) -> FidelityEvidence:
-    first = min((p for p in found.prompts if not p.identical), key=lambda p: p.matched, default=None)
-    return FidelityEvidence(
-        identical=found.verdict == "identical",
-        matched=found.matched_tokens,
-        total=found.total_tokens,
-        counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in found.prompts),
-        baseline_repeats=found.baseline_repeats,
-        null_identical=found.null_identical,
-        divergence=None if first is None else (first.prompt, first.matched),
-    )
-
-
-def _idle(capsule: CapsuleHead) -> tuple[str, ...]:
+def _idle(capsule: Capsule) -> tuple[str, ...]:
     if capsule.status != "ok":
         return ()
     calls = capsule.figures.calls_per_token
@@ -114,7 +143,7 @@ def _idle(capsule: CapsuleHead) -> tuple[str, ...]:
     )
 
 
-def _message(capsule: CapsuleHead) -> str | None:
+def _message(capsule: Capsule) -> str | None:
     runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
     message = next((run.message for run in runs if run.message and run.status == capsule.status), None)
     # The worker's words end up on terminals and in the notebook.

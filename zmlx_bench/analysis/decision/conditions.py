@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
 from zmlx_bench.analysis.decision.statistics import biased, estimate, interval
 from zmlx_bench.analysis.decision.verdict import Gate, Outcome
+from zmlx_bench.schema.figures import Fidelity, Figures
 from zmlx_bench.schema.policy import Policy
 
 
@@ -21,12 +22,11 @@ def judged(arm: ArmEvidence, policy: Policy) -> list[BudgetEvidence]:
 
 def fidelity(arm: ArmEvidence, policy: Policy) -> Gate:
     """Every token of every prompt at every budget; unknown where the baseline does not repeat itself."""
-    found = [(b, b.fidelity) for b in judged(arm, policy) if b.fidelity is not None]
+    found = [(b, b.figures.fidelity) for b in judged(arm, policy) if b.figures.fidelity is not None]
     for budget, tokens in found:
-        if not tokens.identical:
+        if tokens.verdict != "identical":
             steady = tokens.baseline_repeats is not False and tokens.null_identical is not False
-            where = f" (prompt {tokens.divergence[0]}, token {tokens.divergence[1]})" if tokens.divergence else ""
-            figure = f"{tokens.matched}/{tokens.total}"
+            figure, where = f"{tokens.matched_tokens}/{tokens.total_tokens}", _divergence(tokens)
             if steady:
                 text = f"at {budget.tokens} tokens {figure} tokens match the baseline{where}"
                 return Gate("fidelity", "fail", figure, "all", (budget.capsule,), text)
@@ -34,9 +34,15 @@ def fidelity(arm: ArmEvidence, policy: Policy) -> Gate:
             return Gate("fidelity", "unknown", figure, "all", (budget.capsule,), text)
     if not found:
         return Gate("fidelity", "unknown", None, "all", _paths(arm, policy), "no outputs were compared")
-    matched, total = sum(t.matched for _, t in found), sum(t.total for _, t in found)
+    matched, total = sum(t.matched_tokens for _, t in found), sum(t.total_tokens for _, t in found)
     text = f"all {total} tokens match the baseline"
     return Gate("fidelity", "pass", f"{matched}/{total}", "all", tuple(b.capsule for b, _ in found), text)
+
+
+def _divergence(found: Fidelity) -> str:
+    """Return where the tokens of the prompt that leaves the baseline's first do so."""
+    first = min((p for p in found.prompts if not p.identical), key=lambda p: p.matched, default=None)
+    return "" if first is None else f" (prompt {first.prompt}, token {first.matched})"
 
 
 def status(arm: ArmEvidence, policy: Policy) -> Gate:
@@ -58,7 +64,7 @@ def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
             "peak memory",
             arm,
             policy,
-            lambda b: (b.peak_mem_gb, b.baseline_peak_mem_gb),
+            lambda f: (f.memory.peak_mem_gb, f.baseline_memory.peak_mem_gb),
             policy.memory_tolerance,
             policy.memory_slack_gb,
         ),
@@ -67,7 +73,7 @@ def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
             "resident set",
             arm,
             policy,
-            lambda b: (b.peak_rss_gb, b.baseline_peak_rss_gb),
+            lambda f: (f.memory.peak_rss_gb, f.baseline_memory.peak_rss_gb),
             policy.resident_tolerance,
             policy.resident_slack_gb,
         ),
@@ -79,13 +85,13 @@ def _excess(
     what: str,
     arm: ArmEvidence,
     policy: Policy,
-    of: Callable[[BudgetEvidence], tuple[float | None, float | None]],
+    of: Callable[[Figures], tuple[float | None, float | None]],
     tolerance: float,
     slack_gb: float,
 ) -> Gate:
     worst: tuple[float, float, float, BudgetEvidence] | None = None
     for budget in judged(arm, policy):
-        ours, stock = of(budget)
+        ours, stock = of(budget.figures)
         if ours is None or stock is None:
             continue
         limit = max(stock * (1 + tolerance), stock + slack_gb)
@@ -107,13 +113,13 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
     gates = [Gate("null_arm", "pass", "on", "on", tuple(b.capsule for b in budgets), "the null arm was measured")]
     worst: tuple[float, BudgetEvidence] | None = None
     for budget in budgets:
-        null = estimate(budget.null or ())
+        null = estimate(budget.null)
         if biased(null, policy.bias_level) and (worst is None or abs(float(null.mean)) > abs(worst[0])):
             worst = (float(null.mean), budget)
     level = f"{policy.bias_level:.0%} interval holds 1"
     if worst is not None:
         figure = math.exp(worst[0])
-        low, high = interval(estimate(worst[1].null or ()), policy.bias_level)
+        low, high = interval(estimate(worst[1].null), policy.bias_level)
         text = (
             f"two equal arms differ at {worst[1].tokens} tokens: {figure:.4f}x "
             f"[{math.exp(low):.4f}, {math.exp(high):.4f}]"
@@ -126,7 +132,7 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
 def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
     """Whether the clocks agree, the machine held its speed, and the variant's kernels ran at all."""
     budgets = judged(arm, policy)
-    clocks = [(b.clock_disagreement, b) for b in budgets if b.clock_disagreement is not None]
+    clocks = [(off, b) for b in budgets if (off := b.figures.clock_disagreement) is not None]
     gates = []
     if clocks:
         off, budget = max(clocks, key=lambda pair: pair[0])
@@ -136,12 +142,12 @@ def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
     else:
         text = "decode was not timed by both clocks"
         gates.append(Gate("clock", "unknown", None, policy.clock_disagreement, _paths(arm, policy), text))
-    throttled = [b for b in budgets if b.throttled]
+    throttled = [b for b in budgets if b.figures.throttled]
     if throttled:
         text = f"the machine throttled at {throttled[0].tokens} tokens"
         gates.append(Gate("throttle", "fail", "yes", "no", _capsules(throttled), text))
     else:
-        known = any(b.throttled is not None for b in budgets)
+        known = any(b.figures.throttled is not None for b in budgets)
         text = "no throttling was reported" if known else "this platform does not report throttling"
         gates.append(Gate("throttle", "pass" if known else "unknown", None, "no", _paths(arm, policy), text))
     idle = [b for b in budgets if b.idle_kernels]
@@ -154,7 +160,7 @@ def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 
 def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
     """Whether identity was shown on enough prompts, and whether the null arm shows it too."""
-    found = [(b, b.fidelity) for b in judged(arm, policy) if b.fidelity is not None]
+    found = [(b, b.figures.fidelity) for b in judged(arm, policy) if b.figures.fidelity is not None]
     gates = []
     for budget, tokens in found:
         if tokens.null_identical is False or tokens.baseline_repeats is False:
@@ -162,8 +168,8 @@ def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
             gates.append(Gate("repeatable", "fail", "differs", "identical", (budget.capsule,), text))
             break
     if found:
-        budget, tokens = min(found, key=lambda pair: pair[1].counting_prompts)
-        count = tokens.counting_prompts
+        budget = min((b for b, _ in found), key=lambda b: b.counting_prompts)
+        count = budget.counting_prompts
         text = f"{count} prompts count at {budget.tokens} tokens, {policy.min_prompts} needed"
         outcome: Outcome = "pass" if count >= policy.min_prompts else "fail"
         gates.append(Gate("prompts", outcome, count, policy.min_prompts, (budget.capsule,), text))
@@ -173,11 +179,10 @@ def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 def prefill(arm: ArmEvidence, policy: Policy) -> Gate:
     """Prefill speed at the worst budget."""
     least = 1 - policy.prefill_tolerance
-    known = [(b.prefill, b) for b in judged(arm, policy) if b.prefill is not None]
+    known = [(found.value, b) for b in judged(arm, policy) if (found := b.figures.prefill) is not None]
     if not known:
         return Gate("prefill", "unknown", None, least, _paths(arm, policy), "prefill was not measured")
-    log, budget = min(known, key=lambda pair: pair[0])
-    ratio = math.exp(log)
+    ratio, budget = min(known, key=lambda pair: pair[0])
     text = f"prefill {ratio:.3f}x at {budget.tokens} tokens, at least {least:.2f}x needed"
     return Gate("prefill", "pass" if ratio >= least else "fail", ratio, least, (budget.capsule,), text)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from zmlx_bench.schema.base import CheckpointKind, Status
+from zmlx_bench.schema.figures import Figures, Ratio
+from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.plan import Conditions
 
 
 @dataclass(frozen=True)
@@ -15,25 +18,27 @@ class GroupKey:
 
     family: str
     checkpoint: str
-    """Identity, not the label."""
+    """Digest, not the label."""
+    conditions: Conditions
     backend: str
     device: str
+    cores: int | None
+    """CPU cores that processes may use; None in evidence of version 1, which did not record them."""
     mlx: str
+    mlx_lm: str | None
+    """None in a promotion of version 1 whose sessions are not here."""
 
+    def covers(self, other: GroupKey) -> bool:
+        """Whether what was found here holds for `other`: the same group but for what was not recorded here."""
+        unknown = {name: getattr(other, name) for name in ("cores", "mlx_lm") if getattr(self, name) is None}
+        return replace(self, **unknown) == other
 
-@dataclass(frozen=True)
-class FidelityEvidence:
-    """Tokens of a variant against the baseline's, over all prompts at one budget."""
-
-    identical: bool
-    matched: int
-    total: int
-    counting_prompts: int
-    """Prompts whose baseline output does not loop."""
-    baseline_repeats: bool | None
-    null_identical: bool | None
-    divergence: tuple[str, int] | None = None
-    """First prompt that differs and the index of its first differing token."""
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Return what groups are sorted by."""
+        values = (getattr(self.conditions, name) for name in type(self.conditions).model_fields)
+        run = tuple(-1 if value is None else value for value in (*values, self.cores))
+        return self.family, self.checkpoint, self.backend, self.device, self.mlx, self.mlx_lm or "", run
 
 
 @dataclass(frozen=True)
@@ -44,25 +49,32 @@ class BudgetEvidence:
     capsule: str
     """Path in the workspace."""
     status: Status
-    gain: tuple[float, ...]
-    """d of each block: ln decode speed against the mean of baseline and null (the baseline alone without null)."""
-    null: tuple[float, ...] | None
-    """z of each block: the null arm against the baseline."""
-    over_incumbent: tuple[float, ...] | None
-    """ln decode speed against the incumbent in the same blocks."""
-    fidelity: FidelityEvidence | None
+    figures: Figures
+    counting_prompts: int = 0
+    """Prompts whose baseline output does not loop, by the policy's measure."""
     message: str | None = None
     """What the process that failed said, one printable line."""
-    prefill: float | None = None
-    """Mean log ratio of prefill speed, paired like `gain`."""
-    peak_mem_gb: float | None = None
-    baseline_peak_mem_gb: float | None = None
-    peak_rss_gb: float | None = None
-    baseline_peak_rss_gb: float | None = None
-    clock_disagreement: float | None = None
-    throttled: bool | None = None
     idle_kernels: tuple[str, ...] = ()
     """Kernels of the variant that were never called: then the stock model was measured."""
+
+    @property
+    def gain(self) -> tuple[float, ...]:
+        """Return d of each block: ln decode speed against the mean of baseline and null, or the baseline alone."""
+        return _logs(self.figures.speedup)
+
+    @property
+    def null(self) -> tuple[float, ...]:
+        """Return z of each block: the null arm against the baseline; empty without a null arm."""
+        return _logs(self.figures.null)
+
+    @property
+    def over_incumbent(self) -> tuple[float, ...]:
+        """Return ln decode speed against the incumbent in the same blocks; empty where none was measured."""
+        return _logs(self.figures.incumbent)
+
+
+def _logs(ratio: Ratio | None) -> tuple[float, ...]:
+    return () if ratio is None else ratio.logs
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,14 @@ class ArmEvidence:
 
     variant: str
     identity: str
-    """Hash of the resolved variant with the source hashes of its kernels."""
+    """What its evidence is bound to: sessions of another one ran other code."""
     budgets: Mapping[int, BudgetEvidence]
+    bytes_identity: str = ""
+    """Hash of the resolved variant with the bytes of its kernels: what evidence was bound to under rule 1."""
+    coverage: Mapping[str, float] | None = None
+    """Calls of each site per decoded token; None where no process ended well, and then not compared."""
+    parts: Identity | None = None
+    """What `identity` is made of; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -101,3 +119,15 @@ class GroupEvidence:
     """The variant now promoted for the group."""
     labels: tuple[str, ...] = field(default=())
     """Short names of the checkpoint, for tables."""
+
+
+def under_bytes(group: GroupEvidence) -> GroupEvidence:
+    """Return a group as rule 1 saw it: bound to the bytes of kernels, whatever ran around them and how often."""
+    sessions = tuple(
+        replace(
+            session,
+            arms=tuple(replace(arm, identity=arm.bytes_identity, coverage=None, parts=None) for arm in session.arms),
+        )
+        for session in group.sessions
+    )
+    return replace(group, sessions=sessions)

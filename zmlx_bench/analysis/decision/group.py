@@ -1,14 +1,14 @@
 """From the verdicts of sessions to what becomes of a group's default.
 
 A variant is promoted on its two latest valid sessions (the policy's `sessions`), apart in time, that both say
-CANDIDATE for the same kernel sources. What no number of blocks averages away, an arm being off for a whole
-session, is allowed for between sessions: see `allowance`.
+CANDIDATE for the same identity with the same calls of each site a token. What no number of blocks averages away,
+an arm being off for a whole session, is allowed for between sessions: see `allowance`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,11 +16,26 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, GroupEvidence, SessionEvidence
+from zmlx_bench.analysis.decision.evidence import (
+    ArmEvidence,
+    BudgetEvidence,
+    GroupEvidence,
+    SessionEvidence,
+    under_bytes,
+)
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.statistics import Array, estimate
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.policy import Policy
+
+RULE = 2
+"""Number of this rule. A change that can turn a verdict of old evidence raises it: promotions and entries of the
+notebook say which rule they followed, and are decided again under that one.
+
+1: evidence is bound to the bytes of its kernels.
+2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.
+"""
+RULE_OF_BYTES = 1
 
 _RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
 
@@ -38,17 +53,28 @@ class _Entry:
     verdict: SessionVerdict
 
 
-def decide_group(group: GroupEvidence, policy: Policy) -> GroupDecision:
-    """Decide a group: a verdict on every variant, and whether its default changes."""
+def decide_group(
+    group: GroupEvidence,
+    policy: Policy,
+    judged: Mapping[str, Sequence[SessionVerdict]] | None = None,
+    rule: int = RULE,
+) -> GroupDecision:
+    """Decide a group: a verdict on every variant, and whether its default changes.
+
+    `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
+    """
+    if rule == RULE_OF_BYTES:
+        group, judged = under_bytes(group), None
     entries: dict[str, list[_Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
-        for arm, verdict in zip(session.arms, judge_session(session, policy), strict=True):
+        verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
+        for arm, verdict in zip(session.arms, verdicts_here, strict=True):
             entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
     verdicts = [_judge_variant(group, entries[name], policy) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
-    return GroupDecision(action, recommended, why, tuple(verdicts))
+    return GroupDecision(action, recommended, why, tuple(verdicts), rule)
 
 
 def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: int, policy: Policy) -> Array:
@@ -81,9 +107,12 @@ def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) 
     latest = valid[0]
     if latest.verdict.verdict != "CANDIDATE":
         return _plain(latest, [latest])
-    gates = _between_sessions(group, valid, len(entries) > len(same), policy)
+    alike = [e for e in valid if e.arm.coverage == latest.arm.coverage]
+    gates = _between_sessions(group, alike, len(entries) > len(same), policy)
+    if len(alike) < len(valid):
+        gates.insert(0, _coverage(latest, [e for e in valid if e not in alike], gates[0]))
     failed = next((gate for gate in gates if gate.outcome != "pass"), None)
-    rests_on = _rests_on(valid, policy)
+    rests_on = _rests_on(alike, policy)
     if failed is None:
         why = f"faster at every budget in {len(rests_on)} sessions, every token identical"
         return _verdict(latest, rests_on, "PROMOTE", "faster", why, gates)
@@ -141,7 +170,7 @@ def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, 
     enough = agreeing >= policy.sessions
     text = f"{agreeing} of the {policy.sessions} latest valid sessions say CANDIDATE"
     if changed and not enough:
-        text += "; sessions of other kernel sources or settings do not count"
+        text += "; sessions of other code or settings do not count"
     gates = [Gate("sessions", "pass" if enough else "fail", agreeing, policy.sessions, capsules, text)]
     if enough:
         gates.append(_gap(wanted, capsules, policy))
@@ -153,6 +182,18 @@ def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, 
     names = ", ".join(policy.promotable_checkpoints)
     gates.append(Gate("checkpoint", "pass" if allowed else "fail", group.checkpoint_kind, names, capsules, text))
     return gates
+
+
+def _coverage(latest: _Entry, others: list[_Entry], sessions: Gate) -> Gate:
+    """What sessions of the same identity did otherwise: they do not count, and without them there must be enough."""
+    mine, theirs = latest.arm.coverage or {}, others[0].arm.coverage or {}
+    site = next(s for s in sorted({*mine, *theirs}) if mine.get(s) != theirs.get(s))
+    text = (
+        f"{others[0].session.session} called {site} {theirs.get(site, 0):g} times a token and "
+        f"{latest.session.session} {mine.get(site, 0):g} times: they did not run the same, and only the latter counts"
+    )
+    capsules = tuple(b.capsule for e in (latest, *others) for b in e.arm.budgets.values())
+    return Gate("coverage", sessions.outcome, len(others), 0, capsules, text)
 
 
 def _gap(wanted: list[_Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
@@ -223,7 +264,7 @@ def _incumbent_gates(
                 "gain over the incumbent",
                 against,
                 policy,
-                lambda b: b.over_incumbent or (),
+                lambda b: b.over_incumbent,
                 _AGAINST_INCUMBENT,
             )
         )

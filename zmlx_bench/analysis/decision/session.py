@@ -46,7 +46,7 @@ def _tables(session: SessionEvidence, policy: Policy) -> _Tables:
     if session.incumbent is not None:
         others = [arm for arm in session.arms if arm.variant != session.incumbent]
         if others:
-            against = judge(_collect(session.arms, absent, tokens, policy, lambda b: b.over_incumbent or ()), policy)
+            against = judge(_collect(session.arms, absent, tokens, policy, lambda b: b.over_incumbent), policy)
     return _Tables(tokens, found, judge(found, policy), against)
 
 
@@ -71,7 +71,7 @@ def _collect(
 
 
 def _floor(budget: BudgetEvidence, policy: Policy) -> Array:
-    return floor_of(None if budget.null is None else estimate(budget.null), policy.min_gain)
+    return floor_of(estimate(budget.null) if budget.null else None, policy.min_gain)
 
 
 def _judge_arm(
@@ -109,6 +109,7 @@ def _judge_arm(
         gates=gates,
         blocks_needed=None if needed is None else needed[0],
         blocks_capped=needed is not None and needed[1],
+        coverage=arm.coverage,
     )
 
 
@@ -159,16 +160,11 @@ def _figures(
 ) -> BudgetFigures:
     gain = estimate(budget.gain)
     low, high = interval(gain, policy.interval_level)
-    null = estimate(budget.null or ())
     name = Speed(int(tables.judgement.speed[row, column])).name.lower()
     return BudgetFigures(
-        tokens=budget.tokens,
-        capsule=budget.capsule,
-        blocks=gain.blocks,
-        speedup=_ratio(gain.mean),
+        evidence=budget,
         low=_ratio(low),
         high=_ratio(high),
-        null_speedup=_ratio(null.mean),
         floor=math.exp(_floor(budget, policy)),
         p_faster=_known(tables.found.above[row, column]),
         p_faster_adjusted=adjusted,
@@ -235,6 +231,6 @@ def _over_incumbent(session: SessionEvidence, row: int, tables: _Tables, policy:
         return Gate("incumbent", "unknown", None, policy.faster_alpha, capsules, text)
     p = float(tables.against_incumbent.faster[row])
     faster = p <= policy.faster_alpha
-    ratios = "; ".join(f"{math.exp(estimate(b.over_incumbent or ()).mean):.3f}x at {b.tokens} tokens" for b in budgets)
+    ratios = "; ".join(f"{math.exp(estimate(b.over_incumbent).mean):.3f}x at {b.tokens} tokens" for b in budgets)
     text = f"{'faster' if faster else 'not shown to be faster'} than the incumbent {session.incumbent}: {ratios}"
     return Gate("incumbent", "pass" if faster else "fail", p, policy.faster_alpha, capsules, text)

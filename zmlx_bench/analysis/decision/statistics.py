@@ -71,6 +71,32 @@ def interval(of: Estimate, level: float) -> tuple[Array, Array]:
     return of.mean - half, of.mean + half
 
 
+def mean_interval(values: npt.ArrayLike, level: float) -> tuple[float, float, float]:
+    """Return (mean, low, high) of one sample (blocks,) as `interval` gives it; ValueError below two values."""
+    of = estimate(values)
+    if of.blocks < 2:
+        raise ValueError("an interval needs at least two values")
+    low, high = interval(of, level)
+    return float(of.mean), float(low), float(high)
+
+
+def difference_interval(then: Estimate, now: Estimate, level: float) -> tuple[float, float, float]:
+    """Return (mean, low, high) of mean(now) - mean(then) for two samples that share no blocks.
+
+    Welch's interval (Welch 1947, degrees of freedom after Satterthwaite) at coverage `level`; each sample needs two
+    blocks. Without scatter in either it is degenerate.
+    """
+    difference = float(now.mean - then.mean)
+    parts = [float(each.se) ** 2 for each in (then, now)]
+    variance = sum(parts)
+    if variance == 0:
+        return difference, difference, difference
+    # Shares instead of squares, which vanish for tiny variances.
+    shares = [(part / variance) ** 2 / (each.blocks - 1) for part, each in zip(parts, (then, now), strict=True)]
+    half = float(special.stdtrit(1 / sum(shares), 0.5 + level / 2)) * variance**0.5
+    return difference, difference - half, difference + half
+
+
 def floor_of(null: Estimate | None, min_gain: float) -> Array:
     """delta0 = max(ln(1 + min_gain), |mean z|); without a null arm its first term."""
     least = np.float64(np.log1p(min_gain))

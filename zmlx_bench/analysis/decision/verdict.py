@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from zmlx_bench.analysis.decision.evidence import BudgetEvidence
+from zmlx_bench.schema.figures import Ratio
 
 Verdict = Literal["PROMOTE", "CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
 Outcome = Literal["pass", "fail", "unknown"]
@@ -29,15 +33,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class BudgetFigures:
-    """A variant's speed at one budget. Ratios; the interval is unadjusted, at the policy's level."""
+    """What follows from a capsule for a variant's speed at one budget."""
 
-    tokens: int
-    capsule: str
-    blocks: int
-    speedup: float | None
+    evidence: BudgetEvidence
     low: float | None
+    """Of the speed-up's interval: a ratio, unadjusted, at the policy's level."""
     high: float | None
-    null_speedup: float | None
     floor: float
     """delta0 as a ratio: what the speed-up must exceed."""
     p_faster: float | None
@@ -46,6 +47,35 @@ class BudgetFigures:
     p_slower: float | None
     p_slower_adjusted: float
     speed: SpeedName
+
+    @property
+    def tokens(self) -> int:
+        """The budget."""
+        return self.evidence.tokens
+
+    @property
+    def capsule(self) -> str:
+        """Path in the workspace."""
+        return self.evidence.capsule
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in which the variant was compared."""
+        return len(self.evidence.gain)
+
+    @property
+    def speedup(self) -> float | None:
+        """Return exp(mean d)."""
+        return _value(self.evidence.figures.speedup)
+
+    @property
+    def null_speedup(self) -> float | None:
+        """Return exp(mean z)."""
+        return _value(self.evidence.figures.null)
+
+
+def _value(ratio: Ratio | None) -> float | None:
+    return None if ratio is None else ratio.value
 
 
 @dataclass(frozen=True)
@@ -69,6 +99,8 @@ class SessionVerdict:
     """Blocks of a new session that would find the policy's planned effect; None when the scatter is unknown."""
     blocks_capped: bool = False
     """Whether more than `blocks_needed` (the policy's limit) would be needed."""
+    coverage: Mapping[str, float] | None = None
+    """Calls of each site per decoded token; None where not known."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +135,5 @@ class GroupDecision:
     """Why that one is recommended, in words that follow its name."""
     verdicts: tuple[GroupVerdict, ...]
     """Best first: by verdict, then by speed-up at the weakest budget."""
+    rule: int
+    """Number of the rule that was followed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmlx_bench.analysis.audit import derive
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session

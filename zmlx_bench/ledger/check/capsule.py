@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.analysis.figures import derive, worst_status
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
-from zmlx_bench.ledger.check.reading import read, relative
 from zmlx_bench.schema.base import content_hash
-from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import MatrixRow, capsule_file_name, row_of
 from zmlx_bench.schema.session import Session
 
@@ -38,11 +38,8 @@ def check_capsule_file(root: Path, path: Path, session: Session | None) -> Check
     capsule, findings = read(root, path, Capsule)
     if capsule is None:
         return CheckedCapsule(name, tuple(findings), None)
-    try:
-        findings += check_capsule(capsule, name, session)
-        return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
-    except UnicodeEncodeError:
-        return CheckedCapsule(name, (*findings, finding(name, "file", NO_TEXT)), None)
+    findings += check_capsule(capsule, name, session)
+    return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
 
 
 def _run_hashes(capsule: Capsule) -> tuple[tuple[int, str], ...]:
@@ -73,7 +70,7 @@ def _identity(capsule: Capsule, file: str) -> Iterator[Finding]:
         yield finding(file, "file", f"its content belongs to {capsule_file_name(capsule)}")
     if folder and folder.rpartition("/")[2] != capsule.session:
         yield finding(file, "session", f"says {capsule.session}, the folder is {folder.rpartition('/')[2]}")
-    if capsule_hash(capsule) != capsule.content_sha256:
+    if not capsule.intact:
         yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
 
 
@@ -101,10 +98,11 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
     facts = (
         ("family", capsule.family, plan.family),
         ("checkpoint", capsule.checkpoint, plan.checkpoint),
+        ("conditions", capsule.conditions, plan.conditions),
         ("machine", capsule.machine, session.machine),
         ("software", capsule.software, session.software),
         ("prompts", capsule.prompts, plan.prompts),
-        ("protocol.runs", capsule.protocol.runs, plan.runs),
+        ("protocol.blocks", capsule.protocol.blocks, plan.blocks),
         ("protocol.seed", capsule.protocol.seed, plan.seed),
         ("protocol.cooldown_s", capsule.protocol.cooldown_s, plan.cooldown_s),
         ("protocol.command", capsule.protocol.command, session.command),

@@ -1,132 +1,210 @@
-"""`LAB_NOTEBOOK.md`: every entry written again from the sessions that its mark names, and compared line by line."""
+"""The notebook: each entry's data recomputed from the sessions that it names, its words as they were sealed.
+
+No sentence is compared with what today's code would write. LAB_NOTEBOOK.md must show what the files in `notebook/`
+hold; what else stands there is for people.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+from dataclasses import dataclass
 
-from zmlx_bench.analysis.decision.evidence import GroupKey
-from zmlx_bench.analysis.decision.group import decide_group
+from pydantic import BaseModel
+
+from zmlx_bench.analysis.decision import RULE, decide_group
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.ledger import notebook, promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, group_of
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative, unreadable
-from zmlx_bench.ledger.entry import entry_of
-from zmlx_bench.ledger.notebook import Written
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative, unreadable
+from zmlx_bench.ledger import conflict, entry, notebook, promotions
+from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, group_of
+from zmlx_bench.ledger.takeover import old_entries
+from zmlx_bench.schema.entry import Entry, prose_hash
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.workspace import Workspace
 
-_EXPERIMENT = re.compile(r"^## EXP-")
-_OF_THE_POLICY = re.compile(
-    r"^(<!-- zmlx evidence|\*\*Decision\.|- `[^`]*`: (PROMOTE|CANDIDATE|HOLD|INCONCLUSIVE|REJECT))"
-)
-"""Lines that another policy would write otherwise."""
-_OF_ITS_LEVEL = re.compile(r"^(\*\*Key results\.|\| )")
-"""Lines that another interval level or other budgets would write otherwise."""
+_EXPERIMENT = re.compile(r"^## EXP-", re.MULTILINE)
+_RATIO = re.compile(r"\b(\d+\.(\d+))x(?![A-Za-z0-9_])")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An entry and where it stands."""
+
+    file: str
+    place: str
+    """Before the field: empty in a file of its own, a line of LAB_NOTEBOOK.md for an entry in the old form."""
+    entry: Entry
+
+    def fault(self, field: str, message: str) -> Finding:
+        return finding(self.file, self.place or field, f"{self.entry.title}: {message}")
 
 
 def check_notebook(workspace: Workspace, reader: Reader, policy: Policy, promoted: Promotions) -> list[Finding]:
-    """Return every fault of the notebook; text outside its entries is for people and is not read."""
+    """Return every fault of the notebook."""
+    told, findings = _read(workspace, reader, policy)
+    findings += _untold(workspace, told, promoted)
+    seen: set[str] = set()
+    stand: list[tuple[_Told, list[SessionCapsules]]] = []
+    for one in told:
+        if one.entry.evidence_sha256 in seen:
+            findings.append(one.fault("evidence_sha256", "a second entry of the same evidence"))
+        seen.add(one.entry.evidence_sha256)
+        sessions, faults = _evidence(one, reader)
+        findings += faults
+        findings += _words(one)
+        if sessions:
+            findings += _recomputed(one, sessions, policy)
+            stand.append((one, sessions))
+    findings += _carried_out(stand, policy, promoted)
+    return findings
+
+
+def _read(workspace: Workspace, reader: Reader, policy: Policy) -> tuple[list[_Told], list[Finding]]:
+    """Read the entries in their files and those in the old form, and compare LAB_NOTEBOOK.md with the files."""
+    told: list[_Told] = []
+    findings: list[Finding] = []
+    texts: dict[str, str] = {}
+    for name in notebook.names(workspace):
+        path = workspace.entries / name
+        file = relative(workspace.root, path)
+        try:
+            if name.endswith(".json"):
+                found = notebook.read_entry(workspace, name)
+                texts[name] = found.text
+                told.append(_Told(file, "", found))
+                if name != found.file_name:
+                    findings.append(finding(file, "file", f"its content belongs to {found.file_name}"))
+            else:
+                texts[name] = notebook.read_note(workspace, name)
+                for match in _EXPERIMENT.finditer(texts[name]):
+                    line = texts[name].count("\n", 0, match.start()) + 1
+                    findings.append(finding(file, f"line {line}", "an experiment without capsules behind it"))
+        except UnusableInput as error:
+            findings.append(unreadable(file, path, error))
     path = workspace.notebook
     file = relative(workspace.root, path)
     try:
         text = notebook.read(path)
-        entries = notebook.written_entries(text, path)
+        old = [_Told(file, f"line {one.line}", one.entry) for one in old_entries(text, path, reader, policy)]
     except UnusableInput as error:
-        return [unreadable(file, path, error)]
-    findings = [*_headings(text, entries, file), *_promotions(entries, promoted, file)]
-    known = set(reader.names())
-    seen: set[str] = set()
-    last: dict[GroupKey, tuple[Written, list[Loaded]]] = {}
-    for entry in entries:
-        if entry.mark.sha256 in seen:
-            findings.append(finding(file, f"line {entry.line}", f"{entry.title}: a second entry of the same evidence"))
-        seen.add(entry.mark.sha256)
-        loaded, faults = _evidence(entry, reader, known, file)
-        findings += faults
-        if loaded:
-            findings += _rewritten(entry, loaded, policy, file)
-            last[loaded[0].key] = (entry, loaded)
-    for key, (entry, loaded) in last.items():
-        findings += _carried_out(entry, loaded, promotions.incumbents(promoted).get(key), policy, file)
-    return findings
+        return told, [*findings, unreadable(file, path, error)]
+    return [*told, *old], [*findings, *_shown(workspace, text, texts, {one.place for one in old}, file)]
 
 
-def _headings(text: str, entries: Sequence[Written], file: str) -> Iterator[Finding]:
-    marked = {entry.line for entry in entries}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if _EXPERIMENT.match(line) and number not in marked:
-            yield finding(file, f"line {number}", f"{line[3:]}: an experiment without capsules behind it")
+def _shown(workspace: Workspace, text: str, texts: dict[str, str], old: set[str], file: str) -> Iterator[Finding]:
+    """Compare LAB_NOTEBOOK.md with the files that it shows, in whatever order."""
+    if conflict.conflicted(text):
+        yield finding(file, "file", conflict.MESSAGE)
+        return
+    there = set(notebook.names(workspace))
+    parts: dict[str, list[notebook.Section]] = {}
+    for section in notebook.split(text)[1]:
+        place = f"line {section.line}"
+        if section.file is not None:
+            parts.setdefault(section.file, []).append(section)
+        elif place not in old and _EXPERIMENT.match(section.text):
+            yield finding(file, place, f"{section.title}: an experiment without capsules behind it")
+    for name, sections in parts.items():
+        place = f"line {sections[0].line}"
+        if name not in there:
+            yield finding(file, place, f"shows notebook/{name}, which is missing: deleted")
+        elif name in texts and "\n".join(s.text for s in sections) != notebook.shown(name, texts[name]):
+            yield finding(file, place, f"is not what notebook/{name} holds; `zmlx promote` writes it again")
+    for name in texts:
+        if name not in parts and name != notebook.OPENING_FILE:
+            yield finding(file, "file", f"does not show notebook/{name}; `zmlx promote` writes it again")
 
 
-def _promotions(entries: Sequence[Written], promoted: Promotions, file: str) -> Iterator[Finding]:
-    told = [set(entry.mark.sessions) for entry in entries]
+def _untold(workspace: Workspace, told: Sequence[_Told], promoted: Promotions) -> Iterator[Finding]:
+    known = [set(one.entry.sessions) for one in told]
     for promotion in promoted.promotion:
-        if not any(set(promotion.sessions) <= sessions for sessions in told):
+        if not any(set(promotion.sessions) <= sessions for sessions in known):
+            file = relative(workspace.root, workspace.notebook)
             yield finding(file, "entries", f"none tells of the promotion of {promotion.variant}: deleted")
 
 
-def _evidence(entry: Written, reader: Reader, known: set[str], file: str) -> tuple[list[Loaded], list[Finding]]:
+def _evidence(one: _Told, reader: Reader) -> tuple[list[SessionCapsules], list[Finding]]:
     """Read the sessions that an entry names; none when not all of them stand."""
-    place = f"line {entry.line}"
-    if not entry.mark.sessions:
-        return [], [finding(file, place, f"{entry.title}: an experiment without capsules behind it")]
-    found = {name: reader.session(name) if name in known else None for name in entry.mark.sessions}
-    loaded = [session for session in found.values() if session is not None and session.capsules]
-    if len(loaded) < len(found):
+    names = one.entry.sessions
+    if not names:
+        return [], [one.fault("sessions", "an experiment without capsules behind it")]
+    known = set(reader.names())
+    found = {name: reader.session(name) if name in known else None for name in names}
+    sessions = [session for session in found.values() if session is not None and session.capsules]
+    if len(sessions) < len(names):
         lost = [name for name, session in found.items() if session is None or not session.capsules]
-        head = f"{entry.title}: figures without capsules"
-        return [], [finding(file, place, f"{head}: session {name} is missing or does not stand") for name in lost]
-    if len({session.key for session in loaded}) > 1:
-        return [], [finding(file, place, f"{entry.title}: its sessions are of different groups")]
-    return loaded, []
+        missing = (f"figures without capsules: session {name} is missing or does not stand" for name in lost)
+        return [], [one.fault("sessions", message) for message in missing] or [one.fault("sessions", "named twice")]
+    if len({session.key for session in sessions}) > 1:
+        return [], [one.fault("sessions", "its sessions are of different groups")]
+    return sessions, []
+
+
+def _words(one: _Told) -> Iterator[Finding]:
+    """An entry's words are those that were sealed, and each ratio in their tables is a figure of its data."""
+    told = one.entry
+    if prose_hash(told.prose) != told.prose_sha256:
+        yield one.fault("prose_sha256", "its words are not those that were hashed: edited after they were written")
+    if told.decision is None:
+        return
+    figures = [capsule.speedup for capsule in told.cited if capsule.speedup is not None]
+    for number, line in enumerate(told.prose):
+        for ratio, decimals in _RATIO.findall(line) if line.startswith("|") else ():
+            if not any(f"{figure:.{len(decimals)}f}" == ratio for figure in figures):
+                yield one.fault(f"prose[{number}]", f"says {ratio}x, which is no figure of its capsules")
+
+
+def _recomputed(one: _Told, sessions: list[SessionCapsules], policy: Policy) -> Iterator[Finding]:
+    """Recompute an entry's data; what was decided only under the policy and the rule that decided it."""
+    told = one.entry
+    if told.evidence_sha256 != entry.evidence_hash(sessions):
+        yield one.fault("evidence_sha256", "its capsules are no longer those it was written from")
+    named = tuple(session.evidence.session for session in entry.latest_first(sessions))
+    if told.sessions != named:
+        yield one.fault("sessions", "are not in their order, latest first")
+    if not told.title.startswith(entry.title_of(entry.latest_first(sessions))):
+        yield one.fault("title", f"the capsules give {entry.title_of(entry.latest_first(sessions))}")
+    decided = told.decision
+    rule = RULE if decided is None else decided.rule
+    if told.policy_sha256 == policy.sha256 and rule <= RULE:
+        expected = entry.decision_of(decide_group(group_of(sessions, told.incumbent), policy, rule=rule))
+        if decided is None:
+            yield one.fault("decision", "is missing: deleted")
+        else:
+            yield from _compared(one, "decision", decided, expected)
+    elif decided is not None and decided.rule > RULE:
+        yield one.fault("decision.rule", f"{decided.rule} is newer than this zmlx knows ({RULE}); update zmlx")
+    cited = entry.cited(entry.latest_first(sessions), None if decided is None else decided.verdicts)
+    if [c.capsule for c in told.cited] != [c.capsule for c in cited]:
+        yield one.fault("cited", "are not the capsules that its verdicts rest on")
+        return
+    for index, (mine, theirs) in enumerate(zip(told.cited, cited, strict=True)):
+        yield from _compared(one, f"cited[{index}]", mine, theirs)
+
+
+def _compared(one: _Told, field: str, mine: BaseModel, theirs: BaseModel) -> Iterator[Finding]:
+    for fault in compare_models(one.file, field, mine, theirs, "the capsules give"):
+        yield one.fault(fault.field, fault.message) if one.place else fault
 
 
 def _carried_out(
-    entry: Written, loaded: Sequence[Loaded], default: str | None, policy: Policy, file: str
+    stand: Sequence[tuple[_Told, list[SessionCapsules]]], policy: Policy, promoted: Promotions
 ) -> Iterator[Finding]:
-    """The default of a group is what its last entry decided; under a changed policy it may have been decided again."""
-    decided = decide_group(group_of(loaded, entry.mark.incumbent), policy).recommended
-    if entry.mark.policy_sha256 == policy.sha256 and decided != default:
-        message = f"{entry.title}: decided for {decided or 'the stock model'}, promoted.toml has {default or 'none'}"
-        yield finding(file, f"line {entry.line}", message)
+    """The default of a group is what its last entry decided; under a changed policy it may have been decided again.
 
-
-def _rewritten(entry: Written, loaded: Sequence[Loaded], policy: Policy, file: str) -> Iterator[Finding]:
-    """Write an entry again and compare."""
-    expected = entry_of(loaded, entry.mark.incumbent, policy)
-    if entry.mark.sha256 != expected.mark.sha256:
-        yield finding(
-            file, f"line {entry.line}", f"{entry.title}: its capsules are no longer those it was written from"
-        )
-    changed = entry.mark.policy_sha256 != policy.sha256
-    yield from _lines(entry, entry.text.splitlines(), expected.text.splitlines(), changed, file)
-
-
-def _lines(
-    entry: Written, mine: Sequence[str], theirs: Sequence[str], policy_changed: bool, file: str
-) -> Iterator[Finding]:
-    """Compare line by line; under a changed policy only what both policies must write alike."""
-    levels = [[line for line in lines if _OF_ITS_LEVEL.match(line)][:2] for lines in (mine, theirs)]
-    for tag, start, end, other, other_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
-        if tag == "equal":
+    Last is an entry whose evidence no other one extends.
+    """
+    defaults = promotions.incumbents(promoted)
+    for one, sessions in stand:
+        told = one.entry
+        if told.decision is None or told.policy_sha256 != policy.sha256:
             continue
-        for index in range(max(end - start, other_end - other)):
-            line = mine[start + index] if start + index < end else ""
-            expected = theirs[other + index] if other + index < other_end else ""
-            either = line or expected
-            if policy_changed and (
-                _OF_THE_POLICY.match(either) or (_OF_ITS_LEVEL.match(either) and levels[0] != levels[1])
-            ):
-                continue
-            number = entry.line + min(start + index, len(mine) - 1)
-            yield finding(
-                file, f"line {number}", f"{entry.title}: says {_short(line)}, the capsules give {_short(expected)}"
-            )
-
-
-def _short(line: str) -> str:
-    return f"'{line[:100]}'" if line else "nothing"
+        if any(set(told.sessions) < set(other.entry.sessions) for other, _ in stand):
+            continue
+        default = defaults.get(sessions[0].key)
+        if told.decision.recommended != default:
+            decided = told.decision.recommended or "the stock model"
+            yield one.fault("decision", f"decided for {decided}, promoted.toml has {default or 'none'}")

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import GroupKey
-from zmlx_bench.analysis.decision.group import decide_group
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.bodies import Loaded, Reader, everything, group_of
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, everything
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -25,7 +24,9 @@ def check_promotions(workspace: Workspace, found: Promotions, reader: Reader, po
     return list(_check(found, file, everything(reader, None), policy))
 
 
-def _check(found: Promotions, file: str, evidence: dict[GroupKey, list[Loaded]], policy: Policy) -> Iterator[Finding]:
+def _check(
+    found: Promotions, file: str, evidence: dict[GroupKey, list[SessionCapsules]], policy: Policy
+) -> Iterator[Finding]:
     seen: set[GroupKey] = set()
     for index, promotion in enumerate(found.promotion):
         field = f"promotion[{index}]"
@@ -33,11 +34,11 @@ def _check(found: Promotions, file: str, evidence: dict[GroupKey, list[Loaded]],
         if key in seen:
             yield finding(file, field, f"a second promotion for {promotion.family} on {promotion.device}")
         seen.add(key)
-        yield from _one(promotion, key, file, field, evidence.get(key, []), policy)
+        yield from _one(promotion, file, field, evidence.get(key, []), policy)
 
 
 def _one(
-    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[Loaded], policy: Policy
+    promotion: Promotion, file: str, field: str, evidence: list[SessionCapsules], policy: Policy
 ) -> Iterator[Finding]:
     present = {loaded.evidence.session for loaded in evidence}
     for index, name in enumerate(promotion.sessions):
@@ -52,11 +53,11 @@ def _one(
             yield finding(file, f"{place}.capsule", f"{named.capsule} is missing or cannot be read")
         elif capsule.content_sha256 != named.capsule_sha256:
             yield finding(file, f"{place}.capsule_sha256", f"is not the hash of {named.capsule}")
-    yield from _decided_again(promotion, key, file, field, evidence, policy)
+    yield from _decided_again(promotion, file, field, evidence, policy)
 
 
 def _decided_again(
-    promotion: Promotion, key: GroupKey, file: str, field: str, evidence: list[Loaded], policy: Policy
+    promotion: Promotion, file: str, field: str, evidence: list[SessionCapsules], policy: Policy
 ) -> Iterator[Finding]:
     """Decide from all sessions of the group up to the promotion, so that none can have been left out."""
     since = datetime.fromisoformat(promotion.since)
@@ -64,16 +65,14 @@ def _decided_again(
     if not then:
         yield finding(file, f"{field}.since", f"no session of the group had ended by {promotion.since}")
         return
-    decision = decide_group(group_of(then, promotion.replaced), policy)
-    if decision.action != "promote" or decision.recommended != promotion.variant:
-        verdict = next((v for v in decision.verdicts if v.variant == promotion.variant), None)
+    found = promotions.outcome(then, policy)
+    if found.promotion is None or found.promotion.variant != promotion.variant:
+        verdict = next((v for v in found.decision.verdicts if v.variant == promotion.variant), None)
         said = "has no evidence" if verdict is None else f"is {verdict.verdict} ({verdict.reason}): {verdict.why}"
         changed = "" if promotion.policy_sha256 == policy.sha256 else "; the policy has changed since"
         message = f"the policy would not promote {promotion.variant}: it {said}{changed}"
         yield finding(file, f"{field}.variant", message)
         return
-    before = Promotions(promotion=())
-    expected = promotions.after(before, {key: decision}, {key: then}, policy).promotion[0]
-    # What it replaced and under which policy cannot be recomputed from the evidence.
-    expected = expected.model_copy(update={"replaced": promotion.replaced, "policy_sha256": promotion.policy_sha256})
+    # Under which policy it was made cannot be recomputed from the evidence.
+    expected = found.promotion.model_copy(update={"policy_sha256": promotion.policy_sha256})
     yield from compare_models(file, field, promotion, expected, "the evidence gives")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zmlx_bench.ledger.check.finding import Finding, finding
+from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.schema.capsule import Capsule, output_hash
 from zmlx_bench.schema.run import Generation, Run
 
@@ -87,8 +87,8 @@ def _check_timed(capsule: Capsule, generation: Generation, file: str, field: str
 def check_blocks(capsule: Capsule, file: str) -> Iterator[Finding]:
     """The timed runs of each arm are the blocks of the protocol, each at its place in the order."""
     protocol = capsule.protocol
-    if len(protocol.order) != protocol.runs:
-        yield finding(file, "protocol.order", f"{len(protocol.order)} blocks of {protocol.runs}")
+    if len(protocol.order) != protocol.blocks:
+        yield finding(file, "protocol.order", f"{len(protocol.order)} blocks of {protocol.blocks}")
     if capsule.runs.null and not protocol.null_arm:
         yield finding(
             file, "protocol.null_arm", f"says {protocol.null_arm}, there are {len(capsule.runs.null)} null runs"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmlx_bench.findings.compare import compare_models
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.capsule import CheckedCapsule
-from zmlx_bench.ledger.check.compare import compare_models
-from zmlx_bench.ledger.check.finding import NO_TEXT, Finding, finding
-from zmlx_bench.ledger.check.reading import read, relative
+from zmlx_bench.protocol.plan import ALGORITHMS, draw_up
 from zmlx_bench.schema.plan import Plan
-from zmlx_bench.schema.session import Session, session_hash
-from zmlx_bench.session.plan import draw_up
+from zmlx_bench.schema.session import Session
 
 SESSION_FILE = "session.json"
 
@@ -45,17 +45,14 @@ def read_session(root: Path, folder: Path) -> ReadSession:
         return ReadSession(folder, None, tuple(lost))
     session, findings = read(root, path, Session)
     if session is not None:
-        try:
-            findings += _check(session, relative(root, path), folder)
-        except UnicodeEncodeError:
-            return ReadSession(folder, None, (finding(relative(root, path), "file", NO_TEXT),))
+        findings += _check(session, relative(root, path), folder)
     return ReadSession(folder, session, tuple(findings))
 
 
 def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
     if session.session != folder.name:
         yield finding(file, "session", f"says {session.session}, the folder is {folder.name}")
-    if session_hash(session) != session.content_sha256:
+    if not session.intact:
         yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
     if (session.state == "finished") != (session.ended is not None):
         yield finding(file, "ended", f"says {session.ended}, the state is {session.state}")
@@ -64,16 +61,21 @@ def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
 
 def _plan(plan: Plan, file: str) -> Iterator[Finding]:
     """Compare the plan's processes with those that its seed draws."""
-    timed = plan.runs * len(set(plan.tokens)) * len(plan.arms)
+    timed = plan.blocks * len(set(plan.tokens)) * len(plan.arms)
     if timed > len(plan.jobs):
         yield finding(file, "plan.jobs", f"{len(plan.jobs)} processes, the blocks alone are {timed}")
         return
+    if plan.algorithm not in ALGORITHMS:
+        yield finding(file, "plan.algorithm", f"{plan.algorithm} is newer than this zmlx knows; update zmlx")
+        return
     expected = draw_up(
+        algorithm=plan.algorithm,
         family=plan.family,
         checkpoint=plan.checkpoint,
+        conditions=plan.conditions,
         backend=plan.backend,
         tokens=plan.tokens,
-        runs=plan.runs,
+        blocks=plan.blocks,
         seed=plan.seed,
         cooldown_s=plan.cooldown_s,
         timeouts=plan.timeouts,

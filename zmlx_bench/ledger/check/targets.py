@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.findings.finding import Finding
+from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger.check.capsule import check_capsule_file
-from zmlx_bench.ledger.check.finding import Finding
-from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.reading import relative
 from zmlx_bench.ledger.check.workspace import Checked, check_session, check_workspace
 from zmlx_bench.ledger.evidence import is_legacy
-from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.workspace import Workspace, find
 
 
@@ -26,6 +27,7 @@ def check(paths: Sequence[Path], workspace: Path | None) -> Checked:
         capsules=sum(part.capsules for part in parts),
         sessions=sum(part.sessions for part in parts),
         rows=sum(part.rows for part in parts),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
 
 
@@ -41,7 +43,8 @@ def _check_path(path: Path, workspace: Path | None) -> Checked:
         return _check_alone(resolved)
     folder = _session_of(resolved, home)
     checked = check_workspace(home) if folder is None else check_session(home, folder)
-    return Checked(_within(checked.findings, resolved, home), checked.capsules, checked.sessions, checked.rows)
+    whole = checked.notes if resolved == home.root else ()
+    return replace(checked, findings=_within(checked.findings, resolved, home), notes=whole)
 
 
 def _session_of(path: Path, workspace: Workspace) -> Path | None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zmlx_bench.errors import CannotHere
+from zmlx_bench import copies
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
-from zmlx_bench.ledger.check.finding import Finding, finding
-from zmlx_bench.ledger.check.legacy import check_legacy_file
-from zmlx_bench.ledger.check.matrix import Numbered, Place, check_rows, read_rows
-from zmlx_bench.ledger.check.reading import relative
+from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
-from zmlx_bench.ledger.legacy.store import FOLDER as LEGACY
+from zmlx_bench.ledger.matrix import rows_path
+from zmlx_bench.legacy.check import check_legacy_file
+from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
@@ -38,13 +40,15 @@ class Checked:
     capsules: int
     sessions: int
     rows: int
+    notes: tuple[str, ...] = ()
+    """What of the evidence does not count for today's code, and which copies are stale, in words: no faults."""
 
 
 def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
     """Check everything in a workspace; `processes` is the most to use (default: one a CPU).
 
-    Sessions may be measured meanwhile: they write capsules, then rows, then `session.json`, and all is read in the
-    opposite order, so that whatever is read has been written before what it names.
+    Sessions may be measured meanwhile: they write capsules, then their rows, then the matrix, then `session.json`, and
+    all is read in the opposite order, so that whatever is read has been written before what it names.
     """
     sessions = [read_session(workspace.root, folder) for folder in _session_folders(workspace)]
     rows, unread = read_rows(workspace.root, workspace.matrix)
@@ -54,8 +58,22 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
-    findings += check_decisions(workspace, findings)
-    return replace(checked, findings=tuple(sorted(set(findings))))
+    decided, notes = check_decisions(workspace, findings)
+    stale, unreadable_record = _copies(workspace)
+    everything = {*findings, *decided, *unreadable_record}
+    return replace(checked, findings=tuple(sorted(everything)), notes=(*notes, *stale))
+
+
+def _copies(workspace: Workspace) -> tuple[list[str], list[Finding]]:
+    """Return a note on stale copies of the packaged kernels and variants, or the finding why that is not known."""
+    path = workspace.root / copies.RECORD
+    try:
+        names = copies.stale(workspace)
+    except UnusableInput as error:
+        return [], [unreadable(relative(workspace.root, path), path, error)]
+    if not names:
+        return [], []
+    return [f"older copies than those of this zmlx: {', '.join(names)}; `zmlx init --update .` renews them"], []
 
 
 def check_session(workspace: Workspace, folder: Path) -> Checked:
@@ -71,15 +89,24 @@ def _check_sessions(
 ) -> Checked:
     root = workspace.root
     findings = [f for session in sessions for f in session.findings]
+    own = {read.folder: rows_path(workspace, read.folder.name) for read in sessions}
+    rows_of = {folder: read_rows(root, path) for folder, path in own.items() if path.exists()}
     checked = _check_capsules(root, sessions, processes)
     findings += [f for capsule in checked for f in capsule.findings]
     by_folder: dict[str, list[CheckedCapsule]] = {}
     for capsule in checked:
         by_folder.setdefault(capsule.path.rpartition("/")[0], []).append(capsule)
-    for session in sessions:
-        findings += check_links(root, session, by_folder.get(relative(root, session.folder), []))
     expected = {capsule.path: capsule.row for capsule in checked if capsule.row is not None}
-    findings += check_rows(relative(root, workspace.matrix), rows, expected, _places(root, sessions))
+    recorded = {read.folder: _recorded(root, read) for read in sessions}
+    for read in sessions:
+        capsules = by_folder.get(relative(root, read.folder), [])
+        findings += check_links(root, read, capsules)
+        if read.folder in rows_of:
+            found, unread = rows_of[read.folder]
+            mine = {capsule.path: capsule.row for capsule in capsules if capsule.row is not None}
+            findings += [*unread, *check_rows(relative(root, own[read.folder]), found, mine, recorded[read.folder])]
+    every = [path for paths in recorded.values() for path in paths]
+    findings += check_rows(relative(root, workspace.matrix), rows, expected, every)
     return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
 
 
@@ -95,18 +122,12 @@ def _strays(workspace: Workspace) -> Iterator[Finding]:
             yield finding(relative(workspace.root, path), "file", "orphaned: lies outside any session")
 
 
-def _places(root: Path, sessions: Iterable[ReadSession]) -> dict[str, Place]:
-    """Map each capsule of a finished session to where its row belongs."""
-    places: dict[str, Place] = {}
-    for read in sessions:
-        session = read.session
-        if session is not None and session.state == "finished":
-            ended = None if session.resumed else session.ended
-            for number, reference in enumerate(session.capsules):
-                places[f"{relative(root, read.folder)}/{reference.file}"] = Place(
-                    session.session, session.started, ended, number
-                )
-    return places
+def _recorded(root: Path, read: ReadSession) -> list[str]:
+    """Return the capsules that a finished session lists: each must have its row."""
+    if read.session is None or read.session.state != "finished":
+        return []
+    folder = relative(root, read.folder)
+    return [f"{folder}/{reference.file}" for reference in read.session.capsules]
 
 
 Batch = tuple[Session | None, tuple[Path, ...]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.report import words
-from zmlx_bench.schema.capsule import Capsule, capsule_hash
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.run import Run, RunSet
 
@@ -53,9 +53,9 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield "machine", ", ".join(system)
     yield "software", (f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, Python {software.python}")
     yield "commit", (software.commit or "none") + (", with changes that are not committed" if software.dirty else "")
-    yield "checkpoint", f"{checkpoint.label} ({checkpoint.id}), from {checkpoint.source}"
-    if checkpoint.weights_sha256 is not None:
-        yield "weights SHA-256", checkpoint.weights_sha256
+    yield "checkpoint", f"{checkpoint.label} ({checkpoint.digest}), from {checkpoint.source}"
+    for name, digest in checkpoint.weights.items():
+        yield f"{name} SHA-256", digest
     for kernel in capsule.variant.kernels:
         yield (
             "kernel",
@@ -69,7 +69,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield (
         "protocol",
         (
-            f"{protocol.runs} blocks, seed {protocol.seed}, {protocol.cooldown_s:g} s between processes, "
+            f"{protocol.blocks} blocks, seed {protocol.seed}, {protocol.cooldown_s:g} s between processes, "
             f"timed prompt {capsule.timed_prompt}, {'a' if capsule.chat_template else 'no'} chat template"
         ),
     )
@@ -77,7 +77,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "company", company
     yield from conditions(capsule.runs)
     yield "content SHA-256", capsule.content_sha256
-    if capsule_hash(capsule) != capsule.content_sha256:
+    if not capsule.intact:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
 
 

@@ -17,15 +17,16 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import read_json, refuse_outside
 from zmlx_bench.report.html import capsules as parts
 from zmlx_bench.report.html import charts
-from zmlx_bench.report.overview import Cell, GroupOverview, Line
-from zmlx_bench.report.overview_text import title
+from zmlx_bench.report.overview import GroupOverview, Line
+from zmlx_bench.report.overview_text import surroundings, title
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Ratio
-from zmlx_bench.schema.head import SessionHead
+from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
-Model = TypeVar("Model", Capsule, SessionHead)
+Model = TypeVar("Model", Capsule, Session)
 
 
 @dataclass
@@ -83,7 +84,7 @@ class VariantView:
     id: str
     rank: int
     line: Line
-    cells: Mapping[int, Cell]
+    cells: Mapping[int, MatrixRow]
     links: Mapping[str, Link]
     """Of its cells' capsules, by path."""
     budgets: Sequence[BudgetView]
@@ -106,8 +107,12 @@ class GroupView:
 
     id: str
     title: str
+    surroundings: str
+    """What else its evidence does not cross."""
     overview: GroupOverview
     budgets: Sequence[int]
+    energy: bool
+    """Whether the energy of any of its cells is known."""
     forest: str | None
     variants: Sequence[VariantView]
     sessions: Sequence[SessionView]
@@ -128,8 +133,10 @@ class Builder:
         return GroupView(
             id=f"group-{number}",
             title=title(overview),
+            surroundings=", ".join(surroundings(overview.key)),
             overview=overview,
             budgets=sorted({cell.tokens for line in overview.lines for cell in line.cells}),
+            energy=any(cell.energy_j_per_token is not None for line in overview.lines for cell in line.cells),
             forest=self._forest(overview),
             variants=[self._variant(number, rank, line) for rank, line in enumerate(overview.lines, start=1)],
             sessions=sessions,
@@ -170,7 +177,7 @@ class Builder:
         return self._charts.add(charts.forest(rows))
 
     def _session(self, name: str) -> SessionView | None:
-        head = self._read(f"capsules/{name}/session.json", SessionHead)
+        head = self._read(f"capsules/{name}/session.json", Session)
         if head is None:
             return None
         found = [c for ref in head.capsules if (c := self._capsule(f"capsules/{name}/{ref.file}")) is not None]

@@ -1,0 +1,57 @@
+"""What counts as cached: the weights are there. A real cache on disk, and no hub that answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import QUIET_ENV, Zmlx
+from tests.hub import snapshot
+from zmlx_bench.checkpoints import hub
+from zmlx_bench.checkpoints.resolve import TINY
+from zmlx_bench.workspace import Workspace
+
+PUBLISHED = "mlx-community/Qwen3-30B-A3B-4bit"
+TOKENIZER = [TINY / "tiny_qwen3" / name for name in ("config.json", "tokenizer.json", "tokenizer_config.json")]
+SMALL = ("--tokens", "4", "--runs", "1", "--no-null", "--variants", "qwen_qkv_joined", "--prompts", "tcp_udp")
+
+
+def test_configuration_and_tokenizer_alone_are_not_a_checkpoint(tmp_path: Path) -> None:
+    folder = snapshot(tmp_path, "someone/a-model", *TOKENIZER)
+    assert hub.cached("someone/a-model", cache=tmp_path) is None
+    snapshot(tmp_path, "someone/a-model", TINY / "tiny_qwen3" / "model.safetensors")
+    assert hub.cached("someone/a-model", cache=tmp_path) == folder
+
+
+def test_a_part_that_the_index_names_and_the_cache_lacks(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}')
+    snapshot(tmp_path, "someone/a-model", *TOKENIZER, index, "model-1.safetensors")
+    assert hub.cached("someone/a-model", cache=tmp_path) is None
+    snapshot(tmp_path, "someone/a-model", "model-2.safetensors")
+    assert hub.cached("someone/a-model", cache=tmp_path) is not None
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> dict[str, str]:
+    """An environment whose hub cache holds configuration and tokenizer of the published model, and no hub."""
+    snapshot(tmp_path / "hub", PUBLISHED, *TOKENIZER)
+    return {**QUIET_ENV, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def test_auto_goes_on_to_tiny_and_full_says_what_lacks(
+    partial: dict[str, str], fresh_workspace: Workspace, zmlx: Zmlx
+) -> None:
+    done = zmlx("run", "qwen3", *SMALL, cwd=fresh_workspace.root, env=partial)
+    assert done.returncode == 0, done.stderr
+    assert f"checkpoint auto chose tiny: {PUBLISHED} is not in the hub cache" in " ".join(done.stderr.split())
+    done = zmlx("run", "qwen3", "--checkpoint", "full", "--layers", "1", *SMALL, cwd=fresh_workspace.root, env=partial)
+    assert done.returncode == 4
+    assert "connect to the network" in done.stderr or "use tiny" in done.stderr
+
+
+def test_doctor_and_models_agree(partial: dict[str, str], tmp_path: Path, zmlx: Zmlx) -> None:
+    told = zmlx("doctor", cwd=tmp_path, env=partial).stdout
+    assert PUBLISHED in " ".join(told.split()).partition("does not hold")[2]
+    assert "not in the hub cache; --checkpoint full downloads it" in zmlx("models", cwd=tmp_path, env=partial).stdout

@@ -1,0 +1,35 @@
+"""What a worker is told, made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zmlx_bench.catalog import families
+from zmlx_bench.catalog.variants import plain
+from zmlx_bench.checkpoints.resolve import TINY
+from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.schema.variant import ResolvedVariant
+
+TEXTS = ("The sea was calm that night", "def main():")
+TOKENS = 6
+
+
+def instructions(
+    family: str,
+    kernels: Path = Path("kernels"),
+    resolved: ResolvedVariant | None = None,
+    limits: Mapping[str, int | None] | None = None,
+    **changes: Any,
+) -> Instructions:
+    """Two prompts and a few tokens of the tiny checkpoint; `changes` replace fields."""
+    variant = None
+    if resolved is not None:
+        variant = plain(resolved, {**{use.kernel: None for use in resolved.kernels}, **(limits or {})})
+    fields: dict[str, Any] = {
+        "family_folder": str(families.folder(family)), "checkpoint_kind": "tiny", "path": str(TINY / f"tiny_{family}"),
+        "seed": 0, "backend": "cpu", "variant": variant, "kernels": str(kernels), "tokens": TOKENS, "margins": False,
+        "prompts": tuple(Prompt(f"p{i}", text) for i, text in enumerate(TEXTS)),
+    }  # fmt: skip
+    return Instructions(**{**fields, **changes})

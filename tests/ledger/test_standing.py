@@ -1,0 +1,128 @@
+"""Evidence of a variant whose code changes afterwards: what check says, and what no longer counts together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.builders import Made, add_session, make_workspace
+from tests.planted import declaration
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.ledger.check.workspace import check_workspace
+from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.schema.variant import ResolvedVariant
+from zmlx_bench.workspace import Workspace
+
+KERNEL = '''"""Sums."""
+from zmlx_bench.measured.api import Binding
+
+def bind(module, request):
+    """Bind."""
+    return Binding(lambda y, scores: (y * scores[..., None]).sum(axis=-2))
+'''
+
+
+@dataclass(frozen=True)
+class Declared(Made):
+    """A variant that the workspace declares, as it is when it is measured."""
+
+    workspace: Workspace | None = None
+
+    @property
+    def variant(self) -> ResolvedVariant:
+        """The resolved variant with its identity."""
+        assert self.workspace is not None
+        catalog = Catalog(self.workspace, "qwen3")
+        return catalog.identify(catalog.resolve(self.name), "cpu")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    """Two sessions that promoted the variant `fast`."""
+    made = make_workspace(tmp_path / "ws")
+    folder = made.kernels / "fast"
+    folder.mkdir()
+    (folder / "kernel.py").write_text(KERNEL)
+    (folder / "kernel.toml").write_text(declaration())
+    (made.variants / "qwen3.toml").write_text(
+        'family = "qwen3"\n[variant.fast]\nwhy = "made"\nkernels = { combine = "fast" }\n'
+    )
+    for hour in (0, 3):
+        measure(made, hour)
+    record(made, decide(made, None))
+    assert decide(made, None).after.promotion[0].variant == "fast"
+    return made
+
+
+def measure(place: Workspace, hour: float) -> None:
+    add_session(place, hour, [Declared("fast", workspace=place)])
+
+
+def edit(place: Workspace, before: str, after: str) -> None:
+    path = place.kernels / "fast" / "kernel.py"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"""Sums."""', '"""Adds up. """'),
+        ("def bind", "# Once a block.\ndef bind"),
+        ("(y * scores", "( y*scores"),
+    ],
+)
+def test_words_change_nothing_that_check_says(place: Workspace, before: str, after: str) -> None:
+    edit(place, before, after)
+    checked = check_workspace(place)
+    assert (checked.findings, checked.notes) == ((), ())
+
+
+def test_evidence_of_todays_code_needs_no_word(place: Workspace) -> None:
+    checked = check_workspace(place)
+    assert (checked.findings, checked.notes) == ((), ())
+
+
+def test_other_code_is_told_and_is_no_fault(place: Workspace) -> None:
+    edit(place, "axis=-2", "axis=y.ndim - 2")
+    checked = check_workspace(place)
+    assert checked.findings == ()
+    assert checked.notes == (
+        "promoted.toml: fast for tiny on Made CPU was measured on an earlier path: kernel fast changed since",
+        "sessions of fast (cpu) that do not count for today's code: kernel fast changed since (2)",
+    )
+
+
+def test_a_session_of_other_code_does_not_count_beside_the_earlier_ones(place: Workspace) -> None:
+    edit(place, "axis=-2", "axis=y.ndim - 2")
+    measure(place, 6)
+    decided = decide(place, None)
+    (decision,) = decided.decisions.values()
+    (verdict,) = decision.verdicts
+    assert (verdict.verdict, verdict.reason, len(verdict.rests_on)) == ("CANDIDATE", "sessions", 1)
+    assert "sessions of other code or settings do not count" in verdict.why
+    assert decision.action == "keep"
+    assert len(decided.after.promotion[0].sessions) == 2
+    record(place, decided)
+    assert check_workspace(place).findings == ()
+    measure(place, 9)
+    (verdict,) = next(iter(decide(place, None).decisions.values())).verdicts
+    assert (verdict.verdict, len(verdict.rests_on)) == ("PROMOTE", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('family = "qwen3"\n', "is no longer declared"),
+        ("family = \n", "cannot be compared with today's code"),
+    ],
+)
+def test_what_is_not_declared_any_more_cannot_be_compared(place: Workspace, text: str, said: str) -> None:
+    (place.variants / "qwen3.toml").write_text(text)
+    checked = check_workspace(place)
+    assert checked.findings == ()
+    assert len(checked.notes) == 2
+    assert all(said in note for note in checked.notes)

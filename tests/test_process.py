@@ -1,0 +1,76 @@
+"""A child that reports on a pipe: lines in parts, silence, forks that hold the pipe, and its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from zmlx_bench.process import Child, ending
+
+pytestmark = pytest.mark.process
+PIPE = "import os, sys, time; fd = int(sys.argv[1]); told = sys.stdin.buffer.read(); "
+Start = Callable[[str], Child]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    made: list[Child] = []
+
+    def run(code: str) -> Child:
+        made.append(Child([sys.executable, "-c", PIPE + code], b"told", subprocess.DEVNULL, None))
+        return made[-1]
+
+    yield run
+    for child in made:
+        child.kill(0)
+
+
+def everything(child: Child) -> list[bytes]:
+    lines: list[bytes] = []
+    while (came := child.read(30)) is not None:
+        assert came[1], "silent for 30 s"
+        lines += came[1]
+    return lines
+
+
+def test_what_it_was_told_comes_back(start: Start) -> None:
+    assert everything(start("os.write(fd, told + b'\\n' + b'more\\n')")) == [b"told", b"more"]
+
+
+def test_a_line_longer_than_the_pipe_is_no_silence(start: Start) -> None:
+    assert [len(line) for line in everything(start("os.write(fd, b'x' * 300_000 + b'\\n')"))] == [300_000]
+
+
+def test_a_line_in_two_parts(start: Start) -> None:
+    assert everything(start("os.write(fd, b'ab'); time.sleep(0.3); os.write(fd, b'cd\\n')")) == [b"abcd"]
+
+
+def test_a_line_without_an_end(start: Start) -> None:
+    child = start("[os.write(fd, b'x' * 65536) for _ in range(20)]")
+    with pytest.raises(ValueError, match="without an end"):
+        everything(child)
+
+
+def test_silence_is_told_from_the_end(start: Start) -> None:
+    child = start("time.sleep(60)")
+    began = time.perf_counter()
+    assert child.read(0.2) is not None
+    assert 0.2 <= time.perf_counter() - began < 30
+    child.kill(0)
+    assert ending(child.process.returncode) == "killed by SIGKILL"
+
+
+def test_a_fork_that_holds_the_pipe_does_not_hold_the_reader(start: Start) -> None:
+    child = start("os.write(fd, b'first\\n'); os.fork() or time.sleep(60)")
+    assert child.read(30) == (pytest.approx(time.perf_counter(), abs=30), [b"first"])
+    child.process.wait(30)
+    assert child.read(0.1) is None
+
+
+def test_how_it_ended_in_words() -> None:
+    assert (ending(0), ending(3), ending(-15)) == ("exited with code 0", "exited with code 3", "killed by SIGTERM")
+    assert ending(-99) == "killed by signal 99"

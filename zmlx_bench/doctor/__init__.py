@@ -1,0 +1,1 @@
+"""What weakens or prevents a measurement on this machine, and how to mend it."""

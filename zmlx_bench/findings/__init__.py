@@ -1,0 +1,1 @@
+"""What a check finds: where, what, and what was expected."""

@@ -1,0 +1,95 @@
+"""What of the evidence no longer counts for today's code: `zmlx check` says it, and it is no fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from zmlx_bench.analysis.changed import changed, listed
+from zmlx_bench.analysis.decision import RULE, GroupKey
+from zmlx_bench.analysis.decision.evidence import ArmEvidence
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger import carried, promotions
+from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.printable import clean
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.promotion import Promotion, Promotions
+from zmlx_bench.workspace import Workspace
+
+
+class _Today:
+    """The identities that variants have now."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._catalogs: dict[str, Catalog] = {}
+
+    def identity(self, family: str, name: str, backend: Backend) -> Identity | str:
+        """Return a variant's identity, or in words why there is none."""
+        try:
+            if family not in self._catalogs:
+                self._catalogs[family] = Catalog(self._workspace, family)
+            catalog = self._catalogs[family]
+            if name not in catalog.specs:
+                return "is no longer declared"
+            found = catalog.identify(catalog.resolve(name), backend).identity
+        except UnusableInput as error:
+            return f"cannot be compared with today's code: {error}"
+        assert found is not None
+        return found
+
+
+def notes(workspace: Workspace, evidence: Mapping[GroupKey, Sequence[SessionCapsules]], found: Promotions) -> list[str]:
+    """Return a line for each promotion and each variant's sessions that are not of today's code."""
+    today = _Today(workspace)
+    return [clean(line) for line in (*_promoted(workspace, found, today), *_measured(evidence, today))]
+
+
+def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
+    table = carried.read(workspace)
+    for promotion in found.promotion:
+        now = today.identity(promotion.family, promotion.variant, promotion.backend)
+        then = promotions.parts_of(promotion, table)
+        place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {promotion.device}"
+        if isinstance(now, str):
+            yield f"{place} {now}"
+        elif since := _since(then, now):
+            yield f"{place} was measured on an earlier path: {since}"
+        if promotion.rule < RULE:
+            yield f"{place} stands by rule {promotion.rule}: {older(promotion)}"
+
+
+def older(promotion: Promotion) -> str:
+    """Say of a promotion of an earlier rule what it rests on."""
+    return (
+        f"its sessions {' and '.join(promotion.sessions)} had the same kernels; "
+        f"what ran around them was not compared, and differed"
+    )
+
+
+def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _Today) -> Iterator[str]:
+    for key, sessions in sorted(evidence.items(), key=lambda item: str(item[0])):
+        backend = next(iter(sessions[0].capsules.values())).machine.backend
+        arms: dict[str, list[ArmEvidence]] = {}
+        for session in sessions:
+            for arm in session.evidence.arms:
+                arms.setdefault(arm.variant, []).append(arm)
+        for name, measured in sorted(arms.items()):
+            now = today.identity(key.family, name, backend)
+            if isinstance(now, str):
+                yield f"the sessions of {name} ({backend}) do not count: the variant {now}"
+                continue
+            others = Counter(_since(arm.parts, now) for arm in measured if arm.identity != now.digest)
+            if others:
+                why = "; ".join(f"{what} ({count})" for what, count in others.items())
+                yield f"sessions of {name} ({backend}) that do not count for today's code: {why}"
+
+
+def _since(then: Identity | None, now: Identity) -> str:
+    """Say what changed; empty where nothing did."""
+    if then is None:
+        return "neither of today's code nor carried over"
+    parts = changed(then, now)
+    return f"{listed(parts)} changed since" if parts else ""

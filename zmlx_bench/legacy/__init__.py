@@ -1,0 +1,1 @@
+"""The predecessor's files: read, judged, kept apart."""

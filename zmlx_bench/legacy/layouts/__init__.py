@@ -1,0 +1,1 @@
+"""One module a layout of the predecessor's files."""

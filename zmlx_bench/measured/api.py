@@ -1,0 +1,70 @@
+"""What authors of kernels and of model families import; everything else here may change without notice.
+
+A kernel's `bind(module, request)` returns a `Binding` or raises `Unavailable`. A family's `hosts(model)` says which
+module has which steps; what several architectures share is here too, and a family takes what fits it.
+"""
+
+from zmlx_bench.measured.contract import Binding, BindRequest, Split, Steps, Unavailable, require_kind, require_parts
+from zmlx_bench.measured.families.attention import GroupedQuery, attend_with
+from zmlx_bench.measured.families.base import Family
+from zmlx_bench.measured.families.decode import append, projection
+from zmlx_bench.measured.families.linear import LINEAR, LINEAR_PER_HEAD, linear_hosts
+from zmlx_bench.measured.families.moe import (
+    COMBINE,
+    DOWN,
+    EXPERTS,
+    SIGMOID_BIAS_ROUTER,
+    SOFTMAX_ROUTER,
+    moe_block,
+    router,
+)
+from zmlx_bench.measured.families.stack import NORM_BLOCK, RESIDUAL_NORM, Layer, Masks, Stack, attention_mask
+from zmlx_bench.measured.host import Halves, Host, stock_call
+from zmlx_bench.measured.inputs import Filled, Sizes, all_bytes, expert_bytes, hidden, no_bytes, offset
+from zmlx_bench.measured.steps import Block, Call, Calls, Span, Step
+
+__all__ = [
+    "COMBINE",
+    "DOWN",
+    "EXPERTS",
+    "LINEAR",
+    "LINEAR_PER_HEAD",
+    "NORM_BLOCK",
+    "RESIDUAL_NORM",
+    "SIGMOID_BIAS_ROUTER",
+    "SOFTMAX_ROUTER",
+    "BindRequest",
+    "Binding",
+    "Block",
+    "Call",
+    "Calls",
+    "Family",
+    "Filled",
+    "GroupedQuery",
+    "Halves",
+    "Host",
+    "Layer",
+    "Masks",
+    "Sizes",
+    "Span",
+    "Split",
+    "Stack",
+    "Step",
+    "Steps",
+    "Unavailable",
+    "all_bytes",
+    "append",
+    "attend_with",
+    "attention_mask",
+    "expert_bytes",
+    "hidden",
+    "linear_hosts",
+    "moe_block",
+    "no_bytes",
+    "offset",
+    "projection",
+    "require_kind",
+    "require_parts",
+    "router",
+    "stock_call",
+]

@@ -1,0 +1,191 @@
+"""What a worker is told and what it tells: plain data, so that it needs no other library and any environment will do.
+
+The supervisor checks what it reads with the models of the same names in `schema.event`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from zmlx_bench.measured.variant import KernelUse, Variant
+
+PROTOCOL = 1
+"""Version of the instructions and of the events; a worker refuses instructions of another one."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to answer."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instructions:
+    """All that a worker is told: one JSON object on its standard input, in UTF-8."""
+
+    family_folder: str
+    """Folder with the family's facts.toml and family.py."""
+    checkpoint_kind: str
+    path: str
+    """Folder of the checkpoint; for `synthetic` the folder that lends its tokenizer."""
+    seed: int
+    """Of the synthetic weights."""
+    layers: int | None = None
+    """For `synthetic`: decoder layers to build; None builds all."""
+    trust_remote_code: bool = False
+    backend: str
+    """`cpu`, `cuda` or `metal`."""
+    variant: Variant | None
+    kernels: str
+    """Folder of the workspace's kernels."""
+    tokens: int
+    prompts: tuple[Prompt, ...]
+    margins: bool
+    """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
+    forced: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
+
+    def encoded(self) -> bytes:
+        """Return the JSON that `instructions` reads; escapes alone, so that any path comes through."""
+        return json.dumps({"protocol": PROTOCOL, **dataclasses.asdict(self)}, allow_nan=False).encode("ascii")
+
+
+def instructions(data: bytes) -> Instructions:
+    """Read what `Instructions.encoded` wrote; ValueError for another protocol."""
+    told = json.loads(data.decode("utf-8"))
+    if (protocol := told.pop("protocol", None)) != PROTOCOL:
+        raise ValueError(
+            f"instructions of protocol {protocol}, and this worker knows {PROTOCOL}: "
+            "run the zmlx_bench of the process that gave them"
+        )
+    if (variant := told["variant"]) is not None:
+        uses = tuple(KernelUse(**{**use, "sites": tuple(use["sites"])}) for use in variant["kernels"])
+        told["variant"] = Variant(**{**variant, "kernels": uses})
+    told["prompts"] = tuple(Prompt(**prompt) for prompt in told["prompts"])
+    told["forced"] = {prompt: tuple(tokens) for prompt, tokens in told["forced"].items()}
+    return Instructions(**told)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What goes through the pipe; a token does so too, but is formatted by `Pipe.token`."""
+
+    event: ClassVar[str]
+
+    def encoded(self) -> bytes:
+        """Return one JSON object without a line's end; ValueError where a number is NaN or infinite."""
+        fields = {"event": self.event, **dataclasses.asdict(self)}
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Loaded(Event):
+    """The checkpoint is in memory."""
+
+    event = "loaded"
+    load_s: float
+    mlx: str
+    mlx_lm: str
+    chat_template: bool
+
+
+@dataclass(frozen=True)
+class Patched(Event):
+    """The variant is applied; how many modules each site was found in."""
+
+    event = "patched"
+    hosts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Warmed(Event):
+    """Warm-up is over."""
+
+    event = "warmed"
+    warm_up_s: float
+    calls_per_token: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PromptStart(Event):
+    """A prompt goes in; `t_ns` is this process's clock (perf_counter) at that moment."""
+
+    event = "prompt"
+    prompt: str
+    prompt_tokens: int
+    t_ns: int
+    active_before_gb: float
+
+
+@dataclass(frozen=True)
+class PromptEnd(Event):
+    """The budget is generated."""
+
+    event = "prompt_end"
+    prompt: str
+    peak_mem_gb: float
+    cache_gb: float
+
+
+@dataclass(frozen=True)
+class Forced(Event):
+    """The audit has an arm's logits after a prompt."""
+
+    event = "forced"
+    arm: Literal["baseline", "variant", "reference"]
+    prompt: str
+
+
+@dataclass(frozen=True)
+class ArmTrace:
+    """One arm against the reference, position by position."""
+
+    kl: tuple[float, ...]
+    """Kullback-Leibler divergence of the arm's distribution of the next token from the reference's, nats."""
+    agrees: tuple[bool, ...]
+    """Whether the arm's most likely token is the reference's."""
+    max_error: tuple[float, ...]
+    """Largest absolute difference of any logit."""
+
+
+@dataclass(frozen=True)
+class Audited(Event):
+    """A prompt's logits are compared with the reference's."""
+
+    event = "audited"
+    prompt: str
+    baseline: ArmTrace
+    variant: ArmTrace
+
+
+@dataclass(frozen=True)
+class Opened(Event):
+    """The files of the workspace and of the measured room that were opened: absolute paths."""
+
+    event = "opened"
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Done(Event):
+    """The job is done: nothing is measured after it."""
+
+    event = "done"
+    peak_rss_gb: float
+    page_faults_minor: int
+    page_faults_major: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """The last event of a worker that knows why it failed."""
+
+    event = "failed"
+    status: Literal["crash", "oom", "unavailable"]
+    message: str

@@ -1,0 +1,26 @@
+"""A variant as the measured process takes it: which kernel, in which mode, at which sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KernelUse:
+    """One kernel of a variant."""
+
+    kernel: str
+    """Folder of the kernel."""
+    mode: str
+    sites: tuple[str, ...]
+    max_tokens: int | None = None
+    """Most tokens (batch x sequence) of one call it serves; None: any."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The kernels to apply together. Its environment variables stand before the process starts."""
+
+    name: str
+    family: str
+    kernels: tuple[KernelUse, ...]

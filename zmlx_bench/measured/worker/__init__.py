@@ -1,0 +1,1 @@
+"""One process, one arm: load, patch, warm up, generate, report."""

@@ -1,0 +1,110 @@
+"""A child process that is told what to do on standard input and reports lines on a pipe of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+_LONGEST_LINE = 1 << 20
+_CHUNK = 1 << 16
+_DIES_S = 10.0
+
+
+class Child:
+    """One child in a process group of its own; the pipe's descriptor is the last of its arguments."""
+
+    def __init__(
+        self, command: Sequence[str], told: bytes, output: IO[bytes] | IO[str] | int, env: Mapping[str, str] | None
+    ) -> None:
+        self._pipe, write_end = os.pipe()
+        self._rest = b""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        try:
+            self.process = subprocess.Popen(
+                [*command, str(write_end)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                pass_fds=(write_end,),
+                start_new_session=True,
+            )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(write_end)
+        stdin = self.process.stdin
+        if stdin is not None:
+            # A child that dies at once closes its end; how it died is told by its exit.
+            with contextlib.suppress(BrokenPipeError):
+                stdin.write(told)
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+
+    def read(self, seconds: float) -> tuple[float, list[bytes]] | None:
+        """Wait at most `seconds` for lines; return when they came (`time.perf_counter`) and the lines, none in silence.
+
+        None when it will report nothing more: it closed the pipe, or has ended and what it forked holds the pipe open.
+        ValueError for a line without an end.
+        """
+        until = time.perf_counter() + seconds
+        while True:
+            ready = self._selector.select(max(0.0, until - time.perf_counter()))
+            now = time.perf_counter()
+            if not ready:
+                if self.process.poll() is None:
+                    return now, []
+                if not self._selector.select(0):
+                    return None
+            data = os.read(self._pipe, _CHUNK)
+            if not data:
+                return None
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > _LONGEST_LINE:
+                raise ValueError("a line without an end")
+            if lines:
+                return now, lines
+
+    def kill(self, grace_s: float) -> None:
+        """End its whole process group, politely first."""
+        try:
+            if grace_s > 0:
+                self.signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(grace_s)
+        finally:
+            # Also when a second interrupt comes while it is given time.
+            self.signal(signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_DIES_S)
+            self.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process group, whatever is left of it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        if self._pipe >= 0:
+            self._selector.close()
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def ending(code: int) -> str:
+    """Return how a process with this exit code ended, in words."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,127 @@
+"""Draws up the plan of a session: which arms, and every process in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.order import block_orders
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
+from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.variant import ResolvedVariant
+
+BASELINE = "baseline"
+NULL = "null"
+ALGORITHM = 1
+"""The number of the way in which sessions are drawn up now."""
+AUDIT_POSITIONS = 64
+"""Tokens of each prompt's answer that an audit forces, where the largest budget has as many."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a session's processes are drawn up from."""
+
+    tokens: tuple[int, ...]
+    """Budgets, ascending."""
+    blocks: int
+    seed: int
+    prompts: tuple[str, ...]
+    """Ids; the first is timed."""
+    arms: tuple[Arm, ...]
+    audit_positions: int | None
+
+
+def arms_of(
+    variants: Sequence[ResolvedVariant], incumbent: ResolvedVariant | None, *, null_arm: bool
+) -> tuple[Arm, ...]:
+    """Return the arms: baseline, null arm, the incumbent (once, also when it was asked for by name), variants."""
+    arms = [Arm(name=BASELINE, role="baseline")]
+    if null_arm:
+        arms.append(Arm(name=NULL, role="null"))
+    if incumbent is not None:
+        arms.append(Arm(name=incumbent.name, role="incumbent", variant=incumbent))
+    arms.extend(
+        Arm(name=variant.name, role="variant", variant=variant)
+        for variant in variants
+        if incumbent is None or variant.name != incumbent.name
+    )
+    return tuple(arms)
+
+
+def draw_up(
+    *,
+    family: str,
+    checkpoint: Checkpoint,
+    conditions: Conditions,
+    backend: Backend,
+    tokens: Sequence[int],
+    blocks: int,
+    seed: int,
+    cooldown_s: float,
+    timeouts: Timeouts,
+    prompts: PromptSet,
+    arms: tuple[Arm, ...],
+    audit_positions: int | None = None,
+    algorithm: int = ALGORITHM,
+) -> Plan:
+    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm."""
+    draw = ALGORITHMS.get(algorithm)
+    if draw is None:
+        raise UnusableInput(f"plan.algorithm: {algorithm} is newer than this zmlx knows ({ALGORITHM}); update zmlx")
+    budgets = tuple(sorted(set(tokens)))
+    return Plan(
+        algorithm=algorithm,
+        family=family,
+        checkpoint=checkpoint,
+        conditions=conditions,
+        backend=backend,
+        tokens=budgets,
+        blocks=blocks,
+        seed=seed,
+        cooldown_s=cooldown_s,
+        timeouts=timeouts,
+        audit_positions=audit_positions,
+        prompts=prompts,
+        arms=arms,
+        jobs=draw(Wanted(budgets, blocks, seed, tuple(prompt.id for prompt in prompts.prompt), arms, audit_positions)),
+    )
+
+
+def jobs_1(wanted: Wanted) -> tuple[Job, ...]:
+    """Return the processes: a discarded warm-up, the timed blocks of every budget, each arm's untimed prompts, audits.
+
+    The fidelity jobs come last and use the largest budget, of which shorter ones are prefixes. The baseline's
+    answers the timed prompt too, so that its margins are known where an arm leaves it.
+    """
+    budgets, arms, (timed, *others) = wanted.tokens, wanted.arms, wanted.prompts
+    jobs: list[Job] = []
+
+    def add(
+        kind: JobKind, arm: str, budget: int, ids: Sequence[str], block: int | None = None, position: int | None = None
+    ) -> None:
+        jobs.append(
+            Job(id=len(jobs), kind=kind, arm=arm, tokens=budget, prompts=tuple(ids), block=block, position=position)
+        )
+
+    add("warmup", BASELINE, budgets[0], [timed])
+    names = [arm.name for arm in arms]
+    orders = {budget: block_orders(names, wanted.blocks, f"{wanted.seed}/{budget}") for budget in budgets}
+    for block in range(1, wanted.blocks + 1):
+        for budget in budgets:
+            for position, name in enumerate(orders[budget][block - 1], start=1):
+                add("timed", name, budget, [timed], block, position)
+    for arm in arms:
+        ids = [timed, *others] if arm.role == "baseline" else others
+        if ids:
+            add("fidelity", arm.name, budgets[-1], ids)
+    for arm in arms:
+        if wanted.audit_positions is not None and arm.variant is not None:
+            add("audit", arm.name, wanted.audit_positions, [timed, *others])
+    return tuple(jobs)
+
+
+ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1}
+"""Every way in which a session was ever drawn up, by the number that its plan records: a check draws it again."""

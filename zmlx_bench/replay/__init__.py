@@ -1,0 +1,1 @@
+"""Measures a capsule's variant again and says whether it agrees."""

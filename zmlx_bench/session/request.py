@@ -1,0 +1,62 @@
+"""What `zmlx run` was asked for, and whether that can be done at all: the one place where its options are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.schema.plan import Timeouts
+
+MOST_BLOCKS = 1000
+"""Days on any machine; far beyond what resolves the smallest gain that the policy asks for."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `zmlx run`."""
+
+    family: str
+    tokens: Sequence[int] = (200,)
+    runs: int = 3
+    variants: Sequence[str] | None = None
+    checkpoint: str = "auto"
+    backend: str = "auto"
+    null_arm: bool = True
+    cooldown_s: float = 0.0
+    timeout_s: float | None = None
+    seed: int = 0
+    prompts: str | None = None
+    trust_remote_code: bool = False
+    force: bool = False
+    layers: int | None = None
+    audit: bool = False
+    share_device: bool = False
+    command: tuple[str, ...] = ()
+
+
+def check(request: Request) -> None:
+    """Raise UnusableInput naming the option that cannot be used."""
+    for budget in request.tokens:
+        if budget < 2:
+            raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
+    if not 1 <= request.runs <= MOST_BLOCKS:
+        bound = "at least 1" if request.runs < 1 else f"at most {MOST_BLOCKS}"
+        raise UnusableInput(f"--runs {request.runs}: must be {bound}")
+    if request.layers is not None and request.layers < 1:
+        raise UnusableInput(f"--layers {request.layers}: must be at least 1")
+    if request.seed < 0:
+        raise UnusableInput(f"--seed {request.seed}: must not be negative")
+    if not 0 <= request.cooldown_s < float("inf"):
+        raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be a number of seconds, not negative")
+    timeouts_of(request)
+
+
+def timeouts_of(request: Request) -> Timeouts:
+    """Return the limits of a worker's silence; UnusableInput for a --timeout that is no time."""
+    silence_s = request.timeout_s
+    if silence_s is None:
+        return Timeouts()
+    if not 0 < silence_s < float("inf"):
+        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
+    return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)

@@ -1,0 +1,68 @@
+"""Sessions that were begun and not finished: which there are, and dropping one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
+from zmlx_bench.ledger import matrix
+from zmlx_bench.session import store
+from zmlx_bench.session.log import ends
+from zmlx_bench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A session whose jobs have not all run."""
+
+    session: str
+    family: str | None
+    """None where `session.json` cannot be read."""
+    started: str | None
+    jobs_done: int
+    jobs: int | None
+    held_by: str | None
+    """Who measures it now, such as `process 123`; None where nobody does."""
+
+
+def unfinished(workspace: Workspace) -> Iterator[Unfinished]:
+    """Yield the unfinished sessions of a workspace by name, the ones that cannot be read among them."""
+    for path in sorted(workspace.capsules.glob(f"*/{store.SESSION_FILE}")):
+        name = path.parent.name
+        try:
+            session = store.load(workspace, name)
+        except ZmlxError:
+            yield Unfinished(name, None, None, 0, None, store.holder(workspace, name))
+            continue
+        if session.state != "finished":
+            done = len(ends(store.events_path(workspace, name)))
+            jobs = len(session.plan.jobs)
+            yield Unfinished(name, session.plan.family, session.started, done, jobs, store.holder(workspace, name))
+
+
+def drop(workspace: Workspace, name: str) -> Path:
+    """Remove an unfinished session's folder and return where it was.
+
+    UnusableInput for a session that is finished or not there, CannotHere for one that is being measured.
+    """
+    known = {each.session: each for each in unfinished(workspace)}
+    if name not in known:
+        store.load(workspace, name)
+        raise UnusableInput(f"session {name}: is finished; its capsules are evidence, which is not dropped")
+    lock = store.claim(workspace, name)
+    try:
+        folder = workspace.session(name)
+        # Renamed first: a removal that is cut short leaves nothing that looks like a session.
+        gone = folder.with_name(f".{name}.dropped")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+        if workspace.matrix.exists():
+            matrix.write(workspace, dropped=name)
+    except OSError as error:
+        raise CannotHere(f"{folder}: cannot be removed: {error.strerror or error}") from None
+    finally:
+        lock.release()
+    return folder
