@@ -1,4 +1,4 @@
-"""A decode step of Qwen's whole stack for one sequence, started by the host as one CUDA graph.
+"""A decode step of a whole stack of MoE layers for one sequence, started by the host as one CUDA graph.
 
 The launches are decoder_step's with attention and output projection between them, MLX's order of every sum included.
 Keys and values are written where mlx-lm's own caches hold them; what the graph does not serve takes decoder_step's
@@ -30,7 +30,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 
 def decoder_graph(stack: Any) -> Binding:
-    """Return the step of a Qwen stack; join the projections of all its attentions."""
+    """Return the step of a stack of layers; join the projections of all its attentions."""
     try:
         extension = load()
     except NotBuilt as error:

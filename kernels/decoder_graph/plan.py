@@ -1,4 +1,4 @@
-"""The launches of a decode step of Qwen's whole stack, each with the arrays that it reads and writes."""
+"""The launches of a decode step of a whole stack, each with the arrays that it reads and writes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Shape:
 
 
 def shape_of(stack: Any) -> Shape:
-    """Return the sizes of a Qwen stack; raise Unavailable for heads that the attention does not serve."""
+    """Return the sizes of a stack; raise Unavailable for heads that the attention does not serve."""
     layers = stack.pipeline_layers
     attention = layers[0].self_attn
     heads = Heads.of(attention, "cuda")
