@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,6 @@ from zmlx_bench.workspace import Workspace
 
 PUBLISHED = "mlx-community/Qwen3-30B-A3B-4bit"
 TOKENIZER = [TINY / "tiny_qwen3" / name for name in ("config.json", "tokenizer.json", "tokenizer_config.json")]
-SMALL = ("--tokens", "4", "--runs", "1", "--no-null", "--variants", "qwen_qkv_joined", "--prompts", "tcp_udp")
 
 
 def test_configuration_and_tokenizer_alone_are_not_a_checkpoint(tmp_path: Path) -> None:
@@ -43,12 +44,14 @@ def partial(tmp_path: Path) -> dict[str, str]:
 def test_auto_goes_on_to_tiny_and_full_says_what_lacks(
     partial: dict[str, str], fresh_workspace: Workspace, zmlx: Zmlx
 ) -> None:
-    done = zmlx("run", "qwen3", *SMALL, cwd=fresh_workspace.root, env=partial)
+    done = zmlx("generate", "qwen3", "--prompt", "hi", "--max-tokens", "1", cwd=fresh_workspace.root, env=partial)
     assert done.returncode == 0, done.stderr
-    assert f"checkpoint auto chose tiny: {PUBLISHED} is not in the hub cache" in " ".join(done.stderr.split())
-    done = zmlx("run", "qwen3", "--checkpoint", "full", "--layers", "1", *SMALL, cwd=fresh_workspace.root, env=partial)
-    assert done.returncode == 4
-    assert "connect to the network" in done.stderr or "use tiny" in done.stderr
+    assert f"checkpoint tiny ({PUBLISHED} is not in the hub cache" in " ".join((done.stdout + done.stderr).split())
+    asked = {**partial, "ASKED": PUBLISHED}
+    fetched = "import os; from zmlx_bench.checkpoints import hub; hub.fetch(os.environ['ASKED'])"
+    full = subprocess.run([sys.executable, "-c", fetched], env=asked, capture_output=True, text=True, check=False)
+    assert "CannotHere" in full.stderr
+    assert "connect to the network" in full.stderr
 
 
 def test_doctor_and_models_agree(partial: dict[str, str], tmp_path: Path, zmlx: Zmlx) -> None:

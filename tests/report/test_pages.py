@@ -133,7 +133,7 @@ def test_the_filter_leaves_what_was_asked_for(seen: Seen, report: Report) -> Non
     everything = rows.count()
     group = report.groups[-1]
     wanted = group.lines[-1]
-    page.get_by_role("searchbox").fill(f"{wanted.variant} {group.key.family} {group.device}")
+    page.get_by_role("searchbox").fill(f"{wanted.variant} {group.key.family} {group.key.device}")
     assert rows.locator("th").all_inner_texts() == [wanted.variant]
     assert page.locator("section.group:not([hidden])").count() == 1
     assert page.locator("#count").inner_text() == f"1 of {everything} variants"

@@ -188,9 +188,9 @@ def test_a_session_whose_kernel_changed_is_not_resumed(chain: Chain, zmlx: Calla
     workspace = chain.begun
     (folder,) = workspace.capsules.iterdir()
     with (workspace.kernels / "qkv_joined" / "kernel.py").open("a") as file:
-        file.write("# changed\n")
+        file.write("CHANGED = True\n")
     before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
     done = zmlx("run", "qwen3", "--resume", folder.name, "--workspace", str(workspace.root))
     assert done.returncode == 3
-    assert f"variant {MEASURED} or its kernels' source changed; start a new one" in done.stderr
+    assert f"variant {MEASURED}, its kernels or the measured path changed; start a new one" in done.stderr
     assert {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()} == before

@@ -12,7 +12,7 @@ from tests.ledger.test_matrix import row
 from tests.session.conftest import Finished
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import matrix
-from zmlx_bench.schema.session import Session, sealed
+from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.unfinished import drop, unfinished
 from zmlx_bench.workspace import Workspace
@@ -28,7 +28,8 @@ def begun(undisturbed: Finished, fresh_workspace: Workspace) -> tuple[Workspace,
     fresh_workspace.session(only).mkdir()
     fields = {"session": only, "state": "running", "ended": None, "capsules": ()}
     path = fresh_workspace.session(only) / store.SESSION_FILE
-    path.write_bytes(sealed(Session.model_validate({**whole.model_dump(), **fields})).model_dump_json().encode())
+    begun = Session.model_validate({**whole.model_dump(), **fields}).sealed()
+    path.write_bytes(begun.model_dump_json().encode())
     return fresh_workspace, only
 
 
