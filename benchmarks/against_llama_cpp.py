@@ -12,8 +12,9 @@ What the two time is not quite the same. MLX's arms are mlx-lm's own loop: greed
 token's way to the host belong to a token. llama-bench feeds random tokens, copies the logits to the host and chooses
 nothing. Its cache is float16, MLX's bfloat16; its router's gate is float32, MLX's 8 or 16 bit.
 
-Not run yet: all of it on a GPU, and at full size. It was run on a CPU, with few layers and llama.cpp's CPU build, where
-its figures say nothing.
+Not run yet: any of it on a GPU, or at full size. On a CPU it ran with one layer, few tokens and the llama.cpp of
+llama-cpp-python 0.3.36 (where AMX made `--repack 0` necessary); its figures say nothing there. That llama.cpp loads
+and decodes the GGUF of either family was seen there too.
 """
 
 from __future__ import annotations
