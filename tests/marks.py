@@ -18,6 +18,7 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 PLACES = {
     "bench": "process",
+    "benchmarks": "process",
     "cli": "process",
     "docs": "docs",
     "hostile": "process",

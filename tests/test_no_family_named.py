@@ -14,6 +14,8 @@ NAMED = re.compile("|".join((*families.names(), "qwen", "glm", "lfm2")), re.IGNO
 OWN = ("zmlx_bench/measured/families/{}/", "zmlx_bench/checkpoints/tiny_{}/")
 LEGACY = "zmlx_bench/legacy/"
 """Reads the predecessor's files, whose names and variants say the models that it measured."""
+NOTES = "NOTES.md"
+"""What is known about a kernel, beside it: figures say which model was measured."""
 TEXT = {".py", ".toml", ".in", ".metal", ".cu", ".h", ".cpp", ".inl", ".txt", ".j2", ".js", ".css", ".json", ".md"}
 
 
@@ -24,6 +26,7 @@ def files() -> list[Path]:
         for path in sorted((ROOT / root).rglob("*")):
             relative = path.relative_to(ROOT).as_posix()
             skipped = relative.startswith((*own, LEGACY)) or "__pycache__" in relative or "/build/" in relative
+            skipped = skipped or path.name == NOTES
             if path.is_file() and path.suffix in TEXT and not skipped:
                 found.append(path)
     return found

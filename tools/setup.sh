@@ -24,6 +24,11 @@ fi
 if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
   "${pip[@]}" -e '.[native]'
   "$venv/bin/python" kernels/_lib/native/build.py || echo "the native kernels were not built; see above" >&2
+  # The decode graph is for MLX's CUDA build; MLX brings all of CUDA's headers but these.
+  if "$venv/bin/python" -c 'import sys, mlx.core as mx; sys.exit(not mx.cuda.is_available())' 2>/dev/null; then
+    "${pip[@]}" 'nvidia-cuda-crt>=13,<14'
+    "$venv/bin/python" kernels/_lib/graph/build.py || echo "the decode graph was not built; see above" >&2
+  fi
 fi
 
 touch "$venv/.ready"

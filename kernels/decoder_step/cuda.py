@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,8 @@ from ..qk_norm_rope.heads import Heads
 from ..residual_norm.gpu import spread
 
 _HERE = Path(__file__).resolve().parent
-_ADD_NORM = (_HERE / "add_norm.h").read_text()
-HEAD_PARTS = 4
-"""Blocks a head: one a head would leave two thirds of the multiprocessors idle."""
-HEAD_WARPS = 16
-STAGES = 2
+ADD_NORM = (_HERE / "add_norm.h").read_text()
+COPY_BLOCK = (_HERE / "copy_block.h").read_text()
 MOST_SHARED = 227 * 1024
 """Bytes of shared memory that one block may have on compute capability 9.0."""
 
@@ -40,15 +37,15 @@ def _read(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], *rest: s
 
 def _heads() -> CudaSource:
     inputs = ("x", "r", "norm_weight", "w", "s", "z", "q_weight", "k_weight", "offsets", "tickets")
-    read = _read("heads", inputs, ("h", "q", "k", "v"))
-    return replace(read, header=read.header + _ADD_NORM + (_HERE / "copy_block.h").read_text() + TURN_HEAD)
+    read = _read("heads", inputs, ("h", "q", "k", "v"), (_HERE / "heads_turn.cu").read_text())
+    return replace(read, header=read.header + ADD_NORM + COPY_BLOCK + TURN_HEAD)
 
 
 def _gates() -> CudaSource:
     inputs = ("residual", "r", "norm_weight", "gate_w", "gate_s", "gate_b")
     after = (_HERE / "gates_after.cu").read_text()
     read = _read("gates_before", inputs, ("h", "normed", "all_gates"), GATES_8BIT, after)
-    return replace(read, name="add_norm_gates", header=read.header + _ADD_NORM)
+    return replace(read, name="add_norm_gates", header=read.header + ADD_NORM)
 
 
 def _experts() -> CudaSource:
@@ -59,6 +56,8 @@ def _experts() -> CudaSource:
 
 
 HEADS = _heads()
+ROWS = replace(HEADS, inputs=HEADS.inputs[:6], body=(_HERE / "heads.cu").read_text())
+"""HEADS without norm and rotation: q and k as the projection gives them."""
 GATES = _gates()
 EXPERTS = _experts()
 
@@ -73,7 +72,22 @@ def _norm(norm: nn.RMSNorm, dtype: mx.Dtype) -> dict[str, int]:
     return {"NORM_READS": reads, "NORM_CHUNKS": chunks, "NORM_THREADS": threads, "NORM_EPS": bits(norm.eps)}
 
 
-def plan_heads(norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool) -> CudaLaunch:
+@dataclass(frozen=True)
+class Cut:
+    """How the rows of q, k and v are cut: rows a block, its warps, and the stages in which its rows are copied."""
+
+    rows: int = 32
+    """A quarter of a head: whole heads would leave two thirds of the multiprocessors idle."""
+    warps: int = 16
+    stages: int = 2
+
+
+CUT = Cut()
+
+
+def plan_heads(
+    norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool, source: CudaSource = HEADS, cut: Cut = CUT
+) -> CudaLaunch:
     """Return the launch for x, r (1, 1, d), the norm's weight (d,), the joined projection of q, k and v with
     (Hq + 2 Hk) * hd rows of scales `dtype`, the weights of the heads' norms (hd,), offsets int32 (1,) and tickets
     uint32 (Hq + Hk,), zeros that the launch counts in and leaves zero: one array for launches that follow each other.
@@ -83,17 +97,18 @@ def plan_heads(norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: 
     hq, hk, hd = heads.of_q, heads.of_k, heads.size
     check_rows((hq + 2 * hk) * hd, d, on_tensor_cores=False, rows=hd)
     groups = d // GROUP * 2
-    shared = hd // HEAD_PARTS * (d // 2 + 2 * groups)
-    own: Template = {"D": d, "ADD": add, "PARTS": HEAD_PARTS, "WARPS": HEAD_WARPS, "STAGES": STAGES}
-    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own)
-    rows = HEAD_PARTS * HEAD_WARPS * STAGES
-    if hd % rows or shared > MOST_SHARED:
-        raise Unavailable(f"heads of {hd} rows of {d} weights; multiples of {rows} rows that fit a block are served")
+    shared = cut.rows * (d // 2 + 2 * groups)
+    own: Template = {"D": d, "ADD": add, "OWN_ROWS": cut.rows, "WARPS": cut.warps, "STAGES": cut.stages}
+    places: Template = {"PARTS": hd // cut.rows, "V_STRIDE": hd, "V_FIRST": 0}
+    template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own) | dict(places)
+    rows = hd if source is HEADS else (hq + 2 * hk) * hd
+    if rows % cut.rows or cut.rows % (cut.warps * cut.stages) or shared > MOST_SHARED:
+        raise Unavailable(f"{rows} rows of {d} weights do not go into blocks of {cut.rows}")
     return CudaLaunch(
-        HEADS,
+        source,
         template=template,
-        blocks=((hq + 2 * hk) * HEAD_PARTS, 1),
-        threads=HEAD_WARPS * LANES,
+        blocks=((hq + 2 * hk) * hd // cut.rows, 1),
+        threads=cut.warps * LANES,
         outputs=[((1, 1, d), dtype), *(((1, n, 1, hd), dtype) for n in (hq, hk, hk))],
         shared_memory=shared,
     )

@@ -1,9 +1,8 @@
-// Add, norm, the joined projection of one head, and that head's norm and rotation: PARTS blocks a head of q, k or v.
+// Add, norm and OWN_ROWS rows of the joined projection of q, k and v.
 // All weights of a block are requested into shared memory before the norm; a stage of them is used while the later
-// ones are under way. Rows are multiplied as MLX's matrix-vector kernel does. A head's norm needs all its rows: the
-// block that ends last turns the head. `tickets` counts the blocks of a head that ended and is zero between launches.
+// ones are under way. Rows are multiplied as MLX's matrix-vector kernel does. v begins at V_FIRST, its heads V_STRIDE
+// apart. heads_turn.cu may follow.
 using Rows = SlotRows<T, D, 0>;
-constexpr int OWN_ROWS = HD / PARTS;
 constexpr int STAGE = OWN_ROWS / STAGES;
 constexpr int OWN = STAGE / WARPS;
 constexpr int GROUPS = D / GROUP;
@@ -11,14 +10,10 @@ constexpr int ROW_BYTES = D / 2;
 constexpr int SCALE_BYTES = GROUPS * 2;
 DYNAMIC_SHARED(staged);
 __shared__ __align__(16) T normed[D];
-__shared__ __align__(16) T whole[HD];
 __shared__ float sums[32];
-__shared__ bool last;
 const int lane = threadIdx.x % 32;
 const int warp = threadIdx.x / 32;
-const int head = blockIdx.x / PARTS;
-const int part = blockIdx.x % PARTS;
-const size_t first = size_t(head) * HD + part * OWN_ROWS;
+const size_t first = size_t(blockIdx.x) * OWN_ROWS;
 unsigned char* own_s = staged + OWN_ROWS * ROW_BYTES;
 unsigned char* own_z = own_s + OWN_ROWS * SCALE_BYTES;
 #pragma unroll
@@ -29,11 +24,9 @@ for (int stage = 0; stage < STAGES; ++stage) {
   copy_block<WARPS * 32>(own_z + row * SCALE_BYTES, z + (first + row) * GROUPS, STAGE * SCALE_BYTES);
   close_copies();
 }
+inputs_ready();
 add_norm<T, D, NORM_READS, NORM_CHUNKS, NORM_THREADS, ADD>(
     x, r, norm_weight, blockIdx.x == 0 ? h : nullptr, normed, sums, float_of(uint(NORM_EPS)));
-const bool of_q = head < HQ;
-const bool of_v = head >= HQ + HK;
-T* out = of_q ? q + head * HD : of_v ? v + (head - HQ - HK) * HD : k + (head - HQ) * HD;
 Rows rows;
 rows.load(normed, lane);
 #pragma unroll
@@ -48,34 +41,11 @@ for (int stage = 0; stage < STAGES; ++stage) {
         row, lane);
     const float sum = rows.multiply(weights, lane);
     if (lane == 0) {
-      out[part * OWN_ROWS + row] = T(sum);
+      const int of_all = int(first) + row;
+      const int of_k = of_all - HQ * HD;
+      const int of_v = of_k - HK * HD;
+      T* out = of_v >= 0 ? v + V_FIRST + of_v / HD * V_STRIDE + of_v % HD : of_k >= 0 ? k + of_k : q + of_all;
+      *out = T(sum);
     }
   }
 }
-if (of_v) {
-  return;
-}
-// Every writer's rows are seen by all blocks before its block takes a ticket, and read past L1 by the last.
-__threadfence();
-__syncthreads();
-if (threadIdx.x == 0) {
-  unsigned* ticket = const_cast<unsigned*>(tickets) + head;
-  last = atomicAdd(ticket, 1u) == PARTS - 1;
-  if (last) {
-    *ticket = 0;
-  }
-}
-__syncthreads();
-if (!last || warp != 0) {
-  return;
-}
-__threadfence();
-for (int i = lane * 16 / int(sizeof(T)); i < HD; i += 512 / int(sizeof(T))) {
-  copy_16_bytes(whole + i, out + i);
-}
-close_copies();
-await_copies(0);
-__syncwarp();
-turn_head<T, HD, READS>(
-    whole, of_q ? q_weight : k_weight, out, float_of(uint(of_q ? Q_EPS : K_EPS)), float(offsets[0]),
-    float_of(uint(LOG2_BASE)), lane);

@@ -17,7 +17,7 @@ from .._lib.gpu.settle import Call
 
 _FOLDER = Path(__file__).resolve().parent
 _INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
-MMA = read_cuda(_FOLDER, "down_mma", _INPUTS, ("out",), "cuda_qmm.h")
+MMA = read_cuda(_FOLDER, "down_mma", _INPUTS, ("out",), "cuda_qmm.h", "CHOSEN inds[slot]")
 SLOTS = read_cuda(_FOLDER, "down_slots", _INPUTS, ("out",), "cuda_qmm.h")
 ROWS = 4
 WARPS = 2

@@ -1,4 +1,5 @@
 // out[t, d] = sum over the chosen experts of (h W^T)[d] * score, on tensor cores; a warp an expert, 16 rows a block.
+// CHOSEN is the slot's expert; in a graph it has to be known before the other inputs are ready.
 using Rows = MmaRows<T, I>;
 DYNAMIC_SHARED(staged);
 __shared__ T products[TOP][16];
@@ -7,10 +8,11 @@ const int expert = threadIdx.x / 32;
 const int token = blockIdx.y;
 const int slot = token * TOP + expert;
 const int row = blockIdx.x * 16;
-const size_t first = size_t(inds[slot]) * D + row;
+const size_t first = size_t(CHOSEN) * D + row;
 unsigned char* own = staged + expert * (Rows::BYTES + I * 2);
 unsigned* spread = reinterpret_cast<unsigned*>(own + Rows::BYTES);
 Rows::request(own, w, w, scales, scales, biases, biases, first, first + 8, lane);
+inputs_ready();
 Rows::spread(spread, h + slot * I, lane, 32);
 __syncwarp();
 float sums[4];

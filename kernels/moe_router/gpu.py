@@ -19,7 +19,16 @@ def _source(name: str, inputs: tuple[str, ...]) -> Source:
     return replace(read_source(_FOLDER, name, inputs, ("inds", "scores")), header=(_FOLDER / "pick.h").read_text())
 
 
-SOFTMAX = _source("router_softmax", ("gates",))
+SOFTMAX_KEYS, _PICK, SOFTMAX_SCORES = (
+    (_FOLDER / f"softmax_{part}.gpu").read_text() for part in ("keys", "pick", "scores")
+)
+SOFTMAX = Source(
+    "router_softmax",
+    ("gates",),
+    ("inds", "scores"),
+    SOFTMAX_KEYS + _PICK + SOFTMAX_SCORES,
+    (_FOLDER / "pick.h").read_text(),
+)
 LOGITS = _source("router_logits", ("gates",))
 SIGMOID = _source("router_sigmoid", ("gates", "correction", "scale"))
 

@@ -14,6 +14,7 @@ from zmlx_bench.catalog import families
 from zmlx_bench.catalog import identity as identities
 from zmlx_bench.catalog.found import backends_of, kernel_sources
 from zmlx_bench.catalog.identity import Part, identity
+from zmlx_bench.catalog.meaning import is_source
 from zmlx_bench.catalog.measured_path import NAMES_ONLY, NOT_BETWEEN_TOKENS, ROOM, path_sources
 from zmlx_bench.workspace import Workspace
 
@@ -102,8 +103,8 @@ def test_the_declaration_counts_and_its_name_and_reason_do_not(fresh_workspace: 
     ("name", "backends"),
     [
         ("cuda_rows.py", ("cuda",)), ("heads.cu", ("cuda",)), ("metal_qmv.h", ("metal",)), ("a.metal", ("metal",)),
-        ("a.gpu", ("metal", "cuda")), ("CMakeLists.txt", ("cpu",)), ("isa.inl", ("cpu",)), ("kernel.py", ()),
-        ("a.h", ()),
+        ("a.gpu", ("metal", "cuda")), ("CMakeLists.txt", ()), ("isa.inl", ("cpu",)), ("kernel.py", ()),
+        ("a.h", ()), ("a.cpp", ("cpu",)), ("cuda_step.cpp", ("cuda",)),
     ],
 )  # fmt: skip
 def test_a_files_name_says_its_backend(tmp_path: Path, name: str, backends: tuple[str, ...]) -> None:
@@ -113,14 +114,26 @@ def test_a_files_name_says_its_backend(tmp_path: Path, name: str, backends: tupl
 def test_a_header_beside_native_code_is_the_cpus(tmp_path: Path) -> None:
     (tmp_path / "a.cpp").write_text("")
     assert backends_of(tmp_path / "a.h") == ("cpu",)
+    assert backends_of(tmp_path / "cuda_a.h") == ("cuda",)
 
 
-def test_every_metal_or_cuda_text_of_the_project_belongs_to_a_kernel(repository: Workspace) -> None:
+def test_every_text_of_the_project_belongs_to_a_kernel(repository: Workspace) -> None:
     names = [path.parent.name for path in repository.kernels.glob("*/kernel.toml")]
     found = {file for name in names for file in kernel_sources(repository.kernels, name, None).files}
-    texts = {path for suffix in ("metal", "gpu", "cu", "h") for path in repository.kernels.rglob(f"*.{suffix}")}
+    endings = ("*.metal", "*.gpu", "*.cu", "*.h", "*.cpp", "*.inl", "CMakeLists.txt")
+    texts = {path for ending in endings for path in repository.kernels.rglob(ending)}
     assert texts
     assert texts <= found
+
+
+def test_the_decode_graph_is_its_launches_and_the_library_that_starts_them(repository: Workspace) -> None:
+    kernels = repository.kernels
+    found = {path.relative_to(kernels).as_posix() for path in kernel_sources(kernels, "decoder_graph", "cuda").files}
+    folders = ("decoder_graph", "_lib/graph")
+    sources = {path for folder in folders for path in (kernels / folder).rglob("*") if is_source(path)}
+    # What only makes the build is not imported by what runs.
+    assert {path.relative_to(kernels).as_posix() for path in sources} - found == {"_lib/graph/build.py"}
+    assert {"_lib/gpu/cuda_qmm.h", "moe_router/softmax_keys.gpu", "gate_router/gates_8bit.cu"} <= found
 
 
 @pytest.fixture

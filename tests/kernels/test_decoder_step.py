@@ -134,13 +134,13 @@ def test_router_and_experts_are_those_of_two_launches() -> None:
 
 
 PLANTED = {
-    "head's rows": ("heads", "first = size_t(head) * HD + part * OWN_ROWS", "first = size_t(head) * HD"),
-    "where rows go": ("heads", "out[part * OWN_ROWS + row] = T(sum);", "out[row] = T(sum);"),
+    "head's rows": ("heads", "first = size_t(blockIdx.x) * OWN_ROWS", "first = size_t(blockIdx.x / PARTS) * HD"),
+    "where rows go": ("heads", "of_all = int(first) + row;", "of_all = row;"),
     "another stage's scales": ("heads", "SCALE_BYTES, s + (first + row) * GROUPS", "SCALE_BYTES, s + first * GROUPS"),
     "rows of a warp": ("heads", "stage * STAGE + warp * OWN + own;", "stage * STAGE + own;"),
     "a block that is not the last turns": ("heads", "== PARTS - 1", "== 0"),
     "k's norm": ("heads", "of_q ? q_weight : k_weight", "q_weight"),
-    "value's head": ("heads", "(head - HQ - HK) * HD", "(head - HQ) * HD"),
+    "value's head": ("heads", "of_v = of_k - HK * HD", "of_v = of_k - HQ * HD"),
     "add left out": ("heads", "if (ADD) {", "if (false) {"),
     "norm of some warps": ("heads", "lane < THREADS / 32 ? sums[lane]", "lane < 1 ? sums[lane]"),
     "barrier after the sums": ("heads", "  __syncthreads();\n  total = simd_sum(lane", "  total = simd_sum(lane"),

@@ -105,6 +105,8 @@ inline void Pair<half>::mma(float (&c)[4], const uint (&a)[4], uint b0, uint b1,
   shim_mma<half>(c, a, b0, b1, line);
 }
 
+inline void inputs_ready() {}
+inline void prefetch_block(const void*, int) {}
 inline void copy_16_bytes(void* to, const void* from) {
   if ((uintptr_t(to) | uintptr_t(from)) % 16 != 0) shim::fail("a copy of 16 bytes is not aligned");
   memcpy(to, from, 16);

@@ -36,7 +36,7 @@ def backends_of(path: Path) -> tuple[str, ...]:
     """Return the backends that a file is for, by its name; none for a file of every backend.
 
     `.cu` and `cuda*` are CUDA's; `.metal` and `metal*` are Metal's; `.gpu` is a body in Metal's words that both take.
-    `.cpp`, `.inl`, a CMakeLists.txt, and `.h` beside a `.cpp` are the CPU's native code.
+    Else `.cpp`, `.inl`, and `.h` beside a `.cpp` are the CPU's native code. A CMakeLists.txt builds either's.
     """
     name = path.name
     if path.suffix == ".cu" or name.startswith("cuda"):
@@ -45,8 +45,8 @@ def backends_of(path: Path) -> tuple[str, ...]:
         return ("metal",)
     if path.suffix == ".gpu":
         return ("metal", "cuda")
-    native = path.suffix in (".cpp", ".inl") or name == "CMakeLists.txt"
-    return ("cpu",) if native or (path.suffix == ".h" and any(path.parent.glob("*.cpp"))) else ()
+    native = path.suffix in (".cpp", ".inl") or (path.suffix == ".h" and any(path.parent.glob("*.cpp")))
+    return ("cpu",) if native else ()
 
 
 def is_for(path: Path, backend: str | None) -> bool:

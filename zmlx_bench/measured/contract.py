@@ -7,7 +7,7 @@ and outputs have the model's dtype unless the table says another.
 
 A kernel over several neighbouring sites takes what is not made inside it and returns what is made inside it and needed
 afterwards: down+combine gets h, inds, scores and returns out. One kernel may also be bound to a stack of layers and
-cover a whole decode step of it, where a family offers that: it is `Steps`.
+cover a whole decode step of it, where a family offers that: it is `Steps`, or is called as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,25 @@
 // What CUDA and MLX give the quantised kernels: pairs of values, the tensor core's step, copies into shared memory.
 // tests/shim/cuda_device.h is the same for the host.
+#ifndef IN_A_GRAPH
 #include "mlx/backend/cuda/device/unary_ops.cuh"
+#endif
 
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+// Stands where a body first reads what the launch before it wrote. In a graph a launch starts before that one has ended.
+__device__ __forceinline__ void inputs_ready() {
+#ifdef IN_A_GRAPH
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// (x & mask) | bits in one instruction, which the compiler does not find for two constants.
+__device__ __forceinline__ unsigned masked(unsigned x, unsigned mask, unsigned bits) {
+  unsigned result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(result) : "r"(x), "r"(mask), "r"(bits));
+  return result;
+}
 
 // Two values of T in a register. `from_nibbles` takes 0..15 at bits 0 and 16, `from_bytes` 0..255 at
 // bits 0 and 8.
@@ -13,7 +30,7 @@ template <>
 struct Pair<__nv_bfloat16> {
   using type = __nv_bfloat162;
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
-    const unsigned shifted = (q & 0x000f000fu) | 0x43004300u;  // 128 + q, exact in bfloat16
+    const unsigned shifted = masked(q, 0x000f000fu, 0x43004300u);  // 128 + q, exact in bfloat16
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2bfloat162_rn(128.0f));
   }
   static __device__ __forceinline__ type from_bytes(unsigned q) {
@@ -35,7 +52,7 @@ template <>
 struct Pair<__half> {
   using type = __half2;
   static __device__ __forceinline__ type from_nibbles(unsigned q) {
-    const unsigned shifted = (q & 0x000f000fu) | 0x64006400u;  // 1024 + q, exact in half
+    const unsigned shifted = masked(q, 0x000f000fu, 0x64006400u);  // 1024 + q, exact in half
     return __hsub2(reinterpret_cast<const type&>(shifted), __float2half2_rn(1024.0f));
   }
   static __device__ __forceinline__ type from_bytes(unsigned q) {
@@ -63,6 +80,12 @@ __device__ __forceinline__ float2 floats(__half2 x) {
 __device__ __forceinline__ void copy_16_bytes(void* to, const void* from) {
   const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(to));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+}
+// Requests `bytes` neighbouring bytes into the cache that all blocks share, by all threads of a block.
+__device__ __forceinline__ void prefetch_block(const void* from, int bytes) {
+  for (int i = threadIdx.x * 128; i < bytes; i += blockDim.x * 128) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char*>(from) + i));
+  }
 }
 __device__ __forceinline__ void close_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

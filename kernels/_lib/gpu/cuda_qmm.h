@@ -99,41 +99,52 @@ struct MmaRows {
     return c;
   }
 
-  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. A loop that is not unrolled whole keeps the reads of the next
-  // chunk ahead of this one's sums, where a compiler would sink them to their use.
+  // Reads a chunk as soon as its copies are there; chunks are read in their order.
+  static __device__ __forceinline__ Chunk await(const unsigned char* own, const unsigned* x, int chunk, int lane) {
+    if (chunk % STAGE == 0) {
+      await_copies(STAGES - 1 - chunk / STAGE);
+      __syncwarp();
+    }
+    return read(own, x, chunk, lane);
+  }
+
+  // The dequantised weights of one of a chunk's eight steps.
+  static __device__ __forceinline__ void dequantise(unsigned (&a)[4], const Chunk& from, int step, int shift) {
+    const int piece = step / 2;
+    const uint4 first = from.first[piece], second = from.second[piece];
+    const unsigned words[2][4] = {{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}};
+#pragma unroll
+    for (int part = 0; part < 4; ++part) {
+      const int half = part % 2;
+      const typename P::type q = P::from_nibbles(words[half][step % 2 * 2 + part / 2] >> shift);
+      const typename P::type v = __hfma2(q, P::twice(from.scale[piece / 2][half]), P::twice(from.bias[piece / 2][half]));
+      a[part] = reinterpret_cast<const unsigned&>(v);
+    }
+  }
+
+  // c[0]: the sum of row lane / 4; c[2]: of row 8 + lane / 4. While the tensor core takes a step of one chunk, the same
+  // step of the next chunk is dequantised.
   static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned char* own, const unsigned* x, int lane) {
     const int shift = 4 * (lane % 4);
     c[0] = c[1] = c[2] = c[3] = 0.0f;
-    await_copies(STAGES - 1);
-    __syncwarp();
-    Chunk next = read(own, x, 0, lane);
+    unsigned a[8][4];
+    Chunk next = await(own, x, 0, lane);
+#pragma unroll
+    for (int step = 0; step < 8; ++step) {
+      dequantise(a[step], next, step, shift);
+    }
 #pragma unroll 2
-    for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-      const Chunk now = next;
-      if (chunk + 1 < CHUNKS) {
-        if ((chunk + 1) % STAGE == 0) {
-          await_copies(STAGES - 1 - (chunk + 1) / STAGE);
-          __syncwarp();
-        }
-        next = read(own, x, chunk + 1, lane);
+    for (int chunk = 1; chunk <= CHUNKS; ++chunk) {
+      const uint4 b[4] = {next.x[0], next.x[1], next.x[2], next.x[3]};
+      if (chunk < CHUNKS) {
+        next = await(own, x, chunk, lane);
       }
 #pragma unroll
-      for (int piece = 0; piece < 4; ++piece) {
-        const uint4 first = now.first[piece], second = now.second[piece], b = now.x[piece];
-        const unsigned words[2][4] = {{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}};
-#pragma unroll
-        for (int step = 0; step < 2; ++step) {
-          unsigned a[4];
-#pragma unroll
-          for (int part = 0; part < 4; ++part) {
-            const int half = part % 2;
-            const typename P::type q = P::from_nibbles(words[half][step * 2 + part / 2] >> shift);
-            const typename P::type v =
-                __hfma2(q, P::twice(now.scale[piece / 2][half]), P::twice(now.bias[piece / 2][half]));
-            a[part] = reinterpret_cast<const unsigned&>(v);
-          }
-          P::mma(c, a, step == 0 ? b.x : b.z, step == 0 ? b.y : b.w);
-        }
+      for (int step = 0; step < 8; ++step) {
+        const uint4 four = b[step / 2];
+        P::mma(c, a[step], step % 2 == 0 ? four.x : four.z, step % 2 == 0 ? four.y : four.w);
+        // Past the last chunk this is the last one again, and nobody reads it.
+        dequantise(a[step], next, step, shift);
       }
     }
   }
@@ -150,7 +161,7 @@ struct SlotRows {
   using P = Pair<T>;
   using Pairs = typename P::type;
   static_assert(K % GROUP == 0, "a row is whole groups");
-  static_assert(GROUPS <= 32, "a lane holds the scale of one group");
+  static constexpr int LANES_OF_GROUPS = (GROUPS + 31) / 32;  // groups whose scale a lane holds
 
   Pairs x[STEPS][8];  // x[i] and x[i + 4] of every eight
 
@@ -179,7 +190,7 @@ struct SlotRows {
 
   struct Row {
     uint2 words[STEPS];
-    unsigned scale_and_bias;
+    unsigned scale_and_bias[LANES_OF_GROUPS];
   };
 
   static __device__ __forceinline__ Row request(const uint32_t* w, const T* scales, const T* biases, size_t row, int lane) {
@@ -189,11 +200,15 @@ struct SlotRows {
     for (int step = 0; step < STEPS; ++step) {
       r.words[step] = within(step, lane) ? from[step * 32] : make_uint2(0, 0);
     }
-    r.scale_and_bias = 0;
-    if (lane < GROUPS) {
-      const unsigned short s = reinterpret_cast<const unsigned short*>(scales)[row * GROUPS + lane];
-      const unsigned short z = reinterpret_cast<const unsigned short*>(biases)[row * GROUPS + lane];
-      r.scale_and_bias = s | (unsigned(z) << 16);
+#pragma unroll
+    for (int i = 0; i < LANES_OF_GROUPS; ++i) {
+      const int group = i * 32 + lane;
+      r.scale_and_bias[i] = 0;
+      if (group < GROUPS) {
+        const unsigned short s = reinterpret_cast<const unsigned short*>(scales)[row * GROUPS + group];
+        const unsigned short z = reinterpret_cast<const unsigned short*>(biases)[row * GROUPS + group];
+        r.scale_and_bias[i] = s | (unsigned(z) << 16);
+      }
     }
     return r;
   }
@@ -207,7 +222,8 @@ struct SlotRows {
     }
 #pragma unroll
     for (int step = 0; step < STEPS; ++step) {
-      const unsigned sz = __shfl_sync(ALL_LANES, r.scale_and_bias, (step * (STEP / GROUP) + lane / 4) % 32);
+      const unsigned sz = __shfl_sync(
+          ALL_LANES, r.scale_and_bias[step * (STEP / GROUP) / 32], (step * (STEP / GROUP) + lane / 4) % 32);
       const Pairs scale = P::twice(sz & 0xffffu);
       const Pairs bias = P::twice(sz >> 16);
       if (!within(step, lane)) {

@@ -6,6 +6,8 @@ from zmlx_bench.measured.api import Unavailable
 
 from .packed import GROUP
 
+ROW_STEP = 512
+"""Weights of a row that MLX's matrix-vector kernel takes a step, 16 a lane: SlotRows::STEP."""
 ON_TENSOR_CORES = 8
 """MLX 0.32.4 takes tensor cores from this many rows of x on, counted over tokens and experts."""
 ACCURACY = {"stock": 0, "fp32": 1, "fp32_no_fma": 2}

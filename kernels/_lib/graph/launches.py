@@ -1,0 +1,143 @@
+"""The text and the launches of a graph: kernels as bodies with constants, put together into one program."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+
+from zmlx_bench.measured.user_cache import user_cache_path
+
+from ..gpu.cuda import CudaLaunch, Template
+from ..gpu.settle import TYPES, constants
+from ..gpu.text import short
+from .place import cuda_include
+
+_PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
+_TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}
+
+
+class Parameter(NamedTuple):
+    """What a launch is given: `value` is an array, or an Input, Output, Buffer or Number of the extension."""
+
+    name: str
+    value: Any
+    dtype: mx.Dtype | None = None
+    """Of what lies at the address; None for a number."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A launch of a body; `blocks` counts thread blocks, `shared_memory` is in bytes."""
+
+    name: str
+    body: str
+    constants: Template
+    inputs: Sequence[Parameter]
+    outputs: Sequence[Parameter]
+    blocks: tuple[int, int, int]
+    threads: int
+    shared_memory: int = 0
+    resident: int = 0
+    """Blocks that a multiprocessor has to have registers for, so that others may start; 0: as the compiler likes."""
+    cluster: int = 1
+    """Blocks of the second dimension that run together and may read each other's shared memory."""
+    macros: Mapping[str, str] = field(default_factory=dict)
+    """Names in the body that stand for text of this launch."""
+    waits: bool = True
+    """Whether the body says where its inputs have to be ready; else all of it waits for the launch before it."""
+
+
+def planned(
+    launch: CudaLaunch, values: Mapping[str, Parameter], macros: Mapping[str, str], *more: str, resident: int = 0
+) -> Planned:
+    """Return a launch that mx.fast.cuda_kernel knows, with its inputs and outputs by name and `more` inputs.
+
+    A constant that stands in `macros` is left out.
+    """
+    source = launch.source
+    return Planned(
+        source.name,
+        source.body,
+        {name: value for name, value in launch.template.items() if name not in macros},
+        [values[name] for name in (*source.inputs, *more)],
+        [values[name] for name in source.outputs],
+        (*launch.blocks, 1),
+        launch.threads,
+        launch.shared_memory,
+        macros=macros,
+        resident=resident,
+    )
+
+
+def _declared(parameter: Parameter, written: bool) -> str:
+    if parameter.dtype is None:
+        return f"int {parameter.name}"
+    return f"{'' if written else 'const '}{_TYPES[parameter.dtype]}* {parameter.name}"
+
+
+def function(launch: Planned) -> tuple[str, str]:
+    """Return the name and the text of the launch's kernel; launches of one kernel have the same."""
+    names = [_declared(each, False) for each in launch.inputs] + [_declared(each, True) for each in launch.outputs]
+    ready = "" if launch.waits else "inputs_ready();\n"
+    body = f"({', '.join(names)}) {{\n{constants(tuple(launch.constants.items()), 'cuda')}{ready}{launch.body}\n}}\n"
+    cluster = f" __cluster_dims__(1, {launch.cluster}, 1)" if launch.cluster > 1 else ""
+    resident = f", {launch.resident}" if launch.resident else ""
+    bounds = f"__launch_bounds__({launch.threads}{resident}){cluster}"
+    defined = "".join(f"#define {name} {text}\n" for name, text in launch.macros.items())
+    undefined = "".join(f"#undef {name}\n" for name in launch.macros)
+    known = hashlib.sha256(f"{bounds}{defined}{body}".encode()).hexdigest()[:12]
+    name = f"{launch.name}_{known}"
+    return name, f'{defined}extern "C" __global__ void {bounds} {name}{body}{undefined}'
+
+
+def program(headers: str, launches: Sequence[Planned]) -> str:
+    """Return the text of all kernels of the launches, each once, after `headers`."""
+    functions = dict(function(each) for each in launches)
+    return short(_PRELUDE + headers + "".join(functions.values()))
+
+
+def machine_code(extension: ModuleType, text: str) -> bytes:
+    """Return the machine code of a program for the current GPU; kept in the user's cache. RuntimeError from NVRTC."""
+    include = cuda_include("cuda_bf16.h")
+    # As MLX's own: its words leave functions without an execution space.
+    options = ["--device-as-default-execution-space", "--std=c++17", f"--include-path={include}"]
+    options.append(f"--gpu-architecture={extension.architecture()}")
+    known = hashlib.sha256("\0".join([text, extension.compiler(), *options]).encode()).hexdigest()[:24]
+    path = user_cache_path("zmlx") / "cuda" / f"{known}.cubin"
+    try:
+        return path.read_bytes()
+    except OSError:
+        code: bytes = extension.compile(text, options)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(code)
+        Path(name).replace(path)
+    except OSError:
+        pass
+    return code
+
+
+def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], spares: Sequence[mx.array]) -> Any:
+    """Return the executable graph of the launches, one after the other."""
+    made = [
+        extension.Launch(
+            kernel=function(each)[0],
+            blocks=list(each.blocks),
+            threads=each.threads,
+            shared_bytes=each.shared_memory,
+            ahead=i > 0,
+            parameters=[given.value for given in (*each.inputs, *each.outputs)],
+        )
+        for i, each in enumerate(launches)
+    ]
+    return extension.Graph(code, made, list(spares))

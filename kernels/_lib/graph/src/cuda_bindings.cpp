@@ -1,0 +1,80 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include "cuda_compile.h"
+#include "cuda_graph.h"
+#include "cuda_step.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+NB_MODULE(_zmlx_graph, m) {
+  m.doc() = "Launches that are put together once and started as one CUDA graph.";
+  m.attr("mlx_version") = MLX_BUILT_VERSION;
+
+  // Makes mlx's types known here.
+  nb::module_::import_("mlx.core");
+
+  m.def(
+      "compile",
+      [](const std::string& text, const std::vector<std::string>& options) {
+        const auto code = zmlx::compile(text, options);
+        return nb::bytes(code.data(), code.size());
+      },
+      "text"_a, "options"_a,
+      "Compile device text by NVRTC to machine code (bytes); RuntimeError with the compiler's log.");
+
+  m.def("architecture", &zmlx::architecture, "The current GPU's architecture as the compiler names it.");
+  m.def("compiler", &zmlx::compiler, "The version of the compiler.");
+
+  nb::class_<zmlx::Input>(m, "Input", "A parameter: the step's input.").def(nb::init<>());
+  nb::class_<zmlx::Output>(m, "Output", "A parameter: the step's output.").def(nb::init<>());
+  nb::class_<zmlx::Buffer>(m, "Buffer", "A parameter: the buffer of this index.").def(nb::init<int>(), "index"_a);
+  nb::class_<zmlx::Number>(m, "Number", "A parameter: the int32 of this index.").def(nb::init<int>(), "index"_a);
+
+  nb::class_<zmlx::Launch>(m, "Launch", "A launch of a kernel; `ahead`: it may start before the one before it ended.")
+      .def(
+          "__init__",
+          [](zmlx::Launch* self, std::string kernel, std::vector<int> blocks, int threads, int shared_bytes,
+             bool ahead, std::vector<zmlx::Parameter> parameters) {
+            new (self) zmlx::Launch{
+                std::move(kernel), std::move(blocks), threads, shared_bytes, ahead, std::move(parameters)};
+          },
+          "kernel"_a, "blocks"_a, "threads"_a, "shared_bytes"_a, "ahead"_a, "parameters"_a);
+
+  nb::class_<zmlx::Buffers>(m, "Buffers", "Evaluated arrays that steps write in place; they belong to the steps alone.")
+      .def(
+          "__init__",
+          [](zmlx::Buffers* self, std::vector<mlx::core::array> arrays) {
+            new (self) zmlx::Buffers{std::move(arrays), {}};
+          },
+          "arrays"_a);
+
+  nb::class_<zmlx::Graph>(m, "Graph", "Launches after each other as one executable graph.")
+      .def(
+          "__init__",
+          [](zmlx::Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
+             std::vector<mlx::core::array> spares) {
+            new (self) zmlx::Graph(std::string(code.c_str(), code.size()), launches, std::move(spares));
+          },
+          "code"_a, "launches"_a, "spares"_a,
+          "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's size.");
+
+  m.def(
+      "step", &zmlx::step, "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
+      R"(Submit a step at once on the current stream.
+
+Args:
+    x: the input.
+    graph, buffers: what is launched and what it writes in place, at least as many as the launches name.
+    numbers: int32 values, at least as many as the launches name.
+
+Returns:
+    The output, of x's shape and dtype.
+
+Raises:
+    ValueError: not on a GPU, a traced x, or fewer buffers or numbers than the launches name.)");
+}

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <cuda.h>
+
+#include "mlx/mlx.h"
+
+namespace zmlx {
+
+void check(CUresult result, const char* what);
+
+// Orders the streams that use a thing one after the other.
+class Turn {
+ public:
+  ~Turn();
+  // What `stream` is given from here on begins after the work that was marked last.
+  void take(CUstream stream);
+  void mark(CUstream stream);
+
+ private:
+  CUevent event_ = nullptr;
+  CUstream last_ = nullptr;
+};
+
+// Buffers that a graph's launches write in place, and who wrote them last.
+struct Buffers {
+  std::vector<mlx::core::array> arrays;
+  Turn turn;
+};
+
+// What a parameter of a launch is: an array that stays, the step's input or output, one of its buffers, or one of its
+// numbers (int32).
+struct Input {};
+struct Output {};
+struct Buffer {
+  int index;
+};
+struct Number {
+  int index;
+};
+using Parameter = std::variant<mlx::core::array, Input, Output, Buffer, Number>;
+
+struct Launch {
+  std::string kernel;
+  std::vector<int> blocks; // three
+  int threads;
+  int shared_bytes;
+  // Whether it may start before the one before it has ended; its text then waits where it needs to.
+  bool ahead;
+  std::vector<Parameter> parameters;
+};
+
+// Launches after each other as one executable CUDA graph. A parameter whose value changed since the last step is set
+// anew in the executable graph, which does not touch steps that are under way.
+class Graph {
+ public:
+  Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mlx::core::array> spares);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  // Launches a step on the stream; returns how many nodes were set anew.
+  int launch(
+      const mlx::core::array& in, const mlx::core::array& out, Buffers& buffers, const std::vector<int>& numbers,
+      CUstream stream);
+
+  // A buffer of the output's size that nobody uses, or an array without data.
+  mlx::core::array* spare();
+
+  int buffers() const {
+    return buffers_;
+  }
+  int numbers() const {
+    return numbers_;
+  }
+
+ private:
+  struct Node {
+    CUgraphNode handle = nullptr;
+    CUDA_KERNEL_NODE_PARAMS settings{};
+    std::vector<Parameter> parameters;
+    std::vector<uint64_t> values;
+    std::vector<void*> places;
+  };
+
+  void add(const Launch& launch);
+  uint64_t value(
+      const Parameter& parameter, const mlx::core::array* in, const mlx::core::array* out, const Buffers* buffers,
+      const std::vector<int>& numbers) const;
+
+  CUmodule module_ = nullptr;
+  CUgraph graph_ = nullptr;
+  CUgraphExec executable_ = nullptr;
+  std::deque<Node> nodes_; // its elements never move: nodes hold pointers into them
+  std::vector<mlx::core::array> spares_;
+  int buffers_ = 0;
+  int numbers_ = 0;
+  Turn turn_;
+  std::mutex mutex_;
+};
+
+} // namespace zmlx

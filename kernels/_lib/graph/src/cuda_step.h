@@ -1,0 +1,17 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cuda_graph.h"
+#include "mlx/mlx.h"
+
+namespace zmlx {
+
+// Submits one step of a graph at once, after everything that was submitted before on the current stream, and returns
+// its output, of the input's shape and dtype. The buffers are written in place.
+mlx::core::array step(
+    const mlx::core::array& in, const std::shared_ptr<Graph>& graph, const std::shared_ptr<Buffers>& buffers,
+    const std::vector<int>& numbers);
+
+} // namespace zmlx

@@ -1,0 +1,238 @@
+"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
+
+Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache, trim_prompt_cache
+
+from tests.families import family
+from tests.kernels import on_gpu
+from zmlx_bench.measured import loader, synthetic
+from zmlx_bench.measured.apply import Patch
+
+WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
+
+WITHOUT_CUDNN = os.environ.get("MLX_CUDA_USE_CUDNN_SDPA") == "0"
+pytestmark = [
+    *on_gpu.NVIDIA,
+    pytest.mark.skipif(not WITHOUT_CUDNN, reason="stock repeats its bits with MLX_CUDA_USE_CUDNN_SDPA=0 only"),
+]
+
+loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
+VOCABULARY = 4096
+TOKENS = [(37 * i * i + 11 * i + 5) % VOCABULARY for i in range(9000)]
+Model = Any
+Script = Callable[[Model], list[mx.array]]
+
+
+@pytest.fixture(scope="module")
+def model(gpu_as_default: None) -> Model:
+    """Three layers of the published sizes with a small vocabulary."""
+    reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
+    if reason:
+        pytest.skip(reason)
+    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
+    mx.eval(built.parameters())
+    return built
+
+
+@pytest.fixture
+def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
+    """What runs a script with the unpatched model and with the graph and compares every bit of its logits."""
+    patches: list[Patch] = []
+
+    def check(script: Script) -> None:
+        stock = script(model)
+        (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
+        bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
+        patches.append(Patch([(host, {WHOLE: (bound,)}, 1)]))
+        patches[0].install(count=False)
+        ours = script(model)
+        assert len(ours) == len(stock)
+        differing = [i for i, (a, b) in enumerate(zip(ours, stock, strict=True)) if not same(a, b)]
+        assert differing == []
+
+    yield check
+    for each in patches:
+        each.undo()
+
+
+def same(a: mx.array, b: mx.array) -> bool:
+    return bool(mx.array_equal(mx.view(a, mx.uint16), mx.view(b, mx.uint16)).item())
+
+
+def prefill(model: Model, cache: Any, tokens: list[int]) -> mx.array:
+    out: Any = None
+    for start in range(0, len(tokens), 2048):
+        out = model(mx.array([tokens[start : start + 2048]]), cache=cache)[:, -1:]
+        mx.eval(out)
+    return out
+
+
+def steps(model: Model, cache: Any, tokens: list[int]) -> list[mx.array]:
+    found = [model(mx.array([[token]]), cache=cache) for token in tokens]
+    mx.eval(found)
+    return found
+
+
+def after(length: int, count: int = 3) -> Script:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        if length:
+            prefill(model, cache, TOKENS[:length])
+        return steps(model, cache, TOKENS[length : length + count])
+
+    return script
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 255, 256, 511, 700, 1000, 1500, 2048, 2097, 4095, 8190])
+def test_logits_are_stocks(as_stock: Any, length: int) -> None:
+    as_stock(after(length))
+
+
+def test_they_are_where_attention_and_capacity_change(as_stock: Any) -> None:
+    as_stock(after(1010, 40))
+
+
+def test_two_sequences_in_turn(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        caches = [make_prompt_cache(model) for _ in range(2)]
+        prefill(model, caches[0], TOKENS[:50])
+        prefill(model, caches[1], TOKENS[100:300])
+        return [out for token in TOKENS[:6] for cache in caches for out in steps(model, cache, [token])]
+
+    as_stock(script)
+
+
+def test_a_trimmed_cache_goes_on(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        prefill(model, cache, TOKENS[:60])
+        found = steps(model, cache, TOKENS[60:70])
+        trim_prompt_cache(cache, 7)
+        return [*found, *steps(model, cache, TOKENS[200:206])]
+
+    as_stock(script)
+
+
+def test_copies_of_a_cache_go_their_own_ways(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        prefill(model, cache, TOKENS[:60])
+        found = steps(model, cache, TOKENS[60:64])
+        other = copy.deepcopy(cache)
+        found += steps(model, cache, TOKENS[64:68])
+        found += steps(model, other, TOKENS[164:168])
+        return [*found, *steps(model, cache, TOKENS[68:70])]
+
+    as_stock(script)
+
+
+def test_a_second_turn_of_a_chat(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        prefill(model, cache, TOKENS[:250])
+        found = steps(model, cache, TOKENS[250:260])
+        found.append(prefill(model, cache, TOKENS[300:340]))
+        return [*found, *steps(model, cache, TOKENS[340:346])]
+
+    as_stock(script)
+
+
+def test_a_saved_cache(as_stock: Any, tmp_path: Path) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        prefill(model, cache, TOKENS[:40])
+        found = steps(model, cache, TOKENS[40:45])
+        save_prompt_cache(str(tmp_path / "cache.safetensors"), cache)
+        return [*found, *steps(model, load_prompt_cache(str(tmp_path / "cache.safetensors")), TOKENS[45:50])]
+
+    as_stock(script)
+
+
+def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache = make_prompt_cache(model)
+        out = model(mx.array([TOKENS[:20], TOKENS[30:50]]), cache=cache)
+        found = [out, model(mx.array([[5], [6]]), cache=cache)]
+        short = make_prompt_cache(model, max_kv_size=64)
+        prefill(model, short, TOKENS[:20])
+        return [*found, *steps(model, short, TOKENS[20:24])]
+
+    as_stock(script)
+
+
+def test_two_models_in_turn(as_stock: Any) -> None:
+    other = synthetic.build(family("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
+    mx.eval(other.parameters())
+
+    def alone() -> list[mx.array]:
+        cache = make_prompt_cache(other)
+        prefill(other, cache, TOKENS[:30])
+        return steps(other, cache, TOKENS[30:36])
+
+    stock = alone()
+    (host,) = (each for each in family("qwen3").hosts(other) if each.offers(WHOLE))
+    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
+    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
+    patch.install(count=False)
+
+    def script(model: Model) -> list[mx.array]:
+        caches = make_prompt_cache(model), make_prompt_cache(other)
+        prefill(model, caches[0], TOKENS[:50])
+        prefill(other, caches[1], TOKENS[:30])
+        found = [
+            steps(model, caches[0], [a]) + steps(other, caches[1], [b])
+            for a, b in zip(TOKENS, TOKENS[30:36], strict=False)
+        ]
+        assert all(same(ours, each) for (_, ours), each in zip(found, stock, strict=True))
+        return [each for each, _ in found]
+
+    as_stock(script)
+    patch.undo()
+
+
+def test_two_threads(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        found: list[list[mx.array]] = [[], []]
+
+        def run(at: int) -> None:
+            with mx.stream(mx.new_stream(mx.gpu)):
+                cache = make_prompt_cache(model)
+                prefill(model, cache, TOKENS[at * 100 : at * 100 + 40])
+                found[at] = steps(model, cache, TOKENS[300:330])
+
+        threads = [threading.Thread(target=run, args=(at,)) for at in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert all(len(each) == 30 for each in found)
+        return [*found[0], *found[1]]
+
+    as_stock(script)
+
+
+def test_many_rows_are_stocks(model: Model) -> None:
+    import mlx.nn as nn
+
+    dtype = model.model.norm.weight.dtype
+    linear = nn.Linear(2048, 1 << 15, bias=False)
+    linear.weight = mx.random.normal(linear.weight.shape, key=mx.random.key(3)).astype(dtype)
+    projection = linear.to_quantized(group_size=64, bits=4)
+    ours = importlib.import_module("zmlx_kernels.many_rows.kernel").many_rows(projection)
+    for seed in range(4):
+        x = mx.random.normal((1, 1, 2048), key=mx.random.key(seed)).astype(dtype)
+        assert same(ours(x), projection(x))
