@@ -72,6 +72,9 @@ def test_a_variant_by_name(zmlx: Callable[..., Any], place: Workspace) -> None:
         (("--variant", "qwen_fused_router_topk"), 4, "moe_router.stock runs on metal, cuda, not on cpu"),
         (("--no-such-option",), 3, "mlx_lm.generate does not take these arguments"),
         (("--model", "x/y"), 3, "--model: the model is named by FAMILY and --checkpoint here"),
+        (("--model=x/y",), 3, "--model: the model is named by FAMILY and --checkpoint here"),
+        (("--mode", "x/y"), 3, "--model: the model is named by FAMILY and --checkpoint here"),
+        (("--trust-remote",), 3, "--trust-remote-code: write it out in full"),
     ],
 )
 def test_what_cannot_be_used(

@@ -60,12 +60,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(place: Workspace, family: str, variant: str, log: Path) -> Iterator[Server]:
+def serve(place: Workspace, family: str, variant: str, log: Path, **env: str) -> Iterator[Server]:
     """Run a server until the end of the block; it is killed where the block has not ended it."""
     port = free_port()
     command = [*ZMLX, "serve", family, "--checkpoint", "tiny", "--variant", variant, "--port", str(port)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=place.root, env=QUIET_ENV, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=place.root, env={**QUIET_ENV, **env}, stdout=file, stderr=file)
     server = Server(port, process, log)
     try:
         _wait(server)

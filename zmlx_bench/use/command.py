@@ -22,8 +22,9 @@ from zmlx_bench.machine import facts
 from zmlx_bench.printable import printable
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.use import decide
-from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
+from zmlx_bench.use.decide import NONE, PROMOTED, Choice, NotChosen
 from zmlx_bench.use.outcome import Applied, NotApplied
+from zmlx_bench.use.server import serving
 from zmlx_bench.workspace import Workspace
 
 Tool = Literal["generate", "server"]
@@ -51,8 +52,6 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
     """
     families.check_name(wishes.family, workspace)
-    if "--model" in wishes.arguments:
-        raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
     machine = facts.read(backends.choose("auto"))
     located = locate(
         wishes.family,
@@ -68,7 +67,7 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     try:
         # A variant's variables have to stand before MLX is imported, which reads them once.
         os.environ.update(_choice(workspace, wishes, machine, located).variant.env if wishes.variant != NONE else {})
-    except No as reason:
+    except NotChosen as reason:
         _refuse_if_named(wishes, reason)
 
     module = importlib.import_module(f"mlx_lm.{tool}")
@@ -76,8 +75,10 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
     if wishes.trust_remote_code:
         arguments.append("--trust-remote-code")
     refused: list[NotApplied] = []
+    loaded: list[Any] = []
 
     def patch(model: Any) -> None:
+        loaded.append(model)
         try:
             _put_in(model, workspace, wishes, located, say)
         except NotApplied as error:
@@ -88,8 +89,10 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
             raise
 
     try:
-        with _loading(module, located, patch), _threads_ended(module), _logged_as_text():
-            _main(tool, module, arguments)
+        names = _names(wishes.family, located)
+        loading = serving(module, located, names, patch) if tool == "server" else _loading(module, located, patch)
+        with loading, _logged_as_text():
+            _main(tool, module, arguments, _Owned(str(located.path), wishes.trust_remote_code))
     except KeyboardInterrupt:
         if not refused:
             raise
@@ -98,6 +101,15 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
         raise CannotHere(f"mlx_lm.{tool}: {error.strerror or error}{remedy}") from None
     if refused:
         raise refused[0]
+    if not loaded and wishes.variant not in (PROMOTED, NONE):
+        raise NotApplied(f"--variant {wishes.variant}: mlx_lm.{tool} ended without loading {located.path}")
+
+
+def _names(family: str, located: Located) -> tuple[str, ...]:
+    """Return what clients may call the served model: the family, the checkpoint, its hub id, its folder."""
+    kind, source = located.checkpoint.kind, located.checkpoint.source
+    hub_id = (source.partition("@")[0],) if kind in ("full", "hub") else ()
+    return tuple(dict.fromkeys((family, located.checkpoint.label, *hub_id, str(located.path))))
 
 
 def _choice(workspace: Workspace, wishes: Wishes, machine: Machine, located: Located) -> Choice:
@@ -114,21 +126,21 @@ def _put_in(model: Any, workspace: Workspace, wishes: Wishes, located: Located, 
         return
     try:
         applied: Applied = put_in(model, workspace, wishes.variant, located, strict=wishes.strict)
-    except No as reason:
+    except NotChosen as reason:
         _refuse_if_named(wishes, reason)
         say(f"no variant: {reason}")
     else:
         say(applied.why)
 
 
-def _refuse_if_named(wishes: Wishes, reason: No) -> None:
+def _refuse_if_named(wishes: Wishes, reason: NotChosen) -> None:
     if wishes.variant != PROMOTED or wishes.strict:
         raise NotApplied(f"--variant {wishes.variant}: {reason}") from None
 
 
 @contextmanager
 def _loading(module: Any, located: Located, patch: Callable[[Any], None]) -> Iterator[None]:
-    """Let `module` patch the checkpoint that it loads by `load`; other models that a server is asked for stay stock."""
+    """Let `module` patch the checkpoint that it loads by `load`."""
     stock = module.load
 
     def load(path_or_hf_repo: str, *args: Any, **kwargs: Any) -> Any:
@@ -143,36 +155,6 @@ def _loading(module: Any, located: Located, patch: Callable[[Any], None]) -> Ite
         yield
     finally:
         module.load = stock
-
-
-@contextmanager
-def _threads_ended(module: Any) -> Iterator[None]:
-    """End the server's generating thread however the server ends: a taken port would leave it, and the process."""
-    stock: Any = getattr(module, "ResponseGenerator", None)
-    if stock is None:
-        yield
-        return
-    made: list[Any] = []
-
-    class Ending(stock):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-        def _run_generate(self) -> None:
-            try:
-                super()._run_generate()
-            finally:
-                # MLX 0.32.4 aborts a process that ends soon after a thread whose streams are left to it.
-                module.mx.clear_streams()
-
-    module.ResponseGenerator = Ending
-    try:
-        yield
-    finally:
-        module.ResponseGenerator = stock
-        for generator in made:
-            generator.stop_and_join()
 
 
 class _Shown(logging.LogRecord):
@@ -201,8 +183,23 @@ def _logged_as_text() -> Iterator[None]:
         logging.setLogRecordFactory(before)
 
 
-def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
-    before, refuse = sys.argv, argparse.ArgumentParser.error
+@dataclass(frozen=True)
+class _Owned:
+    """Options of mlx-lm's that zmlx gives itself: however they are spelled, they are not handed on."""
+
+    model: str
+    trust_remote_code: bool
+
+    def check(self, found: argparse.Namespace) -> None:
+        """Raise UnusableInput where the arguments, as mlx-lm reads them, say otherwise."""
+        if getattr(found, "model", self.model) != self.model:
+            raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
+        if getattr(found, "trust_remote_code", False) and not self.trust_remote_code:
+            raise UnusableInput("--trust-remote-code: write it out in full, for zmlx checks the checkpoint by it")
+
+
+def _main(tool: Tool, module: Any, arguments: Sequence[str], owned: _Owned) -> None:
+    before, refuse, parse = sys.argv, argparse.ArgumentParser.error, argparse.ArgumentParser.parse_args
 
     def error(_: argparse.ArgumentParser, message: str) -> NoReturn:
         # argparse itself would print the arguments as they are, escape sequences and all.
@@ -210,8 +207,14 @@ def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
             f"mlx_lm.{tool} does not take these arguments: {message}; see `mlx_lm.{tool} --help`"
         ) from None
 
+    def parse_args(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
+        found: Any = parse(parser, *args, **kwargs)
+        owned.check(found)
+        return found
+
     sys.argv = [f"mlx_lm.{tool}", *arguments]
     argparse.ArgumentParser.error = error  # type: ignore[assignment,method-assign]
+    argparse.ArgumentParser.parse_args = parse_args  # type: ignore[assignment,method-assign]
     try:
         module.main()
     except SystemExit as left:
@@ -220,3 +223,4 @@ def _main(tool: Tool, module: Any, arguments: Sequence[str]) -> None:
     finally:
         sys.argv = before
         argparse.ArgumentParser.error = refuse  # type: ignore[method-assign]
+        argparse.ArgumentParser.parse_args = parse  # type: ignore[method-assign]

@@ -27,7 +27,7 @@ PROMOTED = "promoted"
 NONE = "none"
 
 
-class No(Exception):
+class NotChosen(Exception):
     """The answer is that no variant may be applied; the text is one sentence for people."""
 
 
@@ -71,33 +71,33 @@ def _group(family: str, digest: str, machine: Machine) -> GroupKey:
 def for_checkpoint(
     workspace: Workspace, family: str, machine: Machine, located: Located, *, strict: bool = False
 ) -> Choice:
-    """Return the variant promoted for this checkpoint on this machine; raise No with the reason where there is none."""
+    """Return the variant promoted for this checkpoint on this machine; NotChosen says why there is none."""
     here = promoted_here(workspace, family, machine)
     of_checkpoint = [p for p in here if p.checkpoint_digest == located.checkpoint.digest]
     if not of_checkpoint:
-        raise No(nothing_promoted(workspace, family, machine, located))
+        raise NotChosen(nothing_promoted(workspace, family, machine, located))
     return of_promotion(workspace, of_checkpoint[0], strict=strict)
 
 
 def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = False) -> Choice:
-    """Return the promoted variant as it is now; raise No where it is declared otherwise than it was measured.
+    """Return the promoted variant as it is now; raise NotChosen where it is declared otherwise than it was measured.
 
-    Where its kernels or the path around them changed since, the choice says so; with `strict` that is a No as well.
+    Where its kernels or the path around them changed since, the choice says so; with `strict` it raises too.
     """
     catalog = Catalog(workspace, promotion.family)
     name = promotion.variant
     if name not in catalog.specs:
-        raise No(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
+        raise NotChosen(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
     variant = catalog.identify(catalog.resolve(name), promotion.backend)
     then = promotions.parts_of(promotion, carried.read(workspace))
     since = () if then is None or variant.identity is None else changed(then, variant.identity)
     if then is None or DECLARATION in since:
-        raise No(
+        raise NotChosen(
             f"{name} is promoted here, but its kernels or its declaration changed since it was measured; "
             f"{_again(promotion)}"
         )
     if since and strict:
-        raise No(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
+        raise NotChosen(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
     return Choice(variant, catalog.plain(variant), promotion, since)
 
 
@@ -111,13 +111,13 @@ def _again(promotion: Promotion) -> str:
 
 
 def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> Choice:
-    """Return the variant called `name`, promoted or not; UnusableInput where there is none, No where it cannot run."""
+    """Return the variant called `name`, promoted or not; UnusableInput without one, NotChosen where it cannot run."""
     catalog = Catalog(workspace, family)
     if name not in catalog.specs:
         raise unknown(f"{family} variant", name, catalog.specs)
     variant = catalog.resolve(name)
     if (reason := catalog.missing_on(variant, machine.backend)) is not None:
-        raise No(reason)
+        raise NotChosen(reason)
     return Choice(variant, catalog.plain(variant))
 
 

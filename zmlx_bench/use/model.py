@@ -19,7 +19,7 @@ from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.use import decide, weights
-from zmlx_bench.use.decide import NONE, PROMOTED, Choice, No
+from zmlx_bench.use.decide import NONE, PROMOTED, Choice, NotChosen
 from zmlx_bench.use.outcome import Applied, NotApplied
 from zmlx_bench.workspace import Workspace
 
@@ -50,7 +50,7 @@ def apply(
         return Applied(None, "no variant was asked for: the model is mlx-lm's own")
     try:
         return put_in(model, place, variant, checkpoint, strict=strict)
-    except (No, CannotHere) as reason:
+    except (NotChosen, CannotHere) as reason:
         if strict:
             raise NotApplied(str(reason)) from None
         return Applied(None, str(reason))
@@ -59,7 +59,7 @@ def apply(
 def put_in(
     model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None, *, strict: bool = False
 ) -> Applied:
-    """Do what `apply` does; raise No, with nothing changed, where nothing can be applied."""
+    """Do what `apply` does; raise NotChosen, with nothing changed, where nothing can be applied."""
     family = family_of(model, place)
     machine = facts.read(backend_in_use())
     located = checkpoint if isinstance(checkpoint, Located) else None
@@ -67,33 +67,33 @@ def put_in(
         located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
     hosts = loading.load(families.folder(family, place)).hosts(model)
     if any(hasattr(type(host.module), "composed_call") for host in hosts):
-        raise No("a variant sits in this model already; undo it first")
+        raise NotChosen("a variant sits in this model already; undo it first")
     if variant != PROMOTED:
         choice = decide.by_name(place, family, variant, machine)
     elif located is not None:
         choice = decide.for_checkpoint(place, family, machine, located, strict=strict)
         if (odd := weights.difference(model, located.path)) is not None:
-            raise No(f"the model is not the checkpoint {located.checkpoint.label}: {odd}")
+            raise NotChosen(f"the model is not the checkpoint {located.checkpoint.label}: {odd}")
     else:
         choice = _recognised(model, place, family, machine, strict=strict)
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
-        raise No(f"{choice.variant.name} needs {settings} in the environment before Python starts")
+        raise NotChosen(f"{choice.variant.name} needs {settings} in the environment before Python starts")
     try:
         patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
-        raise No(f"{choice.variant.name} cannot be applied: {reason}") from None
+        raise NotChosen(f"{choice.variant.name} cannot be applied: {reason}") from None
     return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
 
 
 def family_of(model: Any, place: Workspace) -> str:
-    """Return the family of a loaded mlx-lm model; raise No where zmlx has none for its architecture."""
+    """Return the family of a loaded mlx-lm model; raise NotChosen where zmlx has none for its architecture."""
     model_type = getattr(model, "model_type", None)
     if model_type is not None and (name := families.of_model_type(model_type, place)) is not None:
         return name
     known = ", ".join(families.facts(name, place).model_type for name in families.names(place))
     found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
-    raise No(f"zmlx knows no sites in {found}; it knows {known}")
+    raise NotChosen(f"zmlx knows no sites in {found}; it knows {known}")
 
 
 def backend_in_use() -> Backend:
@@ -114,7 +114,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, 
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")
         else:
             return decide.of_promotion(place, promotion, strict=strict)
-    raise No("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None))
+    raise NotChosen("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None))
 
 
 def _grounds(choice: Choice) -> str:

@@ -1,0 +1,79 @@
+"""mlx-lm's server with the variant in the model that it serves, which is listed under its names and answers to each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote
+
+from zmlx_bench.checkpoints.resolve import Located
+
+
+@contextmanager
+def serving(module: Any, located: Located, names: Sequence[str], patch: Callable[[Any], None]) -> Iterator[None]:
+    """Let `mlx_lm.server` patch the checkpoint of `located`, loaded alone or sharded, and call it by `names`.
+
+    Other models that a client asks for stay stock. The server's generating thread is ended however the server ends: a
+    taken port would leave it, and the process.
+    """
+    stock = module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request
+    made: list[Any] = []
+
+    class Provider(module.ModelProvider):  # type: ignore[misc]
+        def __init__(self, cli_args: Any) -> None:
+            super().__init__(cli_args)
+            for name in names:
+                self._model_map[name] = cli_args.model
+                self._adapter_map[name] = cli_args.adapter_path
+
+        def _load(self, model_path: str, *args: Any, **kwargs: Any) -> None:
+            super()._load(model_path, *args, **kwargs)
+            if model_path == str(located.path):
+                try:
+                    patch(self.model)
+                except BaseException:
+                    self.reset()
+                    raise
+
+    class Generator(module.ResponseGenerator):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+        def _run_generate(self) -> None:
+            try:
+                super()._run_generate()
+            finally:
+                # MLX 0.32.4 aborts a process that ends soon after a thread whose streams are left to it.
+                module.mx.clear_streams()
+
+    module.ModelProvider, module.ResponseGenerator = Provider, Generator
+    # The server names its handler when the module is read, so that the method itself is exchanged.
+    module.APIHandler.handle_models_request = _models(names)
+    try:
+        yield
+    finally:
+        module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request = stock
+        for generator in made:
+            generator.stop_and_join()
+
+
+def _models(names: Sequence[str]) -> Callable[[Any], None]:
+    """Return the answer to GET /v1/models[/NAME]; mlx-lm's own needs a hub cache and lists what lies there."""
+
+    def handle(self: Any) -> None:
+        models = [{"id": name, "object": "model", "created": self.created, "owned_by": "zmlx"} for name in names]
+        wanted = unquote(self.path.partition("?")[0]).partition("/v1/models/")[2]
+        found = next((model for model in models if model["id"] == wanted), None)
+        if wanted and found is None:
+            status, answer = 404, {"error": {"message": f"no model {wanted!r}; there is {', '.join(names)}"}}
+        else:
+            status, answer = 200, found or {"object": "list", "data": models}
+        self._set_completion_headers(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+        self.wfile.flush()
+
+    return handle
