@@ -33,6 +33,7 @@ atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
 Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test by where it stands; under xdist, say which ones one worker takes."""
     for item in items:
