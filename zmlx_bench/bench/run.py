@@ -5,6 +5,7 @@ A kernel that takes its process with it loses its remaining rows; a new process 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import CannotHere, unknown
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.process import Child, ending
+from zmlx_bench.process import UTF8, Child, ending, told_path
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
@@ -138,9 +139,9 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
             BenchInstructions.model_validate(
                 {
                     "family": family,
-                    "family_folder": str(family_catalog.folder(family, workspace)),
+                    "family_folder": told_path(family_catalog.folder(family, workspace)),
                     "backend": wishes.backend,
-                    "kernels": str(workspace.kernels),
+                    "kernels": told_path(workspace.kernels),
                     "tasks": tasks,
                     "batches": wishes.batches,
                     "seed": wishes.seed,
@@ -171,7 +172,7 @@ class _Process:
         self.ending: tuple[Status, str] = ("crash", "ended before it was done")
         self._timeout_s = timeout_s
         told_bytes = told.model_dump_json().encode()
-        self._child = Child([sys.executable, "-m", "zmlx_bench.bench"], told_bytes, sys.stderr, None)
+        self._child = Child([sys.executable, "-m", "zmlx_bench.bench"], told_bytes, sys.stderr, {**os.environ, **UTF8})
 
     def rows(self) -> Iterator[BenchRow]:
         """Yield rows until the process ends or is silent for too long."""

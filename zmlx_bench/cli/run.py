@@ -132,7 +132,7 @@ def run(
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
-    before, _, _ = runs_of(plan, finished(store.events_path(place, session.session)))
+    before, _ = runs_of(plan, finished(store.events_path(place, session.session)))
     with Progress(plan, people, before) as progress:
         try:
             session, capsules = api.complete(prepared, progress)

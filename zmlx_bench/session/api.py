@@ -22,15 +22,17 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.prompts import Encoded
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
+from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
-from zmlx_bench.session.request import Request, check, timeouts_of
+from zmlx_bench.session.request import EncodedBefore, Request, check, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
@@ -57,7 +59,8 @@ class Prepared:
 
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
-    """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
+    """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
+    `session.json`."""
     check(request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
@@ -65,11 +68,13 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     machine = facts.read(backend)
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
-    context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
     usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
+    timeouts = timeouts_of(request)
+    encoded = _known(request.encoded_before, located) or encode(located, prompts, timeouts.load_s)
+    context.check(located, encoded, max(request.tokens))
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -79,8 +84,9 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
-        timeouts=timeouts_of(request),
+        timeouts=timeouts,
         prompts=prompts,
+        encoded=encoded,
         arms=arms_of(
             usable,
             catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
@@ -156,11 +162,10 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
     """Write the capsules, matrix rows and final `session.json` of a session whose jobs have ended."""
     events, jobs = store.events_path(workspace, session.session), session.plan.jobs
-    runs, outputs, loaded = runs_of(session.plan, finished(events))
+    runs, outputs = runs_of(session.plan, finished(events))
     ended = max(end.time for end in ends(events).values())
     audits = audits_of(session.plan, {n: log for n, log in finished(events) if jobs[n].kind in ("fidelity", "audit")})
-    template = loaded.chat_template if loaded else False
-    built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
+    built = capsules.build(session, runs, outputs, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
@@ -199,6 +204,10 @@ def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located
     )
 
 
+def _known(before: EncodedBefore | None, located: Located) -> Encoded | None:
+    return before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
+
+
 def _resolved(
     catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
@@ -219,6 +228,8 @@ def _differences(
     session: Session, catalog: Catalog, machine: Machine, located: Located, workspace: Workspace
 ) -> list[str]:
     changed: list[str] = []
+    if session.plan.encoded is None:
+        changed.append("it was planned before prompts were made token ids once a session")
     now = software(workspace.root)
     for field in ("mlx", "mlx_lm", "zmlx", "python", "commit"):
         before, after = getattr(session.software, field), getattr(now, field)

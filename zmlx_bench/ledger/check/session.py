@@ -80,6 +80,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         cooldown_s=plan.cooldown_s,
         timeouts=plan.timeouts,
         prompts=plan.prompts,
+        encoded=plan.encoded,
         arms=plan.arms,
         audit_positions=plan.audit_positions,
     )
