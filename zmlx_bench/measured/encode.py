@@ -1,4 +1,4 @@
-"""`python -m zmlx_bench.measured.encode FD`: texts on standard input, their token ids to the file FD.
+"""`python -m zmlx_bench.measured.encode`: texts on standard input, their token ids on standard output.
 
 Once a session, in a process of its own: a chat template may write the time, and what reads text may read it by the
 locale. In: `path`, `trust_remote_code`, `texts` by name. Out: `token_ids` by name and `chat_template`, or `error`.
@@ -17,6 +17,9 @@ from typing import Any
 def main() -> int:
     """Answer; 0 also where the answer is an error."""
     told = json.loads(sys.stdin.buffer.read())
+    # What a library prints goes to standard error from here.
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The checkpoint was resolved and checked: nothing is fetched from here.
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -26,7 +29,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - a tokenizer's files may make it raise anything
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}"}
-    with open(int(sys.argv[1]), "wb") as file:  # noqa: PTH123 - a descriptor has no path
+    with os.fdopen(answers, "wb") as file:
         file.write(json.dumps(answer).encode("ascii"))
     return 0
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import textwrap
 from typing import Any
 
-from pydantic import ValidationError
-
-from zmlx_bench import files
 from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.process import ending, told_path
@@ -37,34 +33,24 @@ def encode(located: Located, prompts: PromptSet, limit_s: float) -> Encoded:
     answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
     if "error" in answer:
         raise UnusableInput(f"{where}: {_words(answer['error'])}; mend the checkpoint's files or name another")
-    try:
-        return Encoded.model_validate(answer)
-    except ValidationError as error:
-        raise UnusableInput(f"{where}: makes of the prompts what is no text: {files.first_error(error)}") from None
+    for name, ids in answer["token_ids"].items():
+        if not ids:
+            raise UnusableInput(f"{where}: makes no token of prompt {name!r}; mend its chat template or the prompt")
+    return Encoded.model_validate(answer)
 
 
 def _answer(told: bytes, where: str, limit_s: float) -> dict[str, Any]:
-    # A file, because what long prompts come to is more than a pipe holds.
-    with tempfile.TemporaryFile() as file:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", MODULE, str(file.fileno())],
-                input=told,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=child_environment(),
-                pass_fds=(file.fileno(),),
-                timeout=limit_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise CannotHere(f"{where}: no answer within {limit_s:g} s; allow more with --timeout") from None
-        file.seek(0)
-        answer = file.read()
-    if done.returncode != 0 or not answer:
-        said = done.stdout.decode("utf-8", "replace").strip().splitlines()
+    command = [sys.executable, "-m", MODULE]
+    try:
+        done = subprocess.run(
+            command, input=told, capture_output=True, env=child_environment(), timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotHere(f"{where}: no answer within {limit_s:g} s; allow more with --timeout") from None
+    if done.returncode != 0 or not done.stdout:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise CannotHere(f"{where}: its process {ending(done.returncode)}: {_words(said[-1] if said else 'no word')}")
-    found: dict[str, Any] = json.loads(answer)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
