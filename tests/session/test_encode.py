@@ -91,9 +91,7 @@ def test_a_process_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CannotHere, match=r"no answer within 0\.01 s; allow more with --timeout"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"), 0.01)
     monkeypatch.setattr(encode, "MODULE", "a_module_that_is_not_there")
-    with pytest.raises(
-        CannotHere, match=r"its process exited with code 1: .*No module named a_module_that_is"
-    ):
+    with pytest.raises(CannotHere, match=r"its process exited with code 1: .*No module named a_module_that_is"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"), 60)
 
 
