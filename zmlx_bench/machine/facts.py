@@ -37,7 +37,7 @@ def _cpu_name() -> str | None:
     if sys.platform == "darwin":
         return output_of("sysctl", "-n", "machdep.cpu.brand_string")
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     named = next((line for line in lines if line.startswith("model name")), None)

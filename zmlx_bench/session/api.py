@@ -72,8 +72,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
     usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
-    timeouts = timeouts_of(request)
-    encoded = _known(request.encoded_before, located) or encode(located, prompts, timeouts.load_s)
+    encoded = _known(request.encoded_before, located) or encode(located, prompts)
     context.check(located, encoded, max(request.tokens))
     plan = draw_up(
         family=request.family,
@@ -84,7 +83,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
-        timeouts=timeouts,
+        timeouts=timeouts_of(request),
         prompts=prompts,
         encoded=encoded,
         arms=arms_of(

@@ -15,10 +15,12 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.session.environment import child_environment, without_secrets
 
 MODULE = "zmlx_bench.measured.encode"
+LIMIT_S = 600.0
+"""For an answer; a tokenizer takes seconds to load, over a slow network or on a busy machine more."""
 _LONGEST_WORDS = 300
 
 
-def encode(located: Located, prompts: PromptSet, limit_s: float) -> Encoded:
+def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> Encoded:
     """Return the prompts as token ids of the checkpoint's tokenizer, with its chat template.
 
     UnusableInput where the tokenizer cannot be loaded or its template not be applied, or makes no token of a prompt;
@@ -46,7 +48,7 @@ def _answer(told: bytes, where: str, limit_s: float) -> dict[str, Any]:
             command, input=told, capture_output=True, env=child_environment(), timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise CannotHere(f"{where}: no answer within {limit_s:g} s; allow more with --timeout") from None
+        raise CannotHere(f"{where}: its process gave no answer within {limit_s:g} s") from None
     if done.returncode != 0 or not done.stdout:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise CannotHere(f"{where}: its process {ending(done.returncode)}: {_words(said[-1] if said else 'no word')}")
