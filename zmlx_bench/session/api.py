@@ -22,7 +22,7 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions
-from zmlx_bench.schema.prompts import Encoded
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -32,7 +32,7 @@ from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
-from zmlx_bench.session.request import EncodedBefore, Request, check, timeouts_of
+from zmlx_bench.session.request import Request, check, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
@@ -72,8 +72,10 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
     usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
-    encoded = _known(request.encoded_before, located) or encode(located, prompts)
-    context.check(located, encoded, max(request.tokens))
+    name = store.new_name(request.family)
+    # Before the first process of ours: it would disturb another session on this device.
+    locks = _locks(workspace, name, backend, share=request.share_device)
+    encoded = _encoded(request, located, prompts, locks)
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -95,7 +97,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     )
     session = Session(
         schema_version=2,
-        session=store.new_name(request.family),
+        session=name,
         state="running",
         started=utc_now(),
         command=tuple(without_secrets(part) for part in request.command),
@@ -108,7 +110,6 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog)
-    locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
 
@@ -203,8 +204,18 @@ def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located
     )
 
 
-def _known(before: EncodedBefore | None, located: Located) -> Encoded | None:
-    return before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
+def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequence[BaseFileLock]) -> Encoded:
+    """Return the prompts as token ids, those of before where the weights are the same; a refusal frees the locks."""
+    before = request.encoded_before
+    known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
+    try:
+        encoded = known or encode(located, prompts)
+        context.check(located, encoded, max(request.tokens))
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
+    return encoded
 
 
 def _resolved(
