@@ -116,7 +116,8 @@ def test_the_matrix_never_keeps_half_a_row(tmp_path: Path) -> None:
     path = tmp_path / "matrix.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", RECORD, str(tmp_path)],
-        capture_output=True, text=True, check=False, preexec_fn=limit, cwd=Path(__file__).resolve().parents[2], env=NO_CACHE,
+        capture_output=True, text=True, check=False, preexec_fn=limit, env=NO_CACHE,
+        cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert "refused: " in done.stderr
     assert "cannot be written" in done.stderr
