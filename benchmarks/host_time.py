@@ -154,7 +154,8 @@ def line(variant: str, row: Row, first: Sequence[str]) -> str:
     host = row["build_ms"] + row["submit_ms"]
     times = " ".join(f"{each:8.3f}" for each in (row["build_ms"], row["submit_ms"], host, row["wait_ms"]))
     same = sum(a == b for a, b in zip(row["said"], first, strict=True))
-    return f"{variant:<16} {row['tokens']:>6} {times} {row['decode_tok_s']:7.1f} {row['peak_gb']:7.3f}   {same} of {len(first)} prompts"
+    figures = f"{times} {row['decode_tok_s']:7.1f} {row['peak_gb']:7.3f}"
+    return f"{variant:<16} {row['tokens']:>6} {figures}   {same} of {len(first)} prompts"
 
 
 if __name__ == "__main__":
