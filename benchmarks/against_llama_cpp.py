@@ -13,8 +13,8 @@ What the two time is not quite the same. MLX's arms are mlx-lm's own loop: greed
 token's way to the host belong to a token. llama-bench feeds random tokens, copies the logits to the host and chooses
 nothing. Its cache is float16, MLX's bfloat16; its router's gate is float32, MLX's 8 or 16 bit.
 
-Not run yet: any of it on a GPU, or at full size. On a CPU it ran with one layer, few tokens and the llama.cpp of
-llama-cpp-python 0.3.36 (where AMX made `--repack 0` necessary); its figures say nothing there. That llama.cpp loads
+Run on an H200 with Qwen: kernels/decoder_graph/NOTES.md. On a CPU it ran with one layer, few tokens and the llama.cpp
+of llama-cpp-python 0.3.36 (where AMX made `--repack 0` necessary); its figures say nothing there. That llama.cpp loads
 and decodes the GGUF of either family was seen there too.
 """
 
