@@ -16,9 +16,9 @@ from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import state
 from zmlx_bench.machine.command import output_of
+from zmlx_bench.machine.tested import TESTED
 from zmlx_bench.schema.base import NonEmpty, StrictModel
 
-TESTED = {"mlx": "0.32.4", "mlx-lm": "0.32.2"}
 _ENOUGH_GB = 2.0
 _QUIET_LOAD = 0.5
 _SWAPPED_GB = 1.0
