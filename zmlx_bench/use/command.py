@@ -12,7 +12,7 @@ from typing import Any
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import UnusableInput, ZmlxError
+from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.schema.machine import Machine
@@ -107,6 +107,8 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
 def _module(tool: Tool) -> Any:
     try:
         return importlib.import_module(f"mlx_lm.{tool}")
+    except SystemExit as left:
+        raise CannotHere(f"mlx_lm.{tool}: left with {left.code!r} while it was imported; `zmlx doctor` looks") from None
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
         raise in_one_line(tool, error) from None
 
