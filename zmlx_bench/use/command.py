@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class UseRequest:
     """What was asked for."""
 
     family: str
@@ -42,41 +42,41 @@ class Wishes:
     """For mlx-lm."""
 
 
-def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
+def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None:
     """Run mlx-lm's `tool` on the checkpoint; `say` gets one line for people about the checkpoint and the variant.
 
     Where nothing is promoted the stock model runs; a variant asked for by name that cannot be applied raises
     NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
     """
-    families.check_name(wishes.family, workspace)
+    families.check_name(request.family, workspace)
     machine = facts.read(backends.choose("auto"))
     located = locate(
-        wishes.family,
-        wishes.checkpoint,
+        request.family,
+        request.checkpoint,
         machine,
         workspace=workspace,
-        trust_remote_code=wishes.trust_remote_code,
+        trust_remote_code=request.trust_remote_code,
     )
     if located.checkpoint.kind == "synthetic":
         raise UnusableInput("--checkpoint synthetic: random weights have nothing to say; name another checkpoint")
     why = f" ({located.why})" if located.why else ""
-    say(f"{wishes.family}, checkpoint {located.checkpoint.label}{why}")
+    say(f"{request.family}, checkpoint {located.checkpoint.label}{why}")
     try:
         # A variant's variables have to stand before MLX is imported, which reads them once.
-        os.environ.update(_choice(workspace, wishes, machine, located).variant.env if wishes.variant != NONE else {})
+        os.environ.update(_choice(workspace, request, machine, located).variant.env if request.variant != NONE else {})
     except NotChosen as reason:
-        _refuse_if_named(wishes, reason)
+        _refuse_if_named(request, reason)
 
     module = _module(tool)
-    arguments = ["--model", str(located.path), *wishes.arguments]
-    if wishes.trust_remote_code:
+    arguments = ["--model", str(located.path), *request.arguments]
+    if request.trust_remote_code:
         arguments.append("--trust-remote-code")
     ends: list[Exception] = []
     loaded: list[Any] = []
 
     def patch(model: Any) -> None:
         loaded.append(model)
-        _put_in(model, workspace, wishes, located, say)
+        _put_in(model, workspace, request, located, say)
 
     def ended(error: Exception) -> None:
         ends.append(error)
@@ -84,13 +84,13 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
         _thread.interrupt_main()
 
     try:
-        names = _names(wishes.family, located)
+        names = _names(request.family, located)
         if tool == "server":
             loading = serving(module, located, names, patch, ended)
         else:
             loading = _loading(module, located, patch)
         with loading:
-            run_tool(tool, module, arguments, Owned(str(located.path), wishes.trust_remote_code))
+            run_tool(tool, module, arguments, Owned(str(located.path), request.trust_remote_code))
     except KeyboardInterrupt:
         if not ends:
             raise
@@ -100,8 +100,8 @@ def run(tool: Tool, workspace: Workspace, wishes: Wishes, say: Say) -> None:
         ends.append(error)
     if ends:
         raise in_one_line(tool, ends[0]) from None
-    if not loaded and wishes.variant not in (PROMOTED, NONE):
-        raise NotApplied(f"--variant {wishes.variant}: mlx_lm.{tool} ended without loading {located.path}")
+    if not loaded and request.variant not in (PROMOTED, NONE):
+        raise NotApplied(f"--variant {request.variant}: mlx_lm.{tool} ended without loading {located.path}")
 
 
 def _module(tool: Tool) -> Any:
@@ -120,30 +120,30 @@ def _names(family: str, located: Located) -> tuple[str, ...]:
     return tuple(dict.fromkeys((family, located.checkpoint.label, *hub_id, str(located.path))))
 
 
-def _choice(workspace: Workspace, wishes: Wishes, machine: Machine, located: Located) -> Choice:
-    if wishes.variant == PROMOTED:
-        return decide.for_checkpoint(workspace, wishes.family, machine, located, strict=wishes.strict)
-    return decide.by_name(workspace, wishes.family, wishes.variant, machine)
+def _choice(workspace: Workspace, request: UseRequest, machine: Machine, located: Located) -> Choice:
+    if request.variant == PROMOTED:
+        return decide.for_checkpoint(workspace, request.family, machine, located, strict=request.strict)
+    return decide.by_name(workspace, request.family, request.variant, machine)
 
 
-def _put_in(model: Any, workspace: Workspace, wishes: Wishes, located: Located, say: Say) -> None:
+def _put_in(model: Any, workspace: Workspace, request: UseRequest, located: Located, say: Say) -> None:
     from zmlx_bench.use.model import put_in
 
-    if wishes.variant == NONE:
+    if request.variant == NONE:
         say("variant none: mlx-lm's own model")
         return
     try:
-        applied: Applied = put_in(model, workspace, wishes.variant, located, strict=wishes.strict)
+        applied: Applied = put_in(model, workspace, request.variant, located, strict=request.strict)
     except NotChosen as reason:
-        _refuse_if_named(wishes, reason)
+        _refuse_if_named(request, reason)
         say(f"no variant: {reason}")
     else:
         say(applied.why)
 
 
-def _refuse_if_named(wishes: Wishes, reason: NotChosen) -> None:
-    if wishes.variant != PROMOTED or wishes.strict:
-        raise NotApplied(f"--variant {wishes.variant}: {reason}") from None
+def _refuse_if_named(request: UseRequest, reason: NotChosen) -> None:
+    if request.variant != PROMOTED or request.strict:
+        raise NotApplied(f"--variant {request.variant}: {reason}") from None
 
 
 @contextmanager
