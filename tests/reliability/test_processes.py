@@ -219,6 +219,13 @@ def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Worksp
     resumed = says("run", "qwen3", "--resume", only.session)
     assert resumed.returncode == 3
     assert f"session {only.session} cannot be resumed, for it failed: {why}" in resumed.stderr
+    # As an earlier zmlx left it.
+    failed = store.load(fresh_workspace, only.session)
+    store.write(fresh_workspace, failed.model_copy(update={"state": "running", "failure": None}))
+    again = says("run", "qwen3", "--resume", only.session, "--share-device")
+    assert again.returncode == 4
+    assert line in again.stderr
+    assert [each.failure for each in unfinished(fresh_workspace)] == [only.failure]
     listed = says("sessions")
     assert "--resume" not in listed.stdout
     assert f"zmlx sessions drop {only.session}" in " ".join(listed.stdout.split())

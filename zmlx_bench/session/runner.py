@@ -71,7 +71,9 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
         if job_id >= len(plan.jobs):
             raise UnusableInput(f"{path}: job {job_id} is not in the session's plan")
         if end.status != "ok":
-            failures.setdefault(plan.jobs[job_id].arm, []).append(end.status)
+            job = plan.jobs[job_id]
+            failures.setdefault(job.arm, []).append(end.status)
+            _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     try:
         for job in plan.jobs:
@@ -83,9 +85,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
             outcome = _run_job(session, job, forced, ground, log, observer)
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
-                if _stock_fails(plan, job, failures[job.arm]):
-                    log_file = store.log_path(ground.workspace, session.session, job.id)
-                    raise StockFails(_why(session, outcome, log_file.relative_to(ground.workspace.root)))
+                _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
     finally:
@@ -105,15 +105,16 @@ def _retired(arm: Arm, failures: list[Status]) -> bool:
     return len(failures) >= allowed
 
 
-def _stock_fails(plan: Plan, job: Job, failures: list[Status]) -> bool:
-    return plan.arm(job.arm).role == "baseline" and (job.kind == "warmup" or len(failures) >= STOCK_TRIES)
-
-
-def _why(session: Session, outcome: Outcome, log: Path) -> str:
+def _stop_if_stock_fails(
+    session: Session, job: Job, failures: list[Status], message: str | None, ground: Ground
+) -> None:
+    if session.plan.arm(job.arm).role != "baseline" or (job.kind != "warmup" and len(failures) < STOCK_TRIES):
+        return
     ran = session.software
-    under = tested.remark(ran.mlx, ran.mlx_lm, ran.python)
-    return (
-        f"the stock model does not run here ({outcome.status}): {said(outcome.message)}{under}; all of it is in {log}"
+    log = store.log_path(ground.workspace, session.session, job.id).relative_to(ground.workspace.root)
+    raise StockFails(
+        f"the stock model does not run here ({failures[-1]}): {said(message)}"
+        f"{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}; all of it is in {log}"
     )
 
 

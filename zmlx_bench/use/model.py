@@ -15,6 +15,7 @@ from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
+from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
@@ -90,7 +91,7 @@ def put_in(
     try:
         patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
-        raise NotChosen(f"{choice.variant.name} cannot be applied: {reason}") from None
+        raise NotChosen(f"{choice.variant.name} cannot be applied: {one_line(str(reason))}") from None
     return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
 
 

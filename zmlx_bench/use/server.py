@@ -60,7 +60,9 @@ def serving(
                 super()._generate()
             except Exception as error:  # noqa: BLE001 - mlx-lm would log a traceback and answer no request
                 self._generation_failed = True
-                ended(error)
+                # One that is being stopped may lose the processes that it shares the model with.
+                if not self._stop:
+                    ended(error)
 
         def _run_generate(self) -> None:
             try:
