@@ -26,7 +26,6 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "new_family" / "fam
             "raise RuntimeError('one line\\nand what it means')",
             "RuntimeError: one line and what it means",
         ),
-        ("mlx", "raise ImportError('libmlx.so: wrong architecture')", "ImportError: libmlx.so: wrong architecture"),
         ("mlx", "import os; os.kill(os.getpid(), 4)", "killed by SIGILL"),
     ],
 )
