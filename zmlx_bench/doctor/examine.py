@@ -21,5 +21,5 @@ def examine(workspace: Path | None) -> list[Observation]:
     seen += [checkup.measuring(device.holder(backend)), imported := imports.observation()]
     # Every kernel imports mlx: one that cannot be imported would be told of each, or end this process.
     if imported.level == "good":
-        seen += kernels.observations(place, backend)
+        seen += [*kernels.observations(place, backend), kernels.verification(place, backend)]
     return seen
