@@ -104,9 +104,12 @@ def _load(load: float | None) -> Observation:
         text = "this platform does not say"
         return Observation(subject="background load", level="note", found=text, remedy="close what you do not need")
     found = f"{load:.2f} processes running or waiting (one minute)"
-    if load <= _QUIET_LOAD:
+    on_mac = sys.platform == "darwin"
+    busy = busiest_processes() if on_mac or load > _QUIET_LOAD else []
+    # An idle Mac has a load average of 1 to 3: there the processes tell whether anything works.
+    if not busy if on_mac else load <= _QUIET_LOAD:
         return Observation(subject="background load", level="good", found=found)
-    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busiest_processes())
+    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busy)
     remedy = "let other work end, or stop it, before measuring: noise widens intervals until nothing can be decided"
     text = f"{found}; busiest now: {busiest}" if busiest else found
     return Observation(subject="background load", level="note", found=text, remedy=remedy)
