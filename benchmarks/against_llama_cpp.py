@@ -5,7 +5,8 @@
 A round is a process of each arm, in an order that rotates from round to round: stock and the variant on the synthetic
 full-size checkpoint, both with MLX_CUDA_USE_CUDNN_SDPA=0, under which stock repeats its bits; stock without it, as
 users run it; and `llama-bench -fa 1` on a GGUF of the same shapes with random Q4_0 blocks (random_gguf.py, which needs
-the `gguf` package; some 17 GB in --scratch). Every arm has 64 tokens in its cache and decodes 200 and 1,024 more.
+the `gguf` package; some 17 GB in --scratch). Every arm has 64 tokens in its cache and decodes 200 and 1,024 more,
+MLX's at once (200 are the beginning), llama-bench one after the other.
 Printed are the medians over the rounds and, paired by round, the ratio to llama.cpp with its 95% interval.
 A GGUF that lies in a folder in memory (--scratch /dev/shm) loads sooner.
 
