@@ -91,7 +91,7 @@ def test_a_process_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CannotHere, match=r"tokenizer: its process gave no answer within 0\.01 s"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"), 0.01)
     monkeypatch.setattr(encode, "MODULE", "a_module_that_is_not_there")
-    with pytest.raises(CannotHere, match=r"its process exited with code 1: .*No module named a_module_that_is"):
+    with pytest.raises(CannotHere, match=r"its process exited with code 1; .*: No module named a_module_that_is"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"))
 
 
