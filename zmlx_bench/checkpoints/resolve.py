@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.catalog.families import TINY as TINY
-from zmlx_bench.catalog.families import Known, known
+from zmlx_bench.catalog.families import FamilyFacts, Known, known
 from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
@@ -20,6 +20,8 @@ from zmlx_bench.workspace import Workspace
 TOKENIZER = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
 """What turns prompts into token ids for a synthetic checkpoint, which has no tokenizer of its own."""
 KINDS = ("auto", "tiny", "synthetic", "full")
+_ALL_BUT_LITTLE = 0.9
+"""Share of the memory that weights and cache may take."""
 RECIPE_VERSION = 1
 """Of `checkpoints.synthetic`; it changes whenever the weights do."""
 
@@ -77,8 +79,33 @@ def locate(
 
 
 def memory_gb(machine: Machine) -> float:
-    """Return the memory that weights can use: the GPU's own, else the machine's."""
-    return machine.gpu_memory_gb or machine.memory_gb or 0.0
+    """Return the memory that weights can use: the GPU's own, else the machine's; on Metal the smaller of the two."""
+    known = [have for have in (machine.gpu_memory_gb, machine.memory_gb) if have]
+    if not known:
+        return 0.0
+    return min(known) if machine.backend == "metal" else known[0]
+
+
+def lacks_memory(family: FamilyFacts, machine: Machine) -> str | None:
+    """Say that the published sizes do not fit here and what could be done, without a stop; None where they fit."""
+    if memory_gb(machine) * _ALL_BUT_LITTLE >= family.memory_gb:
+        return None
+    return f"needs {family.memory_gb} GB and {_have(machine)}"
+
+
+def _have(machine: Machine) -> str:
+    have = f"{memory_gb(machine):.1f} GB"
+    if machine.gpu_memory_gb and memory_gb(machine) == machine.gpu_memory_gb:
+        if machine.backend == "metal":
+            return f"Metal recommends at most {have} here (`sudo sysctl iogpu.wired_limit_mb=N` moves that)"
+    elif machine.memory_limited_by is not None:
+        return f"the {machine.memory_limited_by} allows {have} here (raise the container's limit)"
+    return f"this machine has {have}"
+
+
+def _auto_share(machine: Machine) -> float:
+    """Return the share of the memory that `auto` fills; Metal's recommendation leaves room for the system already."""
+    return _ALL_BUT_LITTLE if machine.backend == "metal" and machine.gpu_memory_gb else 0.75
 
 
 def _auto(
@@ -86,13 +113,13 @@ def _auto(
 ) -> Located:
     need = family.facts.memory_gb
     snapshot = hub.cached(family.facts.hub_id)
-    if snapshot is not None and memory_gb(machine) * 0.75 >= need:
+    if snapshot is not None and memory_gb(machine) * _auto_share(machine) >= need:
         found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
         return _because(found, "the published checkpoint is in the hub cache and fits")
     reason = (
         f"{family.facts.hub_id} is not in the hub cache"
         if snapshot is None
-        else f"{family.facts.hub_id} needs {need} GB and {memory_gb(machine):.0f} GB are here"
+        else f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
     )
     if family.tiny is not None:
         return _because(_tiny(family), reason)
@@ -113,12 +140,8 @@ def _tiny(family: Known) -> Located:
 
 
 def _needs_memory(family: Known, machine: Machine) -> None:
-    need, have = family.facts.memory_gb, memory_gb(machine)
-    if have * 0.9 < need:
-        raise CannotHere(
-            f"checkpoint full: {family.facts.hub_id} needs {need} GB and this machine has {have:.1f} GB; "
-            f"{_smaller(family)}"
-        )
+    if (reason := lacks_memory(family.facts, machine)) is not None:
+        raise CannotHere(f"checkpoint full: {family.facts.hub_id} {reason}; {_smaller(family)}")
 
 
 def _smaller(family: Known) -> str:
@@ -172,11 +195,8 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
             "checkpoint synthetic: the published sizes are for a GPU, on a CPU a token takes seconds; "
             f"{_smaller(family)}, or insist with --force"
         )
-    if memory_gb(machine) * 0.9 < family.facts.memory_gb and layers is None:
-        raise CannotHere(
-            f"checkpoint synthetic: needs {family.facts.memory_gb} GB "
-            f"and this machine has {memory_gb(machine):.1f} GB; {_smaller(family)}"
-        )
+    if layers is None and (reason := lacks_memory(family.facts, machine)) is not None:
+        raise CannotHere(f"checkpoint synthetic: {reason}; {_smaller(family)}")
     config = family.facts.config
     version = installed("mlx")
     recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (

@@ -14,7 +14,7 @@ from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import state
+from zmlx_bench.machine import memory, state
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import NonEmpty, StrictModel
 
@@ -84,12 +84,15 @@ def _versions() -> list[Observation]:
 
 
 def _memory() -> Observation:
-    memory = psutil.virtual_memory()
-    free = memory.available / 1e9
-    found = f"{free:.1f} of {memory.total / 1e9:.1f} GB free"
-    if free < _ENOUGH_GB:
+    here = memory.read()
+    found = f"{here.available_gb:.1f} of {here.total_gb:.1f} GB free"
+    closing = "close other programs"
+    if here.limited_by is not None:
+        found += f" ({here.limited_by}; the machine has {here.machine_gb:.1f} GB)"
+        closing += ", or raise the container's memory limit"
+    if here.available_gb < _ENOUGH_GB:
         text = f"{found}; even a tiny session wants {_ENOUGH_GB:g} GB"
-        return Observation(subject="memory", level="problem", found=text, remedy="close other programs")
+        return Observation(subject="memory", level="problem", found=text, remedy=closing)
     if (swapped := psutil.swap_memory().used / 1e9) > _SWAPPED_GB:
         text = f"{found}, but {swapped:.1f} GB are swapped out"
         remedy = "close other programs: weights that are swapped out are read from the disk while decoding"

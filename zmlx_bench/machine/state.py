@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from zmlx_bench.machine import nvidia
+from zmlx_bench.machine import memory, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import MachineState
@@ -34,7 +34,7 @@ def read(backend: Backend, busy_by_others: float | None = None) -> MachineState:
         temperature_c=gpu.get("temperature", _cpu_temperature()),
         thermal_pressure=pressure,
         power_source=_power_source(),
-        available_memory_gb=round(psutil.virtual_memory().available / 1e9, 2),
+        available_memory_gb=round(memory.read().available_gb, 2),
         other_gpu_processes=gpu.get("processes"),
         throttled=throttled,
     )

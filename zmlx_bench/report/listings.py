@@ -197,8 +197,8 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
 def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
     known = families.facts(family, workspace)
     if kind == "full" and hub.cached(known.hub_id) is None:
-        if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
-            return f"needs {known.memory_gb} GB of memory"
+        if (reason := resolve.lacks_memory(known, machine)) is not None:
+            return reason
         return "not in the hub cache; --checkpoint full downloads it"
     try:
         resolve.locate(family, kind, machine, workspace=workspace)
