@@ -12,6 +12,7 @@ from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.printable import clean, printable
 from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint
@@ -69,13 +70,24 @@ def locate(
         _, revision = hub.split(wanted)
         _needs_memory(family, machine)
         return _from_hub(family, "full", family.facts.hub_id, revision, trust_remote_code)
-    path = Path(wanted).expanduser()
-    if path.exists():
+    if (path := _existing(wanted)) is not None:
         return _from_folder(family, "path", path, trust_remote_code)
     repo, revision = hub.split(wanted)
     if "/" not in repo or wanted.startswith((".", "/", "~")):
         raise unknown("checkpoint", wanted, KINDS, "(or give a folder that exists, or a hub id OWNER/NAME)")
     return _from_hub(family, "hub", repo, revision, trust_remote_code)
+
+
+def _existing(wanted: str) -> Path | None:
+    """Return the folder that `--checkpoint` names, or None; UnusableInput for what can be no path."""
+    try:
+        path = Path(wanted).expanduser()
+        return path if path.exists() else None
+    except RuntimeError:
+        raise UnusableInput(f"checkpoint {clean(wanted)}: there is no such user; write the folder out") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnusableInput(f"checkpoint {clean(wanted)}: {reason}; give a folder's shorter path, or a link") from None
 
 
 def memory_gb(machine: Machine) -> float:
@@ -84,6 +96,22 @@ def memory_gb(machine: Machine) -> float:
     if not known:
         return 0.0
     return min(known) if machine.backend == "metal" else known[0]
+
+
+def why_not_full(name: str, machine: Machine, workspace: Workspace | None = None) -> str | None:
+    """Say why the published checkpoint cannot be measured as it is here, without hashing it; None where it can."""
+    family = known(name, workspace)
+    if (reason := lacks_memory(family.facts, machine)) is not None:
+        return reason
+    snapshot = hub.cached(family.facts.hub_id)
+    if snapshot is None:
+        return "not in the hub cache; --checkpoint full downloads it"
+    try:
+        checkpoint_folder.read_config(snapshot, family, trust_remote_code=False)
+        checkpoint_folder.weight_files(snapshot)
+    except UnusableInput as error:
+        return str(error)
+    return None
 
 
 def lacks_memory(family: FamilyFacts, machine: Machine) -> str | None:
@@ -156,16 +184,18 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
     hashes = digest.weights_sha256(weights)
+    name, identity = path.resolve().name, digest.of_files(config_sha, hashes)
     checkpoint = Checkpoint(
         kind=kind,
-        label="tiny" if kind == "tiny" else _slug(path.resolve().name),
-        digest=digest.of_files(config_sha, hashes),
-        source=path.resolve().name,
+        label="tiny" if kind == "tiny" else label(name, identity),
+        digest=identity,
+        source=printable(name) or "/",
         config_sha256=config_sha,
         weights=hashes,
         trust_remote_code=trust_remote_code,
     )
-    option = "tiny" if kind == "tiny" else str(path.resolve())
+    # A link is kept: it may stand for a folder whose own path MLX cannot open.
+    option = "tiny" if kind == "tiny" else str(path.absolute())
     return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 
@@ -174,10 +204,11 @@ def _from_hub(family: Known, kind: CheckpointKind, repo: str, revision: str | No
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
     config_sha = checkpoint_folder.config_hash(config)
     hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
+    identity = digest.of_files(config_sha, hashes)
     checkpoint = Checkpoint(
         kind=kind,
-        label="full" if kind == "full" else _slug(repo.split("/")[-1]),
-        digest=digest.of_files(config_sha, hashes),
+        label="full" if kind == "full" else label(repo.split("/")[-1], identity),
+        digest=identity,
         source=f"{repo}@{hub.commit_of(snapshot)}",
         config_sha256=config_sha,
         weights=hashes,
@@ -215,8 +246,7 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
     return Located(checkpoint, TOKENIZER, "synthetic", checkpoint_folder.context_length(config))
 
 
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60]
-    if not slug:
-        raise UnusableInput(f"checkpoint {name!r}: its name has no letter or digit to name capsules by")
-    return slug
+def label(name: str, identity: str) -> str:
+    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest."""
+    slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60].rstrip("-.")
+    return slug or f"checkpoint-{identity[:8]}"

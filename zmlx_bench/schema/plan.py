@@ -11,7 +11,6 @@ from zmlx_bench.schema.base import (
     CheckpointKind,
     Count,
     Digest,
-    FileName,
     Name,
     NonEmpty,
     NonNegative,
@@ -19,6 +18,7 @@ from zmlx_bench.schema.base import (
     Role,
     Sha256,
     StrictModel,
+    WeightFile,
 )
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -50,7 +50,7 @@ class Checkpoint(StrictModel):
     source: NonEmpty
     """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
     config_sha256: Sha256
-    weights: dict[FileName, Sha256] = {}
+    weights: dict[WeightFile, Sha256] = {}
     """SHA-256 of each weight file; empty where a recipe makes them (`synthetic`), and in evidence of version 1."""
     blobs: dict[str, str] = {}
     """Hub blob id of each file, for `full` and hub checkpoints."""
