@@ -14,6 +14,7 @@ from zmlx_bench.catalog.families import Known
 from zmlx_bench.checkpoints import safetensors
 from zmlx_bench.checkpoints.safetensors import Tensor
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.printable import encodable
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -124,10 +125,8 @@ def _refuse_unreachable(folder: Path, found: Sequence[Path]) -> None:
     """Raise UnusableInput for names that mlx-lm or MLX cannot open."""
     link = "rename it, or give a link to it with a plain name"
     for path in found:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise UnusableInput(f"checkpoint {path}: is not UTF-8 as a path, and MLX cannot open it; {link}") from None
+        if str(path) != encodable(str(path)):
+            raise UnusableInput(f"checkpoint {path}: is not UTF-8 as a path, and MLX cannot open it; {link}")
     if sorted(glob.glob(str(folder / _WEIGHTS))) != sorted(map(str, found)):  # noqa: PTH207 - as mlx-lm looks for them
         raise UnusableInput(f"checkpoint {folder}: mlx-lm takes its path for a pattern, because of [, * or ?; {link}")
 

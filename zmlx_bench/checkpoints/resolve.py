@@ -12,7 +12,7 @@ from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.printable import clean, printable
+from zmlx_bench.printable import clean, encodable, printable
 from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint
@@ -195,7 +195,8 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
         trust_remote_code=trust_remote_code,
     )
     # A link is kept: it may stand for a folder whose own path MLX cannot open.
-    option = "tiny" if kind == "tiny" else str(path.absolute())
+    whole = str(path.absolute())
+    option = "tiny" if kind == "tiny" else whole if whole == encodable(whole) else str(path)
     return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 

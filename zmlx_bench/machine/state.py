@@ -7,12 +7,11 @@ import sys
 
 import psutil
 
-from zmlx_bench.machine import memory, nvidia
+from zmlx_bench.machine import heat, memory, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import MachineState
 
-_MAC_PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 # Bits of NVIDIA's clock event reasons that mean held back: software power cap, hardware slowdown,
 # software and hardware thermal slowdown, hardware power brake.
 _NVIDIA_HELD_BACK = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
@@ -79,9 +78,9 @@ def _mac_pressure() -> str | None:
         return None
     text = output_of("notifyutil", "-g", "com.apple.system.thermalpressurelevel")
     level = re.search(r"(\d+)\s*$", text or "")
-    if level is None or int(level[1]) >= len(_MAC_PRESSURE):
+    if level is None or int(level[1]) >= len(heat.PRESSURES):
         return None
-    return _MAC_PRESSURE[int(level[1])]
+    return heat.PRESSURES[int(level[1])]
 
 
 def _nvidia() -> dict[str, int]:

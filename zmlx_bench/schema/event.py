@@ -128,6 +128,8 @@ class JobStart(StrictModel):
     kind: Literal["start"] = "start"
     job: Count
     time: UtcTime
+    waited_s: NonNegative | None = None
+    """Seconds waited before for the machine to cool down; null where it was not to."""
     before: MachineState
 
 

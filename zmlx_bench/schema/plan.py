@@ -115,6 +115,8 @@ class Plan(StrictModel):
     """Blocks at each budget."""
     seed: Count
     cooldown_s: NonNegative = 0.0
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     timeouts: Timeouts = Timeouts()
     audit_positions: Positive | None = None
     """Tokens of each prompt's answer that the audit forces; null without an audit."""

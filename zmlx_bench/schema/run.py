@@ -63,6 +63,8 @@ class Run(StrictModel):
     """Joules that the device used from the first token of a timed run to the last; null where no counter tells."""
     page_faults_minor: Count | None = None
     page_faults_major: Count | None = None
+    waited_s: NonNegative | None = None
+    """Seconds for which the session waited before it for the machine to cool down; null where it was not to."""
     before: MachineState | None = None
     after: MachineState | None = None
 

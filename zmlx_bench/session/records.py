@@ -65,6 +65,7 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
         energy_j=end.energy_j if end.status == "ok" else None,
         page_faults_minor=done.page_faults_minor if done else None,
         page_faults_major=done.page_faults_major if done else None,
+        waited_s=log.start.waited_s,
         before=log.start.before,
         after=end.after,
     )

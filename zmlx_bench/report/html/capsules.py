@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.report import words
-from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.capsule import Capsule, Protocol
 from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.run import Run, RunSet
 
@@ -69,7 +69,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield (
         "protocol",
         (
-            f"{protocol.blocks} blocks, seed {protocol.seed}, {protocol.cooldown_s:g} s between processes, "
+            f"{protocol.blocks} blocks, seed {protocol.seed}, {_cooldown(protocol)}, "
             f"timed prompt {capsule.timed_prompt}, {'a' if capsule.chat_template else 'no'} chat template"
         ),
     )
@@ -79,6 +79,12 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield "content SHA-256", capsule.content_sha256
     if not capsule.intact:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
+
+
+def _cooldown(protocol: Protocol) -> str:
+    if protocol.cool_at_most_s is None:
+        return f"{protocol.cooldown_s:g} s between processes"
+    return f"until as cool as at the start, at most {protocol.cool_at_most_s:g} s, before processes"
 
 
 def conditions(runs: RunSet) -> Iterator[tuple[str, str]]:
