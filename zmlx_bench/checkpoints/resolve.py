@@ -21,7 +21,7 @@ from zmlx_bench.workspace import Workspace
 TOKENIZER = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
 """What turns prompts into token ids for a synthetic checkpoint, which has no tokenizer of its own."""
 KINDS = ("auto", "tiny", "synthetic", "full")
-_ALL_BUT_LITTLE = 0.9
+FILLED = 0.9
 """Share of the memory that weights and cache may take."""
 RECIPE_VERSION = 1
 """Of `checkpoints.synthetic`; it changes whenever the weights do."""
@@ -116,7 +116,7 @@ def why_not_full(name: str, machine: Machine, workspace: Workspace | None = None
 
 def lacks_memory(family: FamilyFacts, machine: Machine) -> str | None:
     """Say that the published sizes do not fit here and what could be done, without a stop; None where they fit."""
-    if memory_gb(machine) * _ALL_BUT_LITTLE >= family.memory_gb:
+    if memory_gb(machine) * FILLED >= family.memory_gb:
         return None
     return f"needs {family.memory_gb} GB and {_have(machine)}"
 
@@ -133,7 +133,7 @@ def _have(machine: Machine) -> str:
 
 def _auto_share(machine: Machine) -> float:
     """Return the share of the memory that `auto` fills; Metal's recommendation leaves room for the system already."""
-    return _ALL_BUT_LITTLE if machine.backend == "metal" and machine.gpu_memory_gb else 0.75
+    return FILLED if machine.backend == "metal" and machine.gpu_memory_gb else 0.75
 
 
 def _auto(

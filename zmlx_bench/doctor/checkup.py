@@ -12,11 +12,12 @@ import psutil
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
+from zmlx_bench.checkpoints.resolve import FILLED
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import memory, state
+from zmlx_bench.machine import memory, metal, state
 from zmlx_bench.machine.command import output_of
-from zmlx_bench.schema.base import NonEmpty, StrictModel
+from zmlx_bench.schema.base import Backend, NonEmpty, StrictModel
 
 TESTED = {"mlx": "0.32.4", "mlx-lm": "0.32.2"}
 _ENOUGH_GB = 2.0
@@ -50,6 +51,8 @@ def observations() -> list[Observation]:
         *_other_backends(),
         *_versions(),
         _memory(),
+        *_wired(backend),
+        *_compressor(),
         _load(now.load_average),
         _power(now.power_source),
         *_saving(),
@@ -98,6 +101,37 @@ def _memory() -> Observation:
         remedy = "close other programs: weights that are swapped out are read from the disk while decoding"
         return Observation(subject="memory", level="note", found=text, remedy=remedy)
     return Observation(subject="memory", level="good", found=found)
+
+
+def _wired(backend: Backend) -> list[Observation]:
+    """Say what Metal lets the GPU use, and whether the published checkpoints fit that; nothing elsewhere."""
+    usable = metal.usable_memory_gb() if backend == "metal" else None
+    if usable is None:
+        return []
+    limit = metal.wired_limit_gb()
+    by = "macOS's own limit" if limit is None else f"iogpu.wired_limit_mb is set to {limit:.1f} GB"
+    found = f"Metal recommends at most {usable:.1f} GB ({by})"
+    largest = max(families.facts(name).memory_gb for name in families.names())
+    if largest <= usable * FILLED:
+        return [Observation(subject="wired limit", level="good", found=found)]
+    remedy = (
+        "sudo sysctl iogpu.wired_limit_mb=N raises it until the next start; leave some GB to the system, or use "
+        "--checkpoint tiny"
+    )
+    text = f"{found}; the published checkpoints take up to {largest:g} GB"
+    return [Observation(subject="wired limit", level="note", found=text, remedy=remedy)]
+
+
+def _compressor() -> list[Observation]:
+    """Say how much memory macOS's compressor takes; nothing elsewhere."""
+    taken = metal.compressed_gb() if sys.platform == "darwin" else None
+    if taken is None:
+        return []
+    found = f"takes {taken:.1f} GB"
+    if taken <= _SWAPPED_GB:
+        return [Observation(subject="memory compressor", level="good", found=found)]
+    remedy = "close other programs, or restart: what is compressed while a session runs makes it INCONCLUSIVE"
+    return [Observation(subject="memory compressor", level="note", found=found, remedy=remedy)]
 
 
 def _load(load: float | None) -> Observation:

@@ -9,6 +9,8 @@ from zmlx_bench.machine.command import output_of
 
 _WORKING_SET = "import mlx.core as mx; print(mx.device_info()['max_recommended_working_set_size'])"
 _IMPORTS_S = 30.0
+_PAGE = re.compile(r"page size of (\d+) bytes")
+_COMPRESSOR = re.compile(r"^Pages occupied by compressor:\s+(\d+)\.", re.MULTILINE)
 _CORES = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
 
 
@@ -25,6 +27,13 @@ def wired_limit_gb() -> float | None:
     """Return the limit that somebody set for memory wired for the GPU, GB; None for macOS's own."""
     text = output_of("sysctl", "-n", "iogpu.wired_limit_mb")
     return int(text) * 1024**2 / 1e9 if text is not None and text.isdigit() and int(text) > 0 else None
+
+
+def compressed_gb() -> float | None:
+    """Return the memory that macOS's compressor takes, GB."""
+    text = output_of("vm_stat") or ""
+    size, pages = _PAGE.search(text), _COMPRESSOR.search(text)
+    return int(pages[1]) * int(size[1]) / 1e9 if size is not None and pages is not None else None
 
 
 def gpu_cores() -> int | None:

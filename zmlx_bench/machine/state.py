@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from zmlx_bench.machine import heat, memory, nvidia
+from zmlx_bench.machine import heat, memory, metal, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import MachineState
@@ -34,6 +34,7 @@ def read(backend: Backend, busy_by_others: float | None = None) -> MachineState:
         thermal_pressure=pressure,
         power_source=_power_source(),
         available_memory_gb=round(memory.read().available_gb, 2),
+        compressed_gb=_compressed_gb(),
         other_gpu_processes=gpu.get("processes"),
         throttled=throttled,
     )
@@ -71,6 +72,13 @@ def _power_source() -> str | None:
     if battery is None:
         return None
     return "ac" if battery.power_plugged else "battery"
+
+
+def _compressed_gb() -> float | None:
+    if sys.platform != "darwin":
+        return None
+    found = metal.compressed_gb()
+    return None if found is None else round(found, 3)
 
 
 def _mac_pressure() -> str | None:

@@ -103,6 +103,7 @@ class Done(StrictModel):
 
     event: Literal["done"] = "done"
     peak_rss_gb: NonNegative
+    peak_footprint_gb: NonNegative | None = None
     page_faults_minor: Count
     page_faults_major: Count
     cpu_s: NonNegative

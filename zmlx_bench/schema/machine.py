@@ -45,6 +45,8 @@ class MachineState(StrictModel):
     power_source: str | None = None
     """`ac` or `battery`."""
     available_memory_gb: NonNegative | None = None
+    compressed_gb: NonNegative | None = None
+    """macOS: memory that its compressor takes; null elsewhere."""
     other_gpu_processes: Count | None = None
     throttled: bool | None = None
     """Whether the platform says that it holds the clocks back; null where it does not say."""
