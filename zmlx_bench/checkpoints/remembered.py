@@ -1,4 +1,4 @@
-"""Hashes of large files, computed once: 17 GB take ten seconds at every command otherwise.
+"""Hashes of large files, computed once: weights of 17 GB would hold up every command for seconds otherwise.
 
 What is remembered of a file holds while its place, size, inode and times are what they were. It lies in the user's
 cache, a small file each that is written whole, so that processes do not disturb each other and any of it may go.
