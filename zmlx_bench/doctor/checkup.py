@@ -216,7 +216,7 @@ def _heat(pressure: str | None, temperature: float | None, throttled: bool | Non
             subject="heat",
             level="note",
             found=f"{reading}; clocks are held back",
-            remedy="let it cool down, or leave pauses between processes: zmlx run ... --cooldown 30",
+            remedy="let it cool down, or have sessions wait for it: zmlx run ... --cooldown cool",
         )
     return Observation(subject="heat", level="good", found=reading)
 
