@@ -15,7 +15,7 @@ from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.machine import heat, state
 from zmlx_bench.schema.machine import MachineState
-from zmlx_bench.session import api, cooling
+from zmlx_bench.session import api, cooling, runner
 from zmlx_bench.session.request import Request, cooldown_of
 from zmlx_bench.workspace import Workspace
 
@@ -125,6 +125,7 @@ def test_a_session_waits_before_its_timed_processes(workspace: Workspace, monkey
         return real(*args).model_copy(update={"temperature_c": 70.0 if 2 < len(asked) < 8 else 50.0})
 
     monkeypatch.setattr(state, "read", read)
+    monkeypatch.setattr(runner, "WORKER_MODULE", "tests.reliability.standin")
     told = Told()
     session, made = api.complete(api.prepare(workspace, REQUEST, lambda *_: None), told)
     assert session.plan.cool_at_most_s == cooling.AT_MOST_S

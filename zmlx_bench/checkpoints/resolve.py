@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,8 +87,10 @@ def _existing(wanted: str) -> Path | None:
     except RuntimeError:
         raise UnusableInput(f"checkpoint {clean(wanted)}: there is no such user; write the folder out") from None
     except (OSError, ValueError) as error:
+        long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+        remedy = "give a shorter path, or a link" if long else "give a folder that can be read"
         reason = getattr(error, "strerror", None) or error
-        raise UnusableInput(f"checkpoint {clean(wanted)}: {reason}; give a folder's shorter path, or a link") from None
+        raise UnusableInput(f"checkpoint {clean(wanted)}: {reason}; {remedy}") from None
 
 
 def memory_gb(machine: Machine) -> float:
