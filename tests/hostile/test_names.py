@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.builders import ROOT
 from tests.conftest import QUIET_ENV, Zmlx
+from tests.reliability.standin import COMMAND as STANDIN
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
@@ -163,15 +166,25 @@ def test_variables_that_are_no_utf8_are_recorded_as_escapes() -> None:
 def test_a_session_with_a_home_and_caches_that_are_no_utf8(
     fresh_workspace: Workspace, tmp_path: Path, zmlx: Zmlx
 ) -> None:
-    home = tmp_path / NO_UTF8
+    home, model = tmp_path / NO_UTF8, str(copy(tmp_path / ESCAPE))
     home.mkdir()
     names = ("HOME", "XDG_CACHE_HOME", "HF_HOME", "TMPDIR", "ZMLX_GRAPH_DIR")
-    env = {**QUIET_ENV, **dict.fromkeys(names, str(home))}
-    done = zmlx(
-        "run", "qwen3", "--checkpoint", str(copy(tmp_path / ESCAPE)), "--tokens", "2", "--runs", "1", "--no-null",
-        "--variants", "qwen_qkv_joined", "--prompts", "great_wall", "--json", cwd=fresh_workspace.root, env=env,
+    env = {**QUIET_ENV, **dict.fromkeys(names, str(home)), "PYTHONPATH": str(ROOT)}
+    arguments = (
+        "run", "qwen3", "--checkpoint", model, "--tokens", "2", "--runs", "1", "--no-null", "--json",
+        "--variants", "qwen_qkv_joined", "--prompts", "great_wall",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    json.loads(done.stdout)
-    assert all(line.isprintable() for line in (done.stdout + done.stderr).splitlines())
+    recorded = subprocess.run(
+        [sys.executable, "-c", STANDIN, *arguments],
+        cwd=fresh_workspace.root, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert recorded.returncode == 0, recorded.stderr
+    json.loads(recorded.stdout)
     assert check_workspace(fresh_workspace).findings == ()
+    decoded = zmlx(
+        "generate", "qwen3", "--checkpoint", model, "--prompt", "hi", "--max-tokens", "1",
+        cwd=fresh_workspace.root, env=env,
+    )  # fmt: skip
+    assert decoded.returncode == 0, decoded.stderr
+    for done in (recorded, decoded):
+        assert all(line.isprintable() for line in (done.stdout + done.stderr).splitlines())
