@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from tests.ledger.test_matrix import row
 from tests.session.conftest import Finished
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.unfinished import drop, unfinished
@@ -51,6 +53,21 @@ def test_it_can_be_dropped(begun: tuple[Workspace, str], zmlx_inside: Zmlx) -> N
     assert {path.name for path in workspace.capsules.iterdir()} == before - {name}
     assert {found.session for found in matrix.read(workspace.matrix)} == before - {name}
     assert "every session here is finished" in zmlx_inside("sessions", "--workspace", str(workspace.root)).stdout
+
+
+def test_a_removal_that_is_cut_short_leaves_no_session(
+    begun: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, name = begun
+
+    def refused(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(CannotHere, match="cannot be removed: Input/output error"):
+        drop(workspace, name)
+    assert list(unfinished(workspace)) == []
+    assert not [found for found in check_workspace(workspace).findings if name in found.file]
 
 
 def test_evidence_is_not_dropped(begun: tuple[Workspace, str], undisturbed: Finished) -> None:

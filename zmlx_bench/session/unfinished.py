@@ -58,10 +58,9 @@ def drop(workspace: Workspace, name: str) -> Path:
     lock = store.claim(workspace, name)
     try:
         folder = workspace.session(name)
-        # Renamed first: a removal that is cut short leaves nothing that looks like a session.
-        gone = folder.with_name(f".{name}.dropped")
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        # First what makes it a session: a removal that is cut short leaves nothing that looks like one.
+        (folder / store.SESSION_FILE).unlink()
+        shutil.rmtree(folder)
         if workspace.matrix.exists():
             matrix.write(workspace, dropped=name)
     except OSError as error:
