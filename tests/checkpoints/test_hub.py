@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_a_cache_whose_main_cannot_be_read(tmp_path: Path, monkeypatch: pytest.M
     assert hub.cached("someone/a-model", cache=tmp_path) is None
     with pytest.raises(CannotHere, match="is not in the local cache and cannot be downloaded"):
         hub.fetch("someone/a-model")
+
+
+def test_a_cache_whose_blobs_are_for_another_user(tmp_path: Path) -> None:
+    folder = snapshot(tmp_path, "someone/a-model", *TOKENIZER, TINY / "tiny_qwen3" / "model.safetensors")
+    blobs = folder.parents[1] / "blobs"
+    blobs.chmod(0)
+    try:
+        if os.access(blobs, os.X_OK):
+            pytest.skip("this process may read whatever it likes")
+        assert hub.cached("someone/a-model", cache=tmp_path) is None
+    finally:
+        blobs.chmod(0o700)
 
 
 @pytest.fixture

@@ -91,6 +91,21 @@ def test_what_is_being_measured_is_not_dropped(begun: tuple[Workspace, str]) -> 
     assert workspace.session(name).is_dir()
 
 
+def test_evidence_that_cannot_be_read_is_not_dropped(
+    begun: tuple[Workspace, str], undisturbed: Finished, zmlx_inside: Zmlx
+) -> None:
+    workspace, only = begun
+    name = undisturbed.session.session
+    path = workspace.session(name) / store.SESSION_FILE
+    newer = {**json.loads(path.read_text()), "schema_version": 99}
+    path.write_text(json.dumps(newer))
+    assert [each.session for each in unfinished(workspace)] == [only]
+    done = zmlx_inside("sessions", "drop", name, "--workspace", str(workspace.root))
+    assert done.returncode == 3
+    assert "99" in done.stderr
+    assert path.is_file()
+
+
 def test_one_that_cannot_be_read_can_be_dropped(begun: tuple[Workspace, str]) -> None:
     workspace, name = begun
     (workspace.session(name) / store.SESSION_FILE).write_text("{")

@@ -38,7 +38,11 @@ def cached(repo: str, revision: str | None = None, cache: Path | None = None) ->
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
         return None
     snapshot = Path(found)
-    return snapshot if folder.lacks(snapshot) is None and folder.has_tokenizer(snapshot) else None
+    try:
+        return snapshot if folder.lacks(snapshot) is None and folder.has_tokenizer(snapshot) else None
+    except PermissionError:
+        # Another user's cache, whose blobs are not for this one.
+        return None
 
 
 def fetch(repo: str, revision: str | None = None) -> Path:

@@ -42,7 +42,8 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            title = Text(f"{session.plan.family}, {tokens} tokens, {session.plan.blocks} blocks", style="bold")
+            blocks = f"{session.plan.blocks} block{'s' if session.plan.blocks > 1 else ''}"
+            title = Text(f"{session.plan.family}, {tokens} tokens, {blocks}", style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if company := words.company(_busy(capsules), shared=session.shared_device):
