@@ -25,6 +25,7 @@ namespace shim {
 
 Where where;
 Launch launch;
+bool fast_apart;
 
 void fail(const char* format, ...) {
   va_list arguments;
@@ -251,6 +252,7 @@ int main(int, char** paths) {
 
   FILE* file = std::fopen(paths[1], "rb");
   const int inputs = read<int32_t>(file), outputs = read<int32_t>(file);
+  fast_apart = read<int32_t>(file) != 0;
   launch.threads = read<uint3>(file);
   launch.group_size = read<uint3>(file);
   auto up = [](uint a, uint b) { return (a + b - 1) / b; };

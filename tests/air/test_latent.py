@@ -1,0 +1,81 @@
+"""GLM's latent attention in `stock` modes beside MLX's shipped norms, rotation, Add, Multiply and softmax: equal bits.
+
+The matmuls between are MLX's own with the model's shapes, in both; a scale that is a power of two is multiplied before
+`embed_q` and not after it, which changes no bit of a product that neither overflows nor is subnormal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from tests.air import stock
+from tests.air.ours import differing, run_ours
+from tests.air.run import Mac
+from tests.air.values import KINDS, values
+from tests.kernels import gpu, mla
+
+front: Any = gpu.module("mla_norm_rope.gpu")
+decode: Any = gpu.module("mla_decode.gpu")
+SIZES = front.Sizes(mla.Q_RANK, mla.RANK, mla.HEADS, mla.NOPE, mla.ROPE)
+dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
+OFFSETS = [(1, [0]), (1, [1500]), (2, [200]), (4, [3, 0, 77, 8000])]
+
+
+def launches(dtype: mx.Dtype) -> Any:
+    return front.Front(SIZES, dtype, 4, (mla.EPS, mla.EPS), mla.BASE)
+
+
+@pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
+@pytest.mark.parametrize("kind", ["spread", pytest.param("extreme", marks=pytest.mark.slow)])
+@dtypes
+def test_norms_and_rotation_of_the_key(
+    mac: Mac, dtype: mx.Dtype, kind: str, batch: int, offsets: list[int]
+) -> None:
+    projected = values(kind, batch, 1, mla.Q_RANK + mla.RANK + mla.ROPE, dtype=dtype)
+    q_weight, kv_weight = (values("spread", size, dtype=dtype, seed=size) for size in (mla.Q_RANK, mla.RANK))
+    at = mx.array(offsets, mx.int32)
+    launch = launches(dtype).norms(batch, at.size)._replace(inputs=[projected, q_weight, kv_weight, at])
+    q_a, latent, k_pe = (
+        mx.contiguous(part) for part in mx.split(projected, [mla.Q_RANK, mla.Q_RANK + mla.RANK], axis=-1)
+    )
+    theirs = [
+        stock.rms_norm(mac, q_a, q_weight, mla.EPS),
+        stock.rms_norm(mac, latent, kv_weight, mla.EPS),
+        # k_pe is a view of the projection: of more than one sequence MLX copies it first.
+        stock.rope(mac, k_pe.reshape(batch, 1, 1, mla.ROPE), at, traditional=True, base=mla.BASE),
+    ]
+    assert [differing(a, b) for a, b in zip(run_ours(launch), theirs, strict=True)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
+@dtypes
+def test_heads(mac: Mac, dtype: mx.Dtype, batch: int, offsets: list[int]) -> None:
+    q = values("spread", batch, 1, mla.HEADS * (mla.NOPE + mla.ROPE), dtype=dtype)
+    at = mx.array(offsets, mx.int32)
+    scales = (mla.SCALE, mla.SCALE)
+    launch = launches(dtype).heads(batch, at.size, scales, rows=False)._replace(inputs=[q, at])
+    q_nope, q_pe = mx.split(q.reshape(batch, 1, mla.HEADS, -1).transpose(0, 2, 1, 3), [mla.NOPE], axis=-1)
+    factor = mx.array([mla.SCALE], dtype)
+    # A view of q, which MLX reads in place for one sequence and copies for several.
+    strides = (mla.ROPE, mla.ROPE)
+    turned = stock.rope(mac, mx.contiguous(q_pe), at, traditional=True, base=mla.BASE, strides=strides)
+    theirs = [
+        stock.binary(mac, "Multiply", mx.contiguous(q_nope), factor),
+        stock.binary(mac, "Multiply", turned, factor),
+    ]
+    assert [differing(a, b) for a, b in zip(run_ours(launch), theirs, strict=True)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("batch", "keys"), [(1, 1), (1, 129), (2, 33), (1, 1000), pytest.param(1, 4096, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_softmax_of_the_scores(mac: Mac, kind: str, batch: int, keys: int) -> None:
+    by_latent, by_place = (values(kind, batch, mla.HEADS, 1, keys, seed=seed) for seed in (1, 2))
+    launch = decode.softmax(by_latent.shape, mx.bfloat16, "metal")._replace(inputs=[by_latent, by_place])
+    (ours,) = run_ours(launch)
+    theirs = stock.softmax(mac, stock.binary(mac, "Add", by_latent, by_place))
+    assert differing(ours, theirs) == 0
