@@ -25,6 +25,7 @@ AIR(void, "air.simdgroup.barrier", air_simd_barrier, int, int) { shim::meet("sim
     return shim::shuffle("simd_shuffle_xor", x, int(shim::lane() ^ mask), HERE);                         \
   }
 AIR_REDUCTIONS(float, "f32", f32)
+AIR_REDUCTIONS(half, "f16", f16)
 AIR_REDUCTIONS(uint, "u.i32", u32)
 
 #define AIR_MATH(name, host)                                                                  \

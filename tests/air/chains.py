@@ -59,9 +59,14 @@ def down(mac: Mac, rows: Packed, h: mx.array, inds: mx.array, weights: mx.array)
     return combine(mac, y, weights)
 
 
+def dense(mac: Mac, x: mx.array, rows: Packed, generation: int) -> mx.array:
+    """x (B, L, K) -> (B, L, N): a quantised linear layer, on a generation of Apple's GPUs."""
+    return stock_qmv.dense(mac, x, rows, generation=generation)
+
+
 def dense_swiglu(mac: Mac, mlp: Switch, x: mx.array, generation: int) -> mx.array:
     """x (B, L, D) -> (B, L, I): a dense MLP before its down projection, on a generation of Apple's GPUs."""
-    gate, up = (stock_qmv.dense(mac, x, part, generation=generation) for part in (mlp.gate, mlp.up))
+    gate, up = (dense(mac, x, part, generation) for part in (mlp.gate, mlp.up))
     return stock.swiglu(mac, gate, up)
 
 

@@ -27,7 +27,9 @@ _POINTER_SPACE = re.compile(r" addrspace\([0-9]+\)")
 _INTRINSIC_SPACE = re.compile(r"(@llvm\.[\w.]*?)\.p[1-3](?=[.(])")
 _GROUP_ARRAY = re.compile(r"^(@\S+ = .*?)addrspace\(3\) global (.*?) undef, align (\d+)$", re.MULTILINE)
 _GROUP_SECTION = r'\1global \2 zeroinitializer, section "shim_group_memory", align \3'
-_FMULADD = re.compile(r"^(\s*)(%\S+) = (?:tail )?call float @llvm\.fmuladd\.f32\((float (\S+), float (\S+)), float (\S+)\)")
+_FMULADD = re.compile(
+    r"^(\s*)(%\S+) = (?:tail )?call float @llvm\.fmuladd\.f32\((float (\S+), float (\S+)), float (\S+)\)"
+)
 _METADATA = re.compile(r"^(!\d+) = !\{(.*)\}$", re.MULTILINE)
 
 
@@ -116,7 +118,7 @@ def _with_constants(text: str, constants: Mapping[str, bool], name: str) -> str:
         raise ValueError(f"{name} has the function constants {sorted(known)}; given are {sorted(constants)}")
     for constant, place in known.items():
         text, changed = re.subn(
-            rf'^{re.escape(place)} = .*$',
+            rf"^{re.escape(place)} = .*$",
             f"{place} = internal constant i8 {int(constants[constant])}",
             text,
             flags=re.MULTILINE,
@@ -172,6 +174,8 @@ def _entry(name: str, parameters: Sequence[Parameter], names: Mapping[int, str])
             *texts,
             f"@shim_names = constant [{len(names)} x ptr] [{pointers}]",
             "@shim_whole_groups = constant i8 0",
+            # MLX's reductions end the threads past a row before their barrier.
+            "@shim_lanes_may_leave = constant i8 1",
             "declare i32 @air_place(i32, i32)",
             "define void @shim_call(ptr %buffers) {",
             *lines,

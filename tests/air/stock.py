@@ -175,9 +175,7 @@ def binary(mac: Mac, operation: str, a: mx.array, b: mx.array) -> mx.array:
     return run_stock(mac, name, buffers, grid=grid, threadgroup=block(*grid))[0]
 
 
-def _collapsed(
-    shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]
-) -> list[tuple[int, int, int]]:
+def _collapsed(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[int, int, int]]:
     """Return (size, stride of a, stride of b) of each dimension that is left when neighbours are joined."""
     dims: list[tuple[int, int, int]] = []
     for axis, size in enumerate(shape):
@@ -227,7 +225,12 @@ def rope(
         name, buffers = f"rope_single_{TYPES[x.dtype]}", shared | {4: int64(size)}
         return run_stock(mac, name, buffers, grid=grid, threadgroup=block(*grid), constants=chosen)[0]
     contiguous = (length * size, size)
-    buffers = shared | {4: int64(*(strides or contiguous), 1), 5: int64(*contiguous, 1), 6: int64(int(offset.size > 1)), 7: int32(heads)}
+    buffers = shared | {
+        4: int64(*(strides or contiguous), 1),
+        5: int64(*contiguous, 1),
+        6: int64(int(offset.size > 1)),
+        7: int32(heads),
+    }
     grid = (size // 2, length, b * -(-heads // 4))
     chosen |= {"hs_transpose": strides is not None and length > 1}
     name = f"rope_{TYPES[x.dtype]}"

@@ -14,13 +14,12 @@ import pytest
 from tests.air import stock
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
-from tests.air.values import KINDS, values
+from tests.air.values import KINDS, dtypes, values
 from tests.kernels import gpu, mla
 
 front: Any = gpu.module("mla_norm_rope.gpu")
 decode: Any = gpu.module("mla_decode.gpu")
 SIZES = front.Sizes(mla.Q_RANK, mla.RANK, mla.HEADS, mla.NOPE, mla.ROPE)
-dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
 OFFSETS = [(1, [0]), (1, [1500]), (2, [200]), (4, [3, 0, 77, 8000])]
 
 
@@ -31,9 +30,7 @@ def launches(dtype: mx.Dtype) -> Any:
 @pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
 @pytest.mark.parametrize("kind", ["spread", pytest.param("extreme", marks=pytest.mark.slow)])
 @dtypes
-def test_norms_and_rotation_of_the_key(
-    mac: Mac, dtype: mx.Dtype, kind: str, batch: int, offsets: list[int]
-) -> None:
+def test_norms_and_rotation_of_the_key(mac: Mac, dtype: mx.Dtype, kind: str, batch: int, offsets: list[int]) -> None:
     projected = values(kind, batch, 1, mla.Q_RANK + mla.RANK + mla.ROPE, dtype=dtype)
     q_weight, kv_weight = (values("spread", size, dtype=dtype, seed=size) for size in (mla.Q_RANK, mla.RANK))
     at = mx.array(offsets, mx.int32)

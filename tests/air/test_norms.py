@@ -16,7 +16,7 @@ import pytest
 from tests.air import stock
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
-from tests.air.values import KINDS, values
+from tests.air.values import KINDS, dtypes, values
 from tests.kernels import gpu
 
 residual: Any = gpu.module("residual_norm.gpu")
@@ -25,7 +25,6 @@ joined: Any = gpu.module("qkv_norm_rope.gpu")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of
 EPS, HIDDEN = 1e-6, 2048
 HEADS, KV_HEADS, HEAD, BASE = 32, 4, 128, 1e6
-dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
 
 
 def equal(ours: list[mx.array], theirs: list[mx.array]) -> None:
@@ -76,9 +75,7 @@ ROTATED = [(1, 1, [0]), (1, 1, [1500]), (2, 1, [77]), (1, 4, [20000]), (2, 2, [5
 
 @pytest.mark.parametrize(("batch", "length", "offsets"), ROTATED)
 @dtypes
-def test_norm_and_rotation_of_q_and_k(
-    mac: Mac, dtype: mx.Dtype, batch: int, length: int, offsets: list[int]
-) -> None:
+def test_norm_and_rotation_of_q_and_k(mac: Mac, dtype: mx.Dtype, batch: int, length: int, offsets: list[int]) -> None:
     module, at = attention(dtype), mx.array(offsets, mx.int32)
     q, k = (values("spread", batch, length, heads * HEAD, dtype=dtype, seed=heads) for heads in (HEADS, KV_HEADS))
     theirs = [

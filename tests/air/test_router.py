@@ -12,11 +12,11 @@ import pytest
 from tests.air import chains
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
+from tests.air.values import dtypes
 from tests.kernels import gpu
 from tests.kernels.draws import GLM, QWEN, gates
 
 router: Any = gpu.module("moe_router.gpu")
-dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
 KINDS = ("spread", "flat", "equal", "extreme")
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
+import pytest
 
+dtypes = pytest.mark.parametrize(
+    "dtype", [mx.bfloat16, pytest.param(mx.float16, marks=pytest.mark.slow)], ids=["bf16", "fp16"]
+)
+"""The published checkpoints are bfloat16."""
 KINDS = ("spread", "ties", "extreme")
 
 

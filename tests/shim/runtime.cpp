@@ -18,6 +18,7 @@
 extern "C" void shim_call(const shim::Buffer* buffers);
 extern "C" const char* const shim_names[];
 extern "C" const bool shim_whole_groups;
+extern "C" const bool shim_lanes_may_leave;  // those that ended are not waited for at a barrier
 extern "C" char __start_shim_group_memory[], __stop_shim_group_memory[];
 __attribute__((used)) SHIM_GROUP_MEMORY char section_exists;
 
@@ -111,6 +112,7 @@ bool release_barrier() {
     if (lane.state == State::at_barrier) waiting = &lane;
   if (waiting == nullptr) return false;
   for (Fibre& lane : fibres) {
+    if (lane.state == State::gone && shim_lanes_may_leave) continue;
     if (lane.state != State::at_barrier)
       fail("line %d: diverging barrier: lane %u is not there", waiting->line, lane.where.index);
     if (lane.line != waiting->line)

@@ -1,0 +1,107 @@
+"""Shared experts, joined projections and combines of `stock` modes beside MLX's shipped kernels, by the generation of
+Apple's GPU where MLX chooses by it: equal bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from tests.air import chains
+from tests.air.ours import differing, run_ours
+from tests.air.run import Mac
+from tests.air.stock_qmv import Packed
+from tests.air.values import KINDS, dtypes, values
+from tests.kernels import experts, gpu
+
+shared: Any = gpu.module("shared_experts.gpu")
+combine: Any = gpu.module("moe_combine.gpu")
+
+families = pytest.mark.parametrize("family", experts.SHAPES)
+GENERATIONS = {14: "applegpu_g14g", 15: "applegpu_g15s", 17: "applegpu_g17s"}
+QKV = {"qwen3": (4096, 512, 512), "glm47": (768, 576)}
+"""Rows of attention's input projections, which are joined."""
+
+
+def compare_shared(mac: Mac, x: mx.array, inner: int, generation: int) -> int:
+    mlp = chains.switch(inner, x.shape[-1], dtype=x.dtype, few=0)
+    launch = shared.plan("stock", GENERATIONS[generation], x, *mlp.gate, *mlp.up)
+    return differing(run_ours(launch, mac.contraction)[0], chains.dense_swiglu(mac, mlp, x, generation))
+
+
+@pytest.fixture(params=["fused", pytest.param("separate", marks=pytest.mark.slow)])
+def either(mac: Mac, request: pytest.FixtureRequest) -> Mac:
+    """Each wheel, with fmuladd as one rounding and as two."""
+    return mac._replace(contraction=request.param)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "generation"),
+    [
+        ((1, 1), 14),
+        ((3, 1), 14),
+        ((2, 1), 15),
+        ((1, 4), 17),
+        *(
+            pytest.param(tokens, generation, marks=pytest.mark.slow)
+            for tokens in ((1, 1), (2, 1), (1, 3), (4, 1))
+            for generation in GENERATIONS
+        ),
+    ],
+)
+@dtypes
+def test_published_shared_experts(either: Mac, dtype: mx.Dtype, tokens: tuple[int, int], generation: int) -> None:
+    x = values("spread", *tokens, experts.HIDDEN, dtype=dtype)
+    assert compare_shared(either, x, 1536, generation) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("inner", "hidden"), [(128, 192), (1200, 576), (200, 512), (1000, 1088)])
+@pytest.mark.parametrize("generation", [14, 15])
+@pytest.mark.parametrize("tokens", [(1, 1), (3, 1)])
+@dtypes
+def test_shared_experts_of_other_sizes(
+    either: Mac, dtype: mx.Dtype, tokens: tuple[int, int], generation: int, inner: int, hidden: int
+) -> None:
+    x = values("spread", *tokens, hidden, dtype=dtype)
+    assert compare_shared(either, x, inner, generation) == 0
+
+
+def test_partial_tiles_of_a_dense_product_go_to_another_loop(mac: Mac) -> None:
+    """Why `dense_as_gathered` refuses them: MLX takes its fast loop by the columns alone."""
+    assert compare_shared(mac, values("spread", 1, 1, 1024), 1201, 14) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("tokens", "size"), [((1, 1), 2048), pytest.param((2, 2), 128, marks=pytest.mark.slow), ((1, 3), 44)]
+)
+@families
+@dtypes
+def test_combine(mac: Mac, dtype: mx.Dtype, family: str, tokens: tuple[int, int], size: int, kind: str) -> None:
+    k = experts.SHAPES[family][1]
+    y = values(kind, *tokens, k, size, dtype=dtype)
+    weights = experts.weights(tokens, k, mx.float32 if family == "glm47" else dtype, seed=4)
+    (ours,) = run_ours(combine.plan("stock", y, weights))
+    assert differing(ours, chains.combine(mac, y, weights)) == 0
+
+
+def test_more_than_eight_experts_are_added_in_another_order(mac: Mac) -> None:
+    """Why `check_order` refuses them."""
+    y, weights = values("spread", 1, 1, 9, 2048), experts.weights((1, 1), 9, mx.bfloat16)
+    (ours,) = run_ours(combine.plan("stock", y, weights))
+    assert differing(ours, chains.combine(mac, y, weights)) > 0
+
+
+@pytest.mark.parametrize("generation", [14, 15])
+@pytest.mark.parametrize("tokens", [1, 4])
+@families
+def test_joined_projections(mac: Mac, family: str, tokens: int, generation: int) -> None:
+    """Up to 4 tokens the loop depends on K and the tokens alone, so joining rows changes no bit."""
+    x = values("spread", tokens, 1, 512)
+    parts = [chains.switch(rows // 4, 512, dtype=mx.bfloat16, seed=rows, few=0).gate for rows in QKV[family]]
+    joined = Packed(*(mx.concatenate(columns) for columns in zip(*parts, strict=True)))
+    apart = [chains.dense(mac, x, part, generation) for part in parts]
+    together = chains.dense(mac, x, joined, generation)
+    assert differing(together, mx.concatenate(apart, axis=-1)) == 0
