@@ -15,5 +15,11 @@ def _cpu() -> None:
 
 @pytest.fixture(params=[pytest.param("macos14"), pytest.param("macos26", marks=pytest.mark.slow)])
 def mac(request: pytest.FixtureRequest) -> Mac:
-    """Each wheel's kernels. `make test` runs the older one's: test_library.py says that the other's code is the same."""
+    """Each wheel's kernels; `make test` runs the older one's, whose code is the other's too (test_library.py)."""
     return Mac(request.param)
+
+
+@pytest.fixture(params=["fused", pytest.param("separate", marks=pytest.mark.slow)])
+def either(mac: Mac, request: pytest.FixtureRequest) -> Mac:
+    """Each wheel's kernels, with fmuladd lowered to one rounding and to two."""
+    return mac._replace(contraction=request.param)

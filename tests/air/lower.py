@@ -28,7 +28,7 @@ _INTRINSIC_SPACE = re.compile(r"(@llvm\.[\w.]*?)\.p[1-3](?=[.(])")
 _GROUP_ARRAY = re.compile(r"^(@\S+ = .*?)addrspace\(3\) global (.*?) undef, align (\d+)$", re.MULTILINE)
 _GROUP_SECTION = r'\1global \2 zeroinitializer, section "shim_group_memory", align \3'
 _FMULADD = re.compile(
-    r"^(\s*)(%\S+) = (?:tail )?call float @llvm\.fmuladd\.f32\((float (\S+), float (\S+)), float (\S+)\)"
+    r"^(\s*)(%\S+) = (?:tail )?call float @llvm\.fmuladd\.f32\(float (\S+), float (\S+), float (\S+)\)"
 )
 _METADATA = re.compile(r"^(!\d+) = !\{(.*)\}$", re.MULTILINE)
 
@@ -131,7 +131,7 @@ def _contracted(line: str, contraction: Contraction) -> str:
     found = _FMULADD.match(line)
     if found is None:
         return line
-    indent, result, _, a, b, c = found.groups()
+    indent, result, a, b, c = found.groups()
     if contraction == "fused":
         return f"{indent}{result} = call float @llvm.fma.f32(float {a}, float {b}, float {c})"
     product = f'%"product of {result[1:]}"'
@@ -207,6 +207,6 @@ def _place(at: int, parameter: Parameter) -> list[str]:
 
 
 def _features(llvm: Any) -> str:
-    """Return the processor's own conversion of halves and its fma, which round as the library's do, where it has them."""
+    """Return the processor's own conversion of halves and its fma where it has them: they round as the calls do."""
     has = llvm.get_host_cpu_features()
     return ",".join(f"+{name}" for name in ("fma", "f16c") if has.get(name))

@@ -62,7 +62,7 @@ def changed(launch: Any, right: str, wrong: str) -> Any:
 
 def differing(got: mx.array, stock: mx.array) -> int:
     """Return how many elements have other bits; any NaN is as another, whose bits no program of MLX reads."""
-    assert got.dtype == stock.dtype and got.size == stock.size, (got.dtype, stock.dtype, got.shape, stock.shape)
+    assert (got.dtype, got.size) == (stock.dtype, stock.size)
     kind = {2: mx.uint16, 4: mx.uint32}[got.dtype.size]
     bits = [np.array(array.reshape(-1).view(kind)) for array in (got, stock)]
     apart = bits[0] != bits[1]

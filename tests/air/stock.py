@@ -45,9 +45,13 @@ def block(dim0: int, dim1: int, dim2: int) -> Three:
     return 1 << powers[0], 1 << powers[1], 1 << powers[2]
 
 
+def ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
 def row_threads(size: int, reads: int = 4) -> int:
     """Threads of a row that one threadgroup reads at once, in whole simdgroups (normalization.cpp, softmax.cpp)."""
-    return -(-(-(-size // reads)) // _LANES) * _LANES
+    return ceil(ceil(size, reads), _LANES) * _LANES
 
 
 def rms_norm(mac: Mac, x: mx.array, weight: mx.array, eps: float) -> mx.array:
@@ -78,7 +82,7 @@ def softmax(mac: Mac, x: mx.array) -> mx.array:
 def argsort(mac: Mac, x: mx.array) -> mx.array:
     """`mx.argpartition` along the last axis, which is a full sort on Metal, of rows up to 2,048 (sort.cpp)."""
     size = x.shape[-1]
-    lanes = max(32, 1 << (-(-size // 4) - 1).bit_length())
+    lanes = max(32, 1 << (ceil(size, 4) - 1).bit_length())
     buffers: dict[int, mx.array | Out] = {
         0: x,
         1: Out(x.shape, mx.uint32),
@@ -118,7 +122,7 @@ def sum_column(mac: Mac, x: mx.array) -> mx.array:
     *leading, k, size = x.shape
     rows = math.prod(leading)
     assert k < 32, "longer columns go to another kernel"
-    threads = min(-(-size // 4), 32)
+    threads = min(ceil(size, 4), 32)
     buffers: dict[int, mx.array | Out] = {
         0: x,
         1: Out((*leading, size), x.dtype),
@@ -133,7 +137,7 @@ def sum_column(mac: Mac, x: mx.array) -> mx.array:
         10: int64(1),
     }
     group = (threads, min(8, k), 1)
-    tiles = -(-(-(-size // 4)) // threads)
+    tiles = ceil(ceil(size, 4), threads)
     name = f"col_reduce_small_1_reduce_sum{TYPES[x.dtype]}"
     return run_stock(mac, name, buffers, grid=(tiles * group[0], rows * group[1], 1), threadgroup=group)[0]
 
@@ -225,13 +229,9 @@ def rope(
         name, buffers = f"rope_single_{TYPES[x.dtype]}", shared | {4: int64(size)}
         return run_stock(mac, name, buffers, grid=grid, threadgroup=block(*grid), constants=chosen)[0]
     contiguous = (length * size, size)
-    buffers = shared | {
-        4: int64(*(strides or contiguous), 1),
-        5: int64(*contiguous, 1),
-        6: int64(int(offset.size > 1)),
-        7: int32(heads),
-    }
-    grid = (size // 2, length, b * -(-heads // 4))
+    buffers = shared | {4: int64(*(strides or contiguous), 1), 5: int64(*contiguous, 1)}
+    buffers |= {6: int64(int(offset.size > 1)), 7: int32(heads)}
+    grid = (size // 2, length, b * ceil(heads, 4))
     chosen |= {"hs_transpose": strides is not None and length > 1}
     name = f"rope_{TYPES[x.dtype]}"
     return run_stock(mac, name, buffers, grid=grid, threadgroup=block(*grid), constants=chosen)[0]

@@ -96,3 +96,29 @@ def dense(mac: Mac, x: mx.array, packed: Packed, *, generation: int = 14) -> mx.
     name = f"affine_qmv_{'fast_' if fast else ''}{TYPES[x.dtype]}_t_gs_64_b_4_batch_0_pr_{partial}_hgs_0_r_4"
     grid = (32 * rows, -(-n // ROWS) * 2, 1)
     return run_stock(mac, name, buffers | unused, grid=grid, threadgroup=(32, 2, 1))[0]
+
+
+def batched(mac: Mac, x: mx.array, packed: Packed) -> mx.array:
+    """`mx.quantized_matmul` of x (B, H, 1, K) by words (H, N, K / 8), broadcast: a row times its head's matrix."""
+    k, n = x.shape[-1], packed.w.shape[-2]
+    assert k % 512, "the fast kernel"
+    buffers: dict[int, mx.array | Out] = {
+        0: packed.w,
+        1: packed.scales,
+        2: packed.biases,
+        3: x,
+        4: Out((*x.shape[:-1], n), x.dtype),
+        5: int32(k),
+        6: int32(n),
+        7: int32(x.ndim - 2),
+        8: int32(*x.shape),
+        9: int64(*_strides(x.shape)),
+        10: int32(2),
+        11: int32(x.shape[0], *packed.w.shape),
+        12: int64(0, *_strides(packed.w.shape)),
+        13: int64(0, *_strides(packed.scales.shape)),
+        14: int64(0, *_strides(packed.biases.shape)),
+    }
+    name = f"affine_qmv_{TYPES[x.dtype]}_t_gs_64_b_4_batch_1_pr_0_hgs_0_r_4"
+    grid = (32, -(-n // ROWS) * 2, x.size // k)
+    return run_stock(mac, name, buffers, grid=grid, threadgroup=(32, 2, 1))[0]

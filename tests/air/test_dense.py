@@ -30,12 +30,6 @@ def compare_shared(mac: Mac, x: mx.array, inner: int, generation: int) -> int:
     return differing(run_ours(launch, mac.contraction)[0], chains.dense_swiglu(mac, mlp, x, generation))
 
 
-@pytest.fixture(params=["fused", pytest.param("separate", marks=pytest.mark.slow)])
-def either(mac: Mac, request: pytest.FixtureRequest) -> Mac:
-    """Each wheel, with fmuladd as one rounding and as two."""
-    return mac._replace(contraction=request.param)
-
-
 @pytest.mark.parametrize(
     ("tokens", "generation"),
     [

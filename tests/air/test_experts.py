@@ -38,12 +38,6 @@ COLUMNS = [((4, 1), 2, 512, 132), ((1, 2), 8, 192, 301), ((1, 1), 1, 64, 700), (
 """Tokens, places, columns and rows of a down projection."""
 
 
-@pytest.fixture(params=["fused", pytest.param("separate", marks=pytest.mark.slow)])
-def either(mac: Mac, request: pytest.FixtureRequest) -> Mac:
-    """Each wheel, with fmuladd as one rounding and as two."""
-    return mac._replace(contraction=request.param)
-
-
 def scores_of(family: str, tokens: tuple[int, int], k: int, dtype: mx.Dtype) -> mx.array:
     return experts.weights(tokens, k, mx.float32 if family in FLOAT32_SCORES else dtype, seed=4)
 

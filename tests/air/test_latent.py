@@ -1,7 +1,6 @@
 """GLM's latent attention in `stock` modes beside MLX's shipped norms, rotation, Add, Multiply and softmax: equal bits.
 
-The matmuls between are MLX's own with the model's shapes, in both; a scale that is a power of two is multiplied before
-`embed_q` and not after it, which changes no bit of a product that neither overflows nor is subnormal.
+The matmuls of queries, keys and values between are MLX's own with the model's shapes, in both: they are not run here.
 """
 
 from __future__ import annotations
@@ -9,13 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 import pytest
 
-from tests.air import stock
+from tests.air import stock, stock_qmv
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
+from tests.air.stock_qmv import Packed
 from tests.air.values import KINDS, dtypes, values
-from tests.kernels import gpu, mla
+from tests.kernels import experts, gpu, mla
 
 front: Any = gpu.module("mla_norm_rope.gpu")
 decode: Any = gpu.module("mla_decode.gpu")
@@ -76,3 +77,17 @@ def test_softmax_of_the_scores(mac: Mac, kind: str, batch: int, keys: int) -> No
     (ours,) = run_ours(launch)
     theirs = stock.softmax(mac, stock.binary(mac, "Add", by_latent, by_place))
     assert differing(ours, theirs) == 0
+
+
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_scale_that_is_a_power_of_two_goes_before_embed_q(mac: Mac, batch: int) -> None:
+    """Why mla_attention may scale the queries where it cuts the heads, and stock after `embed_q`.
+
+    In float16, which mla_attention does not serve, a small query would lose bits as it is scaled.
+    """
+    rng = np.random.default_rng(6)
+    packed = Packed(*experts.packed(rng, mla.HEADS, mla.RANK, mla.NOPE, dtype=mx.bfloat16))
+    q_nope, factor = values("spread", batch, mla.HEADS, 1, mla.NOPE), mx.array([mla.SCALE], mx.bfloat16)
+    before = stock_qmv.batched(mac, stock.binary(mac, "Multiply", q_nope, factor), packed)
+    after = stock.binary(mac, "Multiply", stock_qmv.batched(mac, q_nope, packed), factor)
+    assert differing(before, after) == 0
