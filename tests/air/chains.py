@@ -10,6 +10,7 @@ import numpy as np
 from tests.air import stock, stock_qmv
 from tests.air.run import Mac
 from tests.air.stock_qmv import Packed
+from tests.air.values import cancelling_biases
 from tests.kernels import experts
 
 FEW = 5
@@ -24,13 +25,24 @@ class Switch(NamedTuple):
     down: Packed
 
 
-def switch(inner: int, hidden: int, *, dtype: mx.Dtype, seed: int = 0, few: int = FEW) -> Switch:
-    """Random experts; with `few` 0 a dense MLP. `down` has rows of `inner` where that is a multiple of a group."""
-    rng = np.random.default_rng(seed)
-    leading = (few,) if few else ()
-    columns = max(64, inner // 64 * 64)
-    shapes = ((*leading, inner, hidden), (*leading, inner, hidden), (*leading, hidden, columns))
-    return Switch(*(Packed(*experts.packed(rng, *shape, dtype=dtype)) for shape in shapes))
+def rows_of(
+    n: int, k: int, *, dtype: mx.Dtype, seed: int = 0, few: int = FEW, against: mx.array | None = None
+) -> Packed:
+    """Random rows (few, n, k), or (n, k) with `few` 0; with `against` (k,) rows that nearly cancel against it."""
+    shape = (few, n, k) if few else (n, k)
+    w, scales, biases = experts.packed(np.random.default_rng(seed), *shape, dtype=dtype)
+    if against is not None:
+        biases = cancelling_biases(against, experts.nibbles(w), scales, biases)
+    return Packed(w, scales, biases)
+
+
+def switch(
+    inner: int, hidden: int, *, dtype: mx.Dtype, seed: int = 0, few: int = FEW, against: mx.array | None = None
+) -> Switch:
+    """Random experts, or with `few` 0 a dense MLP; gate and up may cancel `against` a vector (hidden,). `down` has rows
+    of as many whole groups as `inner` has."""
+    gate, up = (rows_of(inner, hidden, dtype=dtype, seed=seed + at, few=few, against=against) for at in (0, 100))
+    return Switch(gate, up, rows_of(hidden, max(64, inner // 64 * 64), dtype=dtype, seed=seed + 200, few=few))
 
 
 def chosen(tokens: tuple[int, int], k: int) -> mx.array:

@@ -15,7 +15,7 @@ from tests.air import stock, stock_qmv
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
 from tests.air.stock_qmv import Packed
-from tests.air.values import KINDS, dtypes, values
+from tests.air.values import KINDS, cancelling_pairs, dtypes, norm_edges, softmax_edges, values
 from tests.kernels import experts, gpu, mla
 
 front: Any = gpu.module("mla_norm_rope.gpu")
@@ -28,30 +28,49 @@ def launches(dtype: mx.Dtype) -> Any:
     return front.Front(SIZES, dtype, 4, (mla.EPS, mla.EPS), mla.BASE)
 
 
-@pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
-@pytest.mark.parametrize("kind", ["spread", pytest.param("extreme", marks=pytest.mark.slow)])
-@dtypes
-def test_norms_and_rotation_of_the_key(mac: Mac, dtype: mx.Dtype, kind: str, batch: int, offsets: list[int]) -> None:
-    projected = values(kind, batch, 1, mla.Q_RANK + mla.RANK + mla.ROPE, dtype=dtype)
+def latent_case(projected: mx.array, at: mx.array, mac: Mac | None = None) -> tuple[Any, list[mx.array]]:
+    """The launch after the projections of x, for `projected` (B, 1, q_rank + rank + rope), and stock's steps."""
+    mac, batch, dtype = mac or Mac(), len(projected), projected.dtype
     q_weight, kv_weight = (values("spread", size, dtype=dtype, seed=size) for size in (mla.Q_RANK, mla.RANK))
-    at = mx.array(offsets, mx.int32)
     launch = launches(dtype).norms(batch, at.size)._replace(inputs=[projected, q_weight, kv_weight, at])
     q_a, latent, k_pe = (
         mx.contiguous(part) for part in mx.split(projected, [mla.Q_RANK, mla.Q_RANK + mla.RANK], axis=-1)
     )
-    theirs = [
+    return launch, [
         stock.rms_norm(mac, q_a, q_weight, mla.EPS),
         stock.rms_norm(mac, latent, kv_weight, mla.EPS),
         # k_pe is a view of the projection: of more than one sequence MLX copies it first.
         stock.rope(mac, k_pe.reshape(batch, 1, 1, mla.ROPE), at, traditional=True, base=mla.BASE),
     ]
+
+
+def projected_at_edges(batch: int, position: int, dtype: mx.Dtype) -> mx.array:
+    """What norms round at an edge, beside a key whose rotation cancels: (B, 1, q_rank + rank + rope)."""
+    q_a, latent = (norm_edges(batch, size, mla.EPS, dtype=dtype) for size in (mla.Q_RANK, mla.RANK))
+    k_pe = cancelling_pairs(batch, mla.ROPE, position, mla.BASE, traditional=True, dtype=dtype)
+    return mx.concatenate([q_a, latent, k_pe], axis=-1)[:, None]
+
+
+@pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
+@pytest.mark.parametrize("kind", ["spread", "edges", pytest.param("extreme", marks=pytest.mark.slow)])
+@dtypes
+def test_norms_and_rotation_of_the_key(mac: Mac, dtype: mx.Dtype, kind: str, batch: int, offsets: list[int]) -> None:
+    if kind == "edges":
+        projected = projected_at_edges(batch, offsets[-1] or 1, dtype)
+    else:
+        projected = values(kind, batch, 1, mla.Q_RANK + mla.RANK + mla.ROPE, dtype=dtype)
+    launch, theirs = latent_case(projected, mx.array(offsets, mx.int32), mac)
     assert [differing(a, b) for a, b in zip(run_ours(launch), theirs, strict=True)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("batch", "offsets"), OFFSETS)
 @dtypes
 def test_heads(mac: Mac, dtype: mx.Dtype, batch: int, offsets: list[int]) -> None:
-    q = values("spread", batch, 1, mla.HEADS * (mla.NOPE + mla.ROPE), dtype=dtype)
+    q = values("spread", batch, mla.HEADS, mla.NOPE + mla.ROPE, dtype=dtype)
+    # The last sequence's rotation nearly cancels.
+    turning = cancelling_pairs(mla.HEADS, mla.ROPE, offsets[-1] or 1, mla.BASE, traditional=True, dtype=dtype)
+    q[-1, :, mla.NOPE :] = turning
+    q = q.reshape(batch, 1, -1)
     at = mx.array(offsets, mx.int32)
     scales = (mla.SCALE, mla.SCALE)
     launch = launches(dtype).heads(batch, at.size, scales, rows=False)._replace(inputs=[q, at])
@@ -73,6 +92,17 @@ def test_heads(mac: Mac, dtype: mx.Dtype, batch: int, offsets: list[int]) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_softmax_of_the_scores(mac: Mac, kind: str, batch: int, keys: int) -> None:
     by_latent, by_place = (values(kind, batch, mla.HEADS, 1, keys, seed=seed) for seed in (1, 2))
+    compare_softmax(mac, by_latent, by_place)
+
+
+@pytest.mark.parametrize("keys", [33, 128, 700, 1500, pytest.param(4095, marks=pytest.mark.slow)])
+def test_softmax_of_scores_whose_weights_lie_at_an_edge(mac: Mac, keys: int) -> None:
+    rows = softmax_edges(mla.HEADS, keys, dtype=mx.bfloat16)
+    by_latent = rows.reshape(1, mla.HEADS, 1, keys)
+    compare_softmax(mac, by_latent, mx.zeros_like(by_latent))
+
+
+def compare_softmax(mac: Mac, by_latent: mx.array, by_place: mx.array) -> None:
     launch = decode.softmax(by_latent.shape, mx.bfloat16, "metal")._replace(inputs=[by_latent, by_place])
     (ours,) = run_ours(launch)
     theirs = stock.softmax(mac, stock.binary(mac, "Add", by_latent, by_place))

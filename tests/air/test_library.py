@@ -72,6 +72,6 @@ def test_a_wheel_with_another_hash_is_no_library(elsewhere: Path, monkeypatch: p
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(library.subprocess, "run", pip)
-    with pytest.raises(AssertionError, match="mlx_metal.whl has sha256 [0-9a-f]{64}, not 8019b2"):
+    with pytest.raises(AssertionError, match=r"mlx_metal\.whl has sha256 [0-9a-f]{64}, not 8019b2"):
         library._path.__wrapped__("macos14")
     assert not list(elsewhere.rglob("*.metallib"))
