@@ -12,7 +12,7 @@ from tests.air import chains
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
 from tests.air.stock_qmv import Packed
-from tests.air.values import KINDS, dtypes, values
+from tests.air.values import KINDS, cancelling_terms, dtypes, same_direction, values
 from tests.kernels import experts, gpu
 
 shared: Any = gpu.module("shared_experts.gpu")
@@ -24,8 +24,12 @@ QKV = {"qwen3": (4096, 512, 512), "glm47": (768, 576)}
 """Rows of attention's input projections, which are joined."""
 
 
-def compare_shared(mac: Mac, x: mx.array, inner: int, generation: int) -> int:
-    mlp = chains.switch(inner, x.shape[-1], dtype=x.dtype, few=0)
+def compare_shared(
+    mac: Mac, tokens: tuple[int, int], inner: int, hidden: int, generation: int, dtype: mx.Dtype = mx.bfloat16
+) -> int:
+    """Compare a dense MLP whose gate and up nearly cancel against x (B, L, hidden)."""
+    along = values("wide", hidden, dtype=dtype)
+    mlp, x = chains.switch(inner, hidden, dtype=dtype, few=0, against=along), same_direction(along, *tokens)
     launch = shared.plan("stock", GENERATIONS[generation], x, *mlp.gate, *mlp.up)
     return differing(run_ours(launch, mac.contraction)[0], chains.dense_swiglu(mac, mlp, x, generation))
 
@@ -46,8 +50,7 @@ def compare_shared(mac: Mac, x: mx.array, inner: int, generation: int) -> int:
 )
 @dtypes
 def test_published_shared_experts(either: Mac, dtype: mx.Dtype, tokens: tuple[int, int], generation: int) -> None:
-    x = values("spread", *tokens, experts.HIDDEN, dtype=dtype)
-    assert compare_shared(either, x, 1536, generation) == 0
+    assert compare_shared(either, tokens, 1536, experts.HIDDEN, generation, dtype) == 0
 
 
 @pytest.mark.slow
@@ -58,16 +61,15 @@ def test_published_shared_experts(either: Mac, dtype: mx.Dtype, tokens: tuple[in
 def test_shared_experts_of_other_sizes(
     either: Mac, dtype: mx.Dtype, tokens: tuple[int, int], generation: int, inner: int, hidden: int
 ) -> None:
-    x = values("spread", *tokens, hidden, dtype=dtype)
-    assert compare_shared(either, x, inner, generation) == 0
+    assert compare_shared(either, tokens, inner, hidden, generation, dtype) == 0
 
 
 def test_partial_tiles_of_a_dense_product_go_to_another_loop(mac: Mac) -> None:
     """Why `dense_as_gathered` refuses them: MLX takes its fast loop by the columns alone."""
-    assert compare_shared(mac, values("spread", 1, 1, 1024), 1201, 14) > 0
+    assert compare_shared(mac, (1, 1), 121, 1024, 14) > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "cancelling"])
 @pytest.mark.parametrize(
     ("tokens", "size"), [((1, 1), 2048), pytest.param((2, 2), 128, marks=pytest.mark.slow), ((1, 3), 44)]
 )
@@ -75,8 +77,9 @@ def test_partial_tiles_of_a_dense_product_go_to_another_loop(mac: Mac) -> None:
 @dtypes
 def test_combine(mac: Mac, dtype: mx.Dtype, family: str, tokens: tuple[int, int], size: int, kind: str) -> None:
     k = experts.SHAPES[family][1]
-    y = values(kind, *tokens, k, size, dtype=dtype)
     weights = experts.weights(tokens, k, mx.float32 if family == "glm47" else dtype, seed=4)
+    cancelling = kind == "cancelling"
+    y = cancelling_terms(weights, size, dtype) if cancelling else values(kind, *tokens, k, size, dtype=dtype)
     (ours,) = run_ours(combine.plan("stock", y, weights))
     assert differing(ours, chains.combine(mac, y, weights)) == 0
 
@@ -93,8 +96,9 @@ def test_more_than_eight_experts_are_added_in_another_order(mac: Mac) -> None:
 @families
 def test_joined_projections(mac: Mac, family: str, tokens: int, generation: int) -> None:
     """Up to 4 tokens the loop depends on K and the tokens alone, so joining rows changes no bit."""
-    x = values("spread", tokens, 1, 512)
-    parts = [chains.switch(rows // 4, 512, dtype=mx.bfloat16, seed=rows, few=0).gate for rows in QKV[family]]
+    along = values("wide", 512)
+    parts = [chains.rows_of(rows // 4, 512, dtype=mx.bfloat16, seed=rows, few=0, against=along) for rows in QKV[family]]
+    x = same_direction(along, tokens, 1)
     joined = Packed(*(mx.concatenate(columns) for columns in zip(*parts, strict=True)))
     apart = [chains.dense(mac, x, part, generation) for part in parts]
     together = chains.dense(mac, x, joined, generation)

@@ -17,7 +17,7 @@ import pytest
 from tests.air import stock
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
-from tests.air.values import KINDS, dtypes, values
+from tests.air.values import KINDS, cancelling_pairs, dtypes, norm_edges, values
 from tests.kernels import gpu
 
 residual: Any = gpu.module("residual_norm.gpu")
@@ -25,6 +25,7 @@ rotate: Any = gpu.module("qk_norm_rope.gpu")
 joined: Any = gpu.module("qkv_norm_rope.gpu")
 heads_of: Any = gpu.module("qk_norm_rope.heads").Heads.of
 EPS, HIDDEN = 1e-6, 2048
+SIZES = (60, 128, 132, 300, 2052, 4096)
 HEADS, KV_HEADS, HEAD, BASE = 32, 4, 128, 1e6
 
 
@@ -41,14 +42,13 @@ def test_residual_norm(either: Mac, dtype: mx.Dtype, kind: str) -> None:
     equal(run_ours(residual.plan_stock(x, r, weight, EPS, "metal")), [h, stock.rms_norm(either, h, weight, EPS)])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [4, 60, 128, 132, 300, 2052, 4096])
+@pytest.mark.parametrize("size", [HIDDEN, *(pytest.param(n, marks=pytest.mark.slow) for n in SIZES)])
 @dtypes
-def test_residual_norm_of_rows_that_fill_no_simdgroup(either: Mac, dtype: mx.Dtype, size: int) -> None:
-    x, r = (values("spread", 4, 1, size, dtype=dtype, seed=seed) for seed in (1, 2))
-    weight = values("spread", size, dtype=dtype, seed=3)
-    h = stock.binary(either, "Add", x, r)
-    equal(run_ours(residual.plan_stock(x, r, weight, EPS, "metal")), [h, stock.rms_norm(either, h, weight, EPS)])
+def test_residual_norm_of_rows_at_an_edge(either: Mac, dtype: mx.Dtype, size: int) -> None:
+    """Of which a result lies between two roundings: sizes of whole and of partial simdgroups."""
+    x, weight = norm_edges(4, size, EPS, dtype=dtype)[None], values("spread", size, dtype=dtype, seed=3)
+    launch = residual.plan_stock(x, mx.zeros_like(x), weight, EPS, "metal")
+    equal(run_ours(launch), [x, stock.rms_norm(either, x, weight, EPS)])
 
 
 def attention(dtype: mx.Dtype, head: int = HEAD, heads: int = HEADS, kv_heads: int = KV_HEADS) -> Any:
@@ -83,6 +83,24 @@ def test_norm_and_rotation_of_q_and_k(mac: Mac, dtype: mx.Dtype, batch: int, len
         turned(mac, q, module.q_norm.weight, HEADS, at),
         turned(mac, k, module.k_norm.weight, KV_HEADS, at),
     ]
+    equal(run_ours(rotate.plan_stock(heads_of(module, "metal"), q, k, at)), theirs)
+
+
+@pytest.mark.parametrize("kind", ["edges", "cancelling"])
+@dtypes
+def test_norm_and_rotation_of_heads_at_an_edge(mac: Mac, dtype: mx.Dtype, kind: str) -> None:
+    """Heads whose norm lies between two roundings, and heads whose rotation nearly cancels."""
+    module, at = attention(dtype), mx.array([777], mx.int32)
+    ones = mx.ones((HEAD,), dtype)
+    module.q_norm.weight = module.k_norm.weight = ones
+
+    def drawn(heads: int) -> mx.array:
+        if kind == "edges":
+            return norm_edges(heads, HEAD, EPS, dtype=dtype).reshape(1, 1, -1)
+        return cancelling_pairs(heads, HEAD, 777, BASE, traditional=False, dtype=dtype).reshape(1, 1, -1)
+
+    q, k = drawn(HEADS), drawn(KV_HEADS)
+    theirs = [turned(mac, q, ones, HEADS, at), turned(mac, k, ones, KV_HEADS, at)]
     equal(run_ours(rotate.plan_stock(heads_of(module, "metal"), q, k, at)), theirs)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.air import chains
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
-from tests.air.values import dtypes
+from tests.air.values import dtypes, softmax_edges
 from tests.kernels import gpu
 from tests.kernels.draws import GLM, QWEN, gates
 
@@ -50,6 +50,14 @@ def corrections(kind: str, experts: int) -> mx.array:
 def test_softmax_router(mac: Mac, dtype: mx.Dtype, tokens: int, kind: str) -> None:
     experts, k = QWEN
     assert compare_softmax(mac, drawn(kind, tokens, experts, dtype), k, True) == [0, 0]
+
+
+@dtypes
+def test_softmax_router_of_scores_at_an_edge(mac: Mac, dtype: mx.Dtype) -> None:
+    """Tokens of which a chosen expert's probability lies between two roundings."""
+    experts, k = QWEN
+    logits = softmax_edges(6, experts, dtype=dtype, greatest=k, candidates=25_000)
+    assert compare_softmax(mac, logits[:, None], k, True) == [0, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
