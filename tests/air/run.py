@@ -1,4 +1,14 @@
-"""Runs one of MLX's shipped Metal kernels on this machine, in the lanes of the shim."""
+"""Runs MLX's shipped Metal kernels on this machine, in the lanes of the shim, so that `stock` texts can be held to them.
+
+A kernel comes by its name out of `mlx.metallib` of the Mac wheel as LLVM code (AIR), which LLVM compiles for this
+processor; barriers, simd operations and functions are the shim's, as for our own texts. Both run on the same buffers
+between guard pages, in two orders of lanes, and every bit of their outputs must be equal.
+
+What stays unseen: how Apple's driver lowers AIR to a GPU (whether it fuses `fmuladd`, how it flushes subnormals); the
+order inside `simd_sum` and the last bits of exp, sin, cos and rsqrt, for which both sides have one stand-in; whether
+MLX's host code launches what stock.py and stock_qmv.py say, which was read in its library; what it compiles as it runs
+(`mx.compile`, gathers of scores), and the matmuls that both sides leave to it; races, occupancy and speed.
+"""
 
 from __future__ import annotations
 
