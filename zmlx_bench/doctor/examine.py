@@ -17,5 +17,6 @@ def examine(workspace: Path | None) -> list[Observation]:
     backend = next((b for b in backends.ORDER if backends.why_not(b) is None), None)
     if backend is not None:
         seen.append(checkup.measuring(device.holder(backend)))
-        seen += kernels.observations(workspaces.find_or_packaged(workspace), backend)
+        found = workspaces.find_or_packaged(workspace)
+        seen += [*kernels.observations(found, backend), kernels.verification(found, backend)]
     return seen
