@@ -9,6 +9,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "zmlx needs Python 3.11 or newer; set PYTHON_FOR_VENV to one" >&2
   exit 4
 fi
+if [ "$(uname -s)" = Darwin ] && [ "$("$python" -c 'import platform; print(platform.machine())')" != arm64 ]; then
+  echo "$python is built for Intel: MLX needs an arm64 Python, also on a Mac with Apple silicon; set PYTHON_FOR_VENV to one" >&2
+  exit 4
+fi
 "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" -e '.[dev]'
@@ -20,8 +24,12 @@ if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -
   "${pip[@]}" 'mlx[cuda13]==0.32.4'
 fi
 
-# The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.
-if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
+# The native CPU kernels are an extra, for x86-64 alone: without a compiler everything else works, and `zmlx doctor` says
+# what is missing.
+machine=$("$venv/bin/python" -c 'import platform; print(platform.machine())')
+if [ "$machine" != x86_64 ]; then
+  echo "the native CPU kernels are for x86-64; this is $machine, and nothing is built"
+elif command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
   "${pip[@]}" -e '.[native]'
   "$venv/bin/python" kernels/_lib/native/build.py || echo "the native kernels were not built; see above" >&2
   # The decode graph is for MLX's CUDA build; MLX brings all of CUDA's headers but these.

@@ -88,3 +88,16 @@ def test_a_busy_process_is_named() -> None:
         finally:
             busy.kill()
     assert any("python" in name.lower() and share > 0.1 for name, share in found)
+
+
+@pytest.mark.parametrize(
+    ("platform", "share", "level"),
+    [("darwin", 0.2, "good"), ("darwin", 0.9, "note"), ("linux", 0.2, "note")],
+)
+def test_the_load_of_an_idle_mac_is_no_load(
+    monkeypatch: pytest.MonkeyPatch, platform: str, share: float, level: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    found = checkup._load(2.4, [("mds_stores", share)])
+    assert found.level == level
+    assert (f"busiest now: mds_stores ({share:.0%} of a core)" in found.found) == (level == "note")
