@@ -1,4 +1,4 @@
-"""Runs MLX's shipped Metal kernels on this machine, in the lanes of the shim, so that `stock` texts can be held to them.
+"""Runs MLX's shipped Metal kernels on this machine, in the lanes of the shim, so that `stock` texts are held to them.
 
 A kernel comes by its name out of `mlx.metallib` of the Mac wheel as LLVM code (AIR), which LLVM compiles for this
 processor; barriers, simd operations and functions are the shim's, as for our own texts. Both run on the same buffers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tomllib
 from pathlib import Path
 
@@ -39,4 +38,4 @@ def test_every_kernel_that_is_stock_on_metal_is_compared() -> None:
 @pytest.mark.parametrize("kernel", COMPARED)
 def test_its_comparison_exists(kernel: str) -> None:
     module, _, name = COMPARED[kernel].partition(".")
-    assert callable(getattr(importlib.import_module(f"tests.air.{module}"), name))
+    assert f"\ndef {name}(" in Path(__file__).with_name(f"{module}.py").read_text()

@@ -121,3 +121,11 @@ def test_a_scale_that_is_a_power_of_two_goes_before_embed_q(mac: Mac, batch: int
     before = stock_qmv.batched(mac, stock.binary(mac, "Multiply", q_nope, factor), packed)
     after = stock.binary(mac, "Multiply", stock_qmv.batched(mac, q_nope, packed), factor)
     assert differing(before, after) == 0
+
+
+@pytest.mark.parametrize(("keys", "threads"), [(512, 128), (513, 256), (1025, 512), (2049, 1024)])
+def test_a_row_of_scores_has_few_simdgroups(mac: Mac, keys: int, threads: int) -> None:
+    """As many as hold it, in four steps; stock has as few as hold it, and the others add zeros."""
+    by_latent, by_place = (values("spread", 1, 2, 1, keys, seed=seed) for seed in (1, 2))
+    assert decode.softmax(by_latent.shape, mx.bfloat16, "metal").threadgroup == (threads, 1, 1)
+    compare_softmax(mac, by_latent, by_place)

@@ -13,6 +13,7 @@ import pytest
 from tests.air import library
 from tests.air.run import assembly
 
+pytest.importorskip("llvmlite")
 NAMES = [
     *(f"rms{dtype}" for dtype in ("bfloat16", "float16")),
     *(f"block_softmax_precise_{dtype}" for dtype in ("bfloat16", "float16")),
