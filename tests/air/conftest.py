@@ -15,7 +15,7 @@ def _cpu() -> None:
 
 @pytest.fixture(params=[pytest.param("macos14"), pytest.param("macos26", marks=pytest.mark.slow)])
 def mac(request: pytest.FixtureRequest) -> Any:
-    """A `Mac` for each wheel; `make test` runs the older one's kernels, whose code the other has too (test_library.py)."""
+    """A `Mac` for each wheel; `make test` runs the older one, whose code the other has too (test_library.py)."""
     # Imported here: where the shim cannot run, its modules skip the tests, which a conftest must not.
     from tests.air.run import Mac
 

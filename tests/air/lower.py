@@ -73,6 +73,8 @@ def lowered(
     text = _POINTER_SPACE.sub("", text).replace("addrspacecast", "bitcast")
     text = _INTRINSIC_SPACE.sub(r"\1.p0", text)
     text = "\n".join(_once(_contracted(line, contraction) for line in text.splitlines()))
+    if re.search(r"call .*@llvm\.fmuladd", text):
+        raise ValueError(f"{name} has fmuladd of a type not known here")
     text = re.sub(r'target triple = ".*"', f'target triple = "{llvm.get_default_triple()}"', text)
     text = re.sub(r'target datalayout = ".*"\n', "", text)
     text += _entry(name, parameters, names)

@@ -97,10 +97,10 @@ def argsort(mac: Mac, x: mx.array) -> mx.array:
 
 
 def sum_row(mac: Mac, x: mx.array) -> mx.array:
-    """`x.sum(axis=-1, keepdims=True)` of rows up to 8 (reduce.cpp, row_reduce_small)."""
+    """`x.sum(axis=-1, keepdims=True)` of rows up to 64, a thread each (reduce.cpp, row_reduce_small)."""
     size = x.shape[-1]
     rows = x.size // size
-    assert size <= 8, "longer rows go to a simdgroup each"
+    assert size <= 64, "longer rows go to another kernel"
     buffers: dict[int, mx.array | Out] = {
         0: x,
         1: Out((*x.shape[:-1], 1), x.dtype),

@@ -75,6 +75,13 @@ def test_fmuladd_is_one_rounding_or_two() -> None:
     assert differing(fused, separate) > 100
 
 
+def test_fmuladd_of_other_types_is_refused_and_not_left_to_llvm() -> None:
+    a, b = A.astype(mx.float16), B.astype(mx.float16)
+    steps = "  %r = tail call half @llvm.fmuladd.f16(half %va, half %vb, half %vb)"
+    with pytest.raises(ValueError, match="k has fmuladd of a type not known here"):
+        run(steps, a, b, declared="declare half @llvm.fmuladd.f16(half, half, half)")
+
+
 def test_what_is_written_as_two_steps_is_never_fused() -> None:
     got = run("  %p = fmul float %va, %vb\n  %r = fadd float %p, %vb", A, B)
     np.testing.assert_array_equal(np.array(got), np.array(A) * np.array(B) + np.array(B))
