@@ -13,6 +13,7 @@ from tests.kernels.gpu import module
 from tests.shim.run import run_kernel
 
 _WORDS = module("_lib.gpu.launch").WORDS["metal"]
+_settle, _text = module("_lib.gpu.settle"), module("_lib.gpu.text")
 CONTRACTED = {
     "return scale * dot + sum * bias;": "return fused(scale, dot, mul_rn(sum, bias));",
     "return x[0] * first + x[1] * second + x[2] * third + x[3] * fourth;": (
@@ -28,7 +29,10 @@ compiler never contracts."""
 
 
 def run_ours(launch: Any, contraction: Contraction = "fused") -> list[mx.array]:
-    """Run a launch's Metal form; what stands under `contract(on)` is fused, or not, as the shipped kernels' fmuladd."""
+    """Run a launch in the text that a Mac gets when it is settled: short, with its constants at its head.
+
+    What stands under `contract(on)` is fused, or not, as the shipped kernels' fmuladd.
+    """
     source = launch.source
     header = source.header
     if contraction == "fused":
@@ -37,8 +41,8 @@ def run_ours(launch: Any, contraction: Contraction = "fused") -> list[mx.array]:
         if header == source.header and "contract(on)" in header:
             raise AssertionError("a contracted statement was changed; say in CONTRACTED what it becomes")
     return run_kernel(
-        source.body,
-        _WORDS + header,
+        _settle.constants(tuple(launch.template), "metal") + _text.short(source.body),
+        _text.short(_WORDS + header),
         inputs=dict(zip(source.inputs, launch.inputs, strict=True)),
         outputs={
             name: (shape, dtype)
@@ -46,7 +50,6 @@ def run_ours(launch: Any, contraction: Contraction = "fused") -> list[mx.array]:
         },
         grid=launch.grid,
         threadgroup=launch.threadgroup,
-        template=launch.template,
         fast_apart=True,
     )
 
