@@ -31,7 +31,7 @@ def script(path: Path, text: str) -> Path:
 def set_up(tmp_path: Path, system: str, machine: str) -> tuple[subprocess.CompletedProcess[str], str]:
     log = tmp_path / "log"
     log.touch()
-    script(tmp_path / "bin" / "uname", f"#!/bin/sh\necho {system}\n")
+    script(tmp_path / "bin" / "uname", f'#!/bin/sh\ncase "$1" in -m) echo {machine} ;; *) echo {system} ;; esac\n')
     script(tmp_path / "bin" / "c++", "#!/bin/sh\n")
     python = script(tmp_path / "bin" / "python-for-venv", PYTHON.format(log=log, machine=machine))
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
@@ -55,5 +55,4 @@ def test_native_kernels_are_built_where_they_can_run(tmp_path: Path, system: str
     done, ran = set_up(tmp_path, system, machine)
     assert done.returncode == 0, done.stderr
     assert ("kernels/_lib/native/build.py" in ran) == built
-    assert (f"this is {machine}, and nothing is built" in done.stdout) != built
     assert (tmp_path / "venv" / ".ready").exists()

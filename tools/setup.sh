@@ -24,12 +24,10 @@ if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -
   "${pip[@]}" 'mlx[cuda13]==0.32.4'
 fi
 
-# The native CPU kernels are an extra, for x86-64 alone: without a compiler everything else works, and `zmlx doctor` says
-# what is missing.
-machine=$("$venv/bin/python" -c 'import platform; print(platform.machine())')
-if [ "$machine" != x86_64 ]; then
-  echo "the native CPU kernels are for x86-64; this is $machine, and nothing is built"
-elif command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
+# The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.
+# They repeat MLX's roundings on x86-64 and refuse any other processor, so a Mac does not wait for them.
+case $(uname -m) in x86_64 | amd64) native=yes ;; *) native=no ;; esac
+if [ $native = yes ] && { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; }; then
   "${pip[@]}" -e '.[native]'
   "$venv/bin/python" kernels/_lib/native/build.py || echo "the native kernels were not built; see above" >&2
   # The decode graph is for MLX's CUDA build; MLX brings all of CUDA's headers but these.

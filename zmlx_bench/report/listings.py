@@ -14,7 +14,7 @@ from zmlx_bench.catalog import families, verified
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.catalog.variants import families as with_variants
-from zmlx_bench.checkpoints import hub, resolve
+from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
@@ -191,9 +191,11 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
     table = _grid()
     for each in found:
         done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.failure is not None:
+            done = f"failed: {each.failure}"
         if each.held_by is not None:
             then = f"{each.held_by} is at it"
-        elif each.family is None:
+        elif each.family is None or each.failure is not None:
             then = f"zmlx sessions drop {each.session}"
         else:
             then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
@@ -202,11 +204,8 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
 
 
 def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
-    known = families.facts(family, workspace)
-    if kind == "full" and hub.cached(known.hub_id) is None:
-        if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
-            return f"needs {known.memory_gb} GB of memory"
-        return "not in the hub cache; --checkpoint full downloads it"
+    if kind == "full":
+        return resolve.why_not_full(family, machine, workspace)
     try:
         resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:
