@@ -55,6 +55,26 @@ AIR(int, "air.clamp.s.i32", air_clamp_int, int x, int low, int high) { return x 
 extern "C" float bfloat_of_float(float) asm("__truncsfbf2");
 extern "C" float bfloat_of_float(float x) { return shim_bits<float>(uint32_t(bfloat16_t(x).bits)); }
 
+// a * b + c of 8 x 8 matrices, of which a lane holds two neighbours of a row each, as MLX's kernels fill them: their
+// get_coord. Apple says nothing about the order of a row's eight products; here it is ascending, each fused.
+extern "C" void air_multiply_accumulate(const float* a, const float* b, const float* c, float* out) {
+  float left[8][8], right[8][8];
+  auto row = [](uint lane) { return (lane / 4 & 4) + lane / 2 % 4; };
+  auto column = [](uint lane) { return (lane / 4 & 2) * 2 + lane % 2 * 2; };
+  auto spread = [&](const char* what, const float* own, float (&matrix)[8][8]) {
+    uint64_t both;
+    memcpy(&both, own, sizeof both);
+    const shim::Meeting& met = shim::meet(what, both, 0);
+    for (uint i = 0; i < shim::SIMD; ++i) memcpy(&matrix[row(i)][column(i)], &met.value[i], sizeof both);
+  };
+  spread("left matrix", a, left);
+  spread("right matrix", b, right);
+  for (uint j = 0; j < 2; ++j) {
+    out[j] = c[j];
+    for (uint k = 0; k < 8; ++k) out[j] = fmaf(left[row(shim::lane())][k], right[k][column(shim::lane()) + j], out[j]);
+  }
+}
+
 // Where a lane is, by the order of PLACES in lower.py.
 extern "C" uint air_place(int what, int axis) {
   using shim::launch, shim::where;

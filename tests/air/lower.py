@@ -30,6 +30,9 @@ _GROUP_SECTION = r'\1global \2 zeroinitializer, section "shim_group_memory", ali
 _FMULADD = re.compile(
     r"^(\s*)(%\S+) = (?:tail )?call float @llvm\.fmuladd\.f32\(float (\S+), float (\S+), float (\S+)\)"
 )
+_MULTIPLY = re.compile(
+    r"^declare <64 x float> (@air\.simdgroup_matrix_8x8_multiply_accumulate[\w.]*)\(.*$", re.MULTILINE
+)
 _METADATA = re.compile(r"^(!\d+) = !\{(.*)\}$", re.MULTILINE)
 
 
@@ -70,6 +73,7 @@ def lowered(
     text = _GROUP_ARRAY.sub(_GROUP_SECTION, text)
     if "addrspace(3) global" in text:
         raise ValueError(f"{name} has threadgroup memory of a form not known here")
+    text = _MULTIPLY.sub(_multiply, text)
     text = _POINTER_SPACE.sub("", text).replace("addrspacecast", "bitcast")
     text = _INTRINSIC_SPACE.sub(r"\1.p0", text)
     text = "\n".join(_once(_contracted(line, contraction) for line in text.splitlines()))
@@ -127,6 +131,33 @@ def _with_constants(text: str, constants: Mapping[str, bool], name: str) -> str:
         )
         assert changed == 1
     return text.replace('section "air.static_init" ', "")
+
+
+def _multiply(declared: re.Match[str]) -> str:
+    """Return a product of matrices, of whose 64 elements a lane holds the first two, by way of what it holds."""
+    lines = ["declare void @air_multiply_accumulate(ptr, ptr, ptr, ptr)"]
+    lines += [f"define internal <64 x float> {declared[1]}(<64 x float> %a, <64 x float> %b, <64 x float> %c) {{"]
+    for name in ("a", "b", "c"):
+        lines += [
+            f"  %own_{name} = shufflevector <64 x float> %{name}, <64 x float> poison, <2 x i32> <i32 0, i32 1>",
+            f"  %at_{name} = alloca <2 x float>",
+            f"  store <2 x float> %own_{name}, ptr %at_{name}",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "  %out = alloca <2 x float>",
+            "  call void @air_multiply_accumulate(ptr %at_a, ptr %at_b, ptr %at_c, ptr %out)",
+            "  %first = getelementptr float, ptr %out, i64 0",
+            "  %second = getelementptr float, ptr %out, i64 1",
+            "  %x = load float, ptr %first",
+            "  %y = load float, ptr %second",
+            "  %half = insertelement <64 x float> %c, float %x, i32 0",
+            "  %whole = insertelement <64 x float> %half, float %y, i32 1",
+            "  ret <64 x float> %whole",
+            "}",
+        ]
+    )
 
 
 def _contracted(line: str, contraction: Contraction) -> str:

@@ -122,3 +122,31 @@ def batched(mac: Mac, x: mx.array, packed: Packed) -> mx.array:
     name = f"affine_qmv_{TYPES[x.dtype]}_t_gs_64_b_4_batch_1_pr_0_hgs_0_r_4"
     grid = (32, -(-n // ROWS) * 2, x.size // k)
     return run_stock(mac, name, buffers, grid=grid, threadgroup=(32, 2, 1))[0]
+
+
+def parts(m: int, n: int, k: int) -> int:
+    """In how many parts MLX sums over K a product of a prompt's `m` rows by `n` rows of `k` weights (qmm_splitk)."""
+    most = min(max(1, 512 // (-(-n // 32) * -(-m // 32))), k // 64)
+    return next(part for part in range(most, 0, -1) if k % (part * 64) == 0)
+
+
+def prompt(mac: Mac, x: mx.array, packed: Packed, among: int) -> mx.array:
+    """The float32 sums (parts, M, N) of a prompt's x (M, K), in the parts that it has for `among` rows of weights."""
+    (m, k), n = x.shape, packed.w.shape[0]
+    split = parts(m, among, k)
+    assert split > 1, "qmm_t"
+    buffers: dict[int, mx.array | Out] = {
+        0: packed.w,
+        1: packed.scales,
+        2: packed.biases,
+        3: x,
+        4: Out((split, m, n), mx.float32),
+        5: int32(k),
+        6: int32(n),
+        7: int32(m),
+        8: int32(k // split),
+        9: int32(m * n),
+    }
+    name = f"affine_qmm_t_splitk_{TYPES[x.dtype]}_t_gs_64_b_4_alN_{str(n % 32 == 0).lower()}"
+    grid = (32 * -(-n // 32), 2 * -(-m // 32), 2 * split)
+    return run_stock(mac, name, buffers, grid=grid, threadgroup=(32, 2, 2))[0]

@@ -8,7 +8,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from tests.air import chains
+from tests.air import chains, stock, stock_qmv
 from tests.air.ours import differing, run_ours
 from tests.air.run import Mac
 from tests.air.stock_qmv import Packed
@@ -103,3 +103,19 @@ def test_joined_projections(mac: Mac, family: str, tokens: int, generation: int)
     apart = [chains.dense(mac, x, part, generation) for part in parts]
     together = chains.dense(mac, x, joined, generation)
     assert differing(together, mx.concatenate(apart, axis=-1)) == 0
+
+
+def test_prompts_of_joined_projections_are_summed_in_other_parts(mac: Mac) -> None:
+    """Why `qkv_joined` keeps to decode: the number of rows says in how many parts MLX sums over K in a prompt."""
+    rows, tokens = QKV["glm47"], 20
+    assert [stock_qmv.parts(tokens, n, experts.HIDDEN) for n in (*rows, sum(rows))] == [16, 16, 8]
+    weights = chains.rows_of(32, experts.HIDDEN, dtype=mx.bfloat16, few=0)
+    x = values("spread", tokens, experts.HIDDEN)
+    apart, together = (stock_qmv.prompt(mac, x, weights, among) for among in (rows[0], sum(rows)))
+    sums = [stock.sum_column(mac, part.reshape(len(part), -1)) for part in (apart, together)]
+    assert differing(*sums) > 100
+    assert differing(*(total.astype(mx.bfloat16) for total in sums)) > 0
+    wide = [x.astype(mx.float32), weights.w, *(part.astype(mx.float32) for part in weights[1:])]
+    expected = mx.quantized_matmul(*wide, transpose=True, group_size=64, bits=4)
+    # Weights are rounded to the model's type on their way into the matrices.
+    assert all(mx.allclose(total.reshape(tokens, 32), expected, rtol=2**-6, atol=2**-3).item() for total in sums)
