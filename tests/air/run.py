@@ -5,10 +5,10 @@ processor; barriers, simd operations and functions are the shim's, as for our ow
 between guard pages, in two orders of lanes, and every bit of their outputs must be equal.
 
 What stays unseen: how Apple's driver lowers AIR to a GPU (whether it fuses `fmuladd`, how it flushes subnormals); the
-order inside `simd_sum` (and inside a product of matrices) and the last bits of exp, sin, cos and rsqrt, for which both
-sides have one stand-in; whether
-MLX's host code launches what stock.py and stock_qmv.py say, which was read in its library; what it compiles as it runs
-(`mx.compile`, gathers of scores), and the matmuls that both sides leave to it; races, occupancy and speed.
+order inside `simd_sum` and inside a product of matrices, and the last bits of exp, sin, cos and rsqrt, for which both
+sides have one stand-in; whether MLX's host code launches what stock.py and stock_qmv.py say, which was read in its
+library; what it compiles as it runs (`mx.compile`, gathers of scores), and the matmuls that both sides leave to it;
+races, occupancy and speed.
 """
 
 from __future__ import annotations

@@ -114,7 +114,6 @@ def test_prompts_of_joined_projections_are_summed_in_other_parts(mac: Mac) -> No
     apart, together = (stock_qmv.prompt(mac, x, weights, among) for among in (rows[0], sum(rows)))
     sums = [stock.sum_column(mac, part.reshape(len(part), -1)) for part in (apart, together)]
     assert differing(*sums) > 100
-    assert differing(*(total.astype(mx.bfloat16) for total in sums)) > 0
     wide = [x.astype(mx.float32), weights.w, *(part.astype(mx.float32) for part in weights[1:])]
     expected = mx.quantized_matmul(*wide, transpose=True, group_size=64, bits=4)
     # Weights are rounded to the model's type on their way into the matrices.
