@@ -6,9 +6,9 @@ between guard pages, in two orders of lanes, and every bit of their outputs must
 
 What stays unseen: how Apple's driver lowers AIR to a GPU (whether it fuses `fmuladd`, how it flushes subnormals); the
 order inside `simd_sum` and inside a product of matrices, and the last bits of exp, sin, cos and rsqrt, for which both
-sides have one stand-in; whether MLX's host code launches what stock.py and stock_qmv.py say, which is from its
-public sources and, where those are older, from what was read in 0.32.4's binaries; what it compiles as it runs (`mx.compile`, gathers of scores), and the matmuls that both sides leave to it;
-races, occupancy and speed.
+sides have one stand-in; whether MLX's host code launches what stock.py and stock_qmv.py say, which is from its public
+sources and, where those are older, from what was read in 0.32.4's binaries; what it compiles as it runs (`mx.compile`,
+gathers of scores), and the matmuls that both sides leave to it; races, occupancy and speed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Steps of the unpatched model by MLX's shipped Metal kernels, launched as MLX 0.32.4 launches them.
 
-Which kernel, grid and threadgroup: from MLX's public sources and, where a rule was known to have changed since, from what
-was read in the 0.32.4 wheels' binaries; nothing here reads them again. A mention of a source file names the sources that the rule is readable in. Inputs are row-contiguous.
+Which kernel, grid and threadgroup: from MLX's public sources and, where a rule was known to have changed since, from
+what was read in the 0.32.4 wheels' binaries; nothing here reads them again. A mention of a source file names where the
+rule is readable. Inputs are row-contiguous.
 
 What `mx.compile` fuses is not in the library. Its kernels call the same functors as the elementwise kernels and store
 each step in the step's own type, so a compiled chain is written here as those kernels one after another: SwiGLU
