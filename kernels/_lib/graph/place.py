@@ -50,7 +50,7 @@ def cuda_include(*needed: str) -> Path | None:
     return next((each for each in found if all((each / name).exists() for name in needed)), None)
 
 
-HEADERS_TO_BUILD = ("cuda.h", "cuda_runtime.h", "nvrtc.h", "crt/host_config.h")
+HEADERS_TO_BUILD = ("cuda.h", "cuda_runtime.h", "nvrtc.h", "cublasLt.h", "crt/host_config.h")
 
 
 def missing_tools() -> str:

@@ -1,9 +1,11 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include "cuda_chain.h"
 #include "cuda_compile.h"
 #include "cuda_graph.h"
 #include "cuda_step.h"
@@ -53,7 +55,21 @@ NB_MODULE(_zmlx_graph, m) {
           },
           "arrays"_a);
 
-  nb::class_<zmlx::Graph>(m, "Graph", "Launches after each other as one executable graph.")
+  nb::class_<zmlx::Work>(m, "Work", "What a step launches.");
+
+  nb::class_<zmlx::Product>(
+      m, "Product",
+      "bfloat16 out (rows, cols) = a (rows, depth) times b, which is (depth, cols) or, transposed, (cols, depth), as "
+      "MLX has cuBLASLt multiply it. `cols` or `depth` may be a Number.")
+      .def(
+          "__init__",
+          [](zmlx::Product* self, zmlx::Parameter a, zmlx::Parameter b, zmlx::Parameter out, int rows,
+             std::variant<int, zmlx::Number> cols, std::variant<int, zmlx::Number> depth, bool transposed) {
+            new (self) zmlx::Product{std::move(a), std::move(b), std::move(out), rows, cols, depth, transposed};
+          },
+          "a"_a, "b"_a, "out"_a, "rows"_a, "cols"_a, "depth"_a, "transposed"_a);
+
+  nb::class_<zmlx::Graph, zmlx::Work>(m, "Graph", "Launches after each other as one executable graph.")
       .def(
           "__init__",
           [](zmlx::Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
@@ -62,6 +78,21 @@ NB_MODULE(_zmlx_graph, m) {
           },
           "code"_a, "launches"_a, "spares"_a,
           "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's size.");
+
+  nb::class_<zmlx::Chain, zmlx::Work>(m, "Chain", "Launches and products after each other.")
+      .def(
+          "__init__",
+          [](zmlx::Chain* self, const nb::bytes& code, const std::vector<zmlx::Link>& links,
+             std::vector<mlx::core::array> spares, mlx::core::array workspace) {
+            new (self) zmlx::Chain(
+                std::string(code.c_str(), code.size()), links, std::move(spares), std::move(workspace));
+          },
+          "code"_a, "links"_a, "spares"_a, "workspace"_a,
+          "Load the machine code. `spares`: evaluated arrays of the output's size; `workspace`: 32 MiB.")
+      .def(
+          "prepare", &zmlx::Chain::prepare, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
+          "Begin to capture the step that will be asked for next, in a thread of its own.")
+      .def("counts", &zmlx::Chain::counts, "Steps launched as a captured graph, and steps launched one by one.");
 
   m.def(
       "step", &zmlx::step, "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cuda_ahead.h"
+#include "cuda_graph.h"
+#include "cuda_products.h"
+
+namespace zmlx {
+
+// A product whose columns or depth may be one of the step's numbers; see Sizes.
+struct Product {
+  Parameter a, b, out;
+  int rows;
+  std::variant<int, Number> cols, depth;
+  bool transposed;
+};
+using Link = std::variant<Launch, Product>;
+
+// Launches and cuBLASLt's products after each other. cuBLASLt's launches change with the sizes, so no executable graph
+// of them stays: a step is launched one by one, or as a graph that was captured before, while the GPU was at work.
+// The first launch alone names the step's input, the last alone its output, and both stay out of the captured graph.
+class Chain : public Work {
+ public:
+  Chain(
+      const std::string& machine_code, const std::vector<Link>& links, std::vector<mlx::core::array> spares,
+      mlx::core::array workspace);
+  ~Chain() override;
+
+  int launch(
+      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
+      const std::vector<int>& numbers, CUstream stream) override;
+
+  // Begins to capture a step with these buffers and numbers; another thread does it.
+  void prepare(std::shared_ptr<Buffers> buffers, std::vector<int> numbers);
+
+  // How many steps were launched as a captured graph, and how many one by one.
+  std::pair<int, int> counts();
+
+ private:
+  struct Made {
+    CUfunction function = nullptr; // null for a product
+    CUlaunchConfig settings{};
+    CUlaunchAttribute attribute{};
+    std::vector<Parameter> parameters; // of a product a, b and out
+    std::optional<Product> product;
+  };
+
+  void add(const Launch& launch, bool after_launch);
+  void add(const Product& product);
+  Sizes sizes(const Made& made, const std::vector<int>& numbers) const;
+  // What the links between the first and the last are launched with.
+  std::vector<uint64_t> values(const Buffers& buffers, const std::vector<int>& numbers) const;
+  void launch_one(const Made& made, std::vector<uint64_t>& values, CUstream stream);
+  void launch_between(const std::vector<uint64_t>& values, const std::vector<int>& numbers, CUstream stream);
+  void launch_end(
+      const Made& made, const mlx::core::array& in, const mlx::core::array& out, const Buffers& buffers,
+      const std::vector<int>& numbers, CUstream stream);
+
+  CUmodule module_ = nullptr;
+  std::vector<Made> links_;
+  mlx::core::array workspace_;
+  std::mutex products_mutex_;
+  Products products_;
+  int captured_ = 0;
+  int one_by_one_ = 0;
+  std::unique_ptr<Ahead> ahead_; // goes first: its thread uses the rest
+};
+
+} // namespace zmlx
