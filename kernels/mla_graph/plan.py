@@ -51,7 +51,9 @@ HEADERS = "".join(
 Q_B = _read("front_before") + norm_rope.SOURCE.body
 SOFTMAX_OF_SUM = _read("softmax_before") + SOFTMAX["cuda"].body
 GATES = "\n".join((_read("gates_before"), _GATES_DENSE, _GATES_AFTER))
-EXPERTS = "\n".join((_read("route_before"), SIGMOID.body, _read("route_after"), moe.EXPERTS.body, _read("experts_after")))
+EXPERTS = "\n".join(
+    (_read("route_before"), SIGMOID.body, _read("route_after"), moe.EXPERTS.body, _read("experts_after"))
+)
 DOWNS = _read("downs_before") + moe.DOWNS.body
 WAIT = "inputs_ready();\n"
 IN_CACHE = {
@@ -206,9 +208,18 @@ class Plan:
         norm = layer.input_layernorm
         constants = {
             **norm_constants(norm, s.dtype),
-            **{"T": s.dtype, "D": s.d, "ADD": i > 0, "OWN_ROWS": FRONT_ROWS, "WARPS": FRONT_ROWS, "STAGES": 1},
+            "T": s.dtype,
+            "D": s.d,
+            "ADD": i > 0,
+            "OWN_ROWS": FRONT_ROWS,
+            "WARPS": FRONT_ROWS,
+            "STAGES": 1,
             # All rows are q's, a head each.
-            **{"HQ": rows, "HK": 0, "HD": 1, "V_STRIDE": 0, "V_FIRST": 0},
+            "HQ": rows,
+            "HK": 0,
+            "HD": 1,
+            "V_STRIDE": 0,
+            "V_FIRST": 0,
         }
         weights = zip(("w", "s", "z"), joined(layer), strict=True)
         return Planned(
@@ -288,8 +299,12 @@ class Plan:
             "softmax",
             SOFTMAX_OF_SUM,
             {
-                **{"T": s.dtype, "READS": READS["cuda"], "THREADS": THREADS},
-                **{"H": s.heads, "UNEMBED_WORDS": unembed.size, "O_WORDS": o_proj.size},
+                "T": s.dtype,
+                "READS": READS["cuda"],
+                "THREADS": THREADS,
+                "H": s.heads,
+                "UNEMBED_WORDS": unembed.size,
+                "O_WORDS": o_proj.size,
             },
             [by_latent, by_place, array("unembed_w", unembed), array("o_w", o_proj), self.between.offsets],
             [weights],
@@ -353,8 +368,12 @@ class Plan:
         mx.eval(scale)
         down = weights_of(switch.down_proj).w
         router = {
-            **{"E": gate.weight.shape[0], "K": s.top, "READS": -(-gate.weight.shape[0] // LANES), "STRIDE": 0},
-            **{"NORMALIZE": s.top > 1 and gate.norm_topk_prob, "DOWN_WORDS": down[0].size},
+            "E": gate.weight.shape[0],
+            "K": s.top,
+            "READS": -(-gate.weight.shape[0] // LANES),
+            "STRIDE": 0,
+            "NORMALIZE": s.top > 1 and gate.norm_topk_prob,
+            "DOWN_WORDS": down[0].size,
         }
         given = [
             *packed("gate_", weights_of(switch.gate_proj)),
