@@ -165,7 +165,8 @@ def table(samples: Mapping[str, Sequence[Sample]], budgets: Sequence[int]) -> st
             if arm == LLAMA:
                 cells += ["", "", ""]
             else:
-                value, low, high = ratio(rates, theirs)
+                # Stock may have left after the first rounds.
+                value, low, high = ratio(rates, theirs[: len(rates)])
                 said = {each.tokens[budget] for each in rounds}
                 known = len(stocks) == 1 and said == stocks
                 cells += [f"{value:.3f}", f"{low:.3f} to {high:.3f}", "stock's" if known else "others"]
@@ -190,7 +191,8 @@ def compare(given: argparse.Namespace, scratch: Path) -> str:
     arms = [*ours, LLAMA]
     samples: dict[str, list[Sample]] = {arm: [] for arm in arms}
     for number in range(given.rounds):
-        for arm in in_turn(arms, number):
+        taking_part = arms if number < given.stock_rounds else [given.variant, LLAMA]
+        for arm in in_turn(taking_part, number):
             if arm == LLAMA:
                 found = run_llama(given.llama_bench, model, given.budgets)
             else:
@@ -208,6 +210,9 @@ def main() -> int:
     parser.add_argument("--variant", required=True)
     parser.add_argument("--llama-bench", metavar="PATH", help="llama.cpp's llama-bench, built for this machine")
     parser.add_argument("--rounds", type=int, default=6, help="processes of each arm")
+    parser.add_argument(
+        "--stock-rounds", type=int, metavar="N", help="leave stock, which is slow, out of the rounds after the first N"
+    )
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="keeps the GGUF, which is written where it is not")
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, metavar="TOKENS")
     parser.add_argument("--layers", type=int, help="fewer layers than the published model's, for a try")
@@ -220,8 +225,10 @@ def main() -> int:
         parser.error(
             f"--llama-bench: '{given.llama_bench or ''}' is no program; give the path of llama.cpp's llama-bench"
         )
-    if given.rounds < 2:
-        parser.error("--rounds: an interval needs at least 2")
+    if given.stock_rounds is None:
+        given.stock_rounds = given.rounds
+    if not 2 <= given.stock_rounds <= given.rounds:
+        parser.error("--rounds, --stock-rounds: an interval needs at least 2, and stock has no more than all")
     try:
         if given.scratch is not None:
             given.scratch.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache, trim_prompt_cache
 
 from tests.families import family
@@ -102,8 +103,29 @@ def test_logits_are_stocks(as_stock: Any, length: int) -> None:
     as_stock(after(length))
 
 
-def test_they_are_where_attention_and_capacity_change(as_stock: Any) -> None:
-    as_stock(after(1010, 40))
+def test_they_are_at_every_length(as_stock: Any) -> None:
+    """One to 2,100 keys, token by token: every growth of the cache and both forms of attention."""
+
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start in range(0, 2100, 100):
+            found += steps(model, cache, TOKENS[start : start + 100])
+        return found
+
+    as_stock(script)
+
+
+def test_a_generation_that_is_broken_off_goes_on(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start, count in ((0, 5), (100, 7)):
+            generation = generate_step(mx.array(TOKENS[start : start + 40]), model, prompt_cache=cache, max_tokens=90)
+            found += [next(generation)[1] for _ in range(count)]
+            generation.close()  # a step is under way
+        mx.eval(found)
+        return [*found, *steps(model, cache, TOKENS[300:304])]
+
+    as_stock(script)
 
 
 def test_two_sequences_in_turn(as_stock: Any) -> None:
