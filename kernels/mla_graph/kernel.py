@@ -1,8 +1,8 @@
 """A decode step of a whole stack with latent attention for one sequence, started by the host as one CUDA graph.
 
-Between the launches stand MLX's own products over the cache, made by cuBLASLt, whose algorithm follows the length of the
-cache: the next step's graph is captured while the GPU is at work on this one. Latents and positions' parts are written
-where mlx-lm's own caches hold them; what the graph does not serve takes the model's own calls. CUDA only.
+Between the launches stand MLX's own products over the cache, made by cuBLASLt, whose algorithm follows the cache's
+length: the next step's graph is captured while the GPU is at work on this one. Latents and positions' parts are
+written where mlx-lm's own caches hold them; what the graph does not serve takes the model's own calls. CUDA only.
 """
 
 from __future__ import annotations

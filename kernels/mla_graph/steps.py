@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Held(NamedTuple):
 
 
 class ChainSteps:
-    """call(h (1, 1, D), offset, attends, caches) -> the last norm (1, 1, D), as `Steps` is called.
+    """call(h (1, 1, D), caches, ...) -> the last norm (1, 1, D), as `Steps` is called.
 
     A cache's arrays are written in place only where this object made them, for this very cache, and left off at its
     offset. Any other cache's rows are copied first: a trimmed one, a copy, one that stock wrote to.
@@ -53,7 +53,7 @@ class ChainSteps:
         self.chain = make_chain(extension, code, links, spares)
         self._held: weakref.WeakKeyDictionary[Any, Held] = weakref.WeakKeyDictionary()
 
-    def __call__(self, h: mx.array, offset: Any, attends: Sequence[Callable[..., Any]], caches: Sequence[Any]) -> Any:
+    def __call__(self, h: mx.array, caches: Sequence[Any], **_: Any) -> Any:
         """Do a step; append to every cache."""
         if not self._serves(h, caches):
             return self._stock(h, caches)

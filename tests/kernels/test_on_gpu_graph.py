@@ -1,4 +1,4 @@
-"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
+"""A family's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
 
 Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0.
 """
@@ -23,8 +23,8 @@ from tests.kernels import on_gpu
 from zmlx_bench.measured import loader, synthetic
 from zmlx_bench.measured.apply import Patch
 
-WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
-
+KERNELS = {"qwen3": "decoder_graph", "glm47": "mla_graph"}
+"""By family, the kernel of its whole step."""
 WITHOUT_CUDNN = os.environ.get("MLX_CUDA_USE_CUDNN_SDPA") == "0"
 pytestmark = [
     *on_gpu.NVIDIA,
@@ -38,28 +38,45 @@ Model = Any
 Script = Callable[[Model], list[mx.array]]
 
 
+@pytest.fixture(scope="module", params=KERNELS)
+def name(request: pytest.FixtureRequest) -> str:
+    """The family's name."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def model(gpu_as_default: None) -> Model:
+def model(name: str, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
-    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
-    mx.eval(built.parameters())
-    return built
+    return built(name, 0, 3)
+
+
+def built(name: str, seed: int, layers: int) -> Model:
+    found = synthetic.build(family(name), seed, layers=layers, sizes={"vocab_size": VOCABULARY})
+    mx.eval(found.parameters())
+    return found
+
+
+def patched(name: str, model: Model) -> Patch:
+    """The kernel at work in the model."""
+    (host,) = (each for each in family(name).hosts(model) if each.whole)
+    kernel = KERNELS[name]
+    bound = getattr(importlib.import_module(f"zmlx_kernels.{kernel}.kernel"), kernel)(model.model)
+    patch = Patch([(host, {host.whole_sites: (bound,)}, 1)])
+    patch.install(count=False)
+    return patch
 
 
 @pytest.fixture
-def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
+def as_stock(name: str, model: Model) -> Iterator[Callable[[Script], None]]:
     """What runs a script with the unpatched model and with the graph and compares every bit of its logits."""
     patches: list[Patch] = []
 
     def check(script: Script) -> None:
         stock = script(model)
-        (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
-        bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
-        patches.append(Patch([(host, {WHOLE: (bound,)}, 1)]))
-        patches[0].install(count=False)
+        patches.append(patched(name, model))
         ours = script(model)
         assert len(ours) == len(stock)
         differing = [i for i, (a, b) in enumerate(zip(ours, stock, strict=True)) if not same(a, b)]
@@ -196,9 +213,8 @@ def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> No
     as_stock(script)
 
 
-def test_two_models_in_turn(as_stock: Any) -> None:
-    other = synthetic.build(family("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
-    mx.eval(other.parameters())
+def test_two_models_in_turn(name: str, as_stock: Any) -> None:
+    other = built(name, 1, 2)
 
     def alone() -> list[mx.array]:
         cache = make_prompt_cache(other)
@@ -206,10 +222,7 @@ def test_two_models_in_turn(as_stock: Any) -> None:
         return steps(other, cache, TOKENS[30:36])
 
     stock = alone()
-    (host,) = (each for each in family("qwen3").hosts(other) if each.offers(WHOLE))
-    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
-    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
-    patch.install(count=False)
+    patch = patched(name, other)
 
     def script(model: Model) -> list[mx.array]:
         caches = make_prompt_cache(model), make_prompt_cache(other)
