@@ -13,7 +13,8 @@ from mlx_lm.models.cache import KVCache
 from zmlx_bench.measured.api import Unavailable
 
 from .._lib.graph.launches import Planned, machine_code, make_chain, program
-from .plan import HEADERS, Plan, Shape, shape_of
+from .plan import HEADERS, Plan
+from .shape import Shape, shape_of
 
 _submit: Any = mx.async_eval
 SPARES = 4

@@ -19,6 +19,7 @@ from tests.kernels.graph import Extension, compile_text
 from tests.shim.run import ShimError, run_kernel
 
 plans = gpu.module("mla_graph.plan")
+shapes = gpu.module("mla_graph.shape")
 kernel = gpu.module("mla_graph.kernel")
 launches = gpu.module("_lib.graph.launches")
 Unavailable = gpu.module("mla_graph.plan").Unavailable
@@ -111,7 +112,7 @@ def small() -> Any:
 def published() -> Any:
     """The plan of three layers of the published sizes; no weight is evaluated."""
     model = model_of(PUBLISHED)
-    return plans.Plan(model.model, plans.shape_of(model.model), Extension)
+    return plans.Plan(model.model, shapes.shape_of(model.model), Extension)
 
 
 def name_of(link: Any) -> str:
@@ -160,7 +161,7 @@ def test_what_is_not_served_is_said(change: dict[str, Any], said: str) -> None:
 
     def plan() -> None:
         kernel.check(stack)
-        plans.Plan(stack, plans.shape_of(stack), Extension).links()
+        plans.Plan(stack, shapes.shape_of(stack), Extension).links()
 
     with pytest.raises(Unavailable, match=said):
         plan()
@@ -174,7 +175,7 @@ class Host:
     """Runs the links of a step one after the other: launches in the shim, products in MLX."""
 
     def __init__(self, model: Any, cache: Any) -> None:
-        self.shape = plans.shape_of(model.model)
+        self.shape = shapes.shape_of(model.model)
         self.plan = plans.Plan(model.model, self.shape, Extension)
         self.position = cache[0].offset
         self.kept = {2 * i + at: each for i, one in enumerate(cache) for at, each in enumerate((one.keys, one.values))}

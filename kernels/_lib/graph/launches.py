@@ -154,8 +154,10 @@ def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], 
 
 def make_chain(extension: ModuleType, code: bytes, links: Sequence[Link], spares: Sequence[mx.array]) -> Any:
     """Return the chain of launches and products, one after the other."""
+    # What lies between the first link and the last may be a graph, which neither overlaps.
+    between = range(2, len(links) - 1)
     made = [
-        _made(extension, each, i > 0) if isinstance(each, Planned) else _product(extension, each)
+        _made(extension, each, i in between) if isinstance(each, Planned) else _product(extension, each)
         for i, each in enumerate(links)
     ]
     workspace = mx.zeros((WORKSPACE,), mx.uint8)

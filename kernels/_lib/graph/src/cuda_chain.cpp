@@ -34,22 +34,12 @@ Chain::Chain(
   }
   mx::cu::device(mx::Device::gpu).make_current();
   check(cuModuleLoadData(&module_, machine_code.data()), "loading the chain's machine code");
-  bool after_launch = false;
   for (const auto& link : links) {
-    if (const auto* one = std::get_if<Launch>(&link)) {
-      add(*one, after_launch);
-      after_launch = true;
-    } else {
-      add(std::get<Product>(link));
-      after_launch = false;
-    }
+    std::visit([this](const auto& one) { add(one); }, link);
   }
   if (links_.size() < 2 || links_.front().function == nullptr || links_.back().function == nullptr) {
     throw std::invalid_argument("a chain begins and ends with a launch");
   }
-  // What lies between them may be a graph, which is waited for whole.
-  links_[1].settings.numAttrs = 0;
-  links_.back().settings.numAttrs = 0;
   for (size_t i = 0; i < links_.size(); ++i) {
     if (names(links_[i].parameters, false) != (i == 0) || names(links_[i].parameters, true) != (i + 1 == links_.size())) {
       throw std::invalid_argument("the first launch of a chain takes the input and the last makes the output");
@@ -64,7 +54,7 @@ Chain::~Chain() {
   }
 }
 
-void Chain::add(const Launch& launch, bool after_launch) {
+void Chain::add(const Launch& launch) {
   Made& made = links_.emplace_back();
   made.parameters = launch.parameters;
   for (const auto& each : made.parameters) {
@@ -80,7 +70,7 @@ void Chain::add(const Launch& launch, bool after_launch) {
   made.settings.sharedMemBytes = launch.shared_bytes;
   made.attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   made.attribute.value.programmaticStreamSerializationAllowed = 1;
-  made.settings.numAttrs = launch.ahead && after_launch ? 1 : 0;
+  made.settings.numAttrs = launch.ahead ? 1 : 0;
 }
 
 void Chain::add(const Product& product) {

@@ -50,7 +50,7 @@ class Chain : public Work {
     std::optional<Product> product;
   };
 
-  void add(const Launch& launch, bool after_launch);
+  void add(const Launch& launch);
   void add(const Product& product);
   Sizes sizes(const Made& made, const std::vector<int>& numbers) const;
   // What the links between the first and the last are launched with.
