@@ -10,18 +10,21 @@ namespace zmlx {
 
 namespace {
 
-int number_of(const std::variant<int, Number>& size, const std::vector<int>& numbers) {
-  const auto* number = std::get_if<Number>(&size);
-  return number != nullptr ? numbers[number->index] : std::get<int>(size);
-}
+constexpr int INPUT = -1;
+constexpr int OUTPUT = -2;
 
-bool names(const std::vector<Parameter>& parameters, bool output) {
+template <typename What>
+bool names(const std::vector<Parameter>& parameters) {
   for (const auto& each : parameters) {
-    if (output ? std::holds_alternative<Output>(each) : std::holds_alternative<Input>(each)) {
+    if (std::holds_alternative<What>(each)) {
       return true;
     }
   }
   return false;
+}
+
+uint64_t address(const mx::array& array) {
+  return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
 }
 
 } // namespace
@@ -41,8 +44,13 @@ Chain::Chain(
     throw std::invalid_argument("a chain begins and ends with a launch");
   }
   for (size_t i = 0; i < links_.size(); ++i) {
-    if (names(links_[i].parameters, false) != (i == 0) || names(links_[i].parameters, true) != (i + 1 == links_.size())) {
+    Made& made = links_[i];
+    if (names<Input>(made.parameters) != (i == 0) || names<Output>(made.parameters) != (i + 1 == links_.size())) {
       throw std::invalid_argument("the first launch of a chain takes the input and the last makes the output");
+    }
+    // All arrays are known now, and what is named.
+    for (const auto& each : made.parameters) {
+      made.slots.push_back(slot(each));
     }
   }
 }
@@ -58,7 +66,7 @@ void Chain::add(const Launch& launch) {
   Made& made = links_.emplace_back();
   made.parameters = launch.parameters;
   for (const auto& each : made.parameters) {
-    note(each);
+    keep(each);
   }
   made.function = kernel_of(module_, launch.kernel, launch.shared_bytes);
   made.settings.gridDimX = launch.blocks[0];
@@ -78,7 +86,7 @@ void Chain::add(const Product& product) {
   made.parameters = {product.a, product.b, product.out};
   made.product = product;
   for (const auto& each : made.parameters) {
-    note(each);
+    keep(each);
   }
   for (const auto& size : {product.cols, product.depth}) {
     if (const auto* number = std::get_if<Number>(&size)) {
@@ -87,29 +95,59 @@ void Chain::add(const Product& product) {
   }
 }
 
-Sizes Chain::sizes(const Made& made, const std::vector<int>& numbers) const {
-  const Product& of = *made.product;
-  return {of.rows, number_of(of.cols, numbers), number_of(of.depth, numbers), of.transposed};
+void Chain::keep(const Parameter& parameter) {
+  note(parameter);
+  const auto* array = std::get_if<mx::array>(&parameter);
+  if (array != nullptr && places_.emplace(array->id(), static_cast<int>(arrays_.size())).second) {
+    arrays_.push_back(*array);
+  }
 }
 
-std::vector<uint64_t> Chain::values(const Buffers& buffers, const std::vector<int>& numbers) const {
-  std::vector<uint64_t> found;
-  for (size_t i = 1; i + 1 < links_.size(); ++i) {
-    for (const auto& parameter : links_[i].parameters) {
-      found.push_back(value(parameter, nullptr, nullptr, &buffers, numbers));
-    }
-    if (links_[i].function == nullptr) {
-      const Sizes of = sizes(links_[i], numbers);
-      found.push_back(static_cast<uint64_t>(of.cols) << 32 | static_cast<uint32_t>(of.depth));
-    }
+int Chain::slot(const Parameter& parameter) const {
+  if (const auto* array = std::get_if<mx::array>(&parameter)) {
+    return places_.at(array->id());
+  }
+  const int buffers_begin = static_cast<int>(arrays_.size());
+  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
+    return buffers_begin + buffer->index;
+  }
+  if (const auto* number = std::get_if<Number>(&parameter)) {
+    return buffers_begin + buffers() + number->index;
+  }
+  return std::holds_alternative<Input>(parameter) ? INPUT : OUTPUT;
+}
+
+Chain::Values Chain::values(const Buffers& buffers, const std::vector<int>& numbers) const {
+  if (static_cast<int>(buffers.arrays.size()) < this->buffers() ||
+      static_cast<int>(numbers.size()) < this->numbers()) {
+    throw std::invalid_argument("the chain needs more buffers or numbers");
+  }
+  Values found;
+  found.reserve(arrays_.size() + this->buffers() + this->numbers());
+  for (const auto& each : arrays_) {
+    found.push_back(address(each));
+  }
+  for (int i = 0; i < this->buffers(); ++i) {
+    found.push_back(address(buffers.arrays[i]));
+  }
+  for (int i = 0; i < this->numbers(); ++i) {
+    found.push_back(static_cast<uint32_t>(numbers[i]));
   }
   return found;
 }
 
-void Chain::launch_one(const Made& made, std::vector<uint64_t>& values, CUstream stream) {
+int Chain::number(const std::variant<int, Number>& size, const Values& values) const {
+  const auto* number = std::get_if<Number>(&size);
+  return number != nullptr ? static_cast<int>(values[arrays_.size() + buffers() + number->index]) : std::get<int>(size);
+}
+
+void Chain::launch_one(const Made& made, const Values& values, uint64_t in, uint64_t out, CUstream stream) const {
+  std::vector<uint64_t> own;
   std::vector<void*> places;
-  for (auto& each : values) {
-    places.push_back(&each);
+  own.reserve(made.slots.size());
+  for (const int slot : made.slots) {
+    own.push_back(slot == INPUT ? in : slot == OUTPUT ? out : values[slot]);
+    places.push_back(&own.back());
   }
   CUlaunchConfig settings = made.settings;
   CUlaunchAttribute attribute = made.attribute;
@@ -118,67 +156,51 @@ void Chain::launch_one(const Made& made, std::vector<uint64_t>& values, CUstream
   check(cuLaunchKernelEx(&settings, made.function, places.data(), nullptr), "a launch of a chain");
 }
 
-void Chain::launch_between(const std::vector<uint64_t>& values, const std::vector<int>& numbers, CUstream stream) {
+void Chain::launch_between(const Values& values, CUstream stream) {
   const std::lock_guard<std::mutex> lock(products_mutex_);
-  const uint64_t workspace = reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(workspace_));
-  size_t at = 0;
   for (size_t i = 1; i + 1 < links_.size(); ++i) {
     const Made& made = links_[i];
-    const size_t count = made.parameters.size();
     if (made.function != nullptr) {
-      std::vector<uint64_t> own(values.begin() + at, values.begin() + at + count);
-      launch_one(made, own, stream);
-      at += count;
-    } else {
-      products_.multiply(sizes(made, numbers), values[at], values[at + 1], values[at + 2], workspace, stream);
-      at += count + 1;
+      launch_one(made, values, 0, 0, stream);
+      continue;
     }
+    const Product& of = *made.product;
+    const Sizes sizes{of.rows, number(of.cols, values), number(of.depth, values), of.transposed};
+    const auto at = [&](int which) { return values[made.slots[which]]; };
+    products_.multiply(sizes, at(0), at(1), at(2), address(workspace_), stream);
   }
-}
-
-void Chain::launch_end(
-    const Made& made, const mx::array& in, const mx::array& out, const Buffers& buffers,
-    const std::vector<int>& numbers, CUstream stream) {
-  std::vector<uint64_t> own;
-  for (const auto& parameter : made.parameters) {
-    own.push_back(value(parameter, &in, &out, &buffers, numbers));
-  }
-  launch_one(made, own, stream);
 }
 
 int Chain::launch(
     const mx::array& in, const mx::array& out, const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers,
     CUstream stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const std::vector<uint64_t> between = values(*buffers, numbers);
-  const CUgraphExec captured = ahead_ != nullptr ? ahead_->take(between) : nullptr;
+  const Values now = values(*buffers, numbers);
+  const CUgraphExec captured = ahead_ != nullptr ? ahead_->take(now) : nullptr;
   turn_.take(stream);
   buffers->turn.take(stream);
-  launch_end(links_.front(), in, out, *buffers, numbers, stream);
+  launch_one(links_.front(), now, address(in), 0, stream);
   if (captured != nullptr) {
     check(cuGraphLaunch(captured, stream), "launching a captured step");
     ++captured_;
   } else {
-    launch_between(between, numbers, stream);
+    launch_between(now, stream);
     ++one_by_one_;
   }
-  launch_end(links_.back(), in, out, *buffers, numbers, stream);
+  launch_one(links_.back(), now, 0, address(out), stream);
   turn_.mark(stream);
   buffers->turn.mark(stream);
   return captured != nullptr ? 0 : static_cast<int>(links_.size());
 }
 
-void Chain::prepare(std::shared_ptr<Buffers> buffers, std::vector<int> numbers) {
+void Chain::prepare(const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (static_cast<int>(buffers->arrays.size()) < this->buffers() || static_cast<int>(numbers.size()) < this->numbers()) {
-    throw std::invalid_argument("the chain needs more buffers or numbers");
-  }
   if (ahead_ == nullptr) {
     ahead_ = std::make_unique<Ahead>();
   }
-  // Addresses are read here, in the thread that owns the arrays.
-  ahead_->begin(values(*buffers, numbers), [this, numbers](const std::vector<uint64_t>& values, CUstream stream) {
-    launch_between(values, numbers, stream);
+  // Addresses are read here, by the thread that the arrays belong to.
+  ahead_->begin(values(*buffers, numbers), [this](const Values& values, CUstream stream) {
+    launch_between(values, stream);
   });
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -36,39 +38,43 @@ class Chain : public Work {
       const std::vector<int>& numbers, CUstream stream) override;
 
   // Begins to capture a step with these buffers and numbers; another thread does it.
-  void prepare(std::shared_ptr<Buffers> buffers, std::vector<int> numbers);
+  void prepare(const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers);
 
   // How many steps were launched as a captured graph, and how many one by one.
   std::pair<int, int> counts();
 
  private:
+  // A step's values: the addresses of all arrays that stay, those of its buffers, and its numbers.
+  using Values = std::vector<uint64_t>;
+
   struct Made {
     CUfunction function = nullptr; // null for a product
     CUlaunchConfig settings{};
     CUlaunchAttribute attribute{};
     std::vector<Parameter> parameters; // of a product a, b and out
+    std::vector<int> slots; // where a parameter's value stands among the step's; INPUT, OUTPUT
     std::optional<Product> product;
   };
 
   void add(const Launch& launch);
   void add(const Product& product);
-  Sizes sizes(const Made& made, const std::vector<int>& numbers) const;
-  // What the links between the first and the last are launched with.
-  std::vector<uint64_t> values(const Buffers& buffers, const std::vector<int>& numbers) const;
-  void launch_one(const Made& made, std::vector<uint64_t>& values, CUstream stream);
-  void launch_between(const std::vector<uint64_t>& values, const std::vector<int>& numbers, CUstream stream);
-  void launch_end(
-      const Made& made, const mlx::core::array& in, const mlx::core::array& out, const Buffers& buffers,
-      const std::vector<int>& numbers, CUstream stream);
+  void keep(const Parameter& parameter);
+  int slot(const Parameter& parameter) const;
+  Values values(const Buffers& buffers, const std::vector<int>& numbers) const;
+  int number(const std::variant<int, Number>& size, const Values& values) const;
+  void launch_one(const Made& made, const Values& values, uint64_t in, uint64_t out, CUstream stream) const;
+  void launch_between(const Values& values, CUstream stream);
 
   CUmodule module_ = nullptr;
+  std::vector<mlx::core::array> arrays_;
+  std::map<std::uintptr_t, int> places_; // of arrays among them
   std::vector<Made> links_;
   mlx::core::array workspace_;
   std::mutex products_mutex_;
   Products products_;
   int captured_ = 0;
   int one_by_one_ = 0;
-  std::unique_ptr<Ahead> ahead_; // goes first: its thread uses the rest
+  std::unique_ptr<Ahead> ahead_; // its thread uses the rest
 };
 
 } // namespace zmlx
