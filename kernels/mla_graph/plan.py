@@ -141,9 +141,9 @@ class Plan:
         keys, product = self.extension.Number(KEYS), Multiplied
         return [
             self._q_b(attention, latents, places, scale),
+            product(b.q_pe, places, by_place, s.heads, keys, s.rope, transposed=True, aside=True),
             self._head_rows("embed", attention.embed_q, b.q_nope, b.q_latent, scale),
             product(b.q_latent, latents, by_latent, s.heads, keys, s.rank, transposed=True),
-            product(b.q_pe, places, by_place, s.heads, keys, s.rope, transposed=True),
             self._softmax(attention, by_latent, by_place, weights),
             product(weights, latents, b.attended, s.heads, s.rank, keys, transposed=False),
             self._head_rows("unembed", attention.unembed_out, b.attended, b.out, 1.0),

@@ -62,7 +62,7 @@ PUBLISHED = SMALL | {
 }
 STEP_ERROR = 0.015
 """Of a step's roundings to 8 bits; what is wired wrong is off by half and more."""
-LAYER = ["front", "norms_q_b_heads", "embed", "by_latent", "by_place", "softmax", "attended", "unembed", "o_proj"]
+LAYER = ["front", "norms_q_b_heads", "by_place", "embed", "by_latent", "softmax", "attended", "unembed", "o_proj"]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -23,8 +23,8 @@ from .headers import cuda_include
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
 _TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}
 
-WORKSPACE = 32 << 20
-"""Bytes that MLX lets cuBLASLt have on compute capability 9.0 and above."""
+WORKSPACE = 2 * (32 << 20)
+"""Bytes: what MLX lets cuBLASLt have on compute capability 9.0 and above, for two products at once."""
 
 
 class Parameter(NamedTuple):
@@ -70,6 +70,8 @@ class Multiplied:
     cols: Any
     depth: Any
     transposed: bool
+    aside: bool = False
+    """Whether it runs beside what follows it, up to the next product and with that."""
 
 
 Link = Planned | Multiplied
@@ -154,12 +156,17 @@ def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], 
 
 def make_chain(extension: ModuleType, code: bytes, links: Sequence[Link], spares: Sequence[mx.array]) -> Any:
     """Return the chain of launches and products, one after the other."""
-    # What lies between the first link and the last may be a graph, which neither overlaps.
-    between = range(2, len(links) - 1)
-    made = [
-        _made(extension, each, i in between) if isinstance(each, Planned) else _product(extension, each)
-        for i, each in enumerate(links)
-    ]
+    made = []
+    ahead = False
+    for i, each in enumerate(links):
+        if isinstance(each, Planned):
+            # What lies between the first link and the last may be a graph, which neither overlaps.
+            made.append(_made(extension, each, ahead and 1 < i < len(links) - 1))
+            ahead = True
+        else:
+            made.append(_product(extension, each))
+            # What comes after a product waits for it, but for one aside.
+            ahead &= each.aside
     workspace = mx.zeros((WORKSPACE,), mx.uint8)
     mx.eval(workspace)
     return extension.Chain(code, made, list(spares), workspace)
@@ -185,4 +192,5 @@ def _product(extension: ModuleType, given: Multiplied) -> Any:
         cols=given.cols,
         depth=given.depth,
         transposed=given.transposed,
+        aside=given.aside,
     )

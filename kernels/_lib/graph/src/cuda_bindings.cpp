@@ -60,14 +60,16 @@ NB_MODULE(_zmlx_graph, m) {
   nb::class_<zmlx::Product>(
       m, "Product",
       "bfloat16 out (rows, cols) = a (rows, depth) times b, which is (depth, cols) or, transposed, (cols, depth), as "
-      "MLX has cuBLASLt multiply it. `cols` or `depth` may be a Number.")
+      "MLX has cuBLASLt multiply it. `cols` or `depth` may be a Number. `aside`: it runs beside what follows, the next "
+      "product included.")
       .def(
           "__init__",
           [](zmlx::Product* self, zmlx::Parameter a, zmlx::Parameter b, zmlx::Parameter out, int rows,
-             std::variant<int, zmlx::Number> cols, std::variant<int, zmlx::Number> depth, bool transposed) {
-            new (self) zmlx::Product{std::move(a), std::move(b), std::move(out), rows, cols, depth, transposed};
+             std::variant<int, zmlx::Number> cols, std::variant<int, zmlx::Number> depth, bool transposed,
+             bool aside) {
+            new (self) zmlx::Product{std::move(a), std::move(b), std::move(out), rows, cols, depth, transposed, aside};
           },
-          "a"_a, "b"_a, "out"_a, "rows"_a, "cols"_a, "depth"_a, "transposed"_a);
+          "a"_a, "b"_a, "out"_a, "rows"_a, "cols"_a, "depth"_a, "transposed"_a, "aside"_a);
 
   nb::class_<zmlx::Graph, zmlx::Work>(m, "Graph", "Launches after each other as one executable graph.")
       .def(
@@ -88,7 +90,7 @@ NB_MODULE(_zmlx_graph, m) {
                 std::string(code.c_str(), code.size()), links, std::move(spares), std::move(workspace));
           },
           "code"_a, "links"_a, "spares"_a, "workspace"_a,
-          "Load the machine code. `spares`: evaluated arrays of the output's size; `workspace`: 32 MiB.")
+          "Load the machine code. `spares`: evaluated arrays of the output's size; `workspace`: 64 MiB.")
       .def(
           "prepare", &zmlx::Chain::prepare, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
           "Begin to capture the step that will be asked for next, in a thread of its own.")

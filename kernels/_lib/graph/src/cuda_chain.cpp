@@ -32,11 +32,14 @@ uint64_t address(const mx::array& array) {
 Chain::Chain(
     const std::string& machine_code, const std::vector<Link>& links, std::vector<mx::array> spares, mx::array workspace)
     : Work(std::move(spares)), workspace_(std::move(workspace)) {
-  if (workspace_.nbytes() < Products::WORKSPACE) {
+  if (workspace_.nbytes() < 2 * Products::WORKSPACE) {
     throw std::invalid_argument("the workspace is too small");
   }
   mx::cu::device(mx::Device::gpu).make_current();
   check(cuModuleLoadData(&module_, machine_code.data()), "loading the chain's machine code");
+  check(cuStreamCreate(&side_, CU_STREAM_NON_BLOCKING), "making a stream");
+  check(cuEventCreate(&fork_, CU_EVENT_DISABLE_TIMING), "making an event");
+  check(cuEventCreate(&join_, CU_EVENT_DISABLE_TIMING), "making an event");
   for (const auto& link : links) {
     std::visit([this](const auto& one) { add(one); }, link);
   }
@@ -57,6 +60,14 @@ Chain::Chain(
 
 Chain::~Chain() {
   ahead_.reset();
+  for (auto event : {fork_, join_}) {
+    if (event != nullptr) {
+      cuEventDestroy(event);
+    }
+  }
+  if (side_ != nullptr) {
+    cuStreamDestroy(side_);
+  }
   if (module_ != nullptr) {
     cuModuleUnload(module_);
   }
@@ -156,18 +167,34 @@ void Chain::launch_one(const Made& made, const Values& values, uint64_t in, uint
   check(cuLaunchKernelEx(&settings, made.function, places.data(), nullptr), "a launch of a chain");
 }
 
+void Chain::multiply(const Made& made, const Values& values, CUstream stream) {
+  const Product& of = *made.product;
+  const Sizes sizes{of.rows, number(of.cols, values), number(of.depth, values), of.transposed};
+  const auto at = [&](int which) { return values[made.slots[which]]; };
+  const uint64_t workspace = address(workspace_) + (of.aside ? Products::WORKSPACE : 0);
+  products_.multiply(sizes, at(0), at(1), at(2), workspace, stream);
+}
+
 void Chain::launch_between(const Values& values, CUstream stream) {
   const std::lock_guard<std::mutex> lock(products_mutex_);
+  bool forked = false;
   for (size_t i = 1; i + 1 < links_.size(); ++i) {
     const Made& made = links_[i];
     if (made.function != nullptr) {
       launch_one(made, values, 0, 0, stream);
-      continue;
+    } else if (made.product->aside) {
+      check(cuEventRecord(fork_, stream), "recording an event");
+      check(cuStreamWaitEvent(side_, fork_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
+      multiply(made, values, side_);
+      check(cuEventRecord(join_, side_), "recording an event");
+      forked = true;
+    } else {
+      multiply(made, values, stream);
+      if (forked) {
+        check(cuStreamWaitEvent(stream, join_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
+        forked = false;
+      }
     }
-    const Product& of = *made.product;
-    const Sizes sizes{of.rows, number(of.cols, values), number(of.depth, values), of.transposed};
-    const auto at = [&](int which) { return values[made.slots[which]]; };
-    products_.multiply(sizes, at(0), at(1), at(2), address(workspace_), stream);
   }
 }
 

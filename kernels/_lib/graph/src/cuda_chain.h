@@ -20,6 +20,8 @@ struct Product {
   int rows;
   std::variant<int, Number> cols, depth;
   bool transposed;
+  // Whether it may run beside what follows it, up to the next product and with that; then both are waited for.
+  bool aside;
 };
 using Link = std::variant<Launch, Product>;
 
@@ -64,12 +66,15 @@ class Chain : public Work {
   int number(const std::variant<int, Number>& size, const Values& values) const;
   void launch_one(const Made& made, const Values& values, uint64_t in, uint64_t out, CUstream stream) const;
   void launch_between(const Values& values, CUstream stream);
+  void multiply(const Made& made, const Values& values, CUstream stream);
 
   CUmodule module_ = nullptr;
   std::vector<mlx::core::array> arrays_;
   std::map<std::uintptr_t, int> places_; // of arrays among them
   std::vector<Made> links_;
   mlx::core::array workspace_;
+  CUstream side_ = nullptr; // of products aside
+  CUevent fork_ = nullptr, join_ = nullptr;
   std::mutex products_mutex_;
   Products products_;
   int captured_ = 0;
