@@ -149,7 +149,7 @@ def test_a_launch_after_a_product_waits_for_it(published: Any) -> None:
         Launch = Product = dict
 
         @staticmethod
-        def Chain(code: bytes, links: list[dict[str, Any]], *rest: Any) -> None:  # noqa: N802
+        def Chain(_: bytes, links: list[dict[str, Any]], *__: Any) -> None:
             made.extend(links)
 
     links = published.links()
