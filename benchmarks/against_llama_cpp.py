@@ -91,15 +91,13 @@ def measure(family_name: str, variant: str, budgets: Sequence[int], layers: int 
     prompt: Any = mx.random.randint(0, 1000, (PROMPT,), key=mx.random.key(7)).tolist()
     for _ in generate(prompt, WARM_UP):
         pass
-    rates, tokens = {}, {}
-    for budget in budgets:
-        said, times = [], []
-        # The first token ends the prompt; decode is what follows.
-        for token, _ in generate(prompt, budget + 1):
-            times.append(time.perf_counter())
-            said.append(token)
-        rates[budget] = budget / (times[-1] - times[0])
-        tokens[budget] = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+    said, times = [], []
+    # The first token ends the prompt; decode is what follows. A budget is the beginning of the longest.
+    for token, _ in generate(prompt, max(budgets) + 1):
+        times.append(time.perf_counter())
+        said.append(token)
+    rates = {budget: budget / (times[budget] - times[0]) for budget in budgets}
+    tokens = {budget: hashlib.sha256(json.dumps(said[: budget + 1]).encode()).hexdigest()[:12] for budget in budgets}
     device = mx.device_info(mx.default_device()).get("device_name", where)
     return Sample(rates, tokens, f"mlx {vars(mx)['__version__']} on {device}")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,6 +260,29 @@ def test_two_threads(as_stock: Any) -> None:
         return [*found[0], *found[1]]
 
     as_stock(script)
+
+
+LEAVES = """
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+from tests.kernels.test_on_gpu_graph import built, patched
+mx.set_default_device(mx.gpu)
+model = built("NAME", 0, 2)
+patched("NAME", model)
+cache = make_prompt_cache(model)
+for token in range(300):
+    out = model(mx.array([[token]]), cache=cache)
+    mx.async_eval(out)
+print("leaves")
+"""
+
+
+def test_a_process_ends_while_steps_are_under_way(name: str, model: Model) -> None:
+    # Steps let go of the graph on a thread of MLX's while the interpreter ends.
+    for _ in range(3):
+        command = [sys.executable, "-c", LEAVES.replace("NAME", name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "leaves\n"), done.stderr
 
 
 def test_many_rows_are_stocks(model: Model) -> None:

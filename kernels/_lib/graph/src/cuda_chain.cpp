@@ -59,7 +59,11 @@ Chain::Chain(
 }
 
 Chain::~Chain() {
+  const bool entered = enter();
   ahead_.reset();
+  if (!entered) {
+    return;
+  }
   for (auto event : {fork_, join_}) {
     if (event != nullptr) {
       cuEventDestroy(event);

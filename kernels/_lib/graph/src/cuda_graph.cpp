@@ -17,8 +17,17 @@ void check(CUresult result, const char* what) {
   }
 }
 
+bool enter() noexcept {
+  try {
+    mx::cu::device(mx::Device::gpu).make_current();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 Turn::~Turn() {
-  if (event_ != nullptr) {
+  if (event_ != nullptr && enter()) {
     cuEventDestroy(event_);
   }
 }
@@ -94,6 +103,9 @@ Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launche
 }
 
 Graph::~Graph() {
+  if (!enter()) {
+    return;
+  }
   if (executable_ != nullptr) {
     cuGraphExecDestroy(executable_);
   }

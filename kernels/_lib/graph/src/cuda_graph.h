@@ -16,6 +16,10 @@ namespace zmlx {
 
 void check(CUresult result, const char* what);
 
+// Makes the GPU current on a thread that may have no context: the last step lets go of what it launched on one of MLX's.
+// False where the driver has ended.
+bool enter() noexcept;
+
 // Orders the streams that use a thing one after the other.
 class Turn {
  public:
@@ -31,6 +35,7 @@ class Turn {
 
 // Buffers that a graph's launches write in place, and who wrote them last.
 struct Buffers {
+  explicit Buffers(std::vector<mlx::core::array> given) : arrays(std::move(given)) {}
   std::vector<mlx::core::array> arrays;
   Turn turn;
 };
