@@ -53,6 +53,11 @@ class Workspace:
         """The lab notebook, written from its entries."""
         return self.root / "LAB_NOTEBOOK.md"
 
+    @property
+    def verifications(self) -> Path:
+        """Records of `zmlx kernels verify`; it need not be there."""
+        return self.root / "verifications"
+
     def session(self, name: str) -> Path:
         """Folder of the session called `name`."""
         return self.capsules / name

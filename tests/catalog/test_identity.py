@@ -78,8 +78,8 @@ def test_a_file_that_nothing_imports_belongs_to_no_kernel(fresh_workspace: Works
     assert of(fresh_workspace.kernels, "moe_combine", "cpu") == known
     edited(
         fresh_workspace.kernels / "moe_combine" / "kernel.py",
-        "import functools",
-        "import functools\nfrom . import notes",
+        "from typing import Any",
+        "from typing import Any\n\nfrom . import notes",
     )
     assert of(fresh_workspace.kernels, "moe_combine", "cpu") != known
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench import copies
+from zmlx_bench.catalog import verified
 from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.findings import reading
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
@@ -23,6 +25,7 @@ from zmlx_bench.ledger.matrix import rows_path
 from zmlx_bench.legacy.check import check_legacy_file
 from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.schema.session import Session
+from zmlx_bench.schema.verification import Verification
 from zmlx_bench.workspace import Workspace
 
 BATCH = 8
@@ -58,6 +61,8 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
+    for path in verified.paths(workspace):
+        findings += reading.read(workspace.root, path, Verification)[1]
     decided, notes = check_decisions(workspace, findings)
     stale, unreadable_record = _copies(workspace)
     everything = {*findings, *decided, *unreadable_record}

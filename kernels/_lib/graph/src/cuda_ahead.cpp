@@ -1,5 +1,6 @@
 #include "cuda_ahead.h"
 
+#include <memory>
 #include <stdexcept>
 
 #include "cuda_graph.h"
@@ -19,9 +20,9 @@ Ahead::~Ahead() {
   }
   changed_.notify_all();
   thread_.join();
-  for (auto executable : executables_) {
-    if (executable != nullptr) {
-      cuGraphExecDestroy(executable);
+  for (const auto& executable : executables_) {
+    if (executable.handle != nullptr) {
+      cuGraphExecDestroy(executable.handle);
     }
   }
 }
@@ -46,7 +47,7 @@ CUgraphExec Ahead::take(const std::vector<uint64_t>& values) {
     return nullptr;
   }
   state_ = State::nothing;
-  return executables_[turn_];
+  return latest_->handle;
 }
 
 void Ahead::run(CUcontext context) {
@@ -83,8 +84,32 @@ void Ahead::run(CUcontext context) {
   }
 }
 
+Ahead::Kind Ahead::kind_of(CUgraph graph) {
+  size_t count = 0;
+  check(cuGraphGetNodes(graph, nullptr, &count), "a graph's nodes");
+  std::vector<CUgraphNode> nodes(count);
+  check(cuGraphGetNodes(graph, nodes.data(), &count), "a graph's nodes");
+  Kind kind;
+  kind.reserve(3 * count);
+  for (auto node : nodes) {
+    CUgraphNodeType type{};
+    check(cuGraphNodeGetType(node, &type), "a node's type");
+    kind.push_back(type);
+    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+      CUDA_KERNEL_NODE_PARAMS launch{};
+      check(cuGraphKernelNodeGetParams(node, &launch), "a node's kernel");
+      kind.push_back(reinterpret_cast<uint64_t>(launch.func) ^ reinterpret_cast<uint64_t>(launch.kern));
+      CUlaunchAttributeValue cluster{};
+      check(
+          cuGraphKernelNodeGetAttribute(node, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, &cluster), "a node's cluster");
+      const auto& of = cluster.clusterDim;
+      kind.push_back(static_cast<uint64_t>(of.x) << 40 | static_cast<uint64_t>(of.y) << 20 | of.z);
+    }
+  }
+  return kind;
+}
+
 void Ahead::capture(CUstream stream) {
-  turn_ = (turn_ + 1) % SETS;
   CUgraph graph = nullptr;
   check(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
   try {
@@ -97,22 +122,32 @@ void Ahead::capture(CUstream stream) {
     throw;
   }
   check(cuStreamEndCapture(stream, &graph), "ending a capture");
-  CUgraphExec& executable = executables_[turn_];
-  CUgraphExecUpdateResultInfo info{};
-  CUresult result = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-  if (executable != nullptr) {
-    result = cuGraphExecUpdate(executable, graph, &info);
-    if (result != CUDA_SUCCESS) {
-      cuGraphExecDestroy(executable);
-      executable = nullptr;
+  const std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)> captured(graph, &cuGraphDestroy);
+  Kind kind = kind_of(graph);
+  // Of this kind the one used longest ago and not by a step that may be under way, else the one of any kind.
+  Executable* own = nullptr;
+  Executable* oldest = &executables_[0];
+  for (auto& each : executables_) {
+    if (each.kind == kind && each.used + 2 <= captures_ && (own == nullptr || each.used < own->used)) {
+      own = &each;
+    }
+    if (each.used < oldest->used) {
+      oldest = &each;
     }
   }
-  if (executable == nullptr) {
-    result = cuGraphInstantiate(&executable, graph, 0);
+  CUgraphExecUpdateResultInfo info{};
+  if (own == nullptr || cuGraphExecUpdate(own->handle, graph, &info) != CUDA_SUCCESS) {
+    own = own != nullptr ? own : oldest;
+    if (own->handle != nullptr) {
+      cuGraphExecDestroy(own->handle);
+    }
+    *own = {};
+    check(cuGraphInstantiate(&own->handle, graph, 0), "making a captured step executable");
+    own->kind = std::move(kind);
   }
-  cuGraphDestroy(graph);
-  check(result, "making a captured step executable");
-  check(cuGraphUpload(executable, stream), "bringing a captured step to the GPU");
+  own->used = ++captures_;
+  latest_ = own;
+  check(cuGraphUpload(own->handle, stream), "bringing a captured step to the GPU");
 }
 
 } // namespace zmlx

@@ -35,11 +35,22 @@ class Ahead {
   void run(CUcontext context);
   void capture(CUstream stream);
 
-  // cuBLASLt's choice follows the length's alignment: graphs whose length leaves the same remainder are alike, and an
-  // executable graph is updated where the launches are alike, which costs a fraction of making one.
+  // What a graph's nodes are, whatever they are launched with. Only a graph of the same nodes updates an executable one:
+  // the driver takes another kernel in a node too, but left it the cluster of the one before, and results were wrong.
+  using Kind = std::vector<uint64_t>;
+  static Kind kind_of(CUgraph graph);
+
+  struct Executable {
+    CUgraphExec handle = nullptr;
+    Kind kind;
+    uint64_t used = 0;
+  };
+
+  // cuBLASLt's kernels follow what the length leaves divided by eight, so there are few kinds at a time.
   static constexpr size_t SETS = 8;
-  std::array<CUgraphExec, SETS> executables_{};
-  size_t turn_ = 0;
+  std::array<Executable, SETS> executables_;
+  Executable* latest_ = nullptr;
+  uint64_t captures_ = 0;
   State state_ = State::nothing;
   std::vector<uint64_t> values_;
   Enqueue enqueue_;
