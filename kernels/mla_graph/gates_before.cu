@@ -1,11 +1,9 @@
 // Add and norm, by every block for itself, then E rows of the dense gate: gates_dense.cu follows, which takes x and w.
-// The first block writes h and the norm. What the shared expert needs next is brought nearer.
+// The first block writes h and the norm.
 __shared__ __align__(16) T x[D];
 __shared__ float sums_of_warps[32];
 const T* w = gate_w + size_t(blockIdx.x) * E * D;
 prefetch_block(w, E * D * 2);
-prefetch_block(shared_gate_w + size_t(blockIdx.x) * (SHARED_WORDS / gridDim.x), SHARED_WORDS / gridDim.x * 4);
-prefetch_block(shared_up_w + size_t(blockIdx.x) * (SHARED_WORDS / gridDim.x), SHARED_WORDS / gridDim.x * 4);
 inputs_ready();
 add_norm<T, D, NORM_READS, NORM_CHUNKS, NORM_THREADS, true>(
     residual, r, norm_weight, blockIdx.x == 0 ? h : nullptr, x, sums_of_warps, float_of(uint(NORM_EPS)));

@@ -49,13 +49,13 @@ HEADERS = "".join(
     )
 )
 Q_B = _read("front_before") + norm_rope.SOURCE.body
-SOFTMAX_OF_SUM = _read("softmax_before") + SOFTMAX["cuda"].body
 GATES = "\n".join((_read("gates_before"), _GATES_DENSE, _GATES_AFTER))
 EXPERTS = "\n".join(
     (_read("route_before"), SIGMOID.body, _read("route_after"), moe.EXPERTS.body, _read("experts_after"))
 )
 DOWNS = _read("downs_before") + moe.DOWNS.body
 WAIT = "inputs_ready();\n"
+SOFTMAX_OF_SUM = WAIT + SOFTMAX["cuda"].body
 IN_CACHE = {
     "kv_latent": "(latents + size_t(offsets[0]) * RANK)",
     "k_pe": "(places + size_t(offsets[0]) * ROPE)",
@@ -144,7 +144,7 @@ class Plan:
             product(b.q_pe, places, by_place, s.heads, keys, s.rope, transposed=True, aside=True),
             self._head_rows("embed", attention.embed_q, b.q_nope, b.q_latent, scale),
             product(b.q_latent, latents, by_latent, s.heads, keys, s.rank, transposed=True),
-            self._softmax(attention, by_latent, by_place, weights),
+            self._softmax(by_latent, by_place, weights),
             product(weights, latents, b.attended, s.heads, s.rank, keys, transposed=False),
             self._head_rows("unembed", attention.unembed_out, b.attended, b.out, 1.0),
             self._rows("o_proj", attention.o_proj, b.out, b.r),
@@ -190,23 +190,14 @@ class Plan:
             warps * LANES,
         )
 
-    def _softmax(self, attention: Any, by_latent: Parameter, by_place: Parameter, weights: Parameter) -> Planned:
-        s = self.s
-        unembed, o_proj = weights_of(attention.unembed_out).w, weights_of(attention.o_proj).w
+    def _softmax(self, by_latent: Parameter, by_place: Parameter, weights: Parameter) -> Planned:
         return Planned(
             "softmax",
             SOFTMAX_OF_SUM,
-            {
-                "T": s.dtype,
-                "READS": READS["cuda"],
-                "THREADS": THREADS,
-                "H": s.heads,
-                "UNEMBED_WORDS": unembed.size,
-                "O_WORDS": o_proj.size,
-            },
-            [by_latent, by_place, array("unembed_w", unembed), array("o_w", o_proj), self.between.offsets],
+            {"T": self.s.dtype, "READS": READS["cuda"], "THREADS": THREADS},
+            [by_latent, by_place, self.between.offsets],
             [weights],
-            (1, s.heads, 1),
+            (1, self.s.heads, 1),
             THREADS,
             macros=LENGTH,
         )
@@ -233,20 +224,15 @@ class Plan:
         experts = gate.weight.shape[0]
         if experts % warps or s.d % 128 or s.d > 4096 or gate.weight.dtype != s.dtype:
             raise Unavailable(f"a gate of {experts} rows of {s.d} weights is not served")
-        shared = layer.mlp.shared_experts
-        words = [weights_of(each).w for each in (shared.gate_proj, shared.up_proj)]
-        if words[0].size % (experts // warps):
-            raise Unavailable(f"a shared expert of {words[0].size} words is not served")
         return Planned(
             "add_norm_gates",
             GATES,
-            {**constants, "T": s.dtype, "D": s.d, "E": warps, "WARPS": warps, "SHARED_WORDS": words[0].size},
+            {**constants, "T": s.dtype, "D": s.d, "E": warps, "WARPS": warps},
             [
                 named("residual", x),
                 b.r,
                 array("norm_weight", norm.weight),
                 array("gate_w", gate.weight),
-                *(array(f"shared_{name}_w", each) for name, each in zip(("gate", "up"), words, strict=True)),
             ],
             [named("h", h), b.normed, b.gates],
             (experts // warps, 1, 1),
