@@ -51,9 +51,9 @@ HEADERS = "".join(
 Q_B = _read("front_before") + norm_rope.SOURCE.body
 GATES = "\n".join((_read("gates_before"), _GATES_DENSE, _GATES_AFTER))
 EXPERTS = "\n".join(
-    (_read("route_before"), SIGMOID.body, _read("route_after"), moe.EXPERTS.body, _read("experts_after"))
+    (_read("route_before"), SIGMOID.body, _read("route_after"), moe.ALL_EXPERTS.body, _read("experts_after"))
 )
-DOWNS = _read("downs_before") + moe.DOWNS.body
+DOWNS = _read("downs_before") + moe.ALL_DOWNS.body
 WAIT = "inputs_ready();\n"
 SOFTMAX_OF_SUM = WAIT + SOFTMAX["cuda"].body
 IN_CACHE = {
