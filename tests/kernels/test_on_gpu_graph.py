@@ -157,6 +157,21 @@ def test_two_sequences_in_turn(as_stock: Any) -> None:
     as_stock(script)
 
 
+def test_sequences_after_each_other(as_stock: Any) -> None:
+    """Lengths begin anew at other remainders of eight, which decides between cuBLASLt's kernels."""
+    ends = ((64, 60), (64, 33), (65, 62), (240, 41), (64, 36), (72, 64), (500, 21), (64, 58), (1000, 30), (64, 100))
+
+    def script(model: Model) -> list[mx.array]:
+        found = []
+        for at, (length, count) in enumerate(ends):
+            cache = make_prompt_cache(model)
+            prefill(model, cache, TOKENS[17 * at :][:length])
+            found += steps(model, cache, TOKENS[17 * at + length :][:count])
+        return found
+
+    as_stock(script)
+
+
 def test_a_trimmed_cache_goes_on(as_stock: Any) -> None:
     def script(model: Model) -> list[mx.array]:
         cache = make_prompt_cache(model)

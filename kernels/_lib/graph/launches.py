@@ -156,12 +156,17 @@ def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], 
 
 def make_chain(extension: ModuleType, code: bytes, links: Sequence[Link], spares: Sequence[mx.array]) -> Any:
     """Return the chain of launches and products, one after the other."""
-    # What lies between the first link and the last may be a graph, which neither overlaps.
-    between = range(2, len(links) - 1)
-    made = [
-        _made(extension, each, i in between) if isinstance(each, Planned) else _product(extension, each)
-        for i, each in enumerate(links)
-    ]
+    made = []
+    ahead = False
+    for i, each in enumerate(links):
+        if isinstance(each, Planned):
+            # What lies between the first link and the last may be a graph, which neither overlaps.
+            made.append(_made(extension, each, ahead and 1 < i < len(links) - 1))
+            ahead = True
+        else:
+            made.append(_product(extension, each))
+            # What comes after a product waits for it, but for one aside.
+            ahead &= each.aside
     workspace = mx.zeros((WORKSPACE,), mx.uint8)
     mx.eval(workspace)
     return extension.Chain(code, made, list(spares), workspace)

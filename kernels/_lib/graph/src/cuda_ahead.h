@@ -36,7 +36,7 @@ class Ahead {
   void capture(CUstream stream);
 
   // What a graph's nodes are, whatever they are launched with. Only a graph of the same nodes updates an executable one:
-  // the driver takes another kernel in a node too, but left it the cluster of the one before, and results were wrong.
+  // CUDA does not update a node correctly with a kernel of another cluster (MLX's device.cpp says so too).
   using Kind = std::vector<uint64_t>;
   static Kind kind_of(CUgraph graph);
 
