@@ -17,6 +17,9 @@ from .._lib.graph import NotBuilt, load, missing
 from ..mla_norm_rope.kernel import joined_projection
 from .steps import ChainSteps
 
+ONE_BY_ONE = "stock_one_by_one"
+"""The mode that captures nothing."""
+
 
 def probe(mode: str, backend: str) -> str | None:
     """Return why the mode cannot run on `backend` here, or None."""
@@ -27,11 +30,11 @@ def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to the stack of decoder layers; raise Unavailable where one is not served or the extension is missing."""
     require("mla_graph", request)
     require_kind("mla_graph", request, "router", "sigmoid_bias")
-    return mla_graph(module)
+    return mla_graph(module, ahead=request.mode != ONE_BY_ONE)
 
 
-def mla_graph(stack: Any) -> Binding:
-    """Return the step of a stack of layers; join the first projections of all its attentions."""
+def mla_graph(stack: Any, *, ahead: bool = True) -> Binding:
+    """Return the step of a stack of layers, captured `ahead` or not; join the first projections of its attentions."""
     try:
         extension = load()
     except NotBuilt as error:
@@ -41,7 +44,7 @@ def mla_graph(stack: Any) -> Binding:
     try:
         for layer in stack.pipeline_layers:
             undos.append(joined_projection(layer.self_attn)[1])
-        call = ChainSteps(stack, extension)
+        call = ChainSteps(stack, extension, ahead=ahead)
     except BaseException:
         _undo(undos)
         raise

@@ -40,9 +40,10 @@ class ChainSteps:
     offset. Any other cache's rows are copied first: a trimmed one, a copy, one that stock wrote to.
     """
 
-    def __init__(self, stack: Any, extension: ModuleType) -> None:
-        """Put the chain together; raise Unavailable where the compiler fails."""
-        self._stack, self._extension, self._shape = stack, extension, shape_of(stack)
+    def __init__(self, stack: Any, extension: ModuleType, *, ahead: bool) -> None:
+        """Put the chain together; raise Unavailable where the compiler fails. `ahead`: each step has the next one
+        captured."""
+        self._stack, self._extension, self._shape, self._ahead = stack, extension, shape_of(stack), ahead
         links = Plan(stack, self._shape, extension).links()
         spares = [mx.zeros((1, 1, self._shape.d), self._shape.dtype) for _ in range(SPARES)]
         mx.eval(spares)
@@ -63,7 +64,7 @@ class ChainSteps:
             held = hold(self._shape, self._extension, caches)
         end = held.end + 1
         out = self._extension.step(h, self.chain, held.buffers, [held.end, end])
-        if end < held.capacity:
+        if self._ahead and end < held.capacity:
             self.chain.prepare(held.buffers, [end, end + 1])
         for each in caches:
             each.offset = end
