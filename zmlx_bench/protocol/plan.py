@@ -9,7 +9,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
 BASELINE = "baseline"
@@ -70,9 +70,11 @@ def draw_up(
     blocks: int,
     seed: int,
     cooldown_s: float,
+    cool_at_most_s: float | None = None,
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
+    encoded: Encoded | None = None,
     audit_positions: int | None = None,
     algorithm: int = ALGORITHM,
 ) -> Plan:
@@ -91,9 +93,11 @@ def draw_up(
         blocks=blocks,
         seed=seed,
         cooldown_s=cooldown_s,
+        cool_at_most_s=cool_at_most_s,
         timeouts=timeouts,
         audit_positions=audit_positions,
         prompts=prompts,
+        encoded=encoded,
         arms=arms,
         jobs=draw(Wanted(budgets, blocks, seed, tuple(prompt.id for prompt in prompts.prompt), arms, audit_positions)),
     )

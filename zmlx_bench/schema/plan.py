@@ -11,7 +11,6 @@ from zmlx_bench.schema.base import (
     CheckpointKind,
     Count,
     Digest,
-    FileName,
     Name,
     NonEmpty,
     NonNegative,
@@ -19,8 +18,9 @@ from zmlx_bench.schema.base import (
     Role,
     Sha256,
     StrictModel,
+    WeightFile,
 )
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
 JobKind = Literal["warmup", "timed", "fidelity", "audit"]
@@ -50,7 +50,7 @@ class Checkpoint(StrictModel):
     source: NonEmpty
     """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
     config_sha256: Sha256
-    weights: dict[FileName, Sha256] = {}
+    weights: dict[WeightFile, Sha256] = {}
     """SHA-256 of each weight file; empty where a recipe makes them (`synthetic`), and in evidence of version 1."""
     blobs: dict[str, str] = {}
     """Hub blob id of each file, for `full` and hub checkpoints."""
@@ -115,12 +115,28 @@ class Plan(StrictModel):
     """Blocks at each budget."""
     seed: Count
     cooldown_s: NonNegative = 0.0
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     timeouts: Timeouts = Timeouts()
     audit_positions: Positive | None = None
     """Tokens of each prompt's answer that the audit forces; null without an audit."""
     prompts: PromptSet
+    encoded: Encoded | None = None
+    """The prompts as token ids; null in evidence from before they were made once a session."""
     arms: tuple[Arm, ...] = Field(min_length=1)
     jobs: tuple[Job, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _encoded_fits_prompts(self) -> Plan:
+        if self.encoded is not None:
+            self.encoded.check(self.prompts)
+        return self
+
+    def token_ids(self, prompt: str) -> tuple[int, ...]:
+        """Return a prompt's token ids; KeyError where it is none of the plan's, or the plan has none."""
+        if self.encoded is None:
+            raise KeyError(prompt)
+        return self.encoded.token_ids[prompt]
 
     def arm(self, name: str) -> Arm:
         """Return the arm called `name`; KeyError when there is none."""

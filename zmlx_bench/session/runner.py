@@ -14,11 +14,12 @@ from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.printable import said
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import opened, store
+from zmlx_bench.session import cooling, opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
@@ -36,6 +37,9 @@ _EXACT = {"MLX_ENABLE_TF32": "0"}
 
 class Observer(Protocol):
     """Told what happens, for progress; it cannot change it."""
+
+    def waiting(self, text: str) -> None:
+        """Tell that the session waits for the machine, and why."""
 
     def job_started(self, job: Job) -> None:
         """Tell that a job's process starts."""
@@ -128,7 +132,8 @@ def _run_job(
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
-    log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
+    waited = _cooled(plan, job, log, observer)
+    log.write(JobStart(job=job.id, time=utc_now(), waited_s=waited, before=state.read(plan.backend)))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
@@ -139,7 +144,7 @@ def _run_job(
         WORKER_MODULE,
     )
 
-    tally = Tally(job, forced)
+    tally = Tally(job, forced, {name: plan.token_ids(name) for name in job.prompts})
     gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
@@ -178,20 +183,29 @@ def _run_job(
     return outcome
 
 
+def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | None:
+    """Wait before a timed job where the plan says so; return the seconds, None where it does not."""
+    if plan.cool_at_most_s is None or job.kind != "timed":
+        return None
+    then = cooling.begun(log.path)
+    if then is None:
+        return None
+    return cooling.wait(then, plan.cool_at_most_s, lambda: state.read(plan.backend), observer.waiting)
+
+
 def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:
-    by_id = {prompt.id: prompt for prompt in plan.prompts.prompt}
     return Instructions(
-        family_folder=str(families.folder(plan.family, ground.workspace)),
+        family_folder=told_path(families.folder(plan.family, ground.workspace)),
         checkpoint_kind=plan.checkpoint.kind,
-        path=str(ground.checkpoint_path),
+        path=told_path(ground.checkpoint_path),
         seed=plan.seed,
         layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
         variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
-        kernels=str(ground.workspace.kernels),
+        kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
-        prompts=tuple(Prompt(name, by_id[name].text) for name in job.prompts),
+        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,
     )
