@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.order import block_orders
-from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.base import Backend, Estimator
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -16,6 +16,8 @@ BASELINE = "baseline"
 NULL = "null"
 ALGORITHM = 1
 """The number of the way in which sessions are drawn up now."""
+ESTIMATOR: Estimator = "bisquare"
+"""What a session's ratios are estimated with now; docs/decision-error.md shows why."""
 AUDIT_POSITIONS = 64
 """Tokens of each prompt's answer that an audit forces, where the largest budget has as many."""
 
@@ -65,6 +67,7 @@ def draw_up(
     prompts: PromptSet,
     arms: tuple[Arm, ...],
     audit_positions: int | None = None,
+    estimator: Estimator = ESTIMATOR,
     algorithm: int = ALGORITHM,
 ) -> Plan:
     """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm."""
@@ -80,6 +83,7 @@ def draw_up(
         backend=backend,
         tokens=budgets,
         blocks=blocks,
+        estimator=estimator,
         seed=seed,
         cooldown_s=cooldown_s,
         timeouts=timeouts,

@@ -7,6 +7,7 @@ from typing import Literal
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import (
     Count,
+    Estimator,
     Name,
     NonEmpty,
     NonNegative,
@@ -46,6 +47,8 @@ class Protocol(StrictModel):
     command: tuple[str, ...]
     """The exact command line, without the interpreter's path."""
     blocks: Positive
+    estimator: Estimator = "mean"
+    """What the ratios of its blocks, and the verdict, are estimated with."""
     seed: Count
     cooldown_s: NonNegative
     null_arm: bool

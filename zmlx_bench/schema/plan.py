@@ -11,6 +11,7 @@ from zmlx_bench.schema.base import (
     CheckpointKind,
     Count,
     Digest,
+    Estimator,
     FileName,
     Name,
     NonEmpty,
@@ -113,6 +114,8 @@ class Plan(StrictModel):
     """Budgets, ascending."""
     blocks: Positive
     """Blocks at each budget."""
+    estimator: Estimator = "mean"
+    """What every ratio of the session's blocks is estimated with; sessions from before there was a choice: the mean."""
     seed: Count
     cooldown_s: NonNegative = 0.0
     timeouts: Timeouts = Timeouts()

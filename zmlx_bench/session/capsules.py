@@ -79,6 +79,7 @@ def _capsule(
         protocol=Protocol(
             command=session.command,
             blocks=plan.blocks,
+            estimator=plan.estimator,
             seed=plan.seed,
             cooldown_s=plan.cooldown_s,
             null_arm=null_arm,
@@ -94,7 +95,7 @@ def _capsule(
         runs=timed_set,
         fidelity_runs=fidelity_set,
         outputs=own_outputs,
-        figures=figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
+        figures=figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm, plan.estimator),
         audit=audit,
         content_sha256=UNSEALED,
     )

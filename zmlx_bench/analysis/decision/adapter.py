@@ -126,6 +126,7 @@ def budget_evidence(path: str, capsule: Capsule, policy: Policy) -> BudgetEviden
         capsule=path,
         status=capsule.status,
         figures=capsule.figures,
+        estimator=capsule.protocol.estimator,
         counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in prompts),
         message=_message(capsule),
         idle_kernels=_idle(capsule),

@@ -24,7 +24,7 @@ from zmlx_bench.analysis.decision.evidence import (
     under_bytes,
 )
 from zmlx_bench.analysis.decision.session import judge_session
-from zmlx_bench.analysis.decision.statistics import Array, estimate
+from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.policy import Policy
 
@@ -131,7 +131,7 @@ def _verdict(
     gains = [
         sum(sample) / len(sample)
         for tokens in (figures.tokens for figures in shown.verdict.budgets)
-        if (sample := [float(estimate(b.gain).mean) for b in _at(rests_on, tokens) if b.gain])
+        if (sample := [float(b.estimate(b.gain).mean) for b in _at(rests_on, tokens) if b.gain])
     ]
     return GroupVerdict(
         variant=shown.arm.variant,
@@ -215,7 +215,7 @@ def _repeat(
     hypotheses = max(len(e.session.planned) for e in run)
     worst: tuple[float, float, float, int] | None = None
     for tokens in sorted(policy.min_blocks):
-        found = [estimate(sample(b)) for b in _at(run, tokens)]
+        found = [b.estimate(sample(b)) for b in _at(run, tokens)]
         mean = sum(float(f.mean) for f in found) / len(found)
         needed = float(allowance([f.se for f in found], per_session, hypotheses, policy))
         if worst is None or mean - needed < worst[0]:

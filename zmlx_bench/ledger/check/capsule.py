@@ -86,6 +86,7 @@ def _figures(capsule: Capsule, file: str) -> Iterator[Finding]:
             capsule.tokens,
             [prompt.id for prompt in capsule.prompts.prompt],
             capsule.protocol.null_arm,
+            capsule.protocol.estimator,
         )
     except (ArithmeticError, LookupError, ValueError, statistics.StatisticsError) as error:
         yield finding(file, "figures", f"cannot be derived from the raw runs: {type(error).__name__}: {error}")
@@ -103,6 +104,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
         ("software", capsule.software, session.software),
         ("prompts", capsule.prompts, plan.prompts),
         ("protocol.blocks", capsule.protocol.blocks, plan.blocks),
+        ("protocol.estimator", capsule.protocol.estimator, plan.estimator),
         ("protocol.seed", capsule.protocol.seed, plan.seed),
         ("protocol.cooldown_s", capsule.protocol.cooldown_s, plan.cooldown_s),
         ("protocol.command", capsule.protocol.command, session.command),

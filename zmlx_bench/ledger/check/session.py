@@ -76,6 +76,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         backend=plan.backend,
         tokens=plan.tokens,
         blocks=plan.blocks,
+        estimator=plan.estimator,
         seed=plan.seed,
         cooldown_s=plan.cooldown_s,
         timeouts=plan.timeouts,

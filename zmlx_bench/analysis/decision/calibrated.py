@@ -1,0 +1,54 @@
+"""What makes the bisquare estimate's ratio to its standard error Student's t: printed by a simulation.
+
+    python benchmarks/calibrate_estimate.py
+
+Of normal samples, a million where that is quick. In the tail from 5% to 0.1% the true level is within 10% of the nominal
+one from six blocks, and within 3% from nine; the policy's 2% is met within 2% everywhere.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+FEWEST = 6
+"""Blocks from which outliers are told from scatter."""
+
+_OF_BLOCKS: dict[int, tuple[float, float]] = {
+    6: (3.75, 0.8954),
+    7: (4.71, 0.9287),
+    8: (5.27, 0.9341),
+    9: (6.14, 0.9505),
+    10: (7.16, 0.9663),
+    11: (7.49, 0.9576),
+    12: (8.43, 0.9704),
+    13: (9.09, 0.9682),
+    14: (10.25, 0.9825),
+    15: (10.71, 0.9787),
+    16: (11.44, 0.9785),
+    17: (12.49, 0.9840),
+    18: (13.02, 0.9857),
+    19: (13.92, 0.9870),
+    20: (13.94, 0.9787),
+    21: (15.07, 0.9851),
+    22: (16.09, 0.9863),
+    23: (17.86, 0.9901),
+    24: (18.76, 0.9959),
+    32: (23.09, 0.9911),
+    40: (30.00, 0.9936),
+    60: (42.85, 0.9911),
+}
+"""Blocks: (degrees of freedom, factor of the asymptotic standard error)."""
+_KNOWN = sorted(_OF_BLOCKS)
+
+
+def freedom_and_factor(blocks: int) -> tuple[float, float]:
+    """Return (degrees of freedom, factor of the standard error); between two rows in proportion, then the last."""
+    if blocks in _OF_BLOCKS:
+        return _OF_BLOCKS[blocks]
+    at = bisect_right(_KNOWN, blocks)
+    if at == len(_KNOWN):
+        return _OF_BLOCKS[_KNOWN[-1]]
+    before, after = _KNOWN[at - 1], _KNOWN[at]
+    share = (blocks - before) / (after - before)
+    (freedom, factor), (freedom_after, factor_after) = _OF_BLOCKS[before], _OF_BLOCKS[after]
+    return freedom + share * (freedom_after - freedom), factor + share * (factor_after - factor)
