@@ -55,7 +55,9 @@ def main() -> None:
         found = quantiles(blocks, samples)
         freedom, factor = fitted(found, blocks)
         true = LEVELS / special.stdtr(freedom, -found / factor)
-        print(f"    {blocks}: ({freedom:.2f}, {factor:.4f}),  # {samples} samples; true over nominal {np.round(true, 2)}")
+        print(
+            f"    {blocks}: ({freedom:.2f}, {factor:.4f}),  # {samples} samples; true over nominal {np.round(true, 2)}"
+        )
 
 
 if __name__ == "__main__":

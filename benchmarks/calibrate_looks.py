@@ -41,7 +41,7 @@ def main() -> None:
     for count in range(2, found.shape[1] + 1):
         # Never beyond what Bonferroni's bound gives, which holds whatever the noise.
         levels = np.maximum(np.quantile(found[:, count - 1], OVERALL), np.array(OVERALL) / count)
-        print(f"    ({', '.join(f'{level:.6f}' for level in levels)}),  # {count} looks")
+        print(f"    ({', '.join(f'{level:.4g}' for level in levels)}),  # {count} looks")
 
 
 if __name__ == "__main__":

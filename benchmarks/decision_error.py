@@ -96,8 +96,9 @@ def run_cell(variants: int, blocks: tuple[int, int], noise: Noise, sessions: int
 
 def _only_first(drawn: Sessions, outcome: Outcome, true: Gains) -> tuple[Sessions, Outcome, Gains]:
     gain = [replace(g, mean=g.mean[:, :1], se=g.se[:, :1]) for g in drawn.gain]
+    own = (drawn.own_outliers[0][:, :1], drawn.own_outliers[1][:, :1])
     kept = Outcome(outcome.speed[:, :1], outcome.candidate[:, :1], outcome.valid)
-    return replace(drawn, gain=(gain[0], gain[1])), kept, (true[0][:1], true[1][:1])
+    return replace(drawn, gain=(gain[0], gain[1]), own_outliers=own), kept, (true[0][:1], true[1][:1])
 
 
 def _as_planned(policy: Policy, variants: int) -> Policy:

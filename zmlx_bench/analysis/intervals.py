@@ -1,6 +1,7 @@
 """The printed ratio: where the log differences lie, with a t interval.
 
-It is the estimate that the decision uses; the process (one pair a block) is the unit, so tokens and runs of one process are never pooled.
+It is the estimate that the decision uses; the process (one pair a block) is the unit, so tokens and runs of one process
+are never pooled.
 """
 
 from __future__ import annotations

@@ -16,7 +16,16 @@ Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help=
 def run(
     family: FamilyArgument,
     tokens: Tokens = None,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each.")] = 3,
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each; default: 3.")
+    ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Stop at the first planned look at which every variant is decided."),
+    ] = False,
+    at_most: Annotated[
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
+    ] = None,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +114,8 @@ def run(
             family=family,
             tokens=tokens or [200],
             runs=runs,
+            until_decided=until_decided,
+            at_most=at_most,
             variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
             checkpoint=checkpoint,
             backend=backend,

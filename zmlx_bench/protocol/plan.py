@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend, Estimator
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
@@ -67,10 +68,14 @@ def draw_up(
     prompts: PromptSet,
     arms: tuple[Arm, ...],
     audit_positions: int | None = None,
+    first_look: int | None = None,
     estimator: Estimator = ESTIMATOR,
     algorithm: int = ALGORITHM,
 ) -> Plan:
-    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm."""
+    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm.
+
+    With a `first_look` the session may stop at a look, and `blocks` are its most.
+    """
     draw = ALGORITHMS.get(algorithm)
     if draw is None:
         raise UnusableInput(f"plan.algorithm: {algorithm} is newer than this zmlx knows ({ALGORITHM}); update zmlx")
@@ -84,6 +89,7 @@ def draw_up(
         tokens=budgets,
         blocks=blocks,
         estimator=estimator,
+        looks=() if first_look is None else looks_of(first_look, blocks),
         seed=seed,
         cooldown_s=cooldown_s,
         timeouts=timeouts,

@@ -40,7 +40,7 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            title = Text(f"{session.plan.family}, {tokens} tokens, {session.plan.blocks} blocks", style="bold")
+            title = Text(f"{session.plan.family}, {tokens} tokens, {session.blocks} blocks", style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if company := words.company(_busy(capsules), shared=session.shared_device):
@@ -66,7 +66,8 @@ def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, 
         "checkpoint": session.plan.checkpoint.model_dump(mode="json"),
         "machine": session.machine.model_dump(mode="json"),
         "tokens": list(session.plan.tokens),
-        "blocks": session.plan.blocks,
+        "blocks": session.blocks,
+        "stopped": None if session.stopped is None else session.stopped.model_dump(mode="json"),
         "shared_device": session.shared_device,
         "cpu_busy_by_others": _busy(capsules),
         "audits": {c.variant.name: c.audit.model_dump(mode="json") for c in capsules if c.audit is not None},

@@ -14,6 +14,7 @@ from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
 from zmlx_bench.protocol.plan import AUDIT_POSITIONS, arms_of, draw_up
@@ -25,7 +26,7 @@ from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, store
+from zmlx_bench.session import capsules, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
@@ -59,6 +60,7 @@ class Prepared:
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
     """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
     check(request)
+    first_look = _first_look(workspace, request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
@@ -76,7 +78,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        blocks=request.runs,
+        blocks=request.most_blocks,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
         timeouts=timeouts_of(request),
@@ -86,6 +88,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
             catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
+        first_look=first_look,
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
@@ -146,11 +149,32 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         if session.state == "finished":
             folder = workspace.session(session.session)
             return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
-        run_jobs(session, prepared.ground, observer)
+        policy = read_policy(workspace) if session.plan.looks else None
+        session = run_jobs(
+            session,
+            prepared.ground,
+            observer,
+            lambda now, blocks: now if policy is None else looking.look(workspace, now, policy, blocks),
+        )
         _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
     finally:
         prepared.release()
+
+
+def _first_look(workspace: Workspace, request: Request) -> int | None:
+    """Return the fewest blocks that may decide everything; None without looks, UnusableInput where nothing would be."""
+    if not request.until_decided:
+        return None
+    least = read_policy(workspace).min_blocks
+    missing = sorted(set(least) - set(request.tokens))
+    if missing:
+        wanted = " ".join(f"--tokens {budget}" for budget in sorted(least))
+        raise UnusableInput(f"--until-decided: nothing is decided without {missing[0]} tokens; ask for {wanted}")
+    first = max(least.values())
+    if request.most_blocks < first:
+        raise UnusableInput(f"--at-most {request.most_blocks}: the policy decides nothing below {first} blocks")
+    return first
 
 
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:

@@ -78,12 +78,12 @@ def _capsule(
         tokens=budget,
         protocol=Protocol(
             command=session.command,
-            blocks=plan.blocks,
+            blocks=session.blocks,
             estimator=plan.estimator,
             seed=plan.seed,
             cooldown_s=plan.cooldown_s,
             null_arm=null_arm,
-            order=_order(plan, budget),
+            order=_order(plan, budget, session.blocks),
             environment=session.environment,
             shared_device=session.shared_device,
             trust_remote_code=plan.checkpoint.trust_remote_code,
@@ -121,9 +121,9 @@ def _all(runs: RunSet) -> tuple[Run, ...]:
     return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
 
 
-def _order(plan: Plan, budget: int) -> tuple[tuple[str, ...], ...]:
+def _order(plan: Plan, budget: int, until: int) -> tuple[tuple[str, ...], ...]:
     blocks: dict[int, list[str]] = {}
     for job in plan.jobs:
-        if job.kind == "timed" and job.tokens == budget and job.block is not None:
+        if job.kind == "timed" and job.tokens == budget and job.block is not None and job.block <= until:
             blocks.setdefault(job.block, []).append(job.arm)
     return tuple(tuple(blocks[block]) for block in sorted(blocks))

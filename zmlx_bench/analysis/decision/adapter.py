@@ -114,6 +114,8 @@ def session_evidence(
         arms=tuple(arms[name] for name in planned if name in arms),
         planned=planned,
         incumbent=incumbent,
+        looks=session.plan.looks,
+        blocks=session.blocks if session.plan.looks else None,
     )
 
 

@@ -144,8 +144,8 @@ def outliers(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         plain = math.fsum(budget.gain) / len(budget.gain)
         own = below > above and plain <= 0
         text = (
-            f"at {budget.tokens} tokens the estimate sets aside the weight of {below:.1f} blocks in which the variant is "
-            f"slow and of {above:.1f} in which the stock model is; with them the mean is {math.exp(plain):.3f}x"
+            f"at {budget.tokens} tokens the estimate sets aside {below:.1f} blocks in which the variant is slow and "
+            f"{above:.1f} in which the stock model is; with them the mean is {math.exp(plain):.3f}x"
         )
         outcome: Outcome = "fail" if own else "pass"
         gates.append(Gate("outliers", outcome, math.exp(plain), 1.0, (budget.capsule,), text))

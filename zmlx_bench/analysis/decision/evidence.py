@@ -78,7 +78,6 @@ class BudgetEvidence:
         """Return ln decode speed against the incumbent in the same blocks; empty where none was measured."""
         return self._logs(self.figures.incumbent)
 
-
     def estimate(self, sample: tuple[float, ...]) -> Estimate:
         """Estimate where d, z or another log ratio of these blocks lies."""
         return estimate(sample, self.estimator)
@@ -122,6 +121,11 @@ class SessionEvidence:
     """After how many blocks the session was planned to be looked at; empty where its blocks were fixed."""
     blocks: int | None = None
     """Blocks that were run, where there are looks."""
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it stopped at a look before its last: then chance had a hand in when, and its gain is overstated."""
+        return bool(self.looks) and self.blocks is not None and self.blocks < self.looks[-1]
 
     @property
     def taken(self) -> tuple[int | None, ...]:

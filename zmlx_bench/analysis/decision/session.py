@@ -37,6 +37,19 @@ def judge_session(session: SessionEvidence, policy: Policy) -> tuple[SessionVerd
     return tuple(_judge_arm(session, row, tables, shared, policy) for row in range(len(session.arms)))
 
 
+def speeds(session: SessionEvidence, policy: Policy) -> dict[str, Speed]:
+    """Return each variant's speed over all budgets; UNRESOLVED too until it is told apart from an incumbent."""
+    tables = _tables(session, policy)
+    found = {}
+    for row, arm in enumerate(session.arms):
+        speed = Speed(int(tables.judgement.overall[row]))
+        against = tables.against_incumbent
+        if speed == Speed.FASTER and against is not None and arm.variant != session.incumbent:
+            speed = speed if against.overall[row] != Speed.UNRESOLVED else Speed.UNRESOLVED
+        found[arm.variant] = speed
+    return found
+
+
 def _tables(session: SessionEvidence, policy: Policy) -> _Tables:
     tokens = tuple(sorted(policy.min_blocks))
     # Planned variants without a record take part in Holm as rows without evidence.

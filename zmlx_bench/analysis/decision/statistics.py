@@ -37,7 +37,7 @@ class Estimate:
     @property
     def sd(self) -> Array:
         """Return the scatter of a block that the standard error stands for."""
-        return self.se * np.sqrt(self.blocks)
+        return np.asarray(self.se * np.sqrt(self.blocks))
 
 
 def estimate(sample: npt.ArrayLike, estimator: Estimator = "mean") -> Estimate:
@@ -103,9 +103,7 @@ def interval(of: Estimate, level: float) -> tuple[Array, Array]:
     return of.mean - half, of.mean + half
 
 
-def mean_interval(
-    values: npt.ArrayLike, level: float, estimator: Estimator = "mean"
-) -> tuple[float, float, float]:
+def mean_interval(values: npt.ArrayLike, level: float, estimator: Estimator = "mean") -> tuple[float, float, float]:
     """Return (mean, low, high) of one sample (blocks,) as `interval` gives it; ValueError below two values."""
     of = estimate(values, estimator)
     if of.blocks < 2:

@@ -83,6 +83,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         prompts=plan.prompts,
         arms=plan.arms,
         audit_positions=plan.audit_positions,
+        first_look=plan.looks[0] if plan.looks else None,
     )
     yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
 

@@ -17,6 +17,7 @@ from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
+from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.matrix import rows_path
@@ -58,6 +59,7 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
+    findings += check_stops(workspace, sessions, findings)
     decided, notes = check_decisions(workspace, findings)
     stale, unreadable_record = _copies(workspace)
     everything = {*findings, *decided, *unreadable_record}

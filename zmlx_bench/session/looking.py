@@ -1,0 +1,34 @@
+"""Asks the decision at each look of a session whether it may stop, and writes the answer into `session.json`."""
+
+from __future__ import annotations
+
+from zmlx_bench.analysis.decision.adapter import session_evidence
+from zmlx_bench.analysis.decision.stopping import stop
+from zmlx_bench.schema.base import utc_now
+from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.session import Session, Stopped
+from zmlx_bench.session import capsules, store
+from zmlx_bench.session.log import finished
+from zmlx_bench.session.records import runs_of
+from zmlx_bench.workspace import Workspace
+
+
+def look(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> Session:
+    """Return the session as it stands after `blocks` blocks: stopped, and written so, where it may stop."""
+    found = at(workspace, session, policy, blocks)
+    return session if found is None else store.write(workspace, session.model_copy(update={"stopped": found}))
+
+
+def at(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> Stopped | None:
+    """Return how the session stops after `blocks` blocks; None where it goes on."""
+    here = Stopped(blocks=blocks, why="most", undecided=(), policy_sha256=policy.sha256)
+    seen = session.model_copy(update={"stopped": here})
+    runs, outputs, _ = runs_of(seen.plan, finished(store.events_path(workspace, session.session)))
+    # A session that is resumed looks again, and must see what it saw: no process of a later block.
+    timed = [run for run in runs if run.block is not None and run.block <= blocks]
+    built = capsules.build(seen, timed, outputs, chat_template=False, ended=utc_now())
+    evidence = session_evidence(seen, ((f"look after {blocks} blocks", capsule) for capsule in built), policy, {})
+    found = stop(evidence, policy)
+    if found is None:
+        return None
+    return here.model_copy(update={"why": found.why, "undecided": found.undecided})
