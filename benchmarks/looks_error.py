@@ -1,4 +1,4 @@
-"""How often a session that stops when it is decided is wrong, and how many blocks it takes: writes docs/decision-looks.md.
+"""How often a session that stops when decided is wrong, and how many blocks it takes: writes docs/decision-looks.md.
 
     python benchmarks/looks_error.py [--quick]
 

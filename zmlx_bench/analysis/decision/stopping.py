@@ -12,6 +12,7 @@ from typing import Literal
 from zmlx_bench.analysis.decision import conditions
 from zmlx_bench.analysis.decision.calibrated import FEWEST
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, SessionEvidence
+from zmlx_bench.analysis.decision.looks import level_of_each
 from zmlx_bench.analysis.decision.power import power
 from zmlx_bench.analysis.decision.session import speeds
 from zmlx_bench.analysis.decision.speed import Speed
@@ -96,8 +97,9 @@ def _hopeless(arm: ArmEvidence, session: SessionEvidence, policy: Policy) -> boo
     if _unusable(arm, policy):
         return True
     hypotheses = max(len(session.planned), len(session.arms))
+    last = policy.model_copy(update={"faster_alpha": level_of_each(policy.faster_alpha, len(session.looks))})
     return any(
         len(budget.gain) >= FEWEST
-        and power(session.looks[-1], float(budget.estimate(budget.gain).sd), hypotheses, policy) < policy.futility_power
+        and power(session.looks[-1], float(budget.estimate(budget.gain).sd), hypotheses, last) < policy.futility_power
         for budget in conditions.judged(arm, policy)
     )
