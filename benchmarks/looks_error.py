@@ -3,7 +3,7 @@
     python benchmarks/looks_error.py [--quick]
 
 Simulated sessions are looked at as `zmlx run --until-decided --at-most 40` looks at them, with the functions that
-decide (`zmlx_bench/analysis/decision/`). Seeded; half an hour on one core, `--quick` some minutes.
+decide (`zmlx_bench/analysis/decision/`). Seeded; a quarter of an hour on one core, `--quick` some minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ INTRODUCTION = Path(__file__).with_name("looks_error.md.in")
 SEED = 20261201
 MOST = 40
 LOOKS = looks_of(max(POLICY.min_blocks.values()), MOST)
-SESSIONS = {1: 10_000, 5: 4_000}
+SESSIONS = {1: 4_000, 5: 2_000}
+PAIRED = {1: 8_000, 5: 3_000}
 PIECE = 1_000
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -192,7 +193,7 @@ def promoted_lines(share: int, worst: Rates) -> Iterator[str]:
     for variants in (1, 5):
         for sd in (0.005, 0.01, 0.025):
             shape = Shape(0.0, 0.0, BUDGETS_TOGETHER, process_sd=sd, arm_sd=0.01)
-            count = max(PIECE, SESSIONS[variants] // share)
+            count = max(PIECE, PAIRED[variants] // share)
             rng = np.random.default_rng([SEED, variants, round(sd * 1e4)])
             equal, faster = (run(rng, count, variants, shape, _first(variants, g), LOOKS) for g in (0.0, 0.05))
             rates = promoted(equal, LOOKS), promoted(faster, LOOKS)

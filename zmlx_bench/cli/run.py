@@ -69,6 +69,15 @@ def run(
             "--resume", metavar="SESSION", help="Finish an interrupted session.", autocompletion=complete.session
         ),
     ] = None,
+    extend: Annotated[
+        str | None,
+        typer.Option(
+            "--extend",
+            metavar="SESSION",
+            help="Go on with a session that its looks left undecided.",
+            autocompletion=complete.session,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
@@ -105,10 +114,13 @@ def run(
     place = workspaces.find(workspace)
     families.check_name(family, place)
     people = console(stderr=True)
-    if resume is not None:
-        prepared = api.reopen(place, resume, share_device=share_device)
-        if prepared.session.plan.family != family:
-            raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
+    if resume is not None and extend is not None:
+        raise UnusableInput("--extend: --resume finishes another session; choose one")
+    if (again := resume or extend) is not None:
+        of = store.load(place, again).plan.family
+        if of != family:
+            raise UnusableInput(f"--{'resume' if resume else 'extend'} {again}: is a session of {of}, not of {family}")
+        prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
         request = Request(
             family=family,

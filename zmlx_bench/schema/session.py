@@ -55,6 +55,8 @@ class Session(Sealed):
     machine: Machine
     software: Software
     capsules: tuple[CapsuleRef, ...] = ()
+    extended: Count = 0
+    """How often it was taken up again after a look had ended it."""
     resumed: Count = 0
     """How often it was taken up again."""
 

@@ -26,7 +26,7 @@ from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, looking, store
+from zmlx_bench.session import capsules, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.log import ends, finished
@@ -110,9 +110,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     return Prepared(store.write(workspace, session), ground, located, left_out, locks)
 
 
-def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
-    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did."""
+def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more: bool = False) -> Prepared:
+    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did.
+
+    With `more` a finished session is taken up again where its looks left it undecided.
+    """
     session = store.load(workspace, name)
+    if more:
+        extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
     machine = facts.read(backends.choose(plan.backend))
@@ -127,15 +132,19 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         layers=plan.checkpoint.layers,
     )
     locks: tuple[BaseFileLock, ...] = ()
-    if session.state != "finished":
+    if session.state != "finished" or more:
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
         locks = _locks(workspace, name, plan.backend, share=share_device)
         # Another process may have been at it until now.
         session = store.load(workspace, name)
+    if more:
+        session = extend.open_again(workspace, session)
     if session.state != "finished":
         store.clear(workspace, name)
+        if session.extended:
+            extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
     ground = Ground(workspace, located.path, catalog)

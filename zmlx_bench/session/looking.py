@@ -29,6 +29,7 @@ def at(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> S
     built = capsules.build(seen, timed, outputs, chat_template=False, ended=utc_now())
     evidence = session_evidence(seen, ((f"look after {blocks} blocks", capsule) for capsule in built), policy, {})
     found = stop(evidence, policy)
-    if found is None:
+    if found is None or (found.why == "futile" and session.extended):
+        # Somebody who took it up again wants the blocks that are left.
         return None
     return here.model_copy(update={"why": found.why, "undecided": found.undecided})
