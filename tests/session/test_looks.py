@@ -43,6 +43,10 @@ def test_it_stops_at_a_look_and_runs_no_later_block(looked: Finished) -> None:
     ran = {event["job"] for event in looked.events() if event["kind"] == "end"}
     left = {job.id for job in session.plan.jobs if job.block == 2}
     assert ran == {job.id for job in session.plan.jobs} - left
+    assert "looks after 1, 2 blocks" in looked.done.stderr
+    shown = " ".join(looked.done.stdout.split())
+    assert "stopped after 1 of at most 2 blocks: no block that was planned would decide what is left" in shown
+    assert "undecided: no_op" in shown
     protocol = looked.capsule("no_op").protocol
     assert (protocol.blocks, len(protocol.order), protocol.estimator) == (1, 1, "bisquare")
 

@@ -153,6 +153,8 @@ def run(
     )
     if chosen.why:
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+    if plan.looks:
+        people.print(f"looks after {', '.join(map(str, plan.looks))} blocks")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
     before, _, _ = runs_of(plan, finished(store.events_path(place, session.session)))

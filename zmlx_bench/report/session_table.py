@@ -13,7 +13,7 @@ from zmlx_bench.report import words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
-from zmlx_bench.schema.session import Session
+from zmlx_bench.schema.session import Session, Stopped
 
 NOTE = (
     "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for the "
@@ -43,6 +43,8 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
             title = Text(f"{session.plan.family}, {tokens} tokens, {session.blocks} blocks", style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
+    if session.stopped is not None:
+        parts.append(Text(_stopped(session.stopped, session.plan.blocks)))
     if company := words.company(_busy(capsules), shared=session.shared_device):
         parts.append(Text(company))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
@@ -55,6 +57,16 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
     parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
     return Group(*parts)
+
+
+def _stopped(stopped: Stopped, most: int) -> str:
+    why = {
+        "decided": "every variant is decided",
+        "futile": "no block that was planned would decide what is left",
+        "most": "all that were planned",
+    }[stopped.why]
+    left = f"; undecided: {', '.join(stopped.undecided)}" if stopped.undecided else ""
+    return f"stopped after {stopped.blocks} of at most {most} blocks: {why}{left}"
 
 
 def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, Any]:
