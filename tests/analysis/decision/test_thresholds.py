@@ -48,8 +48,9 @@ def test_faster_at_its_level(times: float, expected: str) -> None:
 def test_slower_at_its_level_over_both_budgets(times: float, expected: str) -> None:
     """Holm's first step over two hypotheses, a variant at two budgets; what is not slower is equivalent here."""
     edge = tuple(-x for x in with_p(POLICY.slower_alpha / 2 * times, 0.0))
-    assert verdict(edge, around(0.2, 8)).verdict == expected
-    assert verdict(around(0.2, 8), edge).verdict == expected
+    for found in (verdict(edge, around(0.2, 8)), verdict(around(0.2, 8), edge)):
+        assert found.verdict == expected
+        assert {b.speed for b in found.budgets} == {"faster", "slower" if expected == "REJECT" else "equivalent"}
 
 
 def test_a_level_of_slower_a_tenth_as_large_is_another_rule() -> None:
