@@ -34,6 +34,7 @@ PLACES = {
     "shim": "process",
     "templates": "process",
     "test_new_family.py": "process",
+    "verify": "process",
 }
 """Folders and files, from here."""
 FIXTURES = {"zmlx": "process", "browser": "process", "tiny": "model"}

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "zmlx_bench"
 PAGE = ROOT / "docs" / "architecture.md"
-FEW_NEED_MLX = {"measured", "bench", "use"}
+FEW_NEED_MLX = {"measured", "bench", "use", "verify"}
 READERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 
 

@@ -1,4 +1,4 @@
-"""A child process that is told what to do on standard input and reports lines on a pipe of its own."""
+"""A child process that is told what to do on standard input and reports lines on a channel of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -17,30 +18,35 @@ _DIES_S = 10.0
 
 
 class Child:
-    """One child in a process group of its own; the pipe's descriptor is the last of its arguments."""
+    """One child in a process group of its own; the channel's descriptor is the last of its arguments.
+
+    The channel is a pair of sockets, of which the child only writes. A socket whose other end is gone becomes readable
+    on every system, so a child can sleep until then; the writing end of a pipe wakes nobody on macOS.
+    """
 
     def __init__(
         self, command: Sequence[str], told: bytes, output: IO[bytes] | IO[str] | int, env: Mapping[str, str] | None
     ) -> None:
-        self._pipe, write_end = os.pipe()
+        self._channel, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHUNK)
         self._rest = b""
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pipe, selectors.EVENT_READ)
+        self._selector.register(self._channel, selectors.EVENT_READ)
         try:
             self.process = subprocess.Popen(
-                [*command, str(write_end)],
+                [*command, str(theirs.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
-                pass_fds=(write_end,),
+                pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
         except BaseException:
             self.close()
             raise
         finally:
-            os.close(write_end)
+            theirs.close()
         stdin = self.process.stdin
         if stdin is not None:
             # A child that dies at once closes its end; how it died is told by its exit.
@@ -52,7 +58,7 @@ class Child:
     def read(self, seconds: float) -> tuple[float, list[bytes]] | None:
         """Wait at most `seconds` for lines; return when they came (`time.perf_counter`) and the lines, none in silence.
 
-        None when it will report nothing more: it closed the pipe, or has ended and what it forked holds the pipe open.
+        None when it will report nothing more: it closed the channel, or has ended and what it forked holds it open.
         ValueError for a line without an end.
         """
         until = time.perf_counter() + seconds
@@ -64,7 +70,7 @@ class Child:
                     return now, []
                 if not self._selector.select(0):
                     return None
-            data = os.read(self._pipe, _CHUNK)
+            data = self._channel.recv(_CHUNK)
             if not data:
                 return None
             *lines, self._rest = (self._rest + data).split(b"\n")
@@ -93,11 +99,9 @@ class Child:
             os.killpg(self.process.pid, number)
 
     def close(self) -> None:
-        """Close the pipe."""
-        if self._pipe >= 0:
-            self._selector.close()
-            os.close(self._pipe)
-            self._pipe = -1
+        """Close the channel."""
+        self._selector.close()
+        self._channel.close()
 
 
 def ending(code: int) -> str:

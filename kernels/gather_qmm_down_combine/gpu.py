@@ -8,6 +8,7 @@ import mlx.core as mx
 
 from .._lib.gpu.launch import Launch
 from .._lib.gpu.metal_qmv import LANES, ROWS, loop, read_qmv
+from .._lib.gpu.moe_block import check_order
 
 INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
 SOURCE = read_qmv(Path(__file__).resolve().parent, "down_combine", INPUTS, "out")
@@ -19,9 +20,11 @@ def plan(mode: str, h: mx.array, inds: mx.array, scores: mx.array, *packed: mx.a
 
     `packed` are words (E, D, I / 8), scales and biases (E, D, I / 64). Scores, products and partial sums are rounded
     to P: in mode `stock` to the scores' dtype, to which MLX promotes y * scores (the model's dtype, or
-    float32), else to float32. Raises ValueError for more experts a token than a threadgroup has simdgroups.
+    float32), else to float32. Raises ValueError for more experts a token than a threadgroup has simdgroups, and
+    Unavailable where MLX adds them in another order.
     """
     *tokens, places, k = h.shape
+    check_order(mode, "metal", places)
     if places > MOST_PLACES:
         raise ValueError(f"{places} experts a token; at most {MOST_PLACES} are served")
     n = packed[0].shape[1]

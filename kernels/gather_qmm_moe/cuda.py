@@ -17,13 +17,11 @@ from .._lib.gpu.settle import Call
 from ..gather_qmm_down_combine.cuda import down_combine
 from ..gather_qmm_swiglu.cuda import experts
 from ..shared_experts.cuda import shared_experts
+from .names import DOWNS, GATES
 
 _FOLDER = Path(__file__).resolve().parent
-_PARTS = ("w", "s", "b")
-_GATES = [f"{name}_{part}" for name in ("gate", "up", "shared_gate", "shared_up") for part in _PARTS]
-_DOWNS = [f"{name}_{part}" for name in ("down", "shared_down") for part in _PARTS]
-EXPERTS = read_cuda(_FOLDER, "all_experts", ("x", "inds", *_GATES), ("h",), "cuda_qmm.h")
-DOWNS = read_cuda(_FOLDER, "all_downs", ("h", "inds", "scores", *_DOWNS), ("out",), "cuda_qmm.h")
+ALL_EXPERTS = read_cuda(_FOLDER, "all_experts", ("x", "inds", *GATES), ("h",), "cuda_qmm.h")
+ALL_DOWNS = read_cuda(_FOLDER, "all_downs", ("h", "inds", "scores", *DOWNS), ("out",), "cuda_qmm.h")
 WARPS = 2
 ROWS = 4
 
@@ -63,13 +61,13 @@ def plan(k: int, d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> tuple[Cud
     check_rows(d, i, on_tensor_cores=False, rows=ROWS * WARPS)
     template: Template = {"T": dtype, "D": d, "I": i, "TOP": k, "WARPS": WARPS, "ROWS": ROWS}
     return CudaLaunch(
-        EXPERTS,
+        ALL_EXPERTS,
         template=template,
         blocks=(i // (ROWS * WARPS), k + 1),
         threads=32 * WARPS,
         outputs=[((k + 1, i), dtype)],
     ), CudaLaunch(
-        DOWNS,
+        ALL_DOWNS,
         template={**template, "R": scores},
         blocks=(d // (ROWS * WARPS), 1),
         threads=32 * (k + 1) * WARPS,

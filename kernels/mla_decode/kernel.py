@@ -5,6 +5,7 @@ q_nope (B, H, 1, rank), q_pe (B, H, 1, rope), kv_latent (B, 1, S, rank), k_pe (B
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,10 @@ from .._lib.gpu.settle import Call, Settle, settler
 from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
-FUSED_RANKS = {"cuda": (), "metal": (64, 96, 128, 192, 256)}
+FUSED_RANKS = {"cuda": (), "metal": (64, 96, 128, 256)}
 """Ranks for which MLX's own attention is one kernel, with another order, where the mask is an array."""
+FUSES_512 = "MLX_SDPA_D512_MIN_KL"
+"""With 0 in this variable MLX 0.32.4 on Metal attends to latents of 512 elements in one kernel, masked or not."""
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -59,6 +62,8 @@ def as_stock(sizes: Sizes, settle: Settle, backend: str) -> Attend:
     """
     if sizes.rank in FUSED_RANKS[backend]:
         raise Unavailable(f"MLX attends to latents of {sizes.rank} elements in a kernel of its own on {backend}")
+    if backend == "metal" and sizes.rank == 512 and os.environ.get(FUSES_512, "").strip() == "0":
+        raise Unavailable(f"{FUSES_512}=0 makes MLX attend to latents of 512 elements in a kernel of its own")
     longest = LONGEST_SOFTMAX[backend]
     settled: dict[tuple[int, ...], Call] = {}
 

@@ -5,14 +5,14 @@ Plain MLX on the CPU, one launch on Metal and CUDA.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
-from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.launch import Launch, require, why_not
+from .._lib.gpu.moe_block import check_order
 from .._lib.gpu.settle import by_shape, settler
 from .gpu import plan
 from .reference import MODES
@@ -28,7 +28,12 @@ def bind(module: Any, request: BindRequest) -> Binding:
     if request.backend == "cpu":
         return Binding(MODES[request.mode])
     require("moe_combine", request)
-    run = by_shape(settler(request.backend), functools.partial(plan, request.mode))
+
+    def planned(y: mx.array, scores: mx.array) -> Launch:
+        check_order(request.mode, request.backend, y.shape[-2])
+        return plan(request.mode, y, scores)
+
+    run = by_shape(settler(request.backend), planned)
 
     def call(y: mx.array, scores: mx.array) -> mx.array:
         return run(y, scores)[0]

@@ -1,7 +1,8 @@
 """Attention's input projections joined: q, k, v, or q_a and kv_a. x (B, L, D) -> one (B, L, N_i) each.
 
-Output rows of a quantised matmul do not depend on each other, so joining them changes no bit where the
-backend uses the same loop for both sizes.
+Output rows of a quantised matmul do not depend on each other, so joining them changes no bit where the backend uses
+the same loop for both sizes. For up to four tokens every backend does. In prompts MLX on Metal splits the sum over D
+by a rule that the number of rows decides, so prompts keep the separate layers, which are views of the joined rows.
 """
 
 from __future__ import annotations

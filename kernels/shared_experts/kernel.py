@@ -13,7 +13,8 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest, require_parts
 
-from .._lib.gpu.launch import require, why_not
+from .._lib.gpu.launch import architecture, require, why_not
+from .._lib.gpu.metal_qmv import dense_as_gathered
 from .._lib.gpu.packed import weights_of
 from .._lib.gpu.settle import by_shape, settler
 from .gpu import plan
@@ -32,8 +33,10 @@ def bind(module: Any, request: BindRequest) -> Binding:
         from . import cuda
 
         return cuda.bind(module, request)
-    architecture = str(mx.device_info(mx.gpu)["architecture"])
-    run = by_shape(settler("metal"), functools.partial(plan, request.mode, architecture))
+    if request.mode == "stock":
+        rows, _ = module.gate_proj.scales.shape
+        dense_as_gathered(rows, weights_of(module.gate_proj).w.shape[1] * 8)
+    run = by_shape(settler("metal"), functools.partial(plan, request.mode, architecture()))
     return Binding(shared_experts(module, run))
 
 

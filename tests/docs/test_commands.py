@@ -16,7 +16,10 @@ from typer.main import get_command
 
 from tests.conftest import QUIET_ENV
 from tests.docs.blocks import ROOT, Block, Line, blocks, every_page, pages, python
+from zmlx_bench.catalog import families
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.cli.main import app
+from zmlx_bench.workspace import Workspace
 
 MARKS = {"", "slow", "gpu", "served", "install"}
 SET_UP = {"make setup", "make run", "make quick", "make test", 'export PATH="$PWD/.venv/bin:$PATH"'}
@@ -103,6 +106,28 @@ def _parse(command: Any, words: list[str]) -> None:
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     command.make_context(command.name, words)
+
+
+def test_every_variant_that_a_mac_owner_is_told_to_run_exists_on_metal(repository: Workspace) -> None:
+    named: set[tuple[str, str]] = set()
+    for block, line in _every_line():
+        words = line.words
+        if block.mark != "gpu" or "run" not in words or any(word.startswith(("CUDA_", "MLX_CUDA_")) for word in words):
+            continue
+        family = words[words.index("run") + 1]
+        if "--variants" in words and family in families.names():
+            named |= {(family, name) for name in words[words.index("--variants") + 1].split(",")}
+    assert {("qwen3", "qwen_fused"), ("glm47", "glm_fused")} <= named
+    for family, name in named:
+        catalog = Catalog(repository, family)
+        if name in catalog.names():
+            assert catalog.missing_on(catalog.resolve(name), "metal") is None, f"{family}: {name}"
+
+
+@pytest.mark.parametrize(("family", "fused"), [("qwen3", "qwen_fused"), ("glm47", "glm_fused")])
+def test_without_options_a_mac_measures_the_fused_set(repository: Workspace, family: str, fused: str) -> None:
+    catalog = Catalog(repository, family)
+    assert fused in [name for name in catalog.defaults() if catalog.missing_on(catalog.resolve(name), "metal") is None]
 
 
 @pytest.fixture(scope="module")

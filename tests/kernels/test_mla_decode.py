@@ -234,10 +234,18 @@ def test_a_planted_error_in_the_joining_is_found(error: str) -> None:
     assert not gpu.passes(gpu.mutated(launch, *PLANTED_JOIN[error]), gpu.run(launch, "metal"), "metal")
 
 
-def test_what_is_not_served_says_so() -> None:
+def test_what_is_not_served_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.sizes_of(mla.attention()) == SIZES
     with pytest.raises(Unavailable, match="kernel of its own on metal"):
         kernel.as_stock(plans.Sizes(mla.HEADS, 128, mla.ROPE), gpu.settle("metal"), "metal")
+    monkeypatch.setenv("MLX_SDPA_D512_MIN_KL", "0")
+    with pytest.raises(Unavailable, match="MLX_SDPA_D512_MIN_KL=0 makes MLX attend"):
+        kernel.as_stock(plans.Sizes(mla.HEADS, 512, mla.ROPE), gpu.settle("metal"), "metal")
+    kernel.as_stock(plans.Sizes(mla.HEADS, 512, mla.ROPE), gpu.settle("cuda"), "cuda")
+    monkeypatch.setenv("MLX_SDPA_D512_MIN_KL", "1024")
+    kernel.as_stock(plans.Sizes(mla.HEADS, 512, mla.ROPE), gpu.settle("metal"), "metal")
+    # MLX falls back for 192, as for 512: eight queries at most of equal head sizes.
+    kernel.as_stock(plans.Sizes(mla.HEADS, 192, mla.ROPE), gpu.settle("metal"), "metal")
     for changes in ({"kv_lora_rank": 511}, {"qk_rope_head_dim": 31}):
         with pytest.raises(Unavailable, match="does not serve latents"):
             kernel.sizes_of(mla.attention(**changes))

@@ -29,12 +29,12 @@ def test_it_is_called_once_in_every_layer(tiny: Tiny, repository: Workspace) -> 
     patch = tiny.patch(variant(tiny.name, "qkv=qkv_joined"), repository.kernels)
     try:
         patch.install(count=True)
-        tiny.logits(steps=0)
+        prompt = range(9, 115)
+        tiny.logits(prompt, steps=0)
         in_prefill = patch.calls["qkv"]
-        tiny.logits(steps=5)
-        assert patch.calls["qkv"] - 2 * in_prefill == 5 * tiny.layers
-        # GLM's prefill expands keys and values instead, so the site is decode's alone.
-        assert in_prefill == (tiny.layers if tiny.name == "qwen3" else 0)
+        tiny.logits(prompt, steps=5)
+        assert patch.calls["qkv"] == 5 * tiny.layers
+        assert in_prefill == 0, "MLX on Metal multiplies a prompt's joined rows in another order"
     finally:
         patch.undo()
 

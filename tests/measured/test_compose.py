@@ -8,6 +8,7 @@ from functools import cache
 
 import mlx.core as mx
 import pytest
+from mlx_lm.models import switch_layers
 
 from tests.families import family as family_of
 from tests.tiny import Tiny, equal
@@ -59,6 +60,28 @@ def test_every_run_of_neighbouring_steps(tiny: Tiny, mirrors: Workspace, sites: 
         assert not any(host.offers(tuple(sites.split("+"))) for host in tiny.hosts())
         return
     assert all(unchanged(tiny, mirrors, (sites,)).get(part, 0) > 0 for part in sites.split("+"))
+
+
+def test_a_long_prompts_tokens_are_sorted_where_only_the_combine_is_replaced(
+    tiny: Tiny, mirrors: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sort, sorted_here = switch_layers._gather_sort, []
+
+    def watched(x: mx.array, indices: mx.array) -> object:
+        sorted_here.append(indices.size)
+        return sort(x, indices)
+
+    monkeypatch.setattr(switch_layers, "_gather_sort", watched)
+    prompt = tuple(range(9, 109))
+    stock, as_stock = tiny.logits(prompt, 1), list(sorted_here)
+    patch = tiny.patch(variant(tiny.name, "combine=mirror"), mirrors.kernels)
+    try:
+        sorted_here.clear()
+        assert equal(tiny.logits(prompt, 1), stock)
+    finally:
+        patch.undo()
+    assert sorted_here == as_stock
+    assert len(as_stock) > 0
 
 
 def test_the_sites_of_each_family(tiny: Tiny) -> None:

@@ -34,6 +34,7 @@ class Place:
 class Layer:
     """A decoder layer in a model of its own."""
 
+    model: Any
     config: Mapping[str, Any]
     hosts: Sequence[Host]
     names: Mapping[int, str]
@@ -58,7 +59,7 @@ def build(family: Family, seed: int, sizes: Mapping[str, Any], *, whole_vocabula
         config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
     model = synthetic.build(family, seed, 1, sizes=config)
     names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
-    return Layer(config, family.hosts(model), names)
+    return Layer(model, config, family.hosts(model), names)
 
 
 def held(module: Any) -> int:

@@ -5,13 +5,13 @@ A kernel that takes its process with it loses its remaining rows; a new process 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
+from zmlx_bench.bench.reporter import Reporter
 from zmlx_bench.bench.schema import (
     AllDone,
     BenchEvent,
@@ -26,10 +26,9 @@ from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.errors import CannotHere, unknown
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
-from zmlx_bench.process import Child, ending
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
@@ -62,7 +61,7 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         rows.append(row)
         on_row(row)
 
-    chosen = _chosen(workspace, wishes.names)
+    chosen = kernel_catalog.choose(workspace, wishes.names)
     families = wishes.families or family_catalog.names(workspace)
     for family in families:
         family_catalog.check_name(family, workspace)
@@ -91,30 +90,13 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
     )
 
 
-def _chosen(workspace: Workspace, names: Sequence[str]) -> list[tuple[Kernel, str]]:
-    known = kernel_catalog.load(workspace)
-    if not names:
-        return [(kernel, mode) for kernel in known.values() for mode in kernel.declaration.mode]
-    found: list[tuple[Kernel, str]] = []
-    for name in names:
-        kernel_name, _, mode = name.partition(".")
-        if kernel_name not in known:
-            raise unknown("kernel", kernel_name, known)
-        kernel = known[kernel_name]
-        if mode and mode not in kernel.declaration.mode:
-            raise unknown(f"mode of {kernel_name}", mode, kernel.declaration.mode)
-        found.extend((kernel, one) for one in ([mode] if mode else kernel.declaration.mode))
-    return found
-
-
 def _task(kernel: Kernel, mode: str) -> BenchTask:
-    most = kernel.declaration.max_tokens
     return BenchTask(
         kernel=kernel.name,
         mode=mode,
         numerics=kernel.declaration.mode[mode].numerics,
         sites=kernel.declaration.sites,
-        max_tokens=None if most == "any" else most,
+        max_tokens=kernel.most_tokens,
     )
 
 
@@ -134,65 +116,33 @@ def _without(task: BenchTask, family: str, status: Status, reason: str) -> Bench
 
 def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[BenchTask]) -> Iterator[BenchRow]:
     while tasks:
-        process = _Process(
-            BenchInstructions.model_validate(
-                {
-                    "family": family,
-                    "family_folder": str(family_catalog.folder(family, workspace)),
-                    "backend": wishes.backend,
-                    "kernels": str(workspace.kernels),
-                    "tasks": tasks,
-                    "batches": wishes.batches,
-                    "seed": wishes.seed,
-                    "sizes": wishes.sizes or {},
-                    "effort": wishes.effort,
-                }
-            ),
-            wishes.timeout_s,
+        told = BenchInstructions.model_validate(
+            {
+                "family": family,
+                "family_folder": str(family_catalog.folder(family, workspace)),
+                "backend": wishes.backend,
+                "kernels": str(workspace.kernels),
+                "tasks": tasks,
+                "batches": wishes.batches,
+                "seed": wishes.seed,
+                "sizes": wishes.sizes or {},
+                "effort": wishes.effort,
+            }
         )
+        at: int | None = None
+        process = Reporter("zmlx_bench.bench", told.model_dump_json().encode(), _EVENT, wishes.timeout_s)
         try:
-            yield from process.rows()
-        finally:
-            process.kill()
-        if process.done:
-            return
-        if process.task is None:
-            raise CannotHere(f"the process that measures kernels did not come to the first: {process.ending[1]}")
-        yield _without(tasks[process.task], family, *process.ending)
-        tasks = tasks[process.task + 1 :]
-
-
-class _Process:
-    """One measuring process: its rows, and how it ended."""
-
-    def __init__(self, told: BenchInstructions, timeout_s: float) -> None:
-        self.done = False
-        self.task: int | None = None
-        self.ending: tuple[Status, str] = ("crash", "ended before it was done")
-        self._timeout_s = timeout_s
-        told_bytes = told.model_dump_json().encode()
-        self._child = Child([sys.executable, "-m", "zmlx_bench.bench"], told_bytes, sys.stderr, None)
-
-    def rows(self) -> Iterator[BenchRow]:
-        """Yield rows until the process ends or is silent for too long."""
-        while True:
-            came = self._child.read(self._timeout_s)
-            if came is None:
-                self.ending = ("crash", ending(self._child.process.wait()))
-                return
-            _, lines = came
-            if not lines:
-                self.ending = ("timeout", f"silent for {self._timeout_s:g} s")
-                return
-            for line in lines:
-                match _EVENT.validate_json(line):
+            for event in process.events():
+                match event:
                     case TaskStarted(index=index):
-                        self.task = index
+                        at = index
                     case RowMeasured(row=row):
                         yield row
                     case AllDone():
-                        self.done = True
-
-    def kill(self) -> None:
-        """End whatever is left of it."""
-        self._child.kill(0)
+                        return
+        finally:
+            process.kill()
+        if at is None:
+            raise CannotHere(f"the process that measures kernels did not come to the first: {process.ending[1]}")
+        yield _without(tasks[at], family, *process.ending)
+        tasks = tasks[at + 1 :]

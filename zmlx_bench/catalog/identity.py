@@ -56,13 +56,16 @@ def identity(
     """
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
-    digests = {
-        name: files_digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limits[name])
-        for name, sources in sorted(found.items())
-    }
+    digests = {name: kernel_digest(kernels, name, limits[name], backend) for name in sorted(found)}
     declaration = declaration_digest(parts, env, family, backend)
     path = path_digest(folder, [one for sources in found.values() for one in sources.outside])
     return Identity(FORMULA, whole(declaration, digests, path), declaration, digests, path)
+
+
+def kernel_digest(kernels: Path, name: str, limit: int | None, backend: str) -> str:
+    """Return the digest of one kernel's sources on `backend`, with its largest call; ValueError as `identity`."""
+    sources = kernel_sources(kernels, name, backend)
+    return files_digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limit)
 
 
 def path_digest(folder: Path, also: Iterable[Import] = ()) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog.found import LIBRARIES, NOT_SOURCES, kernel_sources
-from zmlx_bench.errors import UnusableInput
+from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.workspace import Workspace
@@ -44,6 +45,23 @@ def load(workspace: Workspace) -> dict[str, Kernel]:
         found[folder.name] = Kernel(folder.name, folder, files.read_toml(path, KernelDeclaration))
     if found:
         _refuse_links_outside(workspace.kernels / LIBRARIES, root)
+    return found
+
+
+def choose(workspace: Workspace, names: Sequence[str]) -> list[tuple[Kernel, str]]:
+    """Return the kernels and modes called `kernel` or `kernel.mode`, or all of them where none is named."""
+    known = load(workspace)
+    if not names:
+        return [(kernel, mode) for kernel in known.values() for mode in kernel.declaration.mode]
+    found: list[tuple[Kernel, str]] = []
+    for name in names:
+        kernel_name, _, mode = name.partition(".")
+        if kernel_name not in known:
+            raise unknown("kernel", kernel_name, known)
+        kernel = known[kernel_name]
+        if mode and mode not in kernel.declaration.mode:
+            raise unknown(f"mode of {kernel_name}", mode, kernel.declaration.mode)
+        found.extend((kernel, one) for one in ([mode] if mode else kernel.declaration.mode))
     return found
 
 

@@ -14,6 +14,7 @@ from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import VariantFile
+from zmlx_bench.schema.verification import Verification
 
 KINDS: dict[str, type[StrictModel]] = {
     "capsule": Capsule,
@@ -27,4 +28,5 @@ KINDS: dict[str, type[StrictModel]] = {
     "promotion": Promotions,
     "legacy": LegacyImport,
     "bench": BenchReport,
+    "verification": Verification,
 }

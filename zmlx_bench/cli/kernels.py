@@ -1,4 +1,4 @@
-"""`zmlx kernels`: what is declared, and what of it runs here; `bench` measures each by itself, `new` begins one."""
+"""`zmlx kernels`: what is declared, and what of it runs here; `verify` compares it with stock, `bench` measures it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import typer
 
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.printable import printable
 
-app = typer.Typer(help="List the kernels and what of them runs here; `bench` measures them, `new` begins one.")
+app = typer.Typer(help="List the kernels; `verify` compares them with stock, `bench` measures them, `new` begins one.")
 
 
 @app.callback(invoke_without_command=True)
@@ -46,10 +47,10 @@ def new(
         print_json(asdict(written))
         return
     for path in written.files:
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {printable(str(path))}")
     for family in written.families:
         typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
-    typer.echo(f"next: python -m pytest {written.files[-1]}")
+    typer.echo(f"next: python -m pytest {printable(str(written.files[-1]))}")
 
 
 @app.command("bench")
@@ -126,5 +127,83 @@ def bench(
     for line in broken:
         people.print(line)
     if not any(row.figures is not None for row in report.rows) and not broken:
+        raise typer.Exit(exit_codes.CANNOT)
+    raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)
+
+
+@app.command("verify")
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
+        ),
+    ] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
+        ),
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the result in the workspace's verifications/.")
+    ] = False,
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
+    ] = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")] = 0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+    ] = 600.0,
+    share_device: Annotated[
+        bool, typer.Option("--share-device", help="Compare although another command measures on the device.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare kernels with the unpatched model's own steps, bit for bit, at the tiny and the published sizes.
+
+    Exit code 1 when a kernel failed, or a mode that says stock is not; 4 when nothing that was asked for runs here, or
+    another command measures on the device.
+    """
+    from zmlx_bench import exit_codes
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import verified
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.errors import UnusableInput
+    from zmlx_bench.machine import backend as backends
+    from zmlx_bench.schema.verification import Probe, VerifiedRow
+    from zmlx_bench.verify import run, show
+
+    if seed < 0:
+        raise UnusableInput(f"--seed {seed}: must not be negative")
+    if not 0 < timeout < float("inf"):
+        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+    people = console(stderr=True)
+
+    def say(found: VerifiedRow | Probe) -> None:
+        line = show.progress(found)
+        if line is not None:
+            people.print(line)
+
+    request = run.Request(
+        names=names or (),
+        families=family or (),
+        backend=backends.choose(backend),
+        seed=seed,
+        timeout_s=timeout,
+        share_device=share_device,
+    )
+    found = workspaces.find(workspace) if record else workspaces.find_or_packaged(workspace)
+    report = run.run(found, request, say)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    console(stderr=as_json).print(show.view(report))
+    if record:
+        people.print(f"kept in {verified.write(found, report)}")
+    broken = show.broken(report)
+    for line in broken:
+        people.print(line)
+    if not any(row.compared for row in report.rows) and not broken:
         raise typer.Exit(exit_codes.CANNOT)
     raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)

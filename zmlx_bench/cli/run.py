@@ -49,8 +49,13 @@ def run(
     ] = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
     cooldown: Annotated[
-        float, typer.Option("--cooldown", metavar="S", help="Seconds to wait after each process.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            "--cooldown",
+            metavar="S|cool",
+            help="Seconds to wait after each process; cool: until the machine is as cool as at the start.",
+        ),
+    ] = "0",
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
     ] = None,
@@ -109,7 +114,7 @@ def run(
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
-    from zmlx_bench.session.request import Request
+    from zmlx_bench.session.request import Request, cooldown_of
 
     place = workspaces.find(workspace)
     families.check_name(family, place)
@@ -122,6 +127,7 @@ def run(
             raise UnusableInput(f"--{'resume' if resume else 'extend'} {again}: is a session of {of}, not of {family}")
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
+        cooldown_s, cool = cooldown_of(cooldown)
         request = Request(
             family=family,
             tokens=tokens or [200],
@@ -132,7 +138,8 @@ def run(
             checkpoint=checkpoint,
             backend=backend,
             null_arm=not no_null,
-            cooldown_s=cooldown,
+            cooldown_s=cooldown_s,
+            cool=cool,
             timeout_s=timeout,
             seed=seed,
             prompts=prompts,
@@ -157,12 +164,15 @@ def run(
         people.print(f"looks after {', '.join(map(str, plan.looks))} blocks")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
+    for note in prepared.notes:
+        people.print(note)
     before, _, _ = runs_of(plan, finished(store.events_path(place, session.session)))
     with Progress(plan, people, before) as progress:
         try:
             session, capsules = api.complete(prepared, progress)
         except BaseException:
-            people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+            if api.can_be_resumed(prepared):
+                people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
             raise
     if as_json:
         print_json(session_summary(session, capsules))

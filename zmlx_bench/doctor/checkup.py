@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -12,13 +13,15 @@ import psutil
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.checkpoints.resolve import FILLED
+from zmlx_bench.errors import CannotHere, ZmlxError
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import state
+from zmlx_bench.machine import memory, metal, state
 from zmlx_bench.machine.command import output_of
-from zmlx_bench.schema.base import NonEmpty, StrictModel
+from zmlx_bench.machine.tested import TESTED
+from zmlx_bench.schema.base import Backend, NonEmpty, StrictModel
+from zmlx_bench.workspace import Workspace
 
-TESTED = {"mlx": "0.32.4", "mlx-lm": "0.32.2"}
 _ENOUGH_GB = 2.0
 _QUIET_LOAD = 0.5
 _SWAPPED_GB = 1.0
@@ -35,8 +38,8 @@ class Observation(StrictModel):
     remedy: str = ""
 
 
-def observations() -> list[Observation]:
-    """Look at everything and return what was found, in a fixed order."""
+def observations(workspace: Workspace | None = None) -> list[Observation]:
+    """Look at everything and return what was found, in a fixed order; `workspace` may have families of its own."""
     try:
         backend = backends.choose("auto")
     except CannotHere as error:
@@ -50,13 +53,15 @@ def observations() -> list[Observation]:
         *_other_backends(),
         *_versions(),
         _memory(),
+        *_wired(backend),
+        *_compressor(),
         _load(now.load_average),
         _power(now.power_source),
         *_saving(),
         _heat(now.thermal_pressure, now.temperature_c, now.throttled),
         *_gpu(now.other_gpu_processes),
         _compiler(),
-        hub_cache(hub_folder()),
+        hub_cache(hub_folder(), workspace),
     ]
 
 
@@ -84,12 +89,15 @@ def _versions() -> list[Observation]:
 
 
 def _memory() -> Observation:
-    memory = psutil.virtual_memory()
-    free = memory.available / 1e9
-    found = f"{free:.1f} of {memory.total / 1e9:.1f} GB free"
-    if free < _ENOUGH_GB:
+    here = memory.read()
+    found = f"{here.available_gb:.1f} of {here.total_gb:.1f} GB free"
+    closing = "close other programs"
+    if here.limited_by is not None:
+        found += f" ({here.limited_by}; the machine has {here.machine_gb:.1f} GB)"
+        closing += ", or raise the container's memory limit"
+    if here.available_gb < _ENOUGH_GB:
         text = f"{found}; even a tiny session wants {_ENOUGH_GB:g} GB"
-        return Observation(subject="memory", level="problem", found=text, remedy="close other programs")
+        return Observation(subject="memory", level="problem", found=text, remedy=closing)
     if (swapped := psutil.swap_memory().used / 1e9) > _SWAPPED_GB:
         text = f"{found}, but {swapped:.1f} GB are swapped out"
         remedy = "close other programs: weights that are swapped out are read from the disk while decoding"
@@ -97,14 +105,48 @@ def _memory() -> Observation:
     return Observation(subject="memory", level="good", found=found)
 
 
+def _wired(backend: Backend) -> list[Observation]:
+    """Say what Metal lets the GPU use, and whether the published checkpoints fit that; nothing elsewhere."""
+    usable = metal.usable_memory_gb() if backend == "metal" else None
+    if usable is None:
+        return []
+    limit = metal.wired_limit_gb()
+    by = "macOS's own limit" if limit is None else f"iogpu.wired_limit_mb is set to {limit:.1f} GB"
+    found = f"Metal recommends at most {usable:.1f} GB ({by})"
+    largest = max(families.facts(name).memory_gb for name in families.names())
+    if largest <= usable * FILLED:
+        return [Observation(subject="wired limit", level="good", found=found)]
+    remedy = (
+        "sudo sysctl iogpu.wired_limit_mb=N raises it until the next start; leave some GB to the system, or use "
+        "--checkpoint tiny"
+    )
+    text = f"{found}; the published checkpoints take up to {largest:g} GB"
+    return [Observation(subject="wired limit", level="note", found=text, remedy=remedy)]
+
+
+def _compressor() -> list[Observation]:
+    """Say how much memory macOS's compressor takes; nothing elsewhere."""
+    taken = metal.compressed_gb() if sys.platform == "darwin" else None
+    if taken is None:
+        return []
+    found = f"takes {taken:.1f} GB"
+    if taken <= _SWAPPED_GB:
+        return [Observation(subject="memory compressor", level="good", found=found)]
+    remedy = "close other programs, or restart: what is compressed while a session runs makes it INCONCLUSIVE"
+    return [Observation(subject="memory compressor", level="note", found=found, remedy=remedy)]
+
+
 def _load(load: float | None) -> Observation:
     if load is None:
         text = "this platform does not say"
         return Observation(subject="background load", level="note", found=text, remedy="close what you do not need")
     found = f"{load:.2f} processes running or waiting (one minute)"
-    if load <= _QUIET_LOAD:
+    on_mac = sys.platform == "darwin"
+    busy = busiest_processes() if on_mac or load > _QUIET_LOAD else []
+    # An idle Mac has a load average of 1 to 3: there the processes tell whether anything works.
+    if not busy if on_mac else load <= _QUIET_LOAD:
         return Observation(subject="background load", level="good", found=found)
-    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busiest_processes())
+    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busy)
     remedy = "let other work end, or stop it, before measuring: noise widens intervals until nothing can be decided"
     text = f"{found}; busiest now: {busiest}" if busiest else found
     return Observation(subject="background load", level="note", found=text, remedy=remedy)
@@ -179,7 +221,7 @@ def _heat(pressure: str | None, temperature: float | None, throttled: bool | Non
             subject="heat",
             level="note",
             found=f"{reading}; clocks are held back",
-            remedy="let it cool down, or leave pauses between processes: zmlx run ... --cooldown 30",
+            remedy="let it cool down, or have sessions wait for it: zmlx run ... --cooldown cool",
         )
     return Observation(subject="heat", level="good", found=reading)
 
@@ -203,17 +245,24 @@ def hub_folder() -> Path:
     return Path(HF_HUB_CACHE)
 
 
-def hub_cache(folder: Path) -> Observation:
-    """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others."""
-    wanted = [families.facts(name) for name in families.names()]
+def hub_cache(folder: Path, workspace: Workspace | None = None) -> Observation:
+    """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others.
+
+    Of every family that there is; one whose facts cannot be read has none, and says so where it is used.
+    """
+    wanted: list[families.FamilyFacts] = []
+    for name in families.names(workspace):
+        with contextlib.suppress(ZmlxError):
+            wanted.append(families.facts(name, workspace))
     missing = [one for one in wanted if hub.cached(one.hub_id, cache=folder) is None]
     if not missing:
         return Observation(subject="hub cache", level="good", found="every published checkpoint is here")
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     room = shutil.disk_usage(existing).free / 1e9
-    names = " and ".join(f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing)
+    *others, last = [f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing]
     first = f"hf download {missing[0].hub_id}"
     if room < max(one.memory_gb for one in missing):
         first = f"free disk space ({room:.0f} GB are free at the cache; HF_HOME moves it), then {first}"
     remedy = f"to measure the published models: {first}; until then --checkpoint tiny needs none"
+    names = f"{', '.join(others)} and {last}" if others else last
     return Observation(subject="hub cache", level="note", found=f"does not hold {names}", remedy=remedy)

@@ -1,10 +1,14 @@
-"""What `zmlx doctor` says of kernels: those made for this backend that do not run here, and why."""
+"""What `zmlx doctor` says of kernels: those made for this backend that do not run here, and which were verified."""
 
 from __future__ import annotations
 
 from zmlx_bench.catalog import kernels as kernel_catalog
+from zmlx_bench.catalog import verified
 from zmlx_bench.catalog.available import why_not
+from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.doctor.checkup import Observation
+from zmlx_bench.machine import facts
+from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
 
@@ -21,3 +25,25 @@ def observations(workspace: Workspace, backend: Backend) -> list[Observation]:
         Observation(subject=", ".join(dict.fromkeys(names)), level="note", found="does not run here", remedy=reason)
         for reason, names in reasons.items()
     ]
+
+
+def verification(workspace: Workspace, backend: Backend) -> Observation:
+    """Return what of the variants that are measured by default was verified on this device as it is."""
+    reports = verified.read(workspace)
+    here = verified.Here(backend, facts.read(backend).device, installed("mlx") or "none")
+    never: list[str] = []
+    times: list[str] = []
+    for family in families(workspace):
+        catalog = Catalog(workspace, family)
+        for name in catalog.defaults():
+            variant = catalog.resolve(name)
+            if variant.kernels and catalog.missing_on(variant, backend) is None:
+                time = verified.last(workspace, reports, variant, here)
+                never += [name] if time is None else []
+                times += [] if time is None else [time]
+    subject = "kernels against stock"
+    if never:
+        remedy = "`zmlx kernels verify --record` compares every kernel with the unpatched model, bit for bit"
+        return Observation(subject=subject, level="note", found=f"not verified here: {', '.join(never)}", remedy=remedy)
+    found = f"verified here, the oldest {min(times)}" if times else "none of the default variants runs here"
+    return Observation(subject=subject, level="good", found=found)

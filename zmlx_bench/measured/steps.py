@@ -15,7 +15,7 @@ Outside the straight line stay three things, because they are no run of steps of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mlx.core as mx
@@ -61,6 +61,9 @@ class Block:
     """Draws what no step makes, for `kernels bench`."""
     results: tuple[str, ...] = ()
     """What the call returns; by default the last step's outputs."""
+    stock_runs: Mapping[tuple[str, ...], Callable[[Any], Call]] = field(default_factory=dict)
+    """What the model does for neighbouring steps in one call, by their sites: taken where no kernel covers any of them,
+    because it may choose another way than the steps one by one (sorted tokens in a long prompt)."""
 
     @property
     def ends(self) -> tuple[str, ...]:
@@ -92,6 +95,11 @@ class Block:
         It takes what no step makes, in the order in which the steps need it.
         """
         bound = {span.first: (span, call) for sites, call in calls.items() if (span := self.span(sites)) is not None}
+        covered = {index for span, _ in bound.values() for index in range(span.first, span.end)}
+        for sites, stock in self.stock_runs.items():
+            run = self.span(sites)
+            if run is not None and covered.isdisjoint(range(run.first, run.end)):
+                bound[run.first] = (run, stock(module))
         pieces: list[_Piece] = []
         at = 0
         while at < len(self.steps):

@@ -54,6 +54,15 @@ def arms_of(
     return tuple(arms)
 
 
+def alike(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the arms, by their names, that are one and the same under several: of one identity."""
+    names: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        if arm.variant is not None and arm.variant.identity is not None:
+            names.setdefault(arm.variant.identity.digest, []).append(arm.name)
+    return [tuple(found) for found in names.values() if len(found) > 1]
+
+
 def draw_up(
     *,
     family: str,
@@ -64,6 +73,7 @@ def draw_up(
     blocks: int,
     seed: int,
     cooldown_s: float,
+    cool_at_most_s: float | None = None,
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
@@ -92,6 +102,7 @@ def draw_up(
         looks=() if first_look is None else looks_of(first_look, blocks),
         seed=seed,
         cooldown_s=cooldown_s,
+        cool_at_most_s=cool_at_most_s,
         timeouts=timeouts,
         audit_positions=audit_positions,
         prompts=prompts,

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.catalog import available as probe
-from zmlx_bench.catalog import families
+from zmlx_bench.catalog import families, verified
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.catalog.variants import families as with_variants
-from zmlx_bench.checkpoints import hub, resolve
+from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
@@ -36,11 +36,14 @@ NUMERICS = {
 
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
-    """Return every variant with its kernels by site and why it does not run here (null when it does)."""
+    """Return every variant with its kernels by site, why it does not run here (null when it does), and when its kernels
+    were last verified on this device and version of MLX as they are (null for never)."""
     known = with_variants(workspace)
     if family is not None and family not in known:
         raise unknown("model family", family, known)
     backend = backends.choose("auto")
+    reports = verified.read(workspace)
+    here = verified.Here(backend, facts.read(backend).device, backends.installed("mlx") or "none") if reports else None
     rows: list[Row] = []
     for name in [family] if family else known:
         catalog = Catalog(workspace, name)
@@ -55,6 +58,7 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     "env": variant.env,
                     "why": variant.why,
                     "not_here": catalog.missing_on(variant, backend),
+                    "verified": None if here is None else verified.last(workspace, reports, variant, here),
                 }
             )
     return rows
@@ -69,7 +73,10 @@ def variant_list(rows: Sequence[Row]) -> Group:
         parts.append(Text(f"{family}: {len(mine)} variants, {here} run here", style="bold"))
         for row in mine:
             mark = "* " if row["default"] else "  "
-            parts.append(Flow([Text(mark + row["variant"], style="bold"), _here(row["not_here"])], hang=4))
+            said = [Text(mark + row["variant"], style="bold"), _here(row["not_here"])]
+            if row["verified"] is not None:
+                said.append(Text(f"kernels verified here {row['verified']}", style="dim"))
+            parts.append(Flow(said, hang=4))
             parts.append(Flow([f"{site} = {kernel}" for site, kernel in row["kernels"].items()], indent=4, hang=4))
             parts += [Flow([f"{name}={value}"], indent=4) for name, value in row["env"].items()]
             parts.append(Flow([row["why"]], indent=4, style="dim"))
@@ -184,9 +191,11 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
     table = _grid()
     for each in found:
         done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.failure is not None:
+            done = f"failed: {each.failure}"
         if each.held_by is not None:
             then = f"{each.held_by} is at it"
-        elif each.family is None:
+        elif each.family is None or each.failure is not None:
             then = f"zmlx sessions drop {each.session}"
         else:
             then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
@@ -195,11 +204,8 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
 
 
 def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
-    known = families.facts(family, workspace)
-    if kind == "full" and hub.cached(known.hub_id) is None:
-        if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
-            return f"needs {known.memory_gb} GB of memory"
-        return "not in the hub cache; --checkpoint full downloads it"
+    if kind == "full":
+        return resolve.why_not_full(family, machine, workspace)
     try:
         resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:

@@ -12,7 +12,6 @@ from zmlx_bench.schema.base import (
     Count,
     Digest,
     Estimator,
-    FileName,
     Name,
     NonEmpty,
     NonNegative,
@@ -20,6 +19,7 @@ from zmlx_bench.schema.base import (
     Role,
     Sha256,
     StrictModel,
+    WeightFile,
 )
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -51,7 +51,7 @@ class Checkpoint(StrictModel):
     source: NonEmpty
     """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
     config_sha256: Sha256
-    weights: dict[FileName, Sha256] = {}
+    weights: dict[WeightFile, Sha256] = {}
     """SHA-256 of each weight file; empty where a recipe makes them (`synthetic`), and in evidence of version 1."""
     blobs: dict[str, str] = {}
     """Hub blob id of each file, for `full` and hub checkpoints."""
@@ -121,6 +121,8 @@ class Plan(StrictModel):
     are run whatever they show."""
     seed: Count
     cooldown_s: NonNegative = 0.0
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     timeouts: Timeouts = Timeouts()
     audit_positions: Positive | None = None
     """Tokens of each prompt's answer that the audit forces; null without an audit."""

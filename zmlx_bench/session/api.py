@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +12,14 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import device, facts
-from zmlx_bench.protocol.plan import AUDIT_POSITIONS, arms_of, draw_up
+from zmlx_bench.machine import device, facts, heat, state
+from zmlx_bench.printable import encodable
+from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -26,9 +28,10 @@ from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, extend, looking, store
+from zmlx_bench.session import capsules, cooling, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
+from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.request import Request, check, timeouts_of
@@ -48,6 +51,8 @@ class Prepared:
     located: Located
     left_out: tuple[str, ...] = ()
     """Default variants that cannot run here, each with the reason."""
+    notes: tuple[str, ...] = ()
+    """What the plan costs without need, a sentence each."""
     locks: tuple[BaseFileLock, ...] = ()
     """Of the device and the session; held until the session is complete."""
 
@@ -60,11 +65,16 @@ class Prepared:
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
     """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
     check(request)
-    first_look = _first_look(workspace, request)
+    first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
+    if request.cool and not heat.known(state.read(backend)):
+        raise CannotHere(
+            "--cooldown cool: this machine tells neither a temperature nor thermal pressure; "
+            "give seconds, such as --cooldown 30"
+        )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
     context.check(located, prompts, max(request.tokens))
@@ -81,6 +91,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         blocks=request.most_blocks,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
+        cool_at_most_s=cooling.AT_MOST_S if request.cool else None,
         timeouts=timeouts_of(request),
         prompts=prompts,
         arms=arms_of(
@@ -96,7 +107,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         session=store.new_name(request.family),
         state="running",
         started=utc_now(),
-        command=tuple(without_secrets(part) for part in request.command),
+        command=tuple(encodable(without_secrets(part)) for part in request.command),
         checkpoint_option=located.option,
         environment=shared_variables(),
         shared_device=request.share_device,
@@ -107,7 +118,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     )
     ground = Ground(workspace, located.path, catalog)
     locks = _locks(workspace, session.session, backend, share=request.share_device)
-    return Prepared(store.write(workspace, session), ground, located, left_out, locks)
+    return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
+
+
+def _note(names: tuple[str, ...]) -> str:
+    return (
+        f"{', '.join(names[:-1])} and {names[-1]} are the same kernels with the same environment: all but one are "
+        "measured in vain, and Holm's correction asks more of every variant for them; name one with --variants"
+    )
 
 
 def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more: bool = False) -> Prepared:
@@ -133,6 +151,8 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
     )
     locks: tuple[BaseFileLock, ...] = ()
     if session.state != "finished" or more:
+        if session.failure is not None:
+            raise UnusableInput(f"session {name} cannot be resumed, for it failed: {session.failure}; start a new one")
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
@@ -167,23 +187,20 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         )
         _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
+    except FOR_GOOD as error:
+        with contextlib.suppress(CannotHere):
+            store.write(workspace, session.model_copy(update={"state": "failed", "failure": str(error)}))
+        raise
     finally:
         prepared.release()
 
 
-def _first_look(workspace: Workspace, request: Request) -> int | None:
-    """Return the fewest blocks that may decide everything; None without looks, UnusableInput where nothing would be."""
-    if not request.until_decided:
-        return None
-    least = read_policy(workspace).min_blocks
-    missing = sorted(set(least) - set(request.tokens))
-    if missing:
-        wanted = " ".join(f"--tokens {budget}" for budget in sorted(least))
-        raise UnusableInput(f"--until-decided: nothing is decided without {missing[0]} tokens; ask for {wanted}")
-    first = max(least.values())
-    if request.most_blocks < first:
-        raise UnusableInput(f"--at-most {request.most_blocks}: the policy decides nothing below {first} blocks")
-    return first
+def can_be_resumed(prepared: Prepared) -> bool:
+    """Return whether a session that did not come to its end may do so another time."""
+    try:
+        return store.load(prepared.ground.workspace, prepared.session.session).state == "running"
+    except ZmlxError:
+        return False
 
 
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
@@ -270,10 +287,10 @@ def _differences(
 
 
 def _refuse_changed(session: Session, catalog: Catalog) -> None:
-    """Raise UnusableInput where the jobs of a session cannot all have run what its plan says."""
+    """Raise ChangedMeanwhile where the jobs of a session cannot all have run what its plan says."""
     for arm in session.plan.arms:
         if arm.variant is not None and _other(catalog, arm.variant, session):
-            raise UnusableInput(
+            raise ChangedMeanwhile(
                 f"session {session.session}: {arm.name}, its kernels or the measured path changed while it ran; "
                 "nothing was recorded, start a new one"
             )

@@ -82,6 +82,7 @@ def _capsule(
             estimator=plan.estimator,
             seed=plan.seed,
             cooldown_s=plan.cooldown_s,
+            cool_at_most_s=plan.cool_at_most_s,
             null_arm=null_arm,
             order=_order(plan, budget, session.blocks),
             environment=session.environment,

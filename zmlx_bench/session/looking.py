@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from zmlx_bench.analysis.decision.adapter import session_evidence
 from zmlx_bench.analysis.decision.stopping import stop
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.schema.base import utc_now
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session import capsules, store
 from zmlx_bench.session.log import finished
 from zmlx_bench.session.records import runs_of
+from zmlx_bench.session.request import Request
 from zmlx_bench.workspace import Workspace
+
+
+def first(workspace: Workspace, request: Request) -> int | None:
+    """Return the fewest blocks that may decide everything; None without looks, UnusableInput where nothing would be."""
+    if not request.until_decided:
+        return None
+    least = read_policy(workspace).min_blocks
+    missing = sorted(set(least) - set(request.tokens))
+    if missing:
+        wanted = " ".join(f"--tokens {budget}" for budget in sorted(least))
+        raise UnusableInput(f"--until-decided: nothing is decided without {missing[0]} tokens; ask for {wanted}")
+    fewest = max(least.values())
+    if request.most_blocks < fewest:
+        raise UnusableInput(f"--at-most {request.most_blocks}: the policy decides nothing below {fewest} blocks")
+    return fewest
 
 
 def look(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> Session:

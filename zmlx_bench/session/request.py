@@ -30,6 +30,8 @@ class Request:
     backend: str = "auto"
     null_arm: bool = True
     cooldown_s: float = 0.0
+    cool: bool = False
+    """Whether to wait before each timed process until the machine is as cool as at the session's start."""
     timeout_s: float | None = None
     seed: int = 0
     prompts: str | None = None
@@ -74,6 +76,16 @@ def _check_blocks(request: Request) -> None:
     if not 1 <= request.most_blocks <= MOST_BLOCKS:
         bound = "at least 1" if request.most_blocks < 1 else f"at most {MOST_BLOCKS}"
         raise UnusableInput(f"{option} {request.most_blocks}: must be {bound}")
+
+
+def cooldown_of(text: str) -> tuple[float, bool]:
+    """Return the seconds of `--cooldown`, and whether it asks to wait until the machine is cool."""
+    if text.strip() == "cool":
+        return 0.0, True
+    try:
+        return float(text), False
+    except ValueError:
+        raise UnusableInput(f"--cooldown {text}: must be a number of seconds, or `cool`") from None
 
 
 def timeouts_of(request: Request) -> Timeouts:

@@ -10,18 +10,20 @@ from typing import Protocol
 
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.machine import state
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.printable import said
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import opened, store
+from zmlx_bench.session import cooling, opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
+from zmlx_bench.session.failing import StockFails
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
@@ -35,6 +37,9 @@ _EXACT = {"MLX_ENABLE_TF32": "0"}
 
 class Observer(Protocol):
     """Told what happens, for progress; it cannot change it."""
+
+    def waiting(self, text: str) -> None:
+        """Tell that the session waits for the machine, and why."""
 
     def job_started(self, job: Job) -> None:
         """Tell that a job's process starts."""
@@ -64,7 +69,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
     """Run every job of the plan that has not ended yet, up to the look at which the session stops; return the session.
 
     An arm whose process failed is not run again (its verdict is clear and the other arms need the time); the
-    stock arms are tried once more. Raises CannotHere when the stock model itself does not run.
+    stock arms are tried once more. Raises StockFails when the stock model itself does not run.
     """
     plan = session.plan
     path = store.events_path(ground.workspace, session.session)
@@ -74,7 +79,9 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
         if job_id >= len(plan.jobs):
             raise UnusableInput(f"{path}: job {job_id} is not in the session's plan")
         if end.status != "ok":
-            failures.setdefault(plan.jobs[job_id].arm, []).append(end.status)
+            job = plan.jobs[job_id]
+            failures.setdefault(job.arm, []).append(end.status)
+            _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     looked = 0
     try:
@@ -92,7 +99,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             outcome = _run_job(session, job, forced, ground, log, observer)
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
-                _stop_if_stock_fails(plan, job, failures[job.arm], outcome)
+                _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
     finally:
@@ -120,12 +127,17 @@ def _retired(arm: Arm, failures: list[Status]) -> bool:
     return len(failures) >= allowed
 
 
-def _stop_if_stock_fails(plan: Plan, job: Job, failures: list[Status], outcome: Outcome) -> None:
-    if plan.arm(job.arm).role == "baseline" and (job.kind == "warmup" or len(failures) >= STOCK_TRIES):
-        raise CannotHere(
-            f"the stock model does not run here ({outcome.status}): {(outcome.message or '').splitlines()[0]}; "
-            "see the session's logs/ folder"
-        )
+def _stop_if_stock_fails(
+    session: Session, job: Job, failures: list[Status], message: str | None, ground: Ground
+) -> None:
+    if session.plan.arm(job.arm).role != "baseline" or (job.kind != "warmup" and len(failures) < STOCK_TRIES):
+        return
+    ran = session.software
+    log = store.log_path(ground.workspace, session.session, job.id).relative_to(ground.workspace.root)
+    raise StockFails(
+        f"the stock model does not run here ({failures[-1]}): {said(message)}"
+        f"{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}; all of it is in {log}"
+    )
 
 
 def _run_job(
@@ -138,7 +150,8 @@ def _run_job(
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
-    log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
+    waited = _cooled(plan, job, log, observer)
+    log.write(JobStart(job=job.id, time=utc_now(), waited_s=waited, before=state.read(plan.backend)))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
@@ -186,6 +199,16 @@ def _run_job(
     log.sync()
     observer.job_ended(job, outcome)
     return outcome
+
+
+def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | None:
+    """Wait before a timed job where the plan says so; return the seconds, None where it does not."""
+    if plan.cool_at_most_s is None or job.kind != "timed":
+        return None
+    then = cooling.begun(log.path)
+    if then is None:
+        return None
+    return cooling.wait(then, plan.cool_at_most_s, lambda: state.read(plan.backend), observer.waiting)
 
 
 def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:

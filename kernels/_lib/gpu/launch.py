@@ -112,6 +112,11 @@ def why_not(backend: str) -> str | None:
     return None
 
 
+def architecture() -> str:
+    """Return what the device calls the GPU's architecture, as `applegpu_g16s`; empty where it has no name for it."""
+    return str(mx.device_info(mx.default_device()).get("architecture", ""))
+
+
 def require(kernel: str, request: BindRequest) -> None:
     """Raise Unavailable where no GPU source runs on the backend that is asked for."""
     reason = why_not(request.backend)

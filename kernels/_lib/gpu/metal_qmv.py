@@ -7,6 +7,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from zmlx_bench.measured.api import Unavailable
+
 from .launch import Source, read_metal
 
 _HEADER = (Path(__file__).resolve().parent / "metal_qmv.h").read_text()
@@ -35,6 +37,17 @@ def loop(mode: str, dtype: mx.Dtype, n: int, k: int) -> Template:
         ("STOCK", mode == "stock"),
         ("CONTRACT", mode != "fp32_no_fma"),
     ]
+
+
+def dense_as_gathered(n: int, k: int) -> None:
+    """Raise Unavailable for `n` dense rows of `k` weights that MLX multiplies in another loop than gathered ones.
+
+    Read in 0.32.4's binaries: the dense product takes its fast kernel by k alone, and for 64 and 128 one of its own.
+    """
+    if n % 8 or k in (64, 128):
+        raise Unavailable(
+            f"MLX on Metal has a loop of its own for {n} dense rows of {k} weights, which is not repeated"
+        )
 
 
 def swiglu(dtype: mx.Dtype) -> Template:

@@ -91,5 +91,5 @@ def _kernel(source: Source, backend: str, template: Template) -> Any:
         "ensure_row_contiguous": not source.strided,
     }
     if backend == "metal":
-        return mx.fast.metal_kernel(**names, source=head + short(source.body), header=header)
+        return mx.fast.metal_kernel(**names, source=head + short(source.body), header=short(header))
     return mx.fast.cuda_kernel(**names, source=head + by_reference(source.body), header=by_reference(header))

@@ -79,6 +79,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         estimator=plan.estimator,
         seed=plan.seed,
         cooldown_s=plan.cooldown_s,
+        cool_at_most_s=plan.cool_at_most_s,
         timeouts=plan.timeouts,
         prompts=plan.prompts,
         arms=plan.arms,

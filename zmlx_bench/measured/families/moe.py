@@ -39,6 +39,16 @@ def stock_down(block: Any) -> Call:
     return down
 
 
+def stock_routed(block: Any) -> Call:
+    """Return routed(x (B, L, D), inds (B, L, k)) -> (B, L, k, D): SwitchGLU, which sorts the tokens of long prompts."""
+    switch = block.switch_mlp
+
+    def routed(x: mx.array, inds: mx.array) -> Any:
+        return switch(x, inds)
+
+    return routed
+
+
 def stock_combine(y: mx.array, scores: mx.array) -> mx.array:
     """Weighted sum over the experts: y (B, L, k, D), scores (B, L, k) -> (B, L, D)."""
     return (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
@@ -82,4 +92,5 @@ COMBINE = Step(
 
 def moe_block(router: Step, *more: Step) -> Block:
     """Return the block of routed experts behind `router`, and what the family adds to their sum."""
-    return Block("MoE block", (router, EXPERTS, DOWN, COMBINE, *more), {"x": hidden})
+    steps = (router, EXPERTS, DOWN, COMBINE, *more)
+    return Block("MoE block", steps, {"x": hidden}, stock_runs={("experts", "down"): stock_routed})

@@ -1,4 +1,4 @@
-"""The worker's end of the event pipe: JSON lines on a descriptor of its own, so that a library that prints
+"""The worker's end of the channel of events: JSON lines on a descriptor of its own, so that a library that prints
 cannot corrupt them."""
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Pipe:
 
         def wait() -> None:
             watched = select.poll()
-            watched.register(self._descriptor, 0)  # a closed other end is reported unasked
+            # macOS watches nothing that was not asked for. The supervisor never writes, so readable means gone.
+            watched.register(self._descriptor, select.POLLIN)
             watched.poll()
             if os.getpgrp() == os.getpid():
                 os.killpg(0, signal.SIGKILL)  # what a kernel forked goes too

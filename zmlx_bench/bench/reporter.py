@@ -1,0 +1,42 @@
+"""A child process that works through tasks and reports events, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from zmlx_bench.process import Child, ending
+from zmlx_bench.schema.base import Status
+
+Event = TypeVar("Event")
+
+
+class Reporter(Generic[Event]):
+    """`python -m MODULE FD`, told what to do on standard input; its events are validated as they come."""
+
+    def __init__(self, module: str, told: bytes, events: TypeAdapter[Event], timeout_s: float) -> None:
+        self.ending: tuple[Status, str] = ("crash", "ended before it was done")
+        """Of a process that did not say that it is done."""
+        self._events = events
+        self._timeout_s = timeout_s
+        self._child = Child([sys.executable, "-m", module], told, sys.stderr, None)
+
+    def events(self) -> Iterator[Event]:
+        """Yield events until the process ends or is silent for too long."""
+        while True:
+            came = self._child.read(self._timeout_s)
+            if came is None:
+                self.ending = ("crash", ending(self._child.process.wait()))
+                return
+            _, lines = came
+            if not lines:
+                self.ending = ("timeout", f"silent for {self._timeout_s:g} s")
+                return
+            yield from map(self._events.validate_json, lines)
+
+    def kill(self) -> None:
+        """End whatever is left of it."""
+        self._child.kill(0)

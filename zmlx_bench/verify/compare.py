@@ -1,0 +1,152 @@
+"""Compares a kernel with the unpatched model's own steps: at each of its modules, and in a model of one layer."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+
+from zmlx_bench.bench import modules, truth
+from zmlx_bench.measured import loader
+from zmlx_bench.measured.apply import apply
+from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.inputs import Sizes, ready
+from zmlx_bench.measured.variant import KernelUse, Variant
+from zmlx_bench.schema.verification import VerifiedRow
+from zmlx_bench.verify.schema import Instructions, Task
+
+CONTEXTS = (16, 520, 1100)
+"""Positions in a cache: few, mid-way between the multiples of 256 at which mlx-lm's caches grow, and beyond the 1,024
+up to which MLX attends in one pass."""
+PROMPT, SHORT_PROMPT = 130, 8
+"""Tokens of a whole model's prompt: long enough for the kernels of long prompts; on the CPU at the published sizes,
+where a token's experts take tenths of a second, a short one."""
+STEPS = 3
+
+
+class Bits(NamedTuple):
+    """What was compared, in elements of outputs, and how many of them differ."""
+
+    calls: int
+    compared: int
+    differing: int
+
+
+class Comparison:
+    """A layer at one configuration's sizes, and the comparisons that a task wants of it."""
+
+    def __init__(self, told: Instructions) -> None:
+        self._told = told
+        self._family = loading.load(Path(told.family_folder))
+        vocabulary = any("linear" in task.sites for task in told.tasks)
+        self._layer = modules.build(self._family, told.seed, told.sizes, whole_vocabulary=vocabulary)
+        self._stock_logits: dict[int, list[mx.array]] = {}
+
+    def rows(self, task: Task) -> Iterator[VerifiedRow]:
+        """Yield a row for each module to which the kernel is bound, then for the whole model."""
+        for name, compare in self._places(task):
+            row = VerifiedRow(
+                kernel=task.kernel,
+                mode=task.mode,
+                numerics=task.numerics,
+                family=self._told.family,
+                sites=task.sites,
+                sizes=self._told.sizes_name,
+                module=name,
+                status="ok",
+            )
+            try:
+                yield row.model_copy(update=compare()._asdict())
+            except Unavailable as error:
+                yield row.model_copy(update={"status": "unavailable", "reason": str(error)})
+            except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
+                traceback.print_exc()
+                yield row.model_copy(update={"status": "crash", "reason": f"{type(error).__name__}: {error}"})
+
+    def _places(self, task: Task) -> Iterator[tuple[str | None, Callable[[], Bits]]]:
+        places = self._layer.places(task.sites)
+        if not places:
+
+            def nowhere() -> Bits:
+                raise Unavailable(f"no site {'+'.join(task.sites)} here")
+
+            yield None, nowhere
+            return
+        for place in places:
+            if place.span is not None:
+                yield place.name, functools.partial(self._steps, task, place)
+        # In a model a kernel meets prompts, caches that grow and what composes the steps around it. Where its own steps
+        # were compared, the tiny sizes do for that.
+        if self._told.sizes_name == "tiny" or all(place.span is None for place in places):
+            yield "model", functools.partial(self._model, task)
+
+    def _steps(self, task: Task, place: modules.Place) -> Bits:
+        if place.span is None:
+            raise ValueError(f"{place.name}: no run of steps of one module")
+        request = BindRequest(task.sites, task.mode, self._told.backend, place.kinds)
+        binding = loader.load_bind(task.kernel)(modules.clone(place.module), request)
+        stock = place.span.stock(place.module)
+        calls = compared = differing = 0
+        for batch in sorted({1, min(4, task.max_tokens or 4)}):
+            for context in CONTEXTS:
+                mx.random.seed(self._told.seed + batch + context)
+                drawn = place.span.draw(place.module, Sizes(self._layer.config, batch, context))
+                theirs = stock(**ready(drawn))
+                ours = binding.call(**ready(drawn))
+                ours = tuple(ours) if isinstance(ours, tuple | list) else (ours,)
+                mx.eval(theirs, ours)
+                changed, total = truth.differing(ours, theirs)
+                calls, compared, differing = calls + 1, compared + total, differing + changed
+        mx.clear_cache()
+        return Bits(calls, compared, differing)
+
+    def _model(self, task: Task) -> Bits:
+        model = self._layer.model
+        calls = compared = differing = 0
+        variant = Variant(
+            task.kernel,
+            self._told.family,
+            (KernelUse(task.kernel, task.mode, task.sites, task.max_tokens),),
+        )
+        for batch in (1, 2):
+            stock = self._stock(batch)
+            patch = apply(variant, self._layer.hosts, self._told.backend, Path(self._told.kernels))
+            try:
+                ours = logits(model, self._prompt(batch))
+            finally:
+                patch.undo()
+            changed, total = truth.differing(ours, stock)
+            calls, compared, differing = calls + len(stock), compared + total, differing + changed
+        mx.clear_cache()
+        return Bits(calls, compared, differing)
+
+    def _stock(self, batch: int) -> list[mx.array]:
+        if batch not in self._stock_logits:
+            try:
+                self._stock_logits[batch] = logits(self._layer.model, self._prompt(batch))
+            except RuntimeError as error:
+                raise Unavailable(f"MLX itself does not run the unpatched model here: {error}") from error
+        return self._stock_logits[batch]
+
+    def _prompt(self, batch: int) -> mx.array:
+        long = self._told.sizes_name == "tiny" or self._told.backend != "cpu"
+        mx.random.seed(self._told.seed)
+        words = min(512, self._layer.config["vocab_size"])
+        return mx.random.randint(0, words, (batch, PROMPT if long else SHORT_PROMPT))
+
+
+def logits(model: Any, prompt: mx.array) -> list[mx.array]:
+    """Return the logits of a prefill of prompt (B, L) and of greedy decode steps after it, as mlx-lm makes them."""
+    cache = make_prompt_cache(model)
+    found = [model(prompt, cache=cache)]
+    for _ in range(STEPS):
+        token = mx.argmax(found[-1][:, -1:], axis=-1)
+        found.append(model(token, cache=cache))
+    mx.eval(found)
+    return found
