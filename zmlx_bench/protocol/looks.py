@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+AT_MOST = 40
+"""Blocks that a session which stops when it is decided runs at most, unless told otherwise."""
+
 
 def looks_of(fewest: int, most: int) -> tuple[int, ...]:
     """Return the looks from `fewest` to `most` blocks, the last of them `most`.

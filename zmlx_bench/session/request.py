@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.schema.plan import Timeouts
 
 BLOCKS = 3
-AT_MOST = 40
-"""Blocks that `--until-decided` runs at most, unless told otherwise."""
 MOST_BLOCKS = 1000
 """Days on any machine; far beyond what resolves the smallest gain that the policy asks for."""
 
