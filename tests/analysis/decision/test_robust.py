@@ -138,3 +138,9 @@ def test_the_benchmark_fits_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     freedom, factor = calibrate.fitted(calibrate.quantiles(10, 40_000), 10)
     known = freedom_and_factor(10)
     assert (freedom, factor) == (pytest.approx(known[0], rel=0.1), pytest.approx(known[1], rel=0.02))
+
+
+def test_the_cut_off_is_the_textbooks_for_many_blocks_and_wider_for_few() -> None:
+    assert robust.cut_off(5) == pytest.approx(2 * 4.685)
+    assert robust.cut_off(10) == pytest.approx(1.25 * 4.685)
+    assert robust.cut_off(10**6) == pytest.approx(4.685)
