@@ -63,8 +63,8 @@ def test_blocks_that_are_mostly_equal_leave_no_scale_and_give_their_mean() -> No
 
 @given(samples, st.floats(-1, 1), st.floats(0.1, 10))
 def test_it_moves_and_stretches_with_the_sample(values: list[float], shift: float, stretch: float) -> None:
-    found, moved = estimate(values, "bisquare"), estimate(np.array(values) * stretch + shift, "bisquare")
     assume(float(robust.shamos(np.array(values))) > 1e-6)
+    found, moved = estimate(values, "bisquare"), estimate(np.array(values) * stretch + shift, "bisquare")
     assert float(moved.mean) == pytest.approx(float(found.mean) * stretch + shift, abs=1e-7)
     assert float(moved.se) == pytest.approx(float(found.se) * stretch, abs=1e-7, rel=1e-6)
 
@@ -73,8 +73,8 @@ def test_it_moves_and_stretches_with_the_sample(values: list[float], shift: floa
 def test_the_order_of_blocks_gives_the_same_digits(values: list[float], random: object) -> None:
     shuffled = values.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert estimate(shuffled, "bisquare").se == estimate(values, "bisquare").se
     assume(float(robust.shamos(np.array(values))) > 1e-6)
+    assert estimate(shuffled, "bisquare").se == estimate(values, "bisquare").se
     assert estimate(shuffled, "bisquare").mean == estimate(values, "bisquare").mean
 
 

@@ -8,6 +8,7 @@ from scipy import special
 
 from tests.analysis.decision.evidence_of import POLICY, arm, around, session
 from zmlx_bench.analysis.decision import SessionVerdict, judge_session
+from zmlx_bench.analysis.decision.looks import level_of_each
 from zmlx_bench.schema.policy import Policy
 
 STILL = (0.0,) * 8
@@ -82,6 +83,23 @@ def test_equivalent_where_the_interval_ends_at_the_margin(side: int, times: floa
     edge = tuple(side * x for x in with_p(1 - each * times, FLOOR))
     lenient = POLICY.model_copy(update={"slower_alpha": 1e-9, "faster_alpha": 1e-9})
     assert verdict(edge, edge, lenient).verdict == expected
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("times", "expected"), [(BELOW, "HOLD"), (ABOVE, "INCONCLUSIVE")])
+def test_equivalent_at_a_look_where_that_looks_interval_ends_at_the_margin(
+    side: int, times: float, expected: str
+) -> None:
+    each = level_of_each((1 - POLICY.interval_level) / 2, 2)
+    edge = tuple(side * x for x in with_p(1 - each * times, FLOOR))
+    lenient = POLICY.model_copy(update={"slower_alpha": 1e-9, "faster_alpha": 1e-9})
+    assert verdict(edge, edge, lenient, looks=(2, 8), blocks=8).verdict == expected
+
+
+@pytest.mark.parametrize(("times", "expected"), [(BELOW, "CANDIDATE"), (ABOVE, "INCONCLUSIVE")])
+def test_faster_at_the_level_of_a_look(times: float, expected: str) -> None:
+    edge = with_p(level_of_each(POLICY.faster_alpha, 2) * times, FLOOR)
+    assert verdict(edge, edge, looks=(2, 8), blocks=8).verdict == expected
 
 
 @pytest.mark.parametrize(("times", "expected"), [(BELOW, "bias"), (ABOVE, "faster")])

@@ -4,7 +4,7 @@
 
 Of a million normal samples up to 16 blocks, 400,000 beyond. In the tail from 5% to 0.1% the true level is within
 a tenth of the nominal one everywhere and within 4% from nine blocks; the policy's 2% is met within 2% of it. Beyond, at
-0.05%, six blocks spend 26% more, seven 19% and eight 16%: that is Holm's first step over twenty variants at two budgets.
+0.05%, six blocks spend 26% more, seven 19% and eight 16%: Holm's first step over twenty variants at two budgets.
 """
 
 from __future__ import annotations
