@@ -57,6 +57,7 @@ def test_the_table_falls_with_the_looks_and_rises_with_the_level() -> None:
     for fewer, more in pairwise(rows):
         assert all(after <= before * 1.02 for before, after in zip(fewer, more, strict=True))
     assert levels_of(5)[1][:-1] == OVERALL[::-1]
+    assert levels_of(24)[0][:-1] == pytest.approx([level / 2 for level in levels_of(12)[0][:-1]])
 
 
 def test_unknown_is_no_evidence_and_too_many_looks_are_refused() -> None:
