@@ -25,16 +25,18 @@ from zmlx_bench.analysis.decision.statistics import mean_interval
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints.resolve import TINY
+from zmlx_bench.measured.encode import encode, load_tokenizer
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.schema.event import PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.session.supervise import Worker
 
 
-def first_prompt() -> Prompt:
+def first_prompt(family: str) -> Prompt:
     """Return the prompt that sessions time."""
     prompt = prompt_catalog.load(None).prompt[0]
-    return Prompt(prompt.id, prompt.text)
+    tokenizer = load_tokenizer(TINY / f"tiny_{family}", trust_remote_code=False)
+    return Prompt(prompt.id, tuple(encode(tokenizer, prompt.text)))
 
 
 def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
@@ -48,7 +50,7 @@ def worker_speed(family: str, tokens: int, scratch: Path) -> tuple[float, int]:
         variant=None,
         kernels=str(scratch),
         tokens=tokens,
-        prompts=(first_prompt(),),
+        prompts=(first_prompt(family),),
         margins=False,
     )
     times: list[int] = []
@@ -85,13 +87,12 @@ def loop_cost(family: str, tokens: int, turns: int) -> list[float]:
     from mlx_lm import load
 
     from zmlx_bench.measured.worker.generate import run_prompt, streamer
-    from zmlx_bench.measured.worker.load import encode
     from zmlx_bench.measured.worker.pipe import Pipe
 
     mx.set_default_device(mx.cpu)
     model, tokenizer = load(str(TINY / f"tiny_{family}"))[:2]
     tokenizer.eos_token_ids = ()
-    ids = encode(tokenizer, first_prompt())
+    ids = list(first_prompt(family).token_ids)
     generate = streamer(model, tokenizer, detokenize=True)
     read_end, write_end = os.pipe()
     reader = subprocess.Popen(["cat"], stdin=read_end, stdout=subprocess.DEVNULL)

@@ -130,7 +130,7 @@ def graph(outputs: Sequence[mx.array]) -> Counter[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph.dot")
         mx.export_to_dot(str(path), *outputs)
-        return Counter(_LABEL.findall(path.read_text()))
+        return Counter(_LABEL.findall(path.read_text(encoding="utf-8")))
 
 
 def step(model: Any, stand_ins: StandIns) -> Counter[str]:

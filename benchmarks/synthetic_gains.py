@@ -11,15 +11,14 @@ import time
 
 import mlx.core as mx
 from mlx_lm.generate import generate_step
-from mlx_lm.utils import load_tokenizer
 
 from zmlx_bench.analysis.fidelity import distinct_ngrams
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured import synthetic
+from zmlx_bench.measured.encode import encode, load_tokenizer
 from zmlx_bench.measured.families import loading
-from zmlx_bench.measured.worker.load import encode
 
 
 def settings(family: str) -> dict[str, dict[str, float]]:
@@ -39,8 +38,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--layers", type=int)
     arguments = parser.parse_args()
-    tokenizer = load_tokenizer(TINY / f"tiny_{arguments.family}")
-    prompts = [encode(tokenizer, prompt) for prompt in prompt_catalog.load(None).prompt[:2]]
+    tokenizer = load_tokenizer(TINY / f"tiny_{arguments.family}", trust_remote_code=False)
+    prompts = [encode(tokenizer, prompt.text) for prompt in prompt_catalog.load(None).prompt[:2]]
     print("| gains | distinct 8-grams | outputs differ | built in s | active GB | peak GB |\n|---|---|---|---|---|---|")
     for name, gains in settings(arguments.family).items():
         start = time.perf_counter()

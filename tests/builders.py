@@ -17,7 +17,7 @@ from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
-from zmlx_bench.schema.prompts import Prompt, PromptSet
+from zmlx_bench.schema.prompts import Encoded, Prompt, PromptSet, ids_hash
 from zmlx_bench.schema.run import Generation, Run
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
@@ -30,6 +30,8 @@ BUDGETS = (20, 50)
 """Budgets of the policy that these workspaces have, in place of 200 and 1024."""
 START = datetime(2030, 1, 1, 10, tzinfo=UTC)
 MACHINE = Machine(device="Made CPU", backend="cpu", os="Made 1", arch="made", cpu_count=2, memory_gb=8.0)
+TOKEN_IDS = tuple(range(10))
+"""Of every prompt."""
 SOFTWARE = Software(mlx="0.0.1", mlx_lm="0.0.2", zmlx="0.0.3", python="3.11.0", commit=None, dirty=None)
 
 
@@ -101,6 +103,7 @@ def add_session(
     plan = draw_up(
         family=family, checkpoint=checkpoint, conditions=Conditions(), backend="cpu", tokens=budgets, blocks=blocks,
         seed=1, cooldown_s=0.0, timeouts=Timeouts(), prompts=texts,
+        encoded=Encoded(chat_template=False, token_ids={prompt.id: TOKEN_IDS for prompt in texts.prompt}),
         arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
@@ -111,7 +114,7 @@ def add_session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
         checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
     )  # fmt: skip
-    made = capsules.build(session, runs, maker.outputs, chat_template=False, ended=ended)
+    made = capsules.build(session, runs, maker.outputs, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]
     references = tuple(
         CapsuleRef(file=path.name, content_sha256=capsule.content_sha256)
@@ -164,7 +167,8 @@ class _Maker:
         total_us = round(1e6 * steps / math.exp(math.log(100.0) + self._gain(job)))
         each, rest = divmod(total_us, steps)
         return Generation(
-            prompt=prompt, prompt_tokens=10, output=name, tokens=job.tokens, ttft_s=0.1, decode_s=total_us / 1e6,
+            prompt=prompt, prompt_tokens=len(TOKEN_IDS), prompt_sha256=ids_hash(TOKEN_IDS), output=name,
+            tokens=job.tokens, ttft_s=0.1, decode_s=total_us / 1e6,
             supervisor_decode_s=total_us / 1e6 * 1.001,
             token_us=tuple(each + (1 if i < rest else 0) for i in range(steps)) if timed else (),
             peak_mem_gb=made.peak_mem_gb if made else 1.25, active_before_gb=1.0, cache_gb=0.25,

@@ -12,7 +12,8 @@ from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.schema.variant import ResolvedVariant
 
-TEXTS = ("The sea was calm that night", "def main():")
+TOKEN_IDS = ((1, 323, 468, 67, 616, 1448, 79, 331, 302, 732, 0, 2), (1, 1325, 313, 466, 821, 28, 0, 2))
+"""What "The sea was calm that night" and "def main():" are to the tiny models, with their chat template."""
 TOKENS = 6
 
 
@@ -30,6 +31,6 @@ def instructions(
     fields: dict[str, Any] = {
         "family_folder": str(families.folder(family)), "checkpoint_kind": "tiny", "path": str(TINY / f"tiny_{family}"),
         "seed": 0, "backend": "cpu", "variant": variant, "kernels": str(kernels), "tokens": TOKENS, "margins": False,
-        "prompts": tuple(Prompt(f"p{i}", text) for i, text in enumerate(TEXTS)),
+        "prompts": tuple(Prompt(f"p{i}", ids) for i, ids in enumerate(TOKEN_IDS)),
     }  # fmt: skip
     return Instructions(**{**fields, **changes})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,30 @@ def test_a_fork_that_holds_the_pipe_does_not_hold_the_reader(start: Start) -> No
 def test_how_it_ended_in_words() -> None:
     assert (ending(0), ending(3), ending(-15)) == ("exited with code 0", "exited with code 3", "killed by SIGTERM")
     assert ending(-99) == "killed by signal 99"
+
+
+CHILD = (
+    "import json, pathlib, sys; path = json.load(sys.stdin); print(json.dumps([path, pathlib.Path(path).read_text()]))"
+)
+PARENT = """
+import json, subprocess, sys
+from pathlib import Path
+from zmlx_bench.process import UTF8, heard_path, told_path
+(path,) = Path(sys.argv[1]).iterdir()
+told = json.dumps(told_path(path)).encode()
+done = subprocess.run([sys.executable, "-c", sys.argv[2]], input=told, stdout=subprocess.PIPE, env=UTF8, check=True)
+heard, text = json.loads(done.stdout)
+print(heard_path(heard) == path, ascii(text))
+"""
+
+
+@pytest.mark.parametrize("environment", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_a_child_with_utf8_has_the_same_paths_and_texts_in_every_locale(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "Prüfling").write_text("长城", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT, str(tmp_path), CHILD],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True '\\u957f\\u57ce'\n", done.stderr

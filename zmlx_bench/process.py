@@ -10,11 +10,24 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
+UTF8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
+"""For the environment of a child that is Python: what it and its libraries read is UTF-8, whatever the locale is."""
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 16
 _DIES_S = 10.0
+
+
+def told_path(path: Path) -> str:
+    """Return a path as a child with `UTF8` has it: the same bytes, whatever the locale makes of them here."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def heard_path(path: str) -> Path:
+    """Return the path that a child with `UTF8` has told."""
+    return Path(os.fsdecode(path.encode("utf-8", "surrogateescape")))
 
 
 class Child:

@@ -14,9 +14,14 @@ from typing import Any
 import pytest
 
 from tests.cli.test_bad_input import tree
+from tests.conftest import QUIET_ENV
 from zmlx_bench.workspace import Workspace
 
 RUN = ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--variants", "qwen_qkv_joined")
+
+
+NO_CACHE = {**QUIET_ENV, "PYTHONDONTWRITEBYTECODE": "1"}
+"""Under a limit of file sizes Python leaves half a compiled module, which every later process then fails to read."""
 
 
 def _limit() -> None:
@@ -53,7 +58,7 @@ def _refused(done: subprocess.CompletedProcess[str], root: Path, before: dict[st
 
 def test_a_session_that_cannot_be_written_is_not_begun(fresh_workspace: Workspace, zmlx: Callable[..., Any]) -> None:
     before = tree(fresh_workspace.root)
-    done = zmlx(*RUN, "--workspace", str(fresh_workspace.root), preexec_fn=_limit)
+    done = zmlx(*RUN, "--workspace", str(fresh_workspace.root), preexec_fn=_limit, env=NO_CACHE)
     _refused(done, fresh_workspace.root, before, "session.json: cannot be written: File too large")
 
 
@@ -111,7 +116,8 @@ def test_the_matrix_never_keeps_half_a_row(tmp_path: Path) -> None:
     path = tmp_path / "matrix.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", RECORD, str(tmp_path)],
-        capture_output=True, text=True, check=False, preexec_fn=limit, cwd=Path(__file__).resolve().parents[2],
+        capture_output=True, text=True, check=False, preexec_fn=limit, env=NO_CACHE,
+        cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert "refused: " in done.stderr
     assert "cannot be written" in done.stderr

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from zmlx_bench.schema.prompts import ids_hash
+
 
 def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: None) -> None:
     """Answer every prompt with the tokens 0, 1, 2... on the descriptor `fd`.
@@ -26,13 +28,15 @@ def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: No
     at("load")
     variant = told["variant"]
     sites = [site for kernel in variant["kernels"] for site in kernel["sites"]] if variant else []
-    send("loaded", load_s=0.1, mlx="0", mlx_lm="0", chat_template=False)
+    send("loaded", load_s=0.1, mlx="0", mlx_lm="0")
     if variant:
         send("patched", hosts=dict.fromkeys(sites, 1))
+    send("prompts", sha256={prompt["id"]: ids_hash(prompt["token_ids"]) for prompt in told["prompts"]})
     send("warmed", warm_up_s=0.1, calls_per_token=dict.fromkeys(sites, 1.0))
     for prompt in told["prompts"]:
         start = time.perf_counter_ns()
-        send("prompt", prompt=prompt["id"], prompt_tokens=3, t_ns=start, active_before_gb=0.0)
+        length = len(prompt["token_ids"])
+        send("prompt", prompt=prompt["id"], prompt_tokens=length, t_ns=start, active_before_gb=0.0)
         at("prefill")
         for token in range(told["tokens"]):
             time.sleep(pause)

@@ -40,6 +40,7 @@ FAULTS = {
     "decode_forks": ("crash", "exited with code 5 before it was done"),
     "load_imports": ("crash", "exited with code 1 before it was done"),
     "decode_space": ("oom", "exited with code 1 before it was done"),
+    "load_retokenises": ("crash", "broke the protocol: would prefill other token ids than the session's as primes"),
     "decode_megabytes": ("ok", ""),
     "decode_children": ("ok", ""),
 }  # fmt: skip

@@ -259,6 +259,7 @@ def changed(session: Session, *path: str, value: Any) -> Session:
         (("machine", "device"), "another machine", "machine.device was another machine and is "),
         (("machine", "cpu_count"), 4096, "machine.cpu_count was 4096 and is "),
         (("machine", "memory_gb"), 1.5, "machine.memory_gb was 1.5 and is "),
+        (("plan", "encoded"), None, "it was planned before prompts were made token ids"),
         (("plan", "checkpoint", "digest"), "f" * 64, f"checkpoint was {'f' * 64} and is "),
     ],
 )

@@ -12,8 +12,10 @@ import pytest
 
 from tests.builders import Made, add_session, make_workspace
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules
+from zmlx_bench.machine import facts
 from zmlx_bench.replay import measure as replay
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.workspace import Workspace
@@ -36,8 +38,9 @@ def place(make_workspace: Callable[..., Workspace]) -> Workspace:
 
 @pytest.fixture(scope="module")
 def capsule(made: Capsule, place: Workspace) -> Capsule:
-    """The made capsule as if it had measured a variant that the packaged workspace has."""
-    return changed(made, variant=Catalog(place, "qwen3").resolve(VARIANT))
+    """The made capsule as if it had measured a variant that the packaged workspace has, with the tiny checkpoint."""
+    digest = locate("qwen3", "tiny", facts.read("cpu")).checkpoint.digest
+    return checkpoint(changed(made, variant=Catalog(place, "qwen3").resolve(VARIANT)), digest=digest)
 
 
 def changed(capsule: Capsule, **fields: Any) -> Capsule:
@@ -60,6 +63,20 @@ def test_the_plan_is_the_capsule_s_protocol(place: Workspace, capsule: Capsule) 
     assert planned_variant is not None
     # What was measured long ago may have no identity; what is planned has today's.
     assert planned_variant.model_copy(update={"identity": capsule.variant.identity}) == capsule.variant
+
+
+def test_the_token_ids_are_those_of_the_capsule(place: Workspace, capsule: Capsule) -> None:
+    """Whatever the tokenizer, the clock or the locale would make of the prompts now."""
+    planned = replay.prepare(place, capsule, replay.Wishes()).prepared.session.plan
+    assert planned.encoded == capsule.encoded is not None
+
+
+def test_other_weights_or_an_old_capsule_make_them_anew(place: Workspace, capsule: Capsule) -> None:
+    for other in (checkpoint(capsule, digest="f" * 64), changed(capsule, encoded=None)):
+        planned = replay.prepare(place, other, replay.Wishes()).prepared.session.plan
+        assert planned.encoded is not None
+        assert planned.encoded != capsule.encoded
+        assert list(planned.encoded.token_ids) == [prompt.id for prompt in capsule.prompts.prompt]
 
 
 def test_the_user_may_ask_for_more_blocks(place: Workspace, capsule: Capsule) -> None:

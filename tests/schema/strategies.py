@@ -64,6 +64,15 @@ def _prompts(raw: Raw) -> Raw:
     return {**raw, "prompt": [{**p, "id": f"{i}{p['id'][1:]}"} for i, p in enumerate(raw["prompt"])]}
 
 
+@fix("Plan")
+@fix("Capsule")
+def _encoded(raw: Raw) -> Raw:
+    if raw["encoded"] is None:
+        return raw
+    ids = {prompt["id"]: [1] for prompt in raw["prompts"]["prompt"]}
+    return {**raw, "encoded": {**raw["encoded"], "token_ids": ids}}
+
+
 @fix("Policy")
 def _policy(raw: Raw) -> Raw:
     most = max(raw[name] for name in raw if name.startswith("sessions"))

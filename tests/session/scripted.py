@@ -16,7 +16,8 @@ from typing import Any
 told = json.loads(sys.stdin.read()) if os.environ.get("SCRIPT") != "deaf" else {}
 fd = int(sys.argv[1])
 
-LOADED = {"event": "loaded", "load_s": 0.1, "mlx": "1", "mlx_lm": "1", "chat_template": False}
+LOADED = {"event": "loaded", "load_s": 0.1, "mlx": "1", "mlx_lm": "1"}
+PROMPTS = {"event": "prompts", "sha256": {"p": "0" * 64}}
 WARMED = {"event": "warmed", "warm_up_s": 0.1, "calls_per_token": {}}
 PROMPT = {"event": "prompt", "prompt": "p", "prompt_tokens": 3, "t_ns": 1, "active_before_gb": 0.0}
 END = {"event": "prompt_end", "prompt": "p", "peak_mem_gb": 0.1, "cache_gb": 0.0}
@@ -33,7 +34,7 @@ def token(i: int) -> dict[str, Any]:
 
 
 def good() -> None:
-    send(LOADED, WARMED, PROMPT, token(1), token(2), END, DONE)
+    send(LOADED, PROMPTS, WARMED, PROMPT, token(1), token(2), END, DONE)
 
 
 def slow_but_alive() -> None:
@@ -103,7 +104,7 @@ def unknown_event() -> None:
 
 
 def nan() -> None:
-    os.write(fd, b'{"event":"loaded","load_s":NaN,"mlx":"1","mlx_lm":"1","chat_template":false}\n')
+    os.write(fd, b'{"event":"loaded","load_s":NaN,"mlx":"1","mlx_lm":"1"}\n')
     time.sleep(60)
 
 

@@ -26,6 +26,13 @@ def test_a_variants_variables_stand_on_top_of_the_users(monkeypatch: pytest.Monk
     assert worker_environment(Arm(name="baseline", role="baseline"))["MLX_TWO"] == "user"
 
 
+def test_no_locale_decides_what_a_worker_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    found = worker_environment(Arm(name="baseline", role="baseline"))
+    assert (found["PYTHONUTF8"], found["PYTHONIOENCODING"]) == ("1", "utf-8")
+
+
 def test_the_commit_and_whether_anything_but_evidence_changed(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")

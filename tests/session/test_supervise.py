@@ -46,7 +46,7 @@ def kinds(watched: Watched) -> list[str]:
 def test_a_good_worker_is_ok_and_every_event_arrives_in_order(tmp_path: Path) -> None:
     watched = watch(tmp_path, "good")
     assert watched.outcome == Outcome("ok", None, 0, 0.25)
-    assert kinds(watched) == ["loaded", "warmed", "prompt", "token", "token", "prompt_end", "done"]
+    assert kinds(watched) == ["loaded", "prompts", "warmed", "prompt", "token", "token", "prompt_end", "done"]
     times = [at for at, _ in watched.events]
     assert times == sorted(times)
 

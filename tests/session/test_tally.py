@@ -7,17 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmlx_bench.schema.audit import ArmTrace
-from zmlx_bench.schema.event import Audited, Done, PromptEnd, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.event import Audited, Done, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Job
+from zmlx_bench.schema.prompts import ids_hash
 from zmlx_bench.session.tally import BrokenProtocol, Tally
 
 JOB = Job(id=0, kind="fidelity", arm="a", tokens=2, prompts=("p", "q"))
 AUDIT = Job(id=0, kind="audit", arm="a", tokens=2, prompts=("p", "q"))
+TOKEN_IDS = {"p": (7,), "q": (8, 9)}
+TOLD = Prompts(sha256={prompt: ids_hash(ids) for prompt, ids in TOKEN_IDS.items()})
 DONE = Done(peak_rss_gb=0.1, page_faults_minor=0, page_faults_major=0, cpu_s=0.1)
 
 
 def start(prompt: str, t_ns: int = 0) -> PromptStart:
-    return PromptStart(prompt=prompt, prompt_tokens=1, t_ns=t_ns, active_before_gb=0.0)
+    return PromptStart(prompt=prompt, prompt_tokens=len(TOKEN_IDS[prompt]), t_ns=t_ns, active_before_gb=0.0)
 
 
 def token(t_ns: int) -> Token:
@@ -39,8 +42,8 @@ HONEST: tuple[WorkerEvent, ...] = (
 
 
 def tell(events: tuple[WorkerEvent, ...], job: Job = JOB) -> None:
-    tally = Tally(job, {"p": (1,), "q": (1, 2)} if job.kind == "audit" else {})
-    for event in events:
+    tally = Tally(job, {"p": (1,), "q": (1, 2)} if job.kind == "audit" else {}, TOKEN_IDS)
+    for event in (TOLD, *events):
         tally.note(event)
 
 
@@ -76,6 +79,34 @@ def test_what_no_honest_worker_reports(events: tuple[WorkerEvent, ...], says: st
 def test_an_audit_of_something_else(events: tuple[WorkerEvent, ...]) -> None:
     with pytest.raises(BrokenProtocol):
         tell(events, AUDIT)
+
+
+@pytest.mark.parametrize("job", [JOB, AUDIT])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"p": ids_hash((7,)), "q": ids_hash((9, 8))},
+        {"p": ids_hash((7,))},
+        {"p": ids_hash((7,)), "q": ids_hash((8, 9)), "r": ids_hash((7,))},
+    ],
+    ids=["other", "one less", "one more"],
+)
+def test_what_is_not_the_sessions_prompts(job: Job, told: dict[str, str]) -> None:
+    with pytest.raises(BrokenProtocol, match=r"would prefill other token ids than the session's as [qr]"):
+        Tally(job, {}, TOKEN_IDS).note(Prompts(sha256=told))
+
+
+@pytest.mark.parametrize(("job", "event"), [(JOB, start("p")), (AUDIT, audited("p"))])
+def test_what_was_not_told_before(job: Job, event: WorkerEvent) -> None:
+    with pytest.raises(BrokenProtocol, match="did not say what it prefills before p"):
+        Tally(job, {"p": (1,)}, TOKEN_IDS).note(event)
+
+
+def test_a_prompt_of_another_length() -> None:
+    event = start("q").model_copy(update={"prompt_tokens": 3})
+    tell((start("p"), token(1), token(1), end("p")))
+    with pytest.raises(BrokenProtocol, match="counts 3 tokens of q, which has 2"):
+        tell((start("p"), token(1), token(1), end("p"), event))
 
 
 @given(gone=st.integers(0, len(HONEST) - 2))

@@ -24,8 +24,7 @@ class Passage:
 
 
 def passages() -> list[Passage]:
-    """The default prompts in order, each with its passage."""
+    """The default prompts that were there when the checkpoints were trained, in order, each with its passage."""
     prompts = tomllib.loads(PROMPTS.read_text("utf-8"))["prompt"]
-    return [
-        Passage(prompt["text"], (HERE / "passages" / f"{prompt['id']}.md").read_text("utf-8")) for prompt in prompts
-    ]
+    files = [(prompt["text"], HERE / "passages" / f"{prompt['id']}.md") for prompt in prompts]
+    return [Passage(text, file.read_text("utf-8")) for text, file in files if file.is_file()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from zmlx_bench.process import Child, ending
+from zmlx_bench.process import UTF8, Child, ending
 from zmlx_bench.schema.base import Status
 
 Event = TypeVar("Event")
@@ -22,7 +23,7 @@ class Reporter(Generic[Event]):
         """Of a process that did not say that it is done."""
         self._events = events
         self._timeout_s = timeout_s
-        self._child = Child([sys.executable, "-m", module], told, sys.stderr, None)
+        self._child = Child([sys.executable, "-m", module], told, sys.stderr, {**os.environ, **UTF8})
 
     def events(self) -> Iterator[Event]:
         """Yield events until the process ends or is silent for too long."""

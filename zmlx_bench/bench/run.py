@@ -29,6 +29,7 @@ from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.workspace import Workspace
 
@@ -119,9 +120,9 @@ def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[Ben
         told = BenchInstructions.model_validate(
             {
                 "family": family,
-                "family_folder": str(family_catalog.folder(family, workspace)),
+                "family_folder": told_path(family_catalog.folder(family, workspace)),
                 "backend": wishes.backend,
-                "kernels": str(workspace.kernels),
+                "kernels": told_path(workspace.kernels),
                 "tasks": tasks,
                 "batches": wishes.batches,
                 "seed": wishes.seed,

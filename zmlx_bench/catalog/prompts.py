@@ -12,7 +12,7 @@ DEFAULT = Path(__file__).resolve().parent.parent / "data" / "prompts.toml"
 
 
 def load(wanted: str | None) -> PromptSet:
-    """Return the prompts for `--prompts`: the five defaults for None, a TOML file, or ids of defaults by comma."""
+    """Return the prompts for `--prompts`: the defaults for None, a TOML file, or ids of defaults by comma."""
     if wanted is None:
         return files.read_toml(DEFAULT, PromptSet)
     if wanted.endswith(".toml") or "/" in wanted:

@@ -166,7 +166,7 @@ def run(
         people.print(f"left out: {reason}")
     for note in prepared.notes:
         people.print(note)
-    before, _, _ = runs_of(plan, finished(store.events_path(place, session.session)))
+    before, _ = runs_of(plan, finished(store.events_path(place, session.session)))
     with Progress(plan, people, before) as progress:
         try:
             session, capsules = api.complete(prepared, progress)

@@ -187,7 +187,7 @@ def _saving() -> list[Observation]:
             return [Observation(subject="low power mode", level="note", found="on", remedy=remedy)]
         return []
     try:
-        governor = _GOVERNOR.read_text().strip()
+        governor = _GOVERNOR.read_text(encoding="utf-8").strip()
     except OSError:
         return []
     if governor != "powersave":

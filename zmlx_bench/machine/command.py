@@ -11,7 +11,8 @@ def output_of(*command: str, timeout_s: float = 5.0) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=True)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    # Not by the locale: a device's name is part of the group that its evidence belongs to.
+    return done.stdout.decode("utf-8", "replace").strip()

@@ -6,22 +6,24 @@ The supervisor checks what it reads with the models of the same names in `schema
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zmlx_bench.measured.variant import KernelUse, Variant
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the instructions and of the events; a worker refuses instructions of another one."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to answer."""
+    """What to answer, as the token ids that all processes of a session are given."""
 
     id: str
-    text: str
+    token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Instructions:
     """Folder with the family's facts.toml and family.py."""
     checkpoint_kind: str
     path: str
-    """Folder of the checkpoint; for `synthetic` the folder that lends its tokenizer."""
+    """Folder of the checkpoint; nothing is read from it for `synthetic`."""
     seed: int
     """Of the synthetic weights."""
     layers: int | None = None
@@ -66,9 +68,14 @@ def instructions(data: bytes) -> Instructions:
     if (variant := told["variant"]) is not None:
         uses = tuple(KernelUse(**{**use, "sites": tuple(use["sites"])}) for use in variant["kernels"])
         told["variant"] = Variant(**{**variant, "kernels": uses})
-    told["prompts"] = tuple(Prompt(**prompt) for prompt in told["prompts"])
+    told["prompts"] = tuple(Prompt(prompt["id"], tuple(prompt["token_ids"])) for prompt in told["prompts"])
     told["forced"] = {prompt: tuple(tokens) for prompt, tokens in told["forced"].items()}
     return Instructions(**told)
+
+
+def digest(token_ids: Sequence[int]) -> str:
+    """Return the SHA-256 (hex) by which token ids are compared: `schema.base.content_hash` of their list."""
+    return hashlib.sha256(json.dumps(list(token_ids), separators=(",", ":")).encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,6 @@ class Loaded(Event):
     load_s: float
     mlx: str
     mlx_lm: str
-    chat_template: bool
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,14 @@ class Warmed(Event):
     event = "warmed"
     warm_up_s: float
     calls_per_token: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Prompts(Event):
+    """What will be prefilled, told before the first prompt goes in: the `digest` of each one's token ids."""
+
+    event = "prompts"
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend, Estimator
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
 BASELINE = "baseline"
@@ -77,6 +77,7 @@ def draw_up(
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
+    encoded: Encoded | None = None,
     audit_positions: int | None = None,
     first_look: int | None = None,
     estimator: Estimator = ESTIMATOR,
@@ -106,6 +107,7 @@ def draw_up(
         timeouts=timeouts,
         audit_positions=audit_positions,
         prompts=prompts,
+        encoded=encoded,
         arms=arms,
         jobs=draw(Wanted(budgets, blocks, seed, tuple(prompt.id for prompt in prompts.prompt), arms, audit_positions)),
     )

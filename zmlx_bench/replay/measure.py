@@ -18,7 +18,7 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.session import api
-from zmlx_bench.session.request import Request
+from zmlx_bench.session.request import EncodedBefore, Request
 from zmlx_bench.session.runner import Observer
 from zmlx_bench.workspace import Workspace
 
@@ -62,6 +62,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
             cool=capsule.protocol.cool_at_most_s is not None and heat.known(state.read(backends.choose(backend))),
             seed=capsule.protocol.seed,
             prompts=str(_write_prompts(capsule.prompts, Path(folder))),
+            encoded_before=_encoded(capsule),
             trust_remote_code=wishes.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers if option == "synthetic" else None,
@@ -122,6 +123,11 @@ def _option(capsule: Capsule) -> str | None:
         return f"full@{checkpoint.source.rpartition('@')[2]}"
     options = {"tiny": "tiny", "synthetic": "synthetic", "hub": checkpoint.source}
     return options.get(checkpoint.kind)
+
+
+def _encoded(capsule: Capsule) -> EncodedBefore | None:
+    """Return what the capsule's processes prefilled: a template that writes the time would say another."""
+    return None if capsule.encoded is None else EncodedBefore(capsule.checkpoint.digest, capsule.encoded)
 
 
 def _write_prompts(prompts: PromptSet, folder: Path) -> Path:

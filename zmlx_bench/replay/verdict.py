@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zmlx_bench.analysis.decision.statistics import difference_interval, estimate
-from zmlx_bench.schema.base import Estimator
+from zmlx_bench.schema.base import Estimator, content_hash
 from zmlx_bench.schema.capsule import Capsule
 
 LEVEL = 0.95
@@ -140,6 +140,7 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
         ("null arm", then.protocol.null_arm, now.protocol.null_arm),
         ("environment", then.protocol.environment, now.protocol.environment),
         ("prompts", then.prompts.sha256[:12], now.prompts.sha256[:12]),
+        ("token ids of the prompts", _ids(then) or _ids(now), _ids(now) or _ids(then)),
         ("arms in a block", _arms(then), _arms(now)),
     )
     for field, before, after in protocol:
@@ -164,6 +165,11 @@ def _what(capsule: Capsule) -> str:
     path = [f"path@{identity.path[:12]}"] if identity else []
     env = (f"{name}={value}" for name, value in sorted(variant.env.items()))
     return " ".join([variant.name, *kernels, *path, *env])
+
+
+def _ids(capsule: Capsule) -> str | None:
+    """Return the hash of what was prefilled; None for a capsule that does not tell it."""
+    return None if capsule.encoded is None else content_hash(capsule.encoded.model_dump(mode="json"))[:12]
 
 
 def _arms(capsule: Capsule) -> int:

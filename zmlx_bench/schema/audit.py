@@ -33,6 +33,8 @@ class PromptAudit(StrictModel):
     """One prompt, followed by the baseline's tokens one at a time."""
 
     prompt: Name
+    prompt_sha256: Sha256 | None = None
+    """Of the token ids that the process prefilled; null in evidence from before processes told it."""
     output: Sha256
     """Hash of the baseline's answer, of which the first tokens were forced."""
     baseline: ArmTrace

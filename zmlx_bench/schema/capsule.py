@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import (
     Count,
@@ -22,7 +24,7 @@ from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.migrations import capsule as migrations
 from zmlx_bench.schema.plan import Checkpoint, Conditions
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.run import RunSet
 from zmlx_bench.schema.sealed import Sealed
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -84,6 +86,8 @@ class Capsule(Sealed):
     protocol: Protocol
     prompts: PromptSet
     timed_prompt: Name
+    encoded: Encoded | None = None
+    """The prompts as token ids; null in evidence from before they were made once a session."""
     chat_template: bool
     """Whether a chat template was applied to the prompts."""
     status: Status
@@ -97,6 +101,12 @@ class Capsule(Sealed):
     figures: Figures
     audit: Audit | None = None
     """Distance of both arms from a float32 reference; null where the session had no audit, or it did not come to it."""
+
+    @model_validator(mode="after")
+    def _encoded_fits_prompts(self) -> Capsule:
+        if self.encoded is not None:
+            self.encoded.check(self.prompts)
+        return self
 
 
 def output_hash(tokens: tuple[int, ...] | list[int]) -> str:

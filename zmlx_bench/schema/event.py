@@ -13,6 +13,7 @@ from zmlx_bench.schema.base import (
     NonEmpty,
     NonNegative,
     Positive,
+    Sha256,
     Status,
     StrictModel,
     UtcTime,
@@ -28,7 +29,8 @@ class Loaded(StrictModel):
     load_s: NonNegative
     mlx: NonEmpty
     mlx_lm: NonEmpty
-    chat_template: bool
+    chat_template: bool | None = None
+    """In logs from before prompts were made token ids once a session; null since."""
 
 
 class Patched(StrictModel):
@@ -44,6 +46,13 @@ class Warmed(StrictModel):
     event: Literal["warmed"] = "warmed"
     warm_up_s: NonNegative
     calls_per_token: dict[Site, NonNegative]
+
+
+class Prompts(StrictModel):
+    """What will be prefilled, told before the first prompt goes in: SHA-256 of each one's token ids."""
+
+    event: Literal["prompts"] = "prompts"
+    sha256: dict[Name, Sha256]
 
 
 class PromptStart(StrictModel):
@@ -118,7 +127,7 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
+    Loaded | Patched | Prompts | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
     Field(discriminator="event"),
 ]
 

@@ -21,7 +21,7 @@ from zmlx_bench.schema.base import (
     StrictModel,
     WeightFile,
 )
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
 JobKind = Literal["warmup", "timed", "fidelity", "audit"]
@@ -127,8 +127,22 @@ class Plan(StrictModel):
     audit_positions: Positive | None = None
     """Tokens of each prompt's answer that the audit forces; null without an audit."""
     prompts: PromptSet
+    encoded: Encoded | None = None
+    """The prompts as token ids; null in evidence from before they were made once a session."""
     arms: tuple[Arm, ...] = Field(min_length=1)
     jobs: tuple[Job, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _encoded_fits_prompts(self) -> Plan:
+        if self.encoded is not None:
+            self.encoded.check(self.prompts)
+        return self
+
+    def token_ids(self, prompt: str) -> tuple[int, ...]:
+        """Return a prompt's token ids; KeyError where it is none of the plan's, or the plan has none."""
+        if self.encoded is None:
+            raise KeyError(prompt)
+        return self.encoded.token_ids[prompt]
 
     def arm(self, name: str) -> Arm:
         """Return the arm called `name`; KeyError when there is none."""

@@ -1,12 +1,13 @@
-"""Prompt sets: `zmlx_bench/data/prompts.toml` and files given with `--prompts`."""
+"""Prompt sets: `zmlx_bench/data/prompts.toml` and files given with `--prompts`; and what they are to the model."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from zmlx_bench.schema.base import Name, NonEmpty, StrictModel, content_hash
+from zmlx_bench.schema.base import Count, Name, NonEmpty, StrictModel, content_hash
 
 
 class Prompt(StrictModel):
@@ -34,3 +35,22 @@ class PromptSet(StrictModel):
     def sha256(self) -> str:
         """Content hash that versions the set."""
         return content_hash([prompt.model_dump() for prompt in self.prompt])
+
+
+class Encoded(StrictModel):
+    """A prompt set as token ids, made once a session: what each of its processes prefills."""
+
+    chat_template: bool
+    """Whether the tokenizer's chat template was applied."""
+    token_ids: dict[Name, Annotated[tuple[Count, ...], Field(min_length=1)]]
+    """Of each prompt by its id."""
+
+    def check(self, prompts: PromptSet) -> None:
+        """Raise ValueError where these are not the prompts of the set."""
+        if list(self.token_ids) != [prompt.id for prompt in prompts.prompt]:
+            raise ValueError("encoded.token_ids: must be those of the prompts, in their order")
+
+
+def ids_hash(token_ids: Sequence[int]) -> str:
+    """Return the SHA-256 that a process tells of the token ids which it prefills."""
+    return content_hash(list(token_ids))

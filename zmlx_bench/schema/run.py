@@ -14,6 +14,8 @@ class Generation(StrictModel):
 
     prompt: Name
     prompt_tokens: Positive
+    prompt_sha256: Sha256 | None = None
+    """Of the token ids that the process prefilled; null in evidence from before processes told it."""
     output: Sha256
     """Hash of the generated token ids; the ids stand in the capsule's `outputs`."""
     tokens: Positive

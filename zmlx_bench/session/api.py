@@ -25,11 +25,13 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, cooling, extend, looking, store
 from zmlx_bench.session.audit import audits_of
+from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.log import ends, finished
@@ -63,7 +65,8 @@ class Prepared:
 
 
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
-    """Check everything that can be checked without a process, draw up the plan, and write `session.json`."""
+    """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
+    `session.json`."""
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
@@ -77,11 +80,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
-    context.check(located, prompts, max(request.tokens))
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
     usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
+    name = store.new_name(request.family)
+    # Before the first process of ours: it would disturb another session on this device.
+    locks = _locks(workspace, name, backend, share=request.share_device)
+    encoded = _encoded(request, located, prompts, locks)
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -94,6 +100,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         cool_at_most_s=cooling.AT_MOST_S if request.cool else None,
         timeouts=timeouts_of(request),
         prompts=prompts,
+        encoded=encoded,
         arms=arms_of(
             usable,
             catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
@@ -104,7 +111,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     )
     session = Session(
         schema_version=2,
-        session=store.new_name(request.family),
+        session=name,
         state="running",
         started=utc_now(),
         command=tuple(encodable(without_secrets(part)) for part in request.command),
@@ -117,7 +124,6 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog)
-    locks = _locks(workspace, session.session, backend, share=request.share_device)
     return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
 
 
@@ -206,11 +212,10 @@ def can_be_resumed(prepared: Prepared) -> bool:
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
     """Write the capsules, matrix rows and final `session.json` of a session whose jobs have ended."""
     events, jobs = store.events_path(workspace, session.session), session.plan.jobs
-    runs, outputs, loaded = runs_of(session.plan, finished(events))
+    runs, outputs = runs_of(session.plan, finished(events))
     ended = max(end.time for end in ends(events).values())
     audits = audits_of(session.plan, {n: log for n, log in finished(events) if jobs[n].kind in ("fidelity", "audit")})
-    template = loaded.chat_template if loaded else False
-    built = capsules.build(session, runs, outputs, chat_template=template, ended=ended, audits=audits)
+    built = capsules.build(session, runs, outputs, ended=ended, audits=audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
@@ -249,6 +254,20 @@ def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located
     )
 
 
+def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequence[BaseFileLock]) -> Encoded:
+    """Return the prompts as token ids, those of before where the weights are the same; a refusal frees the locks."""
+    before = request.encoded_before
+    known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
+    try:
+        encoded = known or encode(located, prompts)
+        context.check(located, encoded, max(request.tokens))
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
+    return encoded
+
+
 def _resolved(
     catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
@@ -269,6 +288,8 @@ def _differences(
     session: Session, catalog: Catalog, machine: Machine, located: Located, workspace: Workspace
 ) -> list[str]:
     changed: list[str] = []
+    if session.plan.encoded is None:
+        changed.append("it was planned before prompts were made token ids once a session")
     now = software(workspace.root)
     for field in ("mlx", "mlx_lm", "zmlx", "python", "commit"):
         before, after = getattr(session.software, field), getattr(now, field)

@@ -10,6 +10,7 @@ from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.event import Audited, PromptStart, Token
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.session.log import JobLog
+from zmlx_bench.session.records import prefilled
 
 
 def answers(plan: Plan, logs: Mapping[int, JobLog]) -> dict[str, tuple[int, ...]]:
@@ -40,9 +41,11 @@ def audits_of(plan: Plan, logs: Mapping[int, JobLog]) -> dict[str, Audit]:
         if log.end.status != "ok":
             found[job.arm] = Audit(status=log.end.status, message=log.end.message)
             continue
+        told = prefilled(log)
         prompts = tuple(
             PromptAudit(
                 prompt=line.event.prompt,
+                prompt_sha256=told.get(line.event.prompt),
                 output=hashes[line.event.prompt],
                 baseline=line.event.baseline,
                 variant=line.event.variant,

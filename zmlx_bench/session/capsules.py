@@ -19,7 +19,6 @@ def build(
     runs: Sequence[Run],
     outputs: Mapping[str, tuple[int, ...]],
     *,
-    chat_template: bool,
     ended: str,
     audits: Mapping[str, Audit] = MappingProxyType({}),
 ) -> list[Capsule]:
@@ -33,7 +32,7 @@ def build(
         for arm in plan.arms:
             if arm.variant is not None:
                 audit = audits.get(arm.name)
-                capsule = _capsule(session, arm, budget, runs, outputs, audit, chat_template=chat_template, ended=ended)
+                capsule = _capsule(session, arm, budget, runs, outputs, audit, ended=ended)
                 if capsule is not None:
                     found.append(capsule)
     return found
@@ -47,7 +46,6 @@ def _capsule(
     outputs: Mapping[str, tuple[int, ...]],
     audit: Audit | None,
     *,
-    chat_template: bool,
     ended: str,
 ) -> Capsule | None:
     plan = session.plan
@@ -90,8 +88,9 @@ def _capsule(
             trust_remote_code=plan.checkpoint.trust_remote_code,
         ),
         prompts=plan.prompts,
+        encoded=plan.encoded,
         timed_prompt=prompts[0],
-        chat_template=chat_template,
+        chat_template=plan.encoded is not None and plan.encoded.chat_template,
         status=figures.worst_status((*timed_set.variant, *fidelity_set.variant)),
         runs=timed_set,
         fidelity_runs=fidelity_set,

@@ -12,6 +12,7 @@ from pathlib import Path
 from zmlx_bench import __version__
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.printable import encodable
+from zmlx_bench.process import UTF8
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.plan import Arm
 from zmlx_bench.schema.variant import ALLOWED_ENV
@@ -46,11 +47,16 @@ def without_secrets(text: str) -> str:
     return text
 
 
-def worker_environment(arm: Arm) -> dict[str, str]:
-    """Return the whole environment of an arm's worker: the user's without secrets, and the variant's on top."""
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process of ours: the user's without secrets, and no locale decides what it reads."""
     secret = secrets(os.environ)
     users = {name: value for name, value in os.environ.items() if name not in secret}
-    return {**users, **(arm.variant.env if arm.variant is not None else {}), "PYTHONUNBUFFERED": "1"}
+    return {**users, **UTF8, "PYTHONUNBUFFERED": "1"}
+
+
+def worker_environment(arm: Arm) -> dict[str, str]:
+    """Return the whole environment of an arm's worker: that of every child, and the variant's on top."""
+    return {**child_environment(), **(arm.variant.env if arm.variant is not None else {})}
 
 
 def software(root: Path) -> Software:
@@ -71,9 +77,7 @@ def software(root: Path) -> Software:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.decode("utf-8", "replace").strip()

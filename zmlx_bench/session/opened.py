@@ -9,6 +9,7 @@ from zmlx_bench.catalog import families
 from zmlx_bench.catalog.found import kernel_sources
 from zmlx_bench.catalog.measured_path import beside_path, path_sources
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.process import heard_path
 from zmlx_bench.schema.plan import Arm
 from zmlx_bench.session.tally import BrokenProtocol
 
@@ -33,7 +34,7 @@ def known_to(catalog: Catalog, arm: Arm) -> frozenset[Path]:
 
 def check(files: Sequence[str], known: frozenset[Path], root: Path) -> None:
     """Raise BrokenProtocol for a file that is not known, named from the workspace's `root`."""
-    for file in map(Path, files):
+    for file in map(heard_path, files):
         if file not in known:
             shown = file.relative_to(root) if file.is_relative_to(root) else file
             raise BrokenProtocol(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.capsule import output_hash
-from zmlx_bench.schema.event import Done, JobEvent, Loaded, Patched, PromptEnd, PromptStart, Token, Warmed
+from zmlx_bench.schema.event import Done, JobEvent, Loaded, Patched, PromptEnd, Prompts, PromptStart, Token, Warmed
 from zmlx_bench.schema.plan import Job, Plan
 from zmlx_bench.schema.run import Generation, Run
 from zmlx_bench.session.log import JobLog
@@ -15,14 +15,10 @@ from zmlx_bench.session.log import JobLog
 Outputs = dict[str, tuple[int, ...]]
 
 
-def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], Outputs, Loaded | None]:
-    """Return every finished job's run in the order of the plan, the generated tokens by hash, and a `loaded` event.
-
-    The `loaded` event (of any successful job) tells versions and whether a chat template was applied.
-    """
+def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], Outputs]:
+    """Return every finished job's run in the order of the plan, and the generated tokens by hash."""
     runs: list[Run] = []
     outputs: Outputs = {}
-    loaded: Loaded | None = None
     for number, log in logs:
         if number >= len(plan.jobs):
             raise UnusableInput(f"events.jsonl: job {number} is not in the session's plan")
@@ -30,18 +26,20 @@ def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], 
         if job.kind == "audit":
             continue
         runs.append(_run(plan, job, log, outputs))
-        for line in log.events:
-            if isinstance(line.event, Loaded):
-                loaded = line.event
     runs.sort(key=lambda run: run.job)
-    return runs, outputs, loaded
+    return runs, outputs
+
+
+def prefilled(log: JobLog) -> dict[str, str]:
+    """Return what a job's process told of the token ids that it prefilled as each prompt."""
+    return next((line.event.sha256 for line in log.events if isinstance(line.event, Prompts)), {})
 
 
 def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
     end = log.end
     if end is None:
         raise ValueError(f"job {job.id} has not ended")
-    generations = _generations(log.events, outputs, timed=job.kind != "fidelity") if end.status == "ok" else []
+    generations = _generations(log, outputs, timed=job.kind != "fidelity") if end.status == "ok" else []
     events = [line.event for line in log.events]
     loaded = next((e for e in events if isinstance(e, Loaded)), None)
     warmed = next((e for e in events if isinstance(e, Warmed)), None)
@@ -72,34 +70,36 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
     )
 
 
-def _generations(lines: Sequence[JobEvent], outputs: Outputs, *, timed: bool) -> list[Generation]:
+def _generations(log: JobLog, outputs: Outputs, *, timed: bool) -> list[Generation]:
     found: list[Generation] = []
+    told = prefilled(log)
     start: PromptStart | None = None
     tokens: list[JobEvent] = []
-    for line in lines:
+    for line in log.events:
         event = line.event
         if isinstance(event, PromptStart):
             start, tokens = event, []
         elif isinstance(event, Token):
             tokens.append(line)
         elif isinstance(event, PromptEnd) and start is not None and tokens:
-            found.append(_generation(start, tokens, event, outputs, timed=timed))
+            found.append(_generation(start, told.get(start.prompt), tokens, event, outputs, timed=timed))
     return found
 
 
 def _generation(
-    start: PromptStart, lines: Sequence[JobEvent], end: PromptEnd, outputs: Outputs, *, timed: bool
+    start: PromptStart, sha256: str | None, lines: Sequence[JobEvent], end: PromptEnd, outputs: Outputs, *, timed: bool
 ) -> Generation:
     tokens = [line.event for line in lines if isinstance(line.event, Token)]
     ids = tuple(token.id for token in tokens)
-    digest = output_hash(ids)
-    outputs[digest] = ids
+    name = output_hash(ids)
+    outputs[name] = ids
     times = [token.t_ns for token in tokens]
     margins = [token.margin for token in tokens if token.margin is not None]
     return Generation(
         prompt=start.prompt,
         prompt_tokens=start.prompt_tokens,
-        output=digest,
+        prompt_sha256=sha256,
+        output=name,
         tokens=len(ids),
         ttft_s=(times[0] - start.t_ns) / 1e9,
         decode_s=(times[-1] - times[0]) / 1e9,

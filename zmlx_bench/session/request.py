@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.schema.plan import Timeouts
+from zmlx_bench.schema.prompts import Encoded
 
 BLOCKS = 3
 MOST_BLOCKS = 1000
 """Days on any machine; far beyond what resolves the smallest gain that the policy asks for."""
+
+
+@dataclass(frozen=True)
+class EncodedBefore:
+    """Prompts that an earlier session made token ids."""
+
+    checkpoint: str
+    """Digest of the checkpoint whose tokenizer made them: they are used with that one alone."""
+    encoded: Encoded
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Request:
     timeout_s: float | None = None
     seed: int = 0
     prompts: str | None = None
+    encoded_before: EncodedBefore | None = None
+    """Of the same prompts."""
     trust_remote_code: bool = False
     force: bool = False
     layers: int | None = None

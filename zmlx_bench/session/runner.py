@@ -15,6 +15,7 @@ from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.printable import said
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
@@ -162,7 +163,7 @@ def _run_job(
         WORKER_MODULE,
     )
 
-    tally = Tally(job, forced)
+    tally = Tally(job, forced, {name: plan.token_ids(name) for name in job.prompts})
     gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
@@ -212,19 +213,18 @@ def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | 
 
 
 def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:
-    by_id = {prompt.id: prompt for prompt in plan.prompts.prompt}
     return Instructions(
-        family_folder=str(families.folder(plan.family, ground.workspace)),
+        family_folder=told_path(families.folder(plan.family, ground.workspace)),
         checkpoint_kind=plan.checkpoint.kind,
-        path=str(ground.checkpoint_path),
+        path=told_path(ground.checkpoint_path),
         seed=plan.seed,
         layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
         variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
-        kernels=str(ground.workspace.kernels),
+        kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
-        prompts=tuple(Prompt(name, by_id[name].text) for name in job.prompts),
+        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,
     )

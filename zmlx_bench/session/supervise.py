@@ -171,7 +171,7 @@ def _parsed(line: bytes) -> WorkerEvent:
 def _oom_kills() -> int:
     """Return how many processes Linux has killed for memory since it started, in control groups or at large; else 0."""
     try:
-        with Path("/proc/vmstat").open() as file:
+        with Path("/proc/vmstat").open(encoding="utf-8") as file:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
     except OSError:
         return 0

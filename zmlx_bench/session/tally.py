@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zmlx_bench.schema.event import Audited, Done, PromptEnd, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.event import Audited, Done, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Job
+from zmlx_bench.schema.prompts import ids_hash
 
 
 class BrokenProtocol(Exception):
@@ -15,7 +16,10 @@ class BrokenProtocol(Exception):
 class Tally:
     """Counts the events of one job."""
 
-    def __init__(self, job: Job, forced: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, job: Job, forced: Mapping[str, Sequence[int]], token_ids: Mapping[str, Sequence[int]]) -> None:
+        """`token_ids` are the job's prompts as the session has them."""
+        self._token_ids = token_ids
+        self._told = False
         self._tokens = job.tokens
         self._left = list(forced if job.kind == "audit" else job.prompts)
         self._forced = forced
@@ -26,8 +30,12 @@ class Tally:
     def note(self, event: WorkerEvent) -> None:
         """Count an event; BrokenProtocol when no honest worker could have sent it here."""
         match event:
+            case Prompts():
+                self._compare(event.sha256)
             case PromptStart():
                 self._start(event.prompt)
+                if event.prompt_tokens != (length := len(self._token_ids[event.prompt])):
+                    raise BrokenProtocol(f"counts {event.prompt_tokens} tokens of {event.prompt}, which has {length}")
                 self._clock = event.t_ns
             case Token():
                 self._token(event.t_ns)
@@ -44,7 +52,16 @@ class Tally:
                 if self._at is not None or self._left:
                     raise BrokenProtocol(f"was done before {self._at or self._left[0]} was answered")
 
+    def _compare(self, told: Mapping[str, str]) -> None:
+        expected = {prompt: ids_hash(ids) for prompt, ids in self._token_ids.items()}
+        for prompt in {**expected, **told}:
+            if told.get(prompt) != expected.get(prompt):
+                raise BrokenProtocol(f"would prefill other token ids than the session's as {prompt}")
+        self._told = True
+
     def _start(self, prompt: str) -> None:
+        if not self._told:
+            raise BrokenProtocol(f"did not say what it prefills before {prompt}")
         if self._at is not None or not self._left or self._left[0] != prompt:
             raise BrokenProtocol(f"reported prompt {prompt} out of turn")
         self._at, self._seen = self._left.pop(0), 0

@@ -25,6 +25,7 @@ from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.schema.verification import Probe, SizesName, Verification, VerifiedRow
 from zmlx_bench.verify.schema import Compared, Done, Event, Instructions, Probed, Started, Task
@@ -158,9 +159,9 @@ def _compared(
     while tasks:
         told = Instructions(
             family=family,
-            family_folder=str(family_catalog.folder(family, workspace)),
+            family_folder=told_path(family_catalog.folder(family, workspace)),
             backend=request.backend,
-            kernels=str(workspace.kernels),
+            kernels=told_path(workspace.kernels),
             tasks=tuple(tasks),
             seed=request.seed,
             sizes_name=name,

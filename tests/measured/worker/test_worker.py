@@ -16,11 +16,11 @@ from mlx_lm import load as mlx_load
 from mlx_lm import stream_generate
 
 from tests.conftest import QUIET_ENV
-from tests.instructions import TEXTS, TOKENS, instructions
+from tests.instructions import TOKEN_IDS, TOKENS, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.messages import Instructions, Prompt, digest
 from zmlx_bench.measured.worker.__main__ import _classify
 from zmlx_bench.measured.worker.job import measure
 from zmlx_bench.measured.worker.pipe import Pipe
@@ -60,20 +60,24 @@ def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) 
     told = instructions(family)
     found = events(told, tmp_path)
     assert Counter(e["event"] for e in found) == {
-        "loaded": 1, "warmed": 1, "prompt": 2, "token": 2 * TOKENS, "prompt_end": 2, "done": 1,
+        "loaded": 1, "prompts": 1, "warmed": 1, "prompt": 2, "token": 2 * TOKENS, "prompt_end": 2, "done": 1,
     }  # fmt: skip
     model, tokenizer = mlx_load(told.path)[:2]
     tokenizer.eos_token_ids = ()
     ids = [e["id"] for e in found if e["event"] == "token"]
-    for i, text in enumerate(TEXTS):
-        prompt: Any = text
-        if tokenizer.has_chat_template:
-            message = [{"role": "user", "content": text}]
-            prompt = tokenizer.apply_chat_template(message, add_generation_prompt=True)
-        expected = [r.token for r in stream_generate(model, tokenizer, prompt, max_tokens=TOKENS)]
+    for i, prompt in enumerate(TOKEN_IDS):
+        expected = [r.token for r in stream_generate(model, tokenizer, list(prompt), max_tokens=TOKENS)]
         assert ids[i * TOKENS : (i + 1) * TOKENS] == expected
     times = [e["t_ns"] for e in found if "t_ns" in e]
     assert times == sorted(times)
+
+
+def test_it_tells_what_it_prefills_before_it_does(tmp_path: Path) -> None:
+    found = events(instructions("qwen3", tokens=2), tmp_path)
+    kinds = [e["event"] for e in found]
+    assert kinds.index("prompts") < kinds.index("warmed") < kinds.index("prompt")
+    assert found[kinds.index("prompts")]["sha256"] == {f"p{i}": digest(ids) for i, ids in enumerate(TOKEN_IDS)}
+    assert [e["prompt_tokens"] for e in found if e["event"] == "prompt"] == [*map(len, TOKEN_IDS)]
 
 
 def test_margins_stand_at_every_token_when_asked_for(tmp_path: Path) -> None:
@@ -98,7 +102,7 @@ def test_margins_stand_at_every_token_when_asked_for(tmp_path: Path) -> None:
 def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
     family: str, reference: str, planted: Workspace, tmp_path: Path
 ) -> None:
-    one = (Prompt("p", TEXTS[0]),)
+    one = (Prompt("p", TOKEN_IDS[0]),)
     found = events(instructions(family, planted.kernels, variant(family, reference), prompts=one, tokens=2), tmp_path)
     (patched,) = [e for e in found if e["event"] == "patched"]
     (warmed,) = [e for e in found if e["event"] == "warmed"]
@@ -118,28 +122,29 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
     assert done.returncode == 0
     assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
     assert Counter(e["event"] for e in found) == {
-        "loaded": 1, "patched": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1, "opened": 1,
+        "loaded": 1, "patched": 1, "prompts": 1, "warmed": 1, "prompt": 2, "token": 4, "prompt_end": 2, "done": 1,
+        "opened": 1,
     }  # fmt: skip
 
 
 @pytest.mark.process
 def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
-    told = instructions("qwen3", prompts=(Prompt("p", "Ünïcode: 你好, \N{GREEK SMALL LETTER PI}"),), tokens=3)
+    told = instructions("qwen3", tokens=3)
     done, found = process(told.encoded(), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0
     here = events(told, tmp_path)
-    assert [e["prompt_tokens"] for e in found if e["event"] == "prompt"] == [
-        e["prompt_tokens"] for e in here if e["event"] == "prompt"
+    assert [e["sha256"] for e in found if e["event"] == "prompts"] == [
+        e["sha256"] for e in here if e["event"] == "prompts"
     ]
     assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in here if e["event"] == "token"]
 
 
 @pytest.mark.process
 def test_instructions_of_another_protocol_are_refused() -> None:
-    told = instructions("qwen3").encoded().replace(b'"protocol": 1', b'"protocol": 2')
+    told = instructions("qwen3").encoded().replace(b'"protocol": 2', b'"protocol": 1')
     done, (failed,) = process(told)
     assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
-    assert failed["message"].startswith("ValueError: instructions of protocol 2, and this worker knows 1")
+    assert failed["message"].startswith("ValueError: instructions of protocol 1, and this worker knows 2")
 
 
 @pytest.mark.process

@@ -12,7 +12,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
-from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_runs
+from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_prompts, check_runs
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import MatrixRow, capsule_file_name, row_of
@@ -55,8 +55,8 @@ def _run_hashes(capsule: Capsule) -> tuple[tuple[int, str], ...]:
 def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
     """Return every fault of a capsule."""
     findings = [*_identity(capsule, file)]
-    raw = [*check_outputs(capsule, file), *check_runs(capsule, file), *check_blocks(capsule, file)]
-    findings += raw
+    for check in (check_outputs, check_prompts, check_runs, check_blocks):
+        findings += check(capsule, file)
     findings += _figures(capsule, file)
     findings += check_audit(capsule, file, session)
     if session is not None:
@@ -103,6 +103,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
         ("machine", capsule.machine, session.machine),
         ("software", capsule.software, session.software),
         ("prompts", capsule.prompts, plan.prompts),
+        ("encoded", capsule.encoded, plan.encoded),
         ("protocol.blocks", capsule.protocol.blocks, session.blocks),
         ("protocol.estimator", capsule.protocol.estimator, plan.estimator),
         ("protocol.seed", capsule.protocol.seed, plan.seed),

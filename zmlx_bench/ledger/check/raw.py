@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.schema.capsule import Capsule, output_hash
+from zmlx_bench.schema.prompts import ids_hash
 from zmlx_bench.schema.run import Generation, Run
 
 ROUNDING_S = 1e-6
@@ -41,6 +42,26 @@ def check_outputs(capsule: Capsule, file: str) -> Iterator[Finding]:
     for name in capsule.outputs:
         if name not in named:
             yield finding(file, f"outputs.{name[:12]}", "named by no run")
+
+
+def check_prompts(capsule: Capsule, file: str) -> Iterator[Finding]:
+    """Every process prefilled the token ids that the session made of the prompts; old evidence does not tell them."""
+    ids = capsule.encoded.token_ids if capsule.encoded is not None else {}
+    if capsule.encoded is not None and capsule.chat_template != capsule.encoded.chat_template:
+        yield finding(file, "chat_template", "is not what encoded.chat_template says")
+    expected = {prompt: ids_hash(one) for prompt, one in ids.items()}
+    for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
+        for index, generation in enumerate(run.generations):
+            field = f"{place}.generations[{index}]"
+            if generation.prompt_sha256 != expected.get(generation.prompt):
+                yield finding(file, f"{field}.prompt_sha256", f"is not of encoded.token_ids.{generation.prompt}")
+            elif generation.prompt in ids and generation.prompt_tokens != (count := len(ids[generation.prompt])):
+                message = f"says {generation.prompt_tokens}, encoded.token_ids.{generation.prompt} has {count}"
+                yield finding(file, f"{field}.prompt_tokens", message)
+    for index, audited in enumerate(capsule.audit.prompts if capsule.audit is not None else ()):
+        if audited.prompt_sha256 != expected.get(audited.prompt):
+            field = f"audit.prompts[{index}].prompt_sha256"
+            yield finding(file, field, f"is not of encoded.token_ids.{audited.prompt}")
 
 
 def check_runs(capsule: Capsule, file: str) -> Iterator[Finding]:

@@ -82,6 +82,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         cool_at_most_s=plan.cool_at_most_s,
         timeouts=plan.timeouts,
         prompts=plan.prompts,
+        encoded=plan.encoded,
         arms=plan.arms,
         audit_positions=plan.audit_positions,
         first_look=plan.looks[0] if plan.looks else None,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from zmlx_bench.measured.apply import Patch, apply
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
-from zmlx_bench.measured.messages import Instructions, Patched, Warmed
+from zmlx_bench.measured.messages import Instructions, Patched, Prompts, Warmed, digest
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.measured.worker.generate import run_prompt, streamer
-from zmlx_bench.measured.worker.load import encode, load
+from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.measured.worker.usage import done
 
@@ -21,9 +22,12 @@ WARM_UP_TOKENS = 16
 def measure(instructions: Instructions, pipe: Pipe) -> None:
     """Do what the instructions say and report it. Raises Unavailable where the variant cannot be applied."""
     family = loading.load(Path(instructions.family_folder))
-    model, tokenizer, loaded = load(instructions, family)
-    pipe.send(loaded)
     variant = instructions.variant
+    # A synthetic model has ids that no tokenizer knows, and an audit generates nothing.
+    text = instructions.checkpoint_kind != "synthetic" and not instructions.forced
+    model, tokenizer, loaded = load(instructions, family, text=text)
+    pipe.send(loaded)
+    prompts = [(prompt.id, list(prompt.token_ids)) for prompt in instructions.prompts]
 
     def patched(variant: Variant) -> Patch:
         applied = apply(variant, family.hosts(model), instructions.backend, Path(instructions.kernels))
@@ -33,13 +37,14 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     if instructions.forced and variant is not None:
         from zmlx_bench.measured.worker import audit
 
-        forcings = [(p.id, encode(tokenizer, p), instructions.forced[p.id]) for p in instructions.prompts]
+        forcings = [(name, ids, instructions.forced[name]) for name, ids in prompts]
+        pipe.send(_told(prompts))
         audit.run(pipe, model, forcings, lambda: patched(variant))
         pipe.send(done())
         return
     patch = None if variant is None else patched(variant)
-    generate = streamer(model, tokenizer, detokenize=instructions.checkpoint_kind != "synthetic")
-    prompts = [(prompt.id, encode(tokenizer, prompt)) for prompt in instructions.prompts]
+    generate = streamer(model, tokenizer, detokenize=text)
+    pipe.send(_told(prompts))
     start = time.perf_counter()
     calls: dict[str, float] = {}
     if patch is not None:
@@ -64,3 +69,7 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         run_prompt(pipe, generate, name, ids, instructions.tokens, margins=instructions.margins)
 
     pipe.send(done())
+
+
+def _told(prompts: Sequence[tuple[str, Sequence[int]]]) -> Prompts:
+    return Prompts({name: digest(ids) for name, ids in prompts})
