@@ -41,10 +41,10 @@ def at(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> S
     """Return how the session stops after `blocks` blocks; None where it goes on."""
     here = Stopped(blocks=blocks, why="most", undecided=(), policy_sha256=policy.sha256)
     seen = session.model_copy(update={"stopped": here})
-    runs, outputs, _ = runs_of(seen.plan, finished(store.events_path(workspace, session.session)))
+    runs, outputs = runs_of(seen.plan, finished(store.events_path(workspace, session.session)))
     # A session that is resumed looks again, and must see what it saw: no process of a later block.
     timed = [run for run in runs if run.block is not None and run.block <= blocks]
-    built = capsules.build(seen, timed, outputs, chat_template=False, ended=utc_now())
+    built = capsules.build(seen, timed, outputs, ended=utc_now())
     evidence = session_evidence(seen, ((f"look after {blocks} blocks", capsule) for capsule in built), policy, {})
     found = stop(evidence, policy)
     if found is None or (found.why == "futile" and session.extended):
