@@ -50,6 +50,17 @@ def test_it_answers_to_each_name(client: openai.OpenAI) -> None:
     assert [ask(name) for name in NAMES] == [expected] * len(NAMES)
 
 
+@pytest.mark.parametrize("name", ["gpt-4", "nobody/has-this", "."])
+def test_a_model_that_is_not_here_is_refused_and_the_served_one_stays(client: openai.OpenAI, name: str) -> None:
+    def ask(model: str) -> str:
+        return client.completions.create(model=model, prompt="Once upon a time", max_tokens=2).choices[0].text
+
+    expected = ask("tiny")
+    with pytest.raises(openai.NotFoundError, match=r"no model .* here; there is qwen3, tiny"):
+        ask(name)
+    assert ask("tiny") == expected
+
+
 def test_a_stream_says_the_same(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"model": "tiny", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
     said = client.completions.create(**asked)

@@ -36,7 +36,7 @@ def title(group: GroupOverview) -> str:
 
 def surroundings(key: GroupKey) -> Iterator[str]:
     """Yield what else a group's evidence does not cross; conditions only where they are not the default ones."""
-    if key.cores is not None:
+    if key.cores is not None and not key.device.endswith(f"{key.cores} cores)"):
         yield f"{key.cores} cores"
     yield f"mlx {key.mlx}"
     if key.mlx_lm is not None:

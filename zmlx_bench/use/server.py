@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import Located
+from zmlx_bench.errors import ZmlxError
 from zmlx_bench.use.failures import in_one_line
 
 
@@ -27,9 +29,10 @@ def serving(
 ) -> Iterator[None]:
     """Let `mlx_lm.server` patch the checkpoint of `located`, loaded alone or sharded, and call it by `names`.
 
-    Other models that a client asks for stay stock. The server's generating thread is ended however the server ends: a
-    taken port would leave it, and the process. Where that thread ends by an exception, `ended` is told it, in the
-    thread, and what it does must end the server: nothing would be generated any more.
+    Other models that a client asks for stay stock; one that is not here is refused, and the served one stays. The
+    server's generating thread is ended however the server ends: a taken port would leave it, and the process. Where
+    that thread ends by an exception, `ended` is told it, in the thread, and what it does must end the server: nothing
+    would be generated any more.
     """
     stock = module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request, module.run
     made: list[Any] = []
@@ -40,6 +43,13 @@ def serving(
             for name in names:
                 self._model_map[name] = cli_args.model
                 self._adapter_map[name] = cli_args.adapter_path
+
+        def load(self, model_path: str, *args: Any, **kwargs: Any) -> Any:
+            # mlx-lm lets the served model go before it looks for another, which may not be there.
+            if model_path not in self._model_map and not _is_here(model_path):
+                known = ", ".join(names)
+                raise ValueError(f"no model {model_path!r} here; there is {known}, and what the hub cache holds")
+            return super().load(model_path, *args, **kwargs)
 
         def _load(self, model_path: str, *args: Any, **kwargs: Any) -> None:
             super()._load(model_path, *args, **kwargs)
@@ -93,6 +103,14 @@ class Connections(ThreadingHTTPServer):
             logging.info("%s went away: %s", client_address[0], error.strerror or error)
         elif isinstance(error, Exception):
             logging.error("a request from %s: %s", client_address[0], in_one_line("server", error))
+
+
+def _is_here(model: str) -> bool:
+    """Whether mlx-lm finds the model without asking the hub: a checkpoint's folder, or a repository in the cache."""
+    try:
+        return (Path(model) / "config.json").is_file() or hub.cached(model) is not None
+    except (OSError, ValueError, ZmlxError):
+        return False
 
 
 def _same_folder(model_path: str, folder: Path) -> bool:
