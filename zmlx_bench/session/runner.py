@@ -13,8 +13,8 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
-from zmlx_bench.process import told_path
 from zmlx_bench.printable import said
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
