@@ -14,7 +14,7 @@ from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import utc_now
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.screen.request import screen_command, session_command
-from zmlx_bench.screen.run import NO_VARIABLES, Process, Screen, Variables
+from zmlx_bench.screen.run import NO_VARIABLES, Process, Screen, Variables, variables
 from zmlx_bench.screen.schema import ScreenedProcess, ScreenedVariant, Screening, Surroundings
 
 _ORDER = ("session", "more", "no", None)
@@ -23,8 +23,8 @@ _ORDER = ("session", "more", "no", None)
 def report(screen: Screen) -> Screening:
     """Return what is known now; an unfinished process gives a ratio without an interval where nothing else does."""
     request, checkpoint = screen.request, screen.located.checkpoint
-    rows = sorted((_row(screen, name) for name in screen.usable), key=_rank)
-    worth = [row.variant for row in rows if row.advice == "session"]
+    rows = sorted((_row(screen, name) for name in screen.variants), key=_rank)
+    worth = [row for row in rows if row.advice == "session"]
     undecided = [row for row in rows if row.advice == "more"]
     option = screen.located.option
     return Screening(
@@ -48,32 +48,30 @@ def report(screen: Screen) -> Screening:
         surroundings=tuple(_surroundings(screen, env) for env in screen.sets),
         ran=tuple(_process(found) for found in screen.processes),
         seconds=math.ceil(time.monotonic() - screen.begun),
-        session=session_command(request, option, worth, screen.policy.min_blocks, _runs(screen, worth))
+        session=session_command(request, option, _names(worth), screen.policy.min_blocks, _runs(screen, worth))
         if worth
         else None,
-        again=screen_command(request, option, [row.variant for row in undecided], _more(screen, undecided))
-        if undecided
-        else None,
+        again=screen_command(request, option, _names(undecided), _more(screen, undecided)) if undecided else None,
     )
 
 
 def _row(screen: Screen, name: str) -> ScreenedVariant:
-    env = screen.usable[name].env
+    env = screen.variants[name].env
     fallen = screen.fallen.get(name)
     if fallen is not None:
         return ScreenedVariant(
             variant=name, env=env, status=fallen.status, reason=fallen.reason, matched=fallen.matched
         )
-    variables = tuple(sorted(env.items()))
-    gains = analysis.gains_of(_counting(screen, variables), name)
+    surroundings = variables(screen.variants[name])
+    gains = analysis.gains_of(_counting(screen, surroundings), name)
     if not gains:
-        so_far = _unfinished(screen, variables, name)
+        so_far = _unfinished(screen, surroundings, name)
         if so_far is None:
             return ScreenedVariant(variant=name, env=env, status="waiting")
         ratio = Ratio(value=math.exp(so_far), low=None, high=None, logs=(so_far,), blocks=())
         return ScreenedVariant(variant=name, env=env, status="ok", ratio=ratio, advice="more")
     logs = list(gains.values())
-    null = list(analysis.gains_of(_counting(screen, variables), analysis.NULL).values())
+    null = list(analysis.gains_of(_counting(screen, surroundings), analysis.NULL).values())
     return ScreenedVariant(
         variant=name,
         env=env,
@@ -127,13 +125,21 @@ def _stock(screen: Screen, env: Variables) -> list[float]:
     return [speed for speed in speeds if speed is not None]
 
 
-def _runs(screen: Screen, worth: Sequence[str]) -> int:
-    """Return how many blocks find the policy's planned effect with the noise of the stock model's processes here."""
-    fewest = max(screen.policy.min_blocks.values())
+def _names(rows: Sequence[ScreenedVariant]) -> list[str]:
+    return [row.variant for row in rows]
+
+
+def _runs(screen: Screen, worth: Sequence[ScreenedVariant]) -> int:
+    """Return how many blocks find gains as large as the smallest that the intervals of `worth` allow, or the policy's
+    planned effect if that is larger, with the noise that the stock model's processes had here."""
+    policy = screen.policy
+    fewest = max(policy.min_blocks.values())
     scatter = analysis.pair_scatter(_stock(screen, NO_VARIABLES))
     if scatter is None:
         return fewest
-    needed = blocks_needed(dict.fromkeys(screen.policy.min_blocks, scatter), len(worth), screen.policy)
+    least = min(row.ratio.low for row in worth if row.ratio is not None and row.ratio.low is not None)
+    aimed = policy.model_copy(update={"planned_effect": max(policy.planned_effect, least - 1)})
+    needed = blocks_needed(dict.fromkeys(policy.min_blocks, scatter), len(worth), aimed)
     return fewest if needed is None else needed[0]
 
 

@@ -93,17 +93,22 @@ class Screen:
         located: Located,
         machine: Machine,
         policy: Policy,
-        usable: Mapping[str, ResolvedVariant],
-        fallen: Mapping[str, Fallen],
+        variants: Mapping[str, ResolvedVariant],
+        absent: Mapping[str, Fallen],
     ) -> None:
+        """`variants` are by name in the order asked for; of them `absent` do not run on this backend."""
         self.request = request
         self.catalog = catalog
         self.located = located
         self.machine = machine
         self.policy = policy
-        self.usable = usable
-        """By name, in the order asked for."""
-        self.fallen = dict(fallen)
+        self.variants = variants
+        self.fallen = dict(absent)
+        self.sets: dict[Variables, list[str]] = {NO_VARIABLES: []}
+        """The variants that run here by their variables; those without any first, were there none."""
+        for name, variant in variants.items():
+            if name not in absent:
+                self.sets.setdefault(variables(variant), []).append(name)
         self.processes: list[Process] = []
         self.finished = False
         self.begun = time.monotonic()
@@ -112,21 +117,13 @@ class Screen:
         self._timeouts = timeouts
 
     @property
-    def sets(self) -> dict[Variables, list[str]]:
-        """The variants by their variables; without any first, whether or not a variant has none."""
-        found: dict[Variables, list[str]] = {NO_VARIABLES: []}
-        for name, variant in self.usable.items():
-            found.setdefault(tuple(sorted(variant.env.items())), []).append(name)
-        return found
-
-    @property
     def planned(self) -> int:
         """How many processes are planned, should none be run again."""
         return len(self.sets) * self.request.processes
 
     def left(self) -> bool:
         """Whether a variant is still to be asked."""
-        return any(name not in self.fallen for name in self.usable)
+        return any(name not in self.fallen for name in self.variants)
 
     def complete(self, observer: Observer) -> None:
         """Run every process. CannotHere where the stock model does not run; the device is free afterwards."""
@@ -163,8 +160,7 @@ class Screen:
                 found.ran = ran
                 observer.changed(found)
 
-            variables = {**child_environment(), **dict(env)}
-            found.ran = process.run(self._told(names), variables, self._timeouts, heard)
+            found.ran = process.run(self._told(names), child_environment() | dict(env), self._timeouts, heard)
             again = self._judge(found)
             observer.ended(found)
             if not again:
@@ -226,7 +222,7 @@ class Screen:
                 layers=checkpoint.layers,
                 trust_remote_code=checkpoint.trust_remote_code,
                 backend=self.machine.backend,
-                variant=None if name is None else self.catalog.plain(self.usable[name]),
+                variant=None if name is None else self.catalog.plain(self.variants[name]),
                 kernels=told_path(self.catalog.workspace.kernels),
                 tokens=request.tokens,
                 prompts=(self.prompt,),
@@ -255,14 +251,10 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
         force=request.force,
         layers=request.layers,
     )
-    usable: dict[str, ResolvedVariant] = {}
-    fallen: dict[str, Fallen] = {}
-    for name in names:
-        variant = usable[name] = catalog.resolve(name)
-        reason = catalog.missing_on(variant, backend)
-        if reason is not None:
-            fallen[name] = Fallen("unavailable", reason)
-    screen = Screen(request, timeouts, catalog, located, machine, policy, usable, fallen)
+    resolved = {name: catalog.resolve(name) for name in names}
+    missing = {name: catalog.missing_on(variant, backend) for name, variant in resolved.items()}
+    absent = {name: Fallen("unavailable", reason) for name, reason in missing.items() if reason is not None}
+    screen = Screen(request, timeouts, catalog, located, machine, policy, resolved, absent)
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
@@ -274,6 +266,11 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     ((name, ids),) = encoded.token_ids.items()
     screen.prompt = Prompt(name, tuple(ids))
     return screen
+
+
+def variables(variant: ResolvedVariant) -> Variables:
+    """Return the variables that a variant's processes have."""
+    return tuple(sorted(variant.env.items()))
 
 
 def _same(ran: Ran) -> bool:

@@ -14,8 +14,8 @@ from zmlx_bench.report.layout import Command, Fitting, Flow
 from zmlx_bench.screen.schema import ScreenedProcess, ScreenedVariant, Screening, Surroundings
 
 NOTE = (
-    "Ratios are paired within processes against stock; intervals are 90% over processes, unadjusted. Tokens were compared "
-    "on one prompt. A screening sorts: it is no evidence, and nothing of it is recorded."
+    "Ratios are paired within processes against stock; intervals are 90% over processes, unadjusted. Tokens were "
+    "compared on one prompt. A screening sorts: it is no evidence, and nothing of it is recorded."
 )
 _SAYS = {"session": "worth a session", "more": "undecided", "no": "no gain above the floor", None: ""}
 
@@ -56,20 +56,9 @@ def _table(rows: Sequence[ScreenedVariant]) -> Table:
 
 
 def _lines(rows: Sequence[ScreenedVariant]) -> Group:
-    return Group(
-        *(
-            Flow(
-                [
-                    row.variant,
-                    words.ratio(row.ratio),
-                    f"{_processes(row)} processes ({_needed(row)} for +-1%)",
-                    _says(row),
-                ],
-                hang=4,
-            )
-            for row in rows
-        )
-    )
+    counts = (f"{_processes(row)} processes ({_needed(row)} for +-1%)" for row in rows)
+    cells = zip(rows, counts, strict=True)
+    return Group(*(Flow([row.variant, words.ratio(row.ratio), count, _says(row)], hang=4) for row, count in cells))
 
 
 def stock_line(of: Surroundings) -> str:
@@ -78,9 +67,7 @@ def stock_line(of: Surroundings) -> str:
         return ""
     line = f"stock{_under(of.env)}: {of.decode_tok_s:.1f} tok/s, again {words.ratio(of.null)}"
     if of.against_default is not None:
-        line += (
-            f"; {words.ratio(of.against_default)} of stock without (other processes), which a session's ratio includes"
-        )
+        line += f"; {words.ratio(of.against_default)} of stock without them, which a session's ratios include"
     return line
 
 
