@@ -39,7 +39,7 @@ def report(screen: Screen) -> Screening:
         mlx=installed("mlx") or "none",
         mlx_lm=installed("mlx-lm") or "none",
         zmlx=__version__,
-        prompt=screen.prompt.id,
+        prompt=screen.prompts[0].id if screen.prompts else None,
         tokens=request.tokens,
         seed=request.seed,
         shared_device=request.share_device,

@@ -112,9 +112,9 @@ class Screen:
         self.processes: list[Process] = []
         self.finished = False
         self.begun = time.monotonic()
-        self.prompt = Prompt("", ())
+        self.prompts: tuple[Prompt, ...] = ()
         self.lock: BaseFileLock | None = None
-        self._timeouts = timeouts
+        self.timeouts = timeouts
 
     @property
     def planned(self) -> int:
@@ -160,13 +160,13 @@ class Screen:
                 found.ran = ran
                 observer.changed(found)
 
-            found.ran = process.run(self._told(names), child_environment() | dict(env), self._timeouts, heard)
-            again = self._judge(found)
+            found.ran = process.run(self._told(names), child_environment() | dict(env), self.timeouts, heard)
+            again = self.judge(found)
             observer.ended(found)
             if not again:
                 return
 
-    def _judge(self, found: Process) -> bool:
+    def judge(self, found: Process) -> bool:
         """Note what an ended process says; return whether it is to be run again without the variant that ended it."""
         ran = found.ran
         self._drop(found)
@@ -225,7 +225,7 @@ class Screen:
                 variant=None if name is None else self.catalog.plain(self.variants[name]),
                 kernels=told_path(self.catalog.workspace.kernels),
                 tokens=request.tokens,
-                prompts=(self.prompt,),
+                prompts=self.prompts,
                 margins=False,
             )
             for name in (None, *names)
@@ -233,7 +233,9 @@ class Screen:
 
 
 def prepare(workspace: Workspace, request: Request) -> Screen:
-    """Check everything that can be checked without a model, take the device, and make the prompt token ids."""
+    """Check everything that can be checked without a model, take the device, and make the prompt token ids.
+
+    Where no variant runs on the backend, neither is done."""
     timeouts = check(request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
@@ -255,6 +257,8 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     missing = {name: catalog.missing_on(variant, backend) for name, variant in resolved.items()}
     absent = {name: Fallen("unavailable", reason) for name, reason in missing.items() if reason is not None}
     screen = Screen(request, timeouts, catalog, located, machine, policy, resolved, absent)
+    if not screen.left():
+        return screen
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
@@ -264,7 +268,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
         screen.release()
         raise
     ((name, ids),) = encoded.token_ids.items()
-    screen.prompt = Prompt(name, tuple(ids))
+    screen.prompts = (Prompt(name, tuple(ids)),)
     return screen
 
 

@@ -105,7 +105,8 @@ class Screening(StrictModel):
     mlx: NonEmpty
     mlx_lm: NonEmpty
     zmlx: NonEmpty
-    prompt: Name
+    prompt: Name | None
+    """Null where no process was to be started."""
     tokens: Positive
     seed: Count
     shared_device: bool

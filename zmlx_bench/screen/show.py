@@ -27,6 +27,8 @@ def view(found: Screening) -> Group:
     parts: list[RenderableType] = [Text(title, "bold"), ratios(found)]
     parts += [Flow([line], hang=4, style="dim") for line in map(stock_line, found.surroundings) if line]
     parts += [Flow([why_not(row)], hang=4) for row in found.variants if row.reason is not None]
+    waiting = [row.variant for row in found.variants if row.status == "waiting"]
+    parts += [Flow(["not measured:", *waiting], hang=4)] if waiting else []
     parts += [Flow([dropped_line(one)], hang=4) for one in found.ran if one.reason is not None]
     parts.append(Flow([NOTE], style="dim", hang=0))
     if found.session is not None:
