@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from zmlx_bench.workspace import Workspace
 
 PLANTED = ("no_op", "doubles", "slow", "killed", "unavailable")
 OTHER = '\n[variant.other]\nwhy = "planted"\nkernels = { combine = "no_op" }\nenv = { ZMLX_OTHER = "1" }\n'
+PROMPT = '[[prompt]]\nid = "sea"\ndomain = "prose"\ntext = "The sea was calm that night."\n'
 REQUEST = Request("qwen3", ("qwen_fused", *PLANTED, "other"), tokens=8, processes=2, checkpoint="tiny", backend="cpu")
 
 
@@ -36,6 +38,7 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
     made = make_workspace(*PLANTED, "sleeps")
     with (made.variants / "qwen3.toml").open("a") as file:
         file.write(OTHER)
+    (made.root / "prompts.toml").write_text(PROMPT)
     return made
 
 
@@ -43,11 +46,12 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
 def said(planted: Workspace) -> tuple[Screening, str, list[Path]]:
     """The answer of one screening, the lines of its progress, and the files of the workspace from before."""
     before = files(planted)
-    screen = run.prepare(planted, REQUEST)
-    console = Console(width=200, record=True, quiet=True)
+    screen = run.prepare(planted, replace(REQUEST, prompts=str(planted.root / "prompts.toml")))
+    told = io.StringIO()
+    console = Console(width=200, file=told)
     with Progress(screen, console) as progress:
         screen.complete(progress)
-    return report(screen), console.export_text(), before
+    return report(screen), told.getvalue(), before
 
 
 def files(workspace: Workspace) -> list[Path]:
@@ -61,8 +65,8 @@ def row(found: Screening, name: str) -> ScreenedVariant:
 def test_each_planted_variant_is_told_apart(said: tuple[Screening, str, list[Path]]) -> None:
     found = said[0]
     assert {each.variant: each.status for each in found.variants} == {
-        "no_op": "ok", "slow": "ok", "other": "ok", "doubles": "diverged", "killed": "crash", "unavailable": "unavailable",
-        "qwen_fused": "unavailable",
+        "no_op": "ok", "slow": "ok", "other": "ok", "doubles": "diverged", "killed": "crash",
+        "unavailable": "unavailable", "qwen_fused": "unavailable",
     }  # fmt: skip
     assert row(found, "killed").reason == "killed by SIGKILL"
     assert row(found, "unavailable").reason == "needs a machine that is not here"
@@ -106,7 +110,7 @@ def test_nothing_is_written(said: tuple[Screening, str, list[Path]], planted: Wo
 def test_the_answer_is_what_its_schema_says(said: tuple[Screening, str, list[Path]]) -> None:
     found = said[0]
     assert KINDS["screen"].model_validate_json(found.model_dump_json()) == found
-    assert (found.state, found.prompt, found.tokens) == ("finished", "great_wall", 8)
+    assert (found.state, found.prompt, found.tokens) == ("finished", "sea", 8)
 
 
 def made(planted: Workspace, **changes: object) -> Screen:
@@ -179,9 +183,9 @@ def test_what_deserves_a_session_gets_its_command_and_the_undecided_theirs(plant
     needed = row(found, "slow").needed
     assert needed is not None
     assert f"zmlx screen qwen3 --variants slow --checkpoint tiny --tokens 8 --processes {needed}" in str(found.again)
-    console = Console(width=100, record=True, quiet=True)
-    console.print(show.view(found))
-    text = console.export_text()
+    shown = io.StringIO()
+    Console(width=100, file=shown).print(show.view(found))
+    text = shown.getvalue()
     assert "no_op" in text
     assert "1.060x [1.060, 1.060]" in text
     assert "no evidence" in text
@@ -227,7 +231,8 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -
     seed = next(s for s in range(20) if block_orders(names, 1, f"{s}:()")[0] == names)
     command = [
         *ZMLX, "screen", "qwen3", "--variants", ",".join(names), "--checkpoint", "tiny", "--backend", "cpu",
-        "--tokens", "8", "--processes", "1", "--seed", str(seed), "--json", "--workspace", str(planted.root),
+        "--tokens", "8", "--processes", "1", "--prompts", str(planted.root / "prompts.toml"), "--seed", str(seed),
+        "--json", "--workspace", str(planted.root),
     ]  # fmt: skip
     told = (tmp_path / "told").open("w+")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True, env=QUIET_ENV) as process:
@@ -242,9 +247,6 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -
     assert process.returncode == 130
     found = json.loads(out)
     assert found["state"] == "interrupted"
-    assert {each["variant"]: each["status"] for each in found["variants"]} == {
-        "sleeps": "waiting",
-        "doubles": "waiting",
-    }
+    assert {each["variant"]: each["status"] for each in found["variants"]} == dict.fromkeys(names, "waiting")
     assert found["ran"][0]["reason"] == "it did not come to its end"
     assert "not measured: " in (tmp_path / "told").read_text()
