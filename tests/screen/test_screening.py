@@ -30,7 +30,7 @@ from zmlx_bench.workspace import Workspace
 PLANTED = ("no_op", "doubles", "slow", "killed", "unavailable")
 OTHER = '\n[variant.other]\nwhy = "planted"\nkernels = { combine = "no_op" }\nenv = { ZMLX_OTHER = "1" }\n'
 PROMPT = '[[prompt]]\nid = "sea"\ndomain = "prose"\ntext = "The sea was calm that night."\n'
-REQUEST = Request("qwen3", ("qwen_fused", *PLANTED, "other"), tokens=8, processes=2, checkpoint="tiny", backend="cpu")
+REQUEST = Request("qwen3", ("qwen_fused", *PLANTED, "other"), tokens=8, processes=1, checkpoint="tiny", backend="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,11 @@ def row(found: Screening, name: str) -> ScreenedVariant:
 
 def test_each_planted_variant_is_told_apart(said: tuple[Screening, str, list[Path]]) -> None:
     found = said[0]
+    # A busy machine may slow the last segments down; then a process does not count, and says so.
+    counting = {name for one in found.ran if one.counts for name in one.order}
+    kept = {name: "ok" if name in counting else "waiting" for name in ("no_op", "slow", "other")}
     assert {each.variant: each.status for each in found.variants} == {
-        "no_op": "ok", "slow": "ok", "other": "ok", "doubles": "diverged", "killed": "crash",
+        **kept, "doubles": "diverged", "killed": "crash",
         "unavailable": "unavailable", "qwen_fused": "unavailable",
     }  # fmt: skip
     assert row(found, "killed").reason == "killed by SIGKILL"
@@ -74,8 +77,7 @@ def test_each_planted_variant_is_told_apart(said: tuple[Screening, str, list[Pat
     matched = row(found, "doubles").matched
     assert matched is not None
     assert matched < REQUEST.tokens
-    statuses = [each.status for each in found.variants]
-    assert statuses[:3] == ["ok"] * 3, "what has a ratio comes first"
+    assert {each.variant for each in found.variants[:3]} == {*kept}, "what may have a ratio comes first"
 
 
 def test_the_process_is_the_unit_and_variables_have_processes_of_their_own(
@@ -83,10 +85,9 @@ def test_the_process_is_the_unit_and_variables_have_processes_of_their_own(
 ) -> None:
     found = said[0]
     done = [one for one in found.ran if one.reason is None or "ended it" not in one.reason]
-    assert [one.env for one in done] == [{}, {"ZMLX_OTHER": "1"}, {"ZMLX_OTHER": "1"}, {}]
+    assert [one.env for one in done] == [{}, {"ZMLX_OTHER": "1"}]
     assert [one.reason for one in found.ran if one not in done] == ["killed ended it"]
     assert done[1].order == ("baseline", "other", "null")
-    assert done[0].order[1:-1] != done[3].order[1:-1] or len(done[3].order) < 4
     for name in ("slow", "other"):
         ratio = row(found, name).ratio
         counting = [one.number for one in done if one.counts and name in one.order]
@@ -97,9 +98,10 @@ def test_the_process_is_the_unit_and_variables_have_processes_of_their_own(
 def test_what_is_dropped_is_said_when_it_is(said: tuple[Screening, str, list[Path]]) -> None:
     lines = said[1].splitlines()
     at = {key: next(i for i, line in enumerate(lines) if key in line) for key in ("qwen_fused", "doubles", "killed")}
-    first_end = next(i for i, line in enumerate(lines) if line.startswith("process") and "ended" in line)
-    assert at["doubles"] < at["killed"] or at["killed"] < first_end + 2
-    assert at["qwen_fused"] < first_end
+    ends = [i for i, line in enumerate(lines) if line.startswith("process") and "left" in line]
+    assert at["qwen_fused"] < ends[0]
+    assert at["killed"] < ends[0]
+    assert at["doubles"] < ends[1]
 
 
 def test_nothing_is_written(said: tuple[Screening, str, list[Path]], planted: Workspace) -> None:
@@ -121,6 +123,15 @@ def made(planted: Workspace, **changes: object) -> Screen:
     asked = replace(REQUEST, variants=names, processes=3, **changes)  # type: ignore[arg-type]
     variants = {name: catalog.resolve(name) for name in names}
     return Screen(asked, screen.timeouts, catalog, screen.located, screen.machine, screen.policy, variants, {})
+
+
+def test_orders_are_reversed_in_every_second_process(planted: Workspace) -> None:
+    found = [*made(planted).sequence()]
+    other = (("ZMLX_OTHER", "1"),)
+    assert [env for env, _ in found] == [(), other, other, (), (), other]
+    orders = [order for env, order in found if not env]
+    assert {*orders[0]} == {"no_op", "slow"}
+    assert orders[1] == orders[0][::-1]
 
 
 def ran(

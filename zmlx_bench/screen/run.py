@@ -128,7 +128,7 @@ class Screen:
     def complete(self, observer: Observer) -> None:
         """Run every process. CannotHere where the stock model does not run; the device is free afterwards."""
         try:
-            for env, order in self._sequence():
+            for env, order in self.sequence():
                 self._until_done(env, order, observer)
             self.finished = True
         finally:
@@ -139,7 +139,9 @@ class Screen:
         if self.lock is not None:
             self.lock.release()
 
-    def _sequence(self) -> Iterator[tuple[Variables, tuple[str, ...]]]:
+    def sequence(self) -> Iterator[tuple[Variables, tuple[str, ...]]]:
+        """Yield each process's variables and the order of its variants, both reversed in every second repetition."""
+        """Yield each process's variables and the order of its variants, both reversed in every second repetition."""
         sets = self.sets
         orders = {env: block_orders(sets[env], self.request.processes, f"{self.request.seed}:{env}") for env in sets}
         for repetition in range(self.request.processes):
