@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import subprocess
 import time
@@ -211,6 +212,29 @@ def test_variables_under_which_stock_says_something_else_make_their_variants_div
     screen.judge(found)
     assert screen.fallen["other"].matched == 1
     assert "under ZMLX_OTHER=1 the stock model's own tokens" in screen.fallen["other"].reason
+
+
+def test_while_it_runs_a_terminal_shows_the_table_so_far(planted: Workspace) -> None:
+    screen = made(planted)
+    told = io.StringIO()
+    with Progress(screen, Console(file=told, width=100, force_terminal=True)) as progress:
+        first = ran(screen, {"no_op": 0.06, "slow": -0.2})
+        progress.started(first)
+        progress.ended(first)
+        second = Process(2, (("ZMLX_OTHER", "1"),), ("other",), Ran(at="other"))
+        second.ran.segments = [
+            Segment(arm, tuple(range(0, 30 * ns, ns))) for arm, ns in (("baseline", 11), ("null", 11))
+        ]
+        second.ran.segments.append(Segment("other", tuple(range(0, 300, 10))))
+        screen.processes.append(second)
+        progress.started(second)
+        shown = io.StringIO()
+        Console(file=shown, width=100).print(progress.view())
+    text = shown.getvalue()
+    assert "process 2 of 6  other  about" in text
+    assert re.search(r"no_op +1\.060x +1 +- +undecided", text)
+    assert re.search(r"other +1\.100x +0 +- +unfinished process", text)
+    assert "process 1 ended" not in told.getvalue(), "what is drawn is not said as well"
 
 
 def test_bad_input_is_one_line(zmlx_inside: Zmlx, planted: Workspace) -> None:
