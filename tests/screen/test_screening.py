@@ -19,6 +19,8 @@ from tests.conftest import QUIET_ENV, ZMLX, Zmlx
 from zmlx_bench.analysis.screen import Segment
 from zmlx_bench.cli.artifacts import KINDS
 from zmlx_bench.cli.screening import Progress
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import device
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.screen import run, show
 from zmlx_bench.screen.process import Ran
@@ -212,6 +214,34 @@ def test_variables_under_which_stock_says_something_else_make_their_variants_div
     screen.judge(found)
     assert screen.fallen["other"].matched == 1
     assert "under ZMLX_OTHER=1 the stock model's own tokens" in screen.fallen["other"].reason
+
+
+def test_a_stock_model_that_does_not_run_is_told_from_a_variant_that_does_not(planted: Workspace) -> None:
+    screen = made(planted)
+    alone = Process(1, (("ZMLX_OTHER", "1"),), ("other",), Ran(at="baseline", message="planted"))
+    screen.processes.append(alone)
+    assert screen.judge(alone) is False
+    assert screen.fallen["other"].reason == "under ZMLX_OTHER=1 the stock model does not run: planted"
+    later = ran(screen, {"no_op": 0.0, "slow": 0.0})
+    later.ran.done, later.ran.at = False, "null"
+    assert screen.judge(later) is False
+    assert str(later.reason).startswith("the stock model failed in it (crash)")
+    last = Process(3, (), ("no_op", "slow"), Ran(at="slow", status="oom", message="[malloc] no memory"))
+    assert screen.judge(last) is True, "again, without slow"
+    assert screen.fallen["slow"].status == "oom"
+    with pytest.raises(CannotHere, match=r"the stock model does not run here \(crash\): planted"):
+        screen.judge(Process(4, (), ("no_op",), Ran(message="planted")))
+
+
+def test_it_waits_for_nobody_and_leaves_the_device_free(zmlx_inside: Zmlx, planted: Workspace) -> None:
+    command = ["screen", "qwen3", "--variants", "no_op", "--checkpoint", "tiny", "--backend", "cpu"]
+    command += ["--workspace", str(planted.root)]
+    with device.hold("cpu"):
+        done = zmlx_inside(*command)
+        assert (done.returncode, "measures on this device (cpu)" in done.stderr) == (4, True)
+    done = zmlx_inside(*command, "--tokens", "1000000", "--prompts", str(planted.root / "prompts.toml"))
+    assert (done.returncode, "exceed the context" in done.stderr) == (3, True)
+    assert device.holder("cpu") is None
 
 
 def test_while_it_runs_a_terminal_shows_the_table_so_far(planted: Workspace) -> None:

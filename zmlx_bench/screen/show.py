@@ -23,6 +23,7 @@ _SAYS = {"session": "worth a session", "more": "undecided", "no": "no gain above
 def view(found: Screening) -> Group:
     """Return the whole answer."""
     state = "" if found.state == "finished" else ", interrupted"
+    state += ", the device was shared with another session on request" if found.shared_device else ""
     title = f"{found.family}, {found.tokens} tokens, {_counted(found)}{state}"
     parts: list[RenderableType] = [Text(title, "bold"), ratios(found)]
     parts += [Flow([line], hang=4, style="dim") for line in map(stock_line, found.surroundings) if line]
