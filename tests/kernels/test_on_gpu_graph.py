@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache, trim_prompt_cache
 
 from tests.families import family
@@ -55,10 +58,7 @@ def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
 
     def check(script: Script) -> None:
         stock = script(model)
-        (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
-        bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
-        patches.append(Patch([(host, {WHOLE: (bound,)}, 1)]))
-        patches[0].install(count=False)
+        patches.append(graph_of(model))
         ours = script(model)
         assert len(ours) == len(stock)
         differing = [i for i, (a, b) in enumerate(zip(ours, stock, strict=True)) if not same(a, b)]
@@ -67,6 +67,15 @@ def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
     yield check
     for each in patches:
         each.undo()
+
+
+def graph_of(model: Model) -> Patch:
+    """Plug the graph into a model; return what takes it out."""
+    (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
+    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
+    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
+    patch.install(count=False)
+    return patch
 
 
 def same(a: mx.array, b: mx.array) -> bool:
@@ -102,8 +111,29 @@ def test_logits_are_stocks(as_stock: Any, length: int) -> None:
     as_stock(after(length))
 
 
-def test_they_are_where_attention_and_capacity_change(as_stock: Any) -> None:
-    as_stock(after(1010, 40))
+def test_they_are_at_every_length(as_stock: Any) -> None:
+    """One to 2,100 keys, token by token: every growth of the cache and both forms of attention."""
+
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start in range(0, 2100, 100):
+            found += steps(model, cache, TOKENS[start : start + 100])
+        return found
+
+    as_stock(script)
+
+
+def test_a_generation_that_is_broken_off_goes_on(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start, count in ((0, 5), (100, 7)):
+            generation = generate_step(mx.array(TOKENS[start : start + 40]), model, prompt_cache=cache, max_tokens=90)
+            found += [next(generation)[1] for _ in range(count)]
+            generation.close()  # a step is under way
+        mx.eval(found)
+        return [*found, *steps(model, cache, TOKENS[300:304])]
+
+    as_stock(script)
 
 
 def test_two_sequences_in_turn(as_stock: Any) -> None:
@@ -184,10 +214,7 @@ def test_two_models_in_turn(as_stock: Any) -> None:
         return steps(other, cache, TOKENS[30:36])
 
     stock = alone()
-    (host,) = (each for each in family("qwen3").hosts(other) if each.offers(WHOLE))
-    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
-    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
-    patch.install(count=False)
+    patch = graph_of(other)
 
     def script(model: Model) -> list[mx.array]:
         caches = make_prompt_cache(model), make_prompt_cache(other)
@@ -223,6 +250,29 @@ def test_two_threads(as_stock: Any) -> None:
         return [*found[0], *found[1]]
 
     as_stock(script)
+
+
+LEAVES = """
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+from tests.kernels.test_on_gpu_graph import family, graph_of, synthetic
+mx.set_default_device(mx.gpu)
+model = synthetic.build(family("qwen3"), 0, layers=2, sizes={"vocab_size": 4096})
+mx.eval(model.parameters())
+graph_of(model)
+cache = make_prompt_cache(model)
+for token in range(300):
+    out = model(mx.array([[token]]), cache=cache)
+    mx.async_eval(out)
+print("leaves")
+"""
+
+
+def test_a_process_ends_while_steps_are_under_way(model: Model) -> None:
+    # Steps let go of the graph on a thread of MLX's while the interpreter ends.
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "leaves\n"), done.stderr
 
 
 def test_many_rows_are_stocks(model: Model) -> None:

@@ -62,6 +62,7 @@ def derive(
         throttled=_any_known(
             state.throttled for run in timed for state in (run.before, run.after) if state is not None
         ),
+        compressed_gb=memory.compressed_gb(timed),
         busy_by_others=max(
             (
                 run.after.cpu_busy_by_others

@@ -40,8 +40,13 @@ def run(
     ] = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
     cooldown: Annotated[
-        float, typer.Option("--cooldown", metavar="S", help="Seconds to wait after each process.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            "--cooldown",
+            metavar="S|cool",
+            help="Seconds to wait after each process; cool: until the machine is as cool as at the start.",
+        ),
+    ] = "0",
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
     ] = None,
@@ -91,7 +96,7 @@ def run(
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
-    from zmlx_bench.session.request import Request
+    from zmlx_bench.session.request import Request, cooldown_of
 
     place = workspaces.find(workspace)
     families.check_name(family, place)
@@ -101,6 +106,7 @@ def run(
         if prepared.session.plan.family != family:
             raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
     else:
+        cooldown_s, cool = cooldown_of(cooldown)
         request = Request(
             family=family,
             tokens=tokens or [200],
@@ -109,7 +115,8 @@ def run(
             checkpoint=checkpoint,
             backend=backend,
             null_arm=not no_null,
-            cooldown_s=cooldown,
+            cooldown_s=cooldown_s,
+            cool=cool,
             timeout_s=timeout,
             seed=seed,
             prompts=prompts,

@@ -194,6 +194,7 @@ class Done(Event):
     page_faults_minor: int
     page_faults_major: int
     cpu_s: float
+    peak_footprint_gb: float | None = None
 
 
 @dataclass(frozen=True)

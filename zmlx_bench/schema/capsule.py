@@ -50,6 +50,8 @@ class Protocol(StrictModel):
     blocks: Positive
     seed: Count
     cooldown_s: NonNegative
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     null_arm: bool
     order: tuple[tuple[Name, ...], ...]
     """The arms of each block at this budget, in the order they ran."""

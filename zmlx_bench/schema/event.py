@@ -112,6 +112,7 @@ class Done(StrictModel):
 
     event: Literal["done"] = "done"
     peak_rss_gb: NonNegative
+    peak_footprint_gb: NonNegative | None = None
     page_faults_minor: Count
     page_faults_major: Count
     cpu_s: NonNegative
@@ -137,6 +138,8 @@ class JobStart(StrictModel):
     kind: Literal["start"] = "start"
     job: Count
     time: UtcTime
+    waited_s: NonNegative | None = None
+    """Seconds waited before for the machine to cool down; null where it was not to."""
     before: MachineState
 
 

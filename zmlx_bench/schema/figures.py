@@ -61,6 +61,8 @@ class Memory(StrictModel):
     """Peak minus what was active before the prompt."""
     cache_gb: NonNegative | None
     peak_rss_gb: NonNegative | None
+    peak_footprint_gb: NonNegative | None = None
+    """macOS's phys_footprint; null elsewhere."""
     page_faults_minor: Count | None
     page_faults_major: Count | None
 
@@ -106,6 +108,8 @@ class Figures(StrictModel):
     """Largest relative disagreement between the worker's and the supervisor's decode time in any run."""
     throttled: bool | None
     """Whether the platform reported throttling around any run; null where it does not say."""
+    compressed_gb: NonNegative | None = None
+    """macOS: by how much its compressor grew at most while a timed process ran; null elsewhere."""
     busy_by_others: NonNegative | None
     """Most cores that other processes kept busy during any of the timed runs; null where unknown."""
     calls_per_token: dict[Site, NonNegative]

@@ -16,7 +16,8 @@ from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import device, facts
+from zmlx_bench.machine import device, facts, heat, state
+from zmlx_bench.printable import encodable
 from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
@@ -27,7 +28,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, store
+from zmlx_bench.session import capsules, cooling, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -70,6 +71,11 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
+    if request.cool and not heat.known(state.read(backend)):
+        raise CannotHere(
+            "--cooldown cool: this machine tells neither a temperature nor thermal pressure; "
+            "give seconds, such as --cooldown 30"
+        )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
     promoted = incumbent_of(workspace, request.family, located, machine)
@@ -89,6 +95,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         blocks=request.runs,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
+        cool_at_most_s=cooling.AT_MOST_S if request.cool else None,
         timeouts=timeouts_of(request),
         prompts=prompts,
         encoded=encoded,
@@ -104,7 +111,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         session=name,
         state="running",
         started=utc_now(),
-        command=tuple(without_secrets(part) for part in request.command),
+        command=tuple(encodable(without_secrets(part)) for part in request.command),
         checkpoint_option=located.option,
         environment=shared_variables(),
         shared_device=request.share_device,

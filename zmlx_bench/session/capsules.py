@@ -79,6 +79,7 @@ def _capsule(
             blocks=plan.blocks,
             seed=plan.seed,
             cooldown_s=plan.cooldown_s,
+            cool_at_most_s=plan.cool_at_most_s,
             null_arm=null_arm,
             order=_order(plan, budget),
             environment=session.environment,

@@ -34,6 +34,8 @@ class Request:
     backend: str = "auto"
     null_arm: bool = True
     cooldown_s: float = 0.0
+    cool: bool = False
+    """Whether to wait before each timed process until the machine is as cool as at the session's start."""
     timeout_s: float | None = None
     seed: int = 0
     prompts: str | None = None
@@ -62,6 +64,16 @@ def check(request: Request) -> None:
     if not 0 <= request.cooldown_s < float("inf"):
         raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be a number of seconds, not negative")
     timeouts_of(request)
+
+
+def cooldown_of(text: str) -> tuple[float, bool]:
+    """Return the seconds of `--cooldown`, and whether it asks to wait until the machine is cool."""
+    if text.strip() == "cool":
+        return 0.0, True
+    try:
+        return float(text), False
+    except ValueError:
+        raise UnusableInput(f"--cooldown {text}: must be a number of seconds, or `cool`") from None
 
 
 def timeouts_of(request: Request) -> Timeouts:

@@ -19,7 +19,7 @@ from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import opened, store
+from zmlx_bench.session import cooling, opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
@@ -37,6 +37,9 @@ _EXACT = {"MLX_ENABLE_TF32": "0"}
 
 class Observer(Protocol):
     """Told what happens, for progress; it cannot change it."""
+
+    def waiting(self, text: str) -> None:
+        """Tell that the session waits for the machine, and why."""
 
     def job_started(self, job: Job) -> None:
         """Tell that a job's process starts."""
@@ -129,7 +132,8 @@ def _run_job(
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
-    log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
+    waited = _cooled(plan, job, log, observer)
+    log.write(JobStart(job=job.id, time=utc_now(), waited_s=waited, before=state.read(plan.backend)))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
@@ -177,6 +181,16 @@ def _run_job(
     log.sync()
     observer.job_ended(job, outcome)
     return outcome
+
+
+def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | None:
+    """Wait before a timed job where the plan says so; return the seconds, None where it does not."""
+    if plan.cool_at_most_s is None or job.kind != "timed":
+        return None
+    then = cooling.begun(log.path)
+    if then is None:
+        return None
+    return cooling.wait(then, plan.cool_at_most_s, lambda: state.read(plan.backend), observer.waiting)
 
 
 def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:

@@ -18,7 +18,7 @@ from zmlx_bench.measured.user_cache import user_cache_path
 from ..gpu.cuda import CudaLaunch, Template
 from ..gpu.settle import TYPES, constants
 from ..gpu.text import short
-from .place import cuda_include
+from .headers import cuda_include
 
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
 _TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}

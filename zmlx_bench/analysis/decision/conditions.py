@@ -57,7 +57,7 @@ def status(arm: ArmEvidence, policy: Policy) -> Gate:
 
 
 def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
-    """Peak memory as MLX counts it, and the process's resident set, against the baseline's."""
+    """Peak memory as MLX counts it, and the process's resident set, on macOS its footprint, against the baseline's."""
     return [
         _excess(
             "memory",
@@ -70,14 +70,28 @@ def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         ),
         _excess(
             "resident",
-            "resident set",
+            "footprint" if _footprints(arm, policy) else "resident set",
             arm,
             policy,
-            lambda f: (f.memory.peak_rss_gb, f.baseline_memory.peak_rss_gb),
+            _footprint if _footprints(arm, policy) else _resident,
             policy.resident_tolerance,
             policy.resident_slack_gb,
         ),
     ]
+
+
+def _footprints(arm: ArmEvidence, policy: Policy) -> bool:
+    """Whether macOS's footprint is known, which counts what Metal wires and the compressor holds."""
+    pairs = [_footprint(budget.figures) for budget in judged(arm, policy)]
+    return bool(pairs) and all(None not in pair for pair in pairs)
+
+
+def _footprint(figures: Figures) -> tuple[float | None, float | None]:
+    return figures.memory.peak_footprint_gb, figures.baseline_memory.peak_footprint_gb
+
+
+def _resident(figures: Figures) -> tuple[float | None, float | None]:
+    return figures.memory.peak_rss_gb, figures.baseline_memory.peak_rss_gb
 
 
 def _excess(
@@ -150,12 +164,24 @@ def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         known = any(b.figures.throttled is not None for b in budgets)
         text = "no throttling was reported" if known else "this platform does not report throttling"
         gates.append(Gate("throttle", "pass" if known else "unknown", None, "no", _paths(arm, policy), text))
+    gates += _compressed(budgets, policy)
     idle = [b for b in budgets if b.idle_kernels]
     if idle:
         names = ", ".join(idle[0].idle_kernels)
         text = f"never called at {idle[0].tokens} tokens: {names}; the stock model was measured in their place"
         gates.append(Gate("applied", "fail", names, "all kernels", _capsules(idle), text))
     return gates
+
+
+def _compressed(budgets: Iterable[BudgetEvidence], policy: Policy) -> list[Gate]:
+    """Whether macOS compressed memory while it was measured; nothing where there is no such compressor."""
+    known = [(grew, b) for b in budgets if (grew := b.figures.compressed_gb) is not None]
+    if not known:
+        return []
+    grew, budget = max(known, key=lambda pair: pair[0])
+    most = policy.resident_slack_gb
+    text = f"macOS compressed up to {grew:.2f} GB more while a process ran, {most:.2f} GB allowed"
+    return [Gate("compressed", "fail" if grew > most else "pass", grew, most, (budget.capsule,), text)]
 
 
 def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:

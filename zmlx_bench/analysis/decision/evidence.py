@@ -31,6 +31,9 @@ class GroupKey:
     def covers(self, other: GroupKey) -> bool:
         """Whether what was found here holds for `other`: the same group but for what was not recorded here."""
         unknown = {name: getattr(other, name) for name in ("cores", "mlx_lm") if getattr(self, name) is None}
+        if self.cores is None and other.device.startswith(f"{self.device} ("):
+            # Where no cores were recorded, a device had its bare name.
+            unknown["device"] = other.device
         return replace(self, **unknown) == other
 
     @property

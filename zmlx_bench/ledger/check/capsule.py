@@ -106,6 +106,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
         ("protocol.blocks", capsule.protocol.blocks, plan.blocks),
         ("protocol.seed", capsule.protocol.seed, plan.seed),
         ("protocol.cooldown_s", capsule.protocol.cooldown_s, plan.cooldown_s),
+        ("protocol.cool_at_most_s", capsule.protocol.cool_at_most_s, plan.cool_at_most_s),
         ("protocol.command", capsule.protocol.command, session.command),
         ("protocol.environment", capsule.protocol.environment, session.environment),
         ("protocol.shared_device", capsule.protocol.shared_device, session.shared_device),

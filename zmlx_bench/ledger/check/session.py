@@ -78,6 +78,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         blocks=plan.blocks,
         seed=plan.seed,
         cooldown_s=plan.cooldown_s,
+        cool_at_most_s=plan.cool_at_most_s,
         timeouts=plan.timeouts,
         prompts=plan.prompts,
         encoded=plan.encoded,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
+import struct
 import sys
 from pathlib import Path
 
 from zmlx_bench.measured.messages import Done
+
+_INFO_V4 = 4
+"""Flavour of `proc_pid_rusage` whose answer, `struct rusage_info_v4` of macOS's <sys/resource.h>, is 16 bytes and then
+35 numbers of 64 bits."""
+_MOST_FOOTPRINT = 16 + 28 * 8
+"""Byte of that answer at which `ri_lifetime_max_phys_footprint` begins."""
+_ROOM_BYTES = 1024
+"""For the answer; later versions of macOS may write more than was asked for."""
 
 
 def done() -> Done:
@@ -14,6 +25,7 @@ def done() -> Done:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Done(
         peak_rss_gb=peak_rss_bytes() / 1e9,
+        peak_footprint_gb=peak_footprint_gb(),
         page_faults_minor=usage.ru_minflt,
         page_faults_major=usage.ru_majflt,
         cpu_s=usage.ru_utime + usage.ru_stime,
@@ -33,3 +45,22 @@ def peak_rss_bytes() -> int:
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_footprint_gb() -> float | None:
+    """Return the largest phys_footprint of this process, GB, which counts what macOS wired, compressed and swapped of
+    it; None elsewhere."""
+    if sys.platform != "darwin":
+        return None
+    answer = ctypes.create_string_buffer(_ROOM_BYTES)
+    try:
+        status = ctypes.CDLL("/usr/lib/libproc.dylib").proc_pid_rusage(os.getpid(), _INFO_V4, answer)
+    except (OSError, AttributeError):
+        return None
+    return most_footprint_bytes(answer.raw) / 1e9 if status == 0 else None
+
+
+def most_footprint_bytes(answer: bytes) -> int:
+    """Return the largest phys_footprint that an answer of `proc_pid_rusage` tells, bytes."""
+    (found,) = struct.unpack_from("=Q", answer, _MOST_FOOTPRINT)
+    return int(found)

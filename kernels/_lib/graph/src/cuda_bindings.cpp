@@ -1,8 +1,9 @@
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
+
+#include <memory>
 
 #include "cuda_compile.h"
 #include "cuda_graph.h"
@@ -10,6 +11,17 @@
 
 namespace nb = nanobind;
 using namespace nb::literals;
+
+namespace {
+
+// What Python holds. A step shares what is inside and lets go of it on a thread of MLX's, which must not ask for the
+// interpreter: it may be ending.
+template <typename T>
+struct Held {
+  std::shared_ptr<T> it;
+};
+
+} // namespace
 
 NB_MODULE(_zmlx_graph, m) {
   m.doc() = "Launches that are put together once and started as one CUDA graph.";
@@ -45,26 +57,33 @@ NB_MODULE(_zmlx_graph, m) {
           },
           "kernel"_a, "blocks"_a, "threads"_a, "shared_bytes"_a, "ahead"_a, "parameters"_a);
 
-  nb::class_<zmlx::Buffers>(m, "Buffers", "Evaluated arrays that steps write in place; they belong to the steps alone.")
+  using Buffers = Held<zmlx::Buffers>;
+  nb::class_<Buffers>(m, "Buffers", "Evaluated arrays that steps write in place; they belong to the steps alone.")
       .def(
           "__init__",
-          [](zmlx::Buffers* self, std::vector<mlx::core::array> arrays) {
-            new (self) zmlx::Buffers{std::move(arrays), {}};
+          [](Buffers* self, std::vector<mlx::core::array> arrays) {
+            new (self) Buffers{std::make_shared<zmlx::Buffers>(std::move(arrays))};
           },
           "arrays"_a);
 
-  nb::class_<zmlx::Graph>(m, "Graph", "Launches after each other as one executable graph.")
+  using Graph = Held<zmlx::Graph>;
+  nb::class_<Graph>(m, "Graph", "Launches after each other as one executable graph.")
       .def(
           "__init__",
-          [](zmlx::Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
+          [](Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
              std::vector<mlx::core::array> spares) {
-            new (self) zmlx::Graph(std::string(code.c_str(), code.size()), launches, std::move(spares));
+            new (self) Graph{std::make_shared<zmlx::Graph>(
+                std::string(code.c_str(), code.size()), launches, std::move(spares))};
           },
           "code"_a, "launches"_a, "spares"_a,
           "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's size.");
 
   m.def(
-      "step", &zmlx::step, "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
+      "step",
+      [](const mlx::core::array& x, const Graph& graph, const Buffers& buffers, const std::vector<int>& numbers) {
+        return zmlx::step(x, graph.it, buffers.it, numbers);
+      },
+      "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
       R"(Submit a step at once on the current stream.
 
 Args:

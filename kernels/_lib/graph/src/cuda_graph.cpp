@@ -17,8 +17,23 @@ void check(CUresult result, const char* what) {
   }
 }
 
+namespace {
+
+// Makes the GPU current on a thread that may have no context: the last step lets go of its graph on one of MLX's.
+// False where the driver has ended.
+bool enter() noexcept {
+  try {
+    mx::cu::device(mx::Device::gpu).make_current();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+} // namespace
+
 Turn::~Turn() {
-  if (event_ != nullptr) {
+  if (event_ != nullptr && enter()) {
     cuEventDestroy(event_);
   }
 }
@@ -49,6 +64,9 @@ Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launche
 }
 
 Graph::~Graph() {
+  if (!enter()) {
+    return;
+  }
   if (executable_ != nullptr) {
     cuGraphExecDestroy(executable_);
   }

@@ -31,6 +31,7 @@ class Turn {
 
 // Buffers that a graph's launches write in place, and who wrote them last.
 struct Buffers {
+  explicit Buffers(std::vector<mlx::core::array> given) : arrays(std::move(given)) {}
   std::vector<mlx::core::array> arrays;
   Turn turn;
 };
