@@ -288,7 +288,7 @@ def test_where_nothing_runs_the_machine_cannot_do_it(zmlx_inside: Zmlx, planted:
     assert done.returncode == 4
     found = Screening.model_validate_json(done.stdout)
     assert [each.status for each in found.variants] == ["unavailable"]
-    assert "moe_router.stock runs on metal, cuda, not on cpu" in done.stderr
+    assert "unavailable: moe_router.stock runs on metal, cuda, not on cpu:  qwen_fused" in done.stderr
 
 
 def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -
     told = (tmp_path / "told").open("w+")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True, env=QUIET_ENV) as process:
         deadline = time.monotonic() + 120
-        while "doubles: diverged" not in (tmp_path / "told").read_text():
+        while "the stock model's: doubles" not in (tmp_path / "told").read_text():
             assert time.monotonic() < deadline
             assert process.poll() is None, (tmp_path / "told").read_text()
             time.sleep(0.05)

@@ -58,7 +58,7 @@ class Progress:
         for name, dropped in process.ran.dropped.items():
             if name not in self._told:
                 self._told.add(name)
-                self._console.print(f"{name}: {dropped.status}: {dropped.message}")
+                self._console.print(f"{dropped.status}: {dropped.message}: {name}")
 
     def ended(self, process: Process) -> None:
         """Take what is known now, and say it where nothing is drawn."""
@@ -79,10 +79,10 @@ class Progress:
         return Group(Flow([place, Text(arm, "bold"), self._left()], hang=2), show.ratios(report(self._screen)))
 
     def _tell(self) -> None:
-        for row in self._seen.variants:
-            if row.reason is not None and row.variant not in self._told:
-                self._told.add(row.variant)
-                self._console.print(show.why_not(row))
+        new = [row for row in self._seen.variants if row.reason is not None and row.variant not in self._told]
+        self._told.update(row.variant for row in new)
+        for line in show.reasons(new):
+            self._console.print(line)
 
     def _left(self) -> str:
         if not self._ended:

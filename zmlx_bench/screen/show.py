@@ -27,7 +27,7 @@ def view(found: Screening) -> Group:
     title = f"{found.family}, {found.tokens} tokens, {_counted(found)}{state}"
     parts: list[RenderableType] = [Text(title, "bold"), ratios(found)]
     parts += [Flow([line], hang=4, style="dim") for line in map(stock_line, found.surroundings) if line]
-    parts += [Flow([why_not(row)], hang=4) for row in found.variants if row.reason is not None]
+    parts += reasons(found.variants)
     waiting = [row.variant for row in found.variants if row.status == "waiting"]
     parts += [Flow(["not measured:", *waiting], hang=4)] if waiting else []
     parts += [Flow([dropped_line(one)], hang=4) for one in found.ran if one.reason is not None]
@@ -74,10 +74,14 @@ def stock_line(of: Surroundings) -> str:
     return line
 
 
-def why_not(row: ScreenedVariant) -> str:
-    """Return in one line why a variant has no ratio."""
-    at = f" after {row.matched} tokens" if row.matched is not None else ""
-    return f"{row.variant}: {row.status}{at}: {said(row.reason)}"
+def reasons(rows: Sequence[ScreenedVariant]) -> list[RenderableType]:
+    """Return why variants have no ratio: each reason with those that it holds for."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.reason is not None:
+            at = f" after {row.matched} tokens" if row.matched is not None else ""
+            found.setdefault(f"{row.status}{at}: {said(row.reason)}:", []).append(row.variant)
+    return [Flow([reason, *names], hang=4) for reason, names in found.items()]
 
 
 def dropped_line(process: ScreenedProcess) -> str:
