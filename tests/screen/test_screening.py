@@ -162,13 +162,19 @@ def test_a_process_whose_stock_segments_differ_is_dropped_and_named(planted: Wor
     drifted = ran(screen, {"no_op": 0.9, "slow": -0.1}, last=0.03)
     other_tokens = ran(screen, {"no_op": 0.9, "slow": -0.1}, ids=2)
     assert (drifted.counts, other_tokens.counts) == (False, False)
+    strange = ran(screen, {"no_op": 0.9, "slow": -0.1})
+    strange.ran.answers = {"baseline": [(7, 3), (7, 3)], "null": [(7, 3), (7, 3)]}
+    screen.judge(strange)
     found = report(screen)
     ratio = row(found, "no_op").ratio
     assert ratio is not None
     assert ratio.blocks == (1,)
     shown = [show.dropped_line(one) for one in found.ran if one.reason]
     assert shown[0].startswith("process 2 does not count: its last stock segment ran at 1.030x [1.030, 1.030]")
-    assert shown[1] == "process 3 does not count: its stock segments have different tokens"
+    assert shown[1:] == [
+        "process 3 does not count: its stock segments have different tokens",
+        "process 4 does not count: its stock segments have other tokens than those of a process before",
+    ]
 
 
 def test_a_divergence_where_stock_is_not_itself_is_not_held_against_the_variant(planted: Workspace) -> None:

@@ -141,7 +141,6 @@ class Screen:
 
     def sequence(self) -> Iterator[tuple[Variables, tuple[str, ...]]]:
         """Yield each process's variables and the order of its variants, both reversed in every second repetition."""
-        """Yield each process's variables and the order of its variants, both reversed in every second repetition."""
         sets = self.sets
         orders = {env: block_orders(sets[env], self.request.processes, f"{self.request.seed}:{env}") for env in sets}
         for repetition in range(self.request.processes):
@@ -177,6 +176,8 @@ class Screen:
         found.drift = analysis.drift(ran.segments)
         if not _same(ran):
             found.reason = "its stock segments have different tokens"
+        elif ran.answers[analysis.BASELINE][0] != self._answer(found.env):
+            found.reason = "its stock segments have other tokens than those of a process before"
         elif found.drift is not None and analysis.drifted(found.drift):
             found.reason = f"its last stock segment ran at {_words(found.drift)} of its first"
         found.counts = found.reason is None
@@ -191,7 +192,8 @@ class Screen:
         if found.env and reference and own and reference != own:
             why = f"under {_assigned(found.env)} the stock model's own tokens are other ones"
             matched = next((i for i, (a, b) in enumerate(zip(reference, own, strict=False)) if a != b), len(own))
-            self.fallen.update({name: Fallen("diverged", why, matched) for name in found.order})
+            for name in found.order:
+                self.fallen.setdefault(name, Fallen("diverged", why, matched))
 
     def _answer(self, env: Variables) -> tuple[int, ...]:
         """Return the stock model's tokens under these variables, from the first process that agreed with itself."""
