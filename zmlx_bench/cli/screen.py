@@ -21,7 +21,7 @@ def screen(
             autocompletion=complete.variants,
         ),
     ] = None,
-    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens of each segment.")] = 200,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens of each segment.")] = 128,
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Processes, for each set of variables.")
     ] = 3,

@@ -19,7 +19,7 @@ class Request:
 
     family: str
     variants: Sequence[str] | None = None
-    tokens: int = 200
+    tokens: int = 128
     processes: int = 3
     checkpoint: str = "auto"
     backend: str = "auto"
