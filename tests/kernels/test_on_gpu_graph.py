@@ -1,4 +1,4 @@
-"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
+"""A family's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
 
 Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0.
 """
@@ -25,8 +25,8 @@ from tests.kernels import on_gpu
 from zmlx_bench.measured import loader, synthetic
 from zmlx_bench.measured.apply import Patch
 
-WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
-
+KERNELS = {"qwen3": "decoder_graph", "glm47": "mla_graph"}
+"""By family, the kernel of its whole step."""
 WITHOUT_CUDNN = os.environ.get("MLX_CUDA_USE_CUDNN_SDPA") == "0"
 pytestmark = [
     *on_gpu.NVIDIA,
@@ -40,25 +40,45 @@ Model = Any
 Script = Callable[[Model], list[mx.array]]
 
 
+@pytest.fixture(scope="module", params=KERNELS)
+def name(request: pytest.FixtureRequest) -> str:
+    """The family's name."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def model(gpu_as_default: None) -> Model:
+def model(name: str, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
-    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
-    mx.eval(built.parameters())
-    return built
+    return built(name, 0, 3)
+
+
+def built(name: str, seed: int, layers: int) -> Model:
+    found = synthetic.build(family(name), seed, layers=layers, sizes={"vocab_size": VOCABULARY})
+    mx.eval(found.parameters())
+    return found
+
+
+def patched(name: str, model: Model) -> Patch:
+    """The kernel at work in the model."""
+    (host,) = (each for each in family(name).hosts(model) if each.whole)
+    kernel = KERNELS[name]
+    bound = getattr(importlib.import_module(f"zmlx_kernels.{kernel}.kernel"), kernel)(model.model)
+    patch = Patch([(host, {host.whole_sites: (bound,)}, 1)])
+    patch.install(count=False)
+    return patch
 
 
 @pytest.fixture
-def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
+def as_stock(name: str, model: Model) -> Iterator[Callable[[Script], None]]:
     """What runs a script with the unpatched model and with the graph and compares every bit of its logits."""
     patches: list[Patch] = []
 
     def check(script: Script) -> None:
         stock = script(model)
-        patches.append(graph_of(model))
+        patches.append(patched(name, model))
         ours = script(model)
         assert len(ours) == len(stock)
         differing = [i for i, (a, b) in enumerate(zip(ours, stock, strict=True)) if not same(a, b)]
@@ -67,15 +87,6 @@ def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
     yield check
     for each in patches:
         each.undo()
-
-
-def graph_of(model: Model) -> Patch:
-    """Plug the graph into a model; return what takes it out."""
-    (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
-    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
-    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
-    patch.install(count=False)
-    return patch
 
 
 def same(a: mx.array, b: mx.array) -> bool:
@@ -146,6 +157,21 @@ def test_two_sequences_in_turn(as_stock: Any) -> None:
     as_stock(script)
 
 
+def test_sequences_after_each_other(as_stock: Any) -> None:
+    """Lengths begin anew at other remainders of eight, which decides between cuBLASLt's kernels."""
+    ends = ((64, 60), (64, 33), (65, 62), (240, 41), (64, 36), (72, 64), (500, 21), (64, 58), (1000, 30), (64, 100))
+
+    def script(model: Model) -> list[mx.array]:
+        found = []
+        for at, (length, count) in enumerate(ends):
+            cache = make_prompt_cache(model)
+            prefill(model, cache, TOKENS[17 * at :][:length])
+            found += steps(model, cache, TOKENS[17 * at + length :][:count])
+        return found
+
+    as_stock(script)
+
+
 def test_a_trimmed_cache_goes_on(as_stock: Any) -> None:
     def script(model: Model) -> list[mx.array]:
         cache = make_prompt_cache(model)
@@ -204,9 +230,8 @@ def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> No
     as_stock(script)
 
 
-def test_two_models_in_turn(as_stock: Any) -> None:
-    other = synthetic.build(family("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
-    mx.eval(other.parameters())
+def test_two_models_in_turn(name: str, as_stock: Any) -> None:
+    other = built(name, 1, 2)
 
     def alone() -> list[mx.array]:
         cache = make_prompt_cache(other)
@@ -214,7 +239,7 @@ def test_two_models_in_turn(as_stock: Any) -> None:
         return steps(other, cache, TOKENS[30:36])
 
     stock = alone()
-    patch = graph_of(other)
+    patch = patched(name, other)
 
     def script(model: Model) -> list[mx.array]:
         caches = make_prompt_cache(model), make_prompt_cache(other)
@@ -255,11 +280,10 @@ def test_two_threads(as_stock: Any) -> None:
 LEAVES = """
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
-from tests.kernels.test_on_gpu_graph import family, graph_of, synthetic
+from tests.kernels.test_on_gpu_graph import built, patched
 mx.set_default_device(mx.gpu)
-model = synthetic.build(family("qwen3"), 0, layers=2, sizes={"vocab_size": 4096})
-mx.eval(model.parameters())
-graph_of(model)
+model = built("NAME", 0, 2)
+patched("NAME", model)
 cache = make_prompt_cache(model)
 for token in range(300):
     out = model(mx.array([[token]]), cache=cache)
@@ -268,10 +292,11 @@ print("leaves")
 """
 
 
-def test_a_process_ends_while_steps_are_under_way(model: Model) -> None:
+def test_a_process_ends_while_steps_are_under_way(name: str, model: Model) -> None:
     # Steps let go of the graph on a thread of MLX's while the interpreter ends.
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", LEAVES.replace("NAME", name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "leaves\n"), done.stderr
 
 

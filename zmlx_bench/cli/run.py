@@ -16,7 +16,16 @@ Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help=
 def run(
     family: FamilyArgument,
     tokens: Tokens = None,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each.")] = 3,
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each; default: 3.")
+    ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Stop at the first planned look at which every variant is decided."),
+    ] = False,
+    at_most: Annotated[
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
+    ] = None,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -65,6 +74,15 @@ def run(
             "--resume", metavar="SESSION", help="Finish an interrupted session.", autocompletion=complete.session
         ),
     ] = None,
+    extend: Annotated[
+        str | None,
+        typer.Option(
+            "--extend",
+            metavar="SESSION",
+            help="Go on with a session that its looks left undecided.",
+            autocompletion=complete.session,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
@@ -101,16 +119,21 @@ def run(
     place = workspaces.find(workspace)
     families.check_name(family, place)
     people = console(stderr=True)
-    if resume is not None:
-        prepared = api.reopen(place, resume, share_device=share_device)
-        if prepared.session.plan.family != family:
-            raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
+    if resume is not None and extend is not None:
+        raise UnusableInput("--extend: --resume finishes another session; choose one")
+    if (again := resume or extend) is not None:
+        of = store.load(place, again).plan.family
+        if of != family:
+            raise UnusableInput(f"--{'resume' if resume else 'extend'} {again}: is a session of {of}, not of {family}")
+        prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
         cooldown_s, cool = cooldown_of(cooldown)
         request = Request(
             family=family,
             tokens=tokens or [200],
             runs=runs,
+            until_decided=until_decided,
+            at_most=at_most,
             variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
             checkpoint=checkpoint,
             backend=backend,
@@ -137,6 +160,8 @@ def run(
     )
     if chosen.why:
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+    if plan.looks:
+        people.print(f"looks after {', '.join(map(str, plan.looks))} blocks")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
     for note in prepared.notes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zmlx_bench.analysis.decision.statistics import difference_interval, estimate
-from zmlx_bench.schema.base import content_hash
+from zmlx_bench.schema.base import Estimator, content_hash
 from zmlx_bench.schema.capsule import Capsule
 
 LEVEL = 0.95
@@ -63,7 +63,7 @@ class ReplayVerdict:
 def judge_replay(original: Capsule, replay: Capsule) -> ReplayVerdict:
     """Compare a capsule with one that was measured to replay it."""
     found = tuple(differences(original, replay))
-    change = speed_change(_logs(original), _logs(replay))
+    change = speed_change(_logs(original), _logs(replay), original.protocol.estimator)
 
     def say(answer: Literal["agree", "disagree", "not comparable"], why: str) -> ReplayVerdict:
         return ReplayVerdict(answer, why, found, change)
@@ -99,11 +99,11 @@ def _speed(change: Change) -> tuple[Literal["agree", "disagree", "not comparable
     return "not comparable", f"{told}: too wide to tell; replay with more blocks"
 
 
-def speed_change(then: Sequence[float], now: Sequence[float]) -> Change | None:
-    """Return exp(mean(now) - mean(then)) with Welch's interval at `LEVEL`; None below two values in either."""
+def speed_change(then: Sequence[float], now: Sequence[float], estimator: Estimator) -> Change | None:
+    """Return exp(estimate(now) - estimate(then)) with Welch's interval at `LEVEL`; None below two values in either."""
     if len(then) < 2 or len(now) < 2:
         return None
-    value, low, high = difference_interval(estimate(then), estimate(now), LEVEL)
+    value, low, high = difference_interval(estimate(then, estimator), estimate(now, estimator), LEVEL)
     return Change(math.exp(value), math.exp(low), math.exp(high))
 
 

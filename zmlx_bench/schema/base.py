@@ -56,6 +56,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Backend = Literal["metal", "cuda", "cpu"]
 CheckpointKind = Literal["full", "synthetic", "tiny", "path", "hub"]
 Role = Literal["baseline", "null", "incumbent", "variant"]
+Estimator = Literal["mean", "bisquare"]
+"""What says where the blocks of a session lie: their mean, or an M-estimate that outliers do not move."""
 Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
 
 

@@ -9,6 +9,7 @@ from pydantic import model_validator
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import (
     Count,
+    Estimator,
     Name,
     NonEmpty,
     NonNegative,
@@ -48,6 +49,8 @@ class Protocol(StrictModel):
     command: tuple[str, ...]
     """The exact command line, without the interpreter's path."""
     blocks: Positive
+    estimator: Estimator = "mean"
+    """What the ratios of its blocks, and the verdict, are estimated with."""
     seed: Count
     cooldown_s: NonNegative
     cool_at_most_s: NonNegative | None = None

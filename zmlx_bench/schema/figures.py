@@ -9,7 +9,10 @@ from zmlx_bench.schema.kernel import Site
 
 
 class Ratio(StrictModel):
-    """A paired ratio: `value = exp(mean(logs))` with its unadjusted 90% t interval (needs two pairs)."""
+    """A paired ratio: `value` = exp(estimate of `logs`) with its unadjusted 90% t interval (needs two pairs).
+
+    The estimate is the mean, or the M-estimate that the capsule's protocol names.
+    """
 
     value: NonNegative
     low: NonNegative | None
@@ -89,9 +92,9 @@ class Figures(StrictModel):
     ttft_ms: NonNegative | None
     baseline_ttft_ms: NonNegative | None
     speedup: Ratio | None
-    """exp(mean d): the variant against the mean of baseline and null in the same blocks."""
+    """exp of the estimate of d: the variant against the mean of baseline and null in the same blocks."""
     null: Ratio | None
-    """exp(mean z): the null arm against the baseline, the floor of this machine."""
+    """exp of the estimate of z: the null arm against the baseline, the floor of this machine."""
     incumbent: Ratio | None
     """The variant against the incumbent in the same blocks."""
     prefill: Ratio | None

@@ -11,6 +11,7 @@ from zmlx_bench.schema.base import (
     CheckpointKind,
     Count,
     Digest,
+    Estimator,
     Name,
     NonEmpty,
     NonNegative,
@@ -112,7 +113,12 @@ class Plan(StrictModel):
     tokens: tuple[Positive, ...] = Field(min_length=1)
     """Budgets, ascending."""
     blocks: Positive
-    """Blocks at each budget."""
+    """Blocks at each budget; where there are looks, the most."""
+    estimator: Estimator = "mean"
+    """What every ratio of the session's blocks is estimated with; sessions from before there was a choice: the mean."""
+    looks: tuple[Positive, ...] = ()
+    """After how many blocks the decision is asked whether to stop, the last of them `blocks`; empty where all blocks
+    are run whatever they show."""
     seed: Count
     cooldown_s: NonNegative = 0.0
     cool_at_most_s: NonNegative | None = None

@@ -15,6 +15,7 @@ from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts, heat, state
 from zmlx_bench.printable import encodable
@@ -28,7 +29,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, store
+from zmlx_bench.session import capsules, cooling, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -67,6 +68,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
     `session.json`."""
     check(request)
+    first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
@@ -92,7 +94,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        blocks=request.runs,
+        blocks=request.most_blocks,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
         cool_at_most_s=cooling.AT_MOST_S if request.cool else None,
@@ -104,6 +106,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
             catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
+        first_look=first_look,
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
@@ -131,9 +134,14 @@ def _note(names: tuple[str, ...]) -> str:
     )
 
 
-def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
-    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did."""
+def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more: bool = False) -> Prepared:
+    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did.
+
+    With `more` a finished session is taken up again where its looks left it undecided.
+    """
     session = store.load(workspace, name)
+    if more:
+        extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
     machine = facts.read(backends.choose(plan.backend))
@@ -148,7 +156,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         layers=plan.checkpoint.layers,
     )
     locks: tuple[BaseFileLock, ...] = ()
-    if session.state != "finished":
+    if session.state != "finished" or more:
         if session.failure is not None:
             raise UnusableInput(f"session {name} cannot be resumed, for it failed: {session.failure}; start a new one")
         changed = _differences(session, catalog, machine, located, workspace)
@@ -157,8 +165,12 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         locks = _locks(workspace, name, plan.backend, share=share_device)
         # Another process may have been at it until now.
         session = store.load(workspace, name)
+    if more:
+        session = extend.open_again(workspace, session)
     if session.state != "finished":
         store.clear(workspace, name)
+        if session.extended:
+            extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
     ground = Ground(workspace, located.path, catalog)
@@ -172,7 +184,13 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         if session.state == "finished":
             folder = workspace.session(session.session)
             return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
-        run_jobs(session, prepared.ground, observer)
+        policy = read_policy(workspace) if session.plan.looks else None
+        session = run_jobs(
+            session,
+            prepared.ground,
+            observer,
+            lambda now, blocks: now if policy is None else looking.look(workspace, now, policy, blocks),
+        )
         _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
     except FOR_GOOD as error:

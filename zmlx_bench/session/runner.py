@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -61,8 +62,12 @@ class Ground:
     """The variants and kernels of the session's family."""
 
 
-def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
-    """Run every job of the plan that has not ended yet.
+Look = Callable[[Session, int], Session]
+"""Returns the session as it stands after a look at so many blocks."""
+
+
+def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -> Session:
+    """Run every job of the plan that has not ended yet, up to the look at which the session stops; return the session.
 
     An arm whose process failed is not run again (its verdict is clear and the other arms need the time); the
     stock arms are tried once more. Raises StockFails when the stock model itself does not run.
@@ -79,8 +84,14 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
             failures.setdefault(job.arm, []).append(end.status)
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
+    looked = 0
     try:
         for job in plan.jobs:
+            blocks = _blocks_before(plan, job)
+            if session.stopped is None and blocks in plan.looks and blocks != looked:
+                session, looked = look(session, blocks), blocks
+            if session.stopped is not None and job.block is not None and job.block > session.stopped.blocks:
+                continue
             if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):
                 continue
             forced = _forced(plan, job, path)
@@ -94,6 +105,14 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
                 time.sleep(plan.cooldown_s)
     finally:
         log.close()
+    return session
+
+
+def _blocks_before(plan: Plan, job: Job) -> int:
+    """Return how many blocks have ended when a job's turn comes."""
+    if job.kind == "warmup":
+        return 0
+    return plan.blocks if job.block is None else job.block - 1
 
 
 def _forced(plan: Plan, job: Job, events: Path) -> dict[str, tuple[int, ...]]:

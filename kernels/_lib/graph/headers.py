@@ -6,7 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-TO_BUILD = ("cuda.h", "cuda_runtime.h", "nvrtc.h", "crt/host_config.h")
+TO_BUILD = ("cuda.h", "cuda_runtime.h", "nvrtc.h", "cublasLt.h", "crt/host_config.h")
 
 
 def package(name: str) -> Path | None:

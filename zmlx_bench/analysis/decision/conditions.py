@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
-from zmlx_bench.analysis.decision.statistics import biased, estimate, interval
+from zmlx_bench.analysis.decision.statistics import biased, interval, lost_weight
 from zmlx_bench.analysis.decision.verdict import Gate, Outcome
 from zmlx_bench.schema.figures import Fidelity, Figures
 from zmlx_bench.schema.policy import Policy
@@ -127,13 +127,13 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
     gates = [Gate("null_arm", "pass", "on", "on", tuple(b.capsule for b in budgets), "the null arm was measured")]
     worst: tuple[float, BudgetEvidence] | None = None
     for budget in budgets:
-        null = estimate(budget.null)
+        null = budget.estimate(budget.null)
         if biased(null, policy.bias_level) and (worst is None or abs(float(null.mean)) > abs(worst[0])):
             worst = (float(null.mean), budget)
     level = f"{policy.bias_level:.0%} interval holds 1"
     if worst is not None:
         figure = math.exp(worst[0])
-        low, high = interval(estimate(worst[1].null), policy.bias_level)
+        low, high = interval(worst[1].estimate(worst[1].null), policy.bias_level)
         text = (
             f"two equal arms differ at {worst[1].tokens} tokens: {figure:.4f}x "
             f"[{math.exp(low):.4f}, {math.exp(high):.4f}]"
@@ -141,6 +141,29 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
         return [*gates, Gate("bias", "fail", figure, level, (worst[1].capsule,), text)]
     text = "two equal arms do not differ beyond chance"
     return [*gates, Gate("bias", "pass", None, level, tuple(b.capsule for b in budgets), text)]
+
+
+def outliers(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Whether the slow processes that the estimate set aside are the variant's own.
+
+    An estimate that survives outliers would call a variant faster whose every sixth process stalls, though on average
+    it gains nothing. Where more weight was taken from blocks below the estimate than from blocks above it, the plain
+    mean must be above 0 too. Evidence that rests on means sets nothing aside and has no such gate.
+    """
+    gates = []
+    for budget in judged(arm, policy):
+        if budget.estimator == "mean" or not budget.gain:
+            continue
+        below, above = (float(weight) for weight in lost_weight(budget.gain, budget.estimator))
+        plain = math.fsum(budget.gain) / len(budget.gain)
+        own = below > above and plain <= 0
+        text = (
+            f"at {budget.tokens} tokens the estimate sets aside {below:.1f} blocks in which the variant is slow and "
+            f"{above:.1f} in which the stock model is; with them the mean is {math.exp(plain):.3f}x"
+        )
+        outcome: Outcome = "fail" if own else "pass"
+        gates.append(Gate("outliers", outcome, math.exp(plain), 1.0, (budget.capsule,), text))
+    return gates
 
 
 def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:

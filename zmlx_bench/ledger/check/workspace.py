@@ -20,6 +20,7 @@ from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger.check import weights
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
+from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.matrix import rows_path
@@ -64,6 +65,7 @@ def check_workspace(workspace: Workspace, processes: int | None = None, *, rehas
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
+    findings += check_stops(workspace, sessions, findings)
     for path in verified.paths(workspace):
         findings += reading.read(workspace.root, path, Verification)[1]
     decided, notes = check_decisions(workspace, findings)

@@ -17,10 +17,6 @@ void check(CUresult result, const char* what) {
   }
 }
 
-namespace {
-
-// Makes the GPU current on a thread that may have no context: the last step lets go of its graph on one of MLX's.
-// False where the driver has ended.
 bool enter() noexcept {
   try {
     mx::cu::device(mx::Device::gpu).make_current();
@@ -29,8 +25,6 @@ bool enter() noexcept {
     return false;
   }
 }
-
-} // namespace
 
 Turn::~Turn() {
   if (event_ != nullptr && enter()) {
@@ -52,8 +46,53 @@ void Turn::mark(CUstream stream) {
   last_ = stream;
 }
 
+mx::array* Work::spare() {
+  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
+  return free == spares_.end() ? nullptr : &*free;
+}
+
+void Work::note(const Parameter& parameter) {
+  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
+    buffers_ = std::max(buffers_, buffer->index + 1);
+  }
+  if (const auto* number = std::get_if<Number>(&parameter)) {
+    numbers_ = std::max(numbers_, number->index + 1);
+  }
+}
+
+uint64_t Work::value(
+    const Parameter& parameter, const mx::array* in, const mx::array* out, const Buffers* buffers,
+    const std::vector<int>& numbers) {
+  const auto address = [](const mx::array& array) {
+    return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
+  };
+  if (const auto* array = std::get_if<mx::array>(&parameter)) {
+    return address(*array);
+  }
+  if (std::holds_alternative<Input>(parameter)) {
+    return in != nullptr ? address(*in) : 0;
+  }
+  if (std::holds_alternative<Output>(parameter)) {
+    return out != nullptr ? address(*out) : 0;
+  }
+  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
+    return buffers != nullptr ? address(buffers->arrays[buffer->index]) : 0;
+  }
+  const int at = std::get<Number>(parameter).index;
+  return numbers.empty() ? 0 : static_cast<uint32_t>(numbers[at]);
+}
+
+CUfunction kernel_of(CUmodule module, const std::string& name, int shared_bytes) {
+  CUfunction function = nullptr;
+  check(cuModuleGetFunction(&function, module, name.c_str()), name.c_str());
+  check(
+      cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes),
+      "shared memory of a launch");
+  return function;
+}
+
 Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mx::array> spares)
-    : spares_(std::move(spares)) {
+    : Work(std::move(spares)) {
   mx::cu::device(mx::Device::gpu).make_current();
   check(cuModuleLoadData(&module_, machine_code.data()), "loading the graph's machine code");
   check(cuGraphCreate(&graph_, 0), "making a graph");
@@ -78,48 +117,17 @@ Graph::~Graph() {
   }
 }
 
-uint64_t Graph::value(
-    const Parameter& parameter, const mx::array* in, const mx::array* out, const Buffers* buffers,
-    const std::vector<int>& numbers) const {
-  const auto address = [](const mx::array& array) {
-    return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
-  };
-  if (const auto* array = std::get_if<mx::array>(&parameter)) {
-    return address(*array);
-  }
-  if (std::holds_alternative<Input>(parameter)) {
-    return in != nullptr ? address(*in) : 0;
-  }
-  if (std::holds_alternative<Output>(parameter)) {
-    return out != nullptr ? address(*out) : 0;
-  }
-  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
-    return buffers != nullptr ? address(buffers->arrays[buffer->index]) : 0;
-  }
-  const int at = std::get<Number>(parameter).index;
-  return numbers.empty() ? 0 : static_cast<uint32_t>(numbers[at]);
-}
-
 void Graph::add(const Launch& launch) {
   Node& node = nodes_.emplace_back();
   node.parameters = launch.parameters;
   node.values.resize(launch.parameters.size());
   for (size_t i = 0; i < node.parameters.size(); ++i) {
     const Parameter& parameter = node.parameters[i];
-    if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
-      buffers_ = std::max(buffers_, buffer->index + 1);
-    }
-    if (const auto* number = std::get_if<Number>(&parameter)) {
-      numbers_ = std::max(numbers_, number->index + 1);
-    }
+    note(parameter);
     node.values[i] = value(parameter, nullptr, nullptr, nullptr, {});
     node.places.push_back(&node.values[i]);
   }
-  CUfunction function = nullptr;
-  check(cuModuleGetFunction(&function, module_, launch.kernel.c_str()), launch.kernel.c_str());
-  check(
-      cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, launch.shared_bytes),
-      "shared memory of a launch");
+  CUfunction function = kernel_of(module_, launch.kernel, launch.shared_bytes);
   CUgraphNodeParams settings{};
   settings.type = CU_GRAPH_NODE_TYPE_KERNEL;
   settings.kernel.func = function;
@@ -153,13 +161,14 @@ void Graph::add(const Launch& launch) {
 }
 
 int Graph::launch(
-    const mx::array& in, const mx::array& out, Buffers& buffers, const std::vector<int>& numbers, CUstream stream) {
+    const mx::array& in, const mx::array& out, const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers,
+    CUstream stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
   int changed = 0;
   for (auto& node : nodes_) {
     bool differs = false;
     for (size_t i = 0; i < node.parameters.size(); ++i) {
-      const uint64_t now = value(node.parameters[i], &in, &out, &buffers, numbers);
+      const uint64_t now = value(node.parameters[i], &in, &out, buffers.get(), numbers);
       differs |= now != node.values[i];
       node.values[i] = now;
     }
@@ -169,16 +178,11 @@ int Graph::launch(
     }
   }
   turn_.take(stream);
-  buffers.turn.take(stream);
+  buffers->turn.take(stream);
   check(cuGraphLaunch(executable_, stream), "launching a graph");
   turn_.mark(stream);
-  buffers.turn.mark(stream);
+  buffers->turn.mark(stream);
   return changed;
-}
-
-mx::array* Graph::spare() {
-  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
-  return free == spares_.end() ? nullptr : &*free;
 }
 
 } // namespace zmlx
