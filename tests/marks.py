@@ -31,6 +31,7 @@ PLACES = {
     "measured/test_alone.py": "process",
     "measured/worker": "process",
     "reliability": "process",
+    "screen": "process",
     "session": "process",
     "shim": "process",
     "templates": "process",

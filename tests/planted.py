@@ -45,6 +45,17 @@ BODIES = {
     "sleeps": "def bind(module, request):\n    time.sleep(3600)\n",
     "broken": "import a_module_that_is_not_there\n",
     "doubles": "def bind(module, request):\n    return Binding(lambda y, scores: 2 * stock(y, scores))\n",
+    "slow": """def bind(module, request):
+    def call(y, scores):
+        time.sleep(0.002)
+        return stock(y, scores)
+    return Binding(call)
+""",
+    # Changes its module and has nothing that puts it back.
+    "stays": """def bind(module, request):
+    module.left_behind = mx.zeros(1)
+    return Binding(stock)
+""",
     # What the unpatched model does, at any site and over any run of them, written without the steps of a family.
     "mirror": """from zmlx_bench.measured.api import Split, stock_call
 from mlx_lm.models.base import scaled_dot_product_attention

@@ -21,6 +21,7 @@ _FILES = {
     "promotion": "variants/promoted.toml",
     "legacy": "what zmlx capsule import writes",
     "bench": "what zmlx kernels bench --json prints",
+    "screen": "what zmlx screen --json prints",
 }
 _LIMITS = {
     "minimum": "at least",

@@ -38,7 +38,7 @@ def test_help_needs_no_heavy_module() -> None:
     # Of the package itself only the commands and what their options need.
     ours = {name.split(".")[1] for name in modules if name.startswith("zmlx_bench.")}
     assert ours <= {"cli", "errors", "exit_codes", "printable"}
-    for command in ("run", "variants", "kernels", "models", "doctor", "init", "schema"):
+    for command in ("run", "screen", "variants", "kernels", "models", "doctor", "init", "schema"):
         assert f"  {command} " in done.stdout
 
 

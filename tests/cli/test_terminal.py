@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 
 from tests.conftest import QUIET_ENV, ZMLX
 from zmlx_bench import files
+from zmlx_bench.cli.output import console
 from zmlx_bench.doctor import checkup
 from zmlx_bench.ledger import capsules
 from zmlx_bench.report import capsule as capsule_view
@@ -145,6 +146,13 @@ def test_a_long_command_can_be_copied_line_by_line() -> None:
     assert len(lines) > 1
     assert all(line.endswith(" \\") for line in lines[:-1])
     assert captured.get().replace("\\\n", " ").split() == text.split()
+
+
+def test_a_part_of_a_command_that_does_not_fit_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ",".join(["qwen_native_down_combine"] * 20)
+    console().print(Command(f"zmlx run qwen3 --variants {names} --runs 6"))
+    out = capsys.readouterr().out
+    assert out.splitlines()[-2:] == [f"      --variants {names} \\", "      --runs 6"]
 
 
 def test_an_error_breaks_between_words_on_a_terminal_only(zmlx: Callable[..., Any], repository: Workspace) -> None:

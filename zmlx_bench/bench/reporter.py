@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import IO, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -18,23 +18,35 @@ Event = TypeVar("Event")
 class Reporter(Generic[Event]):
     """`python -m MODULE FD`, told what to do on standard input; its events are validated as they come."""
 
-    def __init__(self, module: str, told: bytes, events: TypeAdapter[Event], timeout_s: float) -> None:
+    def __init__(
+        self,
+        module: str,
+        told: bytes,
+        events: TypeAdapter[Event],
+        timeout_s: float,
+        *,
+        output: IO[bytes] | IO[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`output` takes what it prints, by default this process's standard error; `env` replaces the environment."""
+        self.timeout_s = timeout_s
+        """Longest silence allowed from now on."""
         self.ending: tuple[Status, str] = ("crash", "ended before it was done")
         """Of a process that did not say that it is done."""
         self._events = events
-        self._timeout_s = timeout_s
-        self._child = Child([sys.executable, "-m", module], told, sys.stderr, {**os.environ, **UTF8})
+        own = {**os.environ, **UTF8} if env is None else env
+        self._child = Child([sys.executable, "-m", module], told, output or sys.stderr, own)
 
     def events(self) -> Iterator[Event]:
         """Yield events until the process ends or is silent for too long."""
         while True:
-            came = self._child.read(self._timeout_s)
+            came = self._child.read(self.timeout_s)
             if came is None:
                 self.ending = ("crash", ending(self._child.process.wait()))
                 return
             _, lines = came
             if not lines:
-                self.ending = ("timeout", f"silent for {self._timeout_s:g} s")
+                self.ending = ("timeout", f"silent for {self.timeout_s:g} s")
                 return
             yield from map(self._events.validate_json, lines)
 

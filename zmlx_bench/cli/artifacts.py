@@ -15,6 +15,7 @@ from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import VariantFile
 from zmlx_bench.schema.verification import Verification
+from zmlx_bench.screen.schema import Screening
 
 KINDS: dict[str, type[StrictModel]] = {
     "capsule": Capsule,
@@ -29,4 +30,5 @@ KINDS: dict[str, type[StrictModel]] = {
     "legacy": LegacyImport,
     "bench": BenchReport,
     "verification": Verification,
+    "screen": Screening,
 }

@@ -33,7 +33,13 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
     from rich.segment import Segment
 
     class Plain(Console):
-        """Shows the text of every segment as it stands; the escape sequences are rich's own alone."""
+        """Shows the text of every segment as it stands; the escape sequences are rich's own alone.
+
+        Nothing is cut at the right: what does not break is a command to be copied.
+        """
+
+        def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+            super().print(*objects, crop=crop, **options)
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):

@@ -21,7 +21,7 @@ from tests.tiny import hosts_of
 from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.messages import Instructions, Prompt, digest
-from zmlx_bench.measured.worker.__main__ import _classify
+from zmlx_bench.measured.worker.failing import classify
 from zmlx_bench.measured.worker.job import measure
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.workspace import Workspace
@@ -177,4 +177,4 @@ def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> N
     ],
 )
 def test_what_an_exception_counts_as(error: Exception, status: str) -> None:
-    assert _classify(error) == status
+    assert classify(error) == status

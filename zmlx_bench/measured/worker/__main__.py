@@ -6,17 +6,11 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Literal
 
 from zmlx_bench.measured import messages
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.worker.failing import failed
 from zmlx_bench.measured.worker.opened import Opened
 from zmlx_bench.measured.worker.pipe import Pipe
-
-_OOM_WORDS = (
-    "out of memory", "outofmemory", "insufficient memory", "cannot allocate memory", "bad_alloc", "[malloc",
-    "cudamalloc",
-)  # fmt: skip
 
 
 def main() -> int:
@@ -39,18 +33,9 @@ def main() -> int:
         pipe.send(messages.Opened(tuple(files)))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
         traceback.print_exc()
-        pipe.send(messages.Failed(status=_classify(error), message=f"{type(error).__name__}: {error}"))
+        pipe.send(failed(error))
         return 1
     return 0
-
-
-def _classify(error: Exception) -> Literal["crash", "oom", "unavailable"]:
-    if isinstance(error, Unavailable):
-        return "unavailable"
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or any(words in text for words in _OOM_WORDS):
-        return "oom"
-    return "crash"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""`zmlx screen`: rank the variants of a family in minutes; which of them deserve a session."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zmlx_bench.cli import complete
+from zmlx_bench.cli.options import FamilyArgument, JsonOption, WorkspaceOption
+
+
+def screen(
+    family: FamilyArgument,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            "--variants",
+            metavar="A,B",
+            help="Variants by comma, or 'all'; default: the defaults.",
+            autocompletion=complete.variants,
+        ),
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens of each segment.")] = 128,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Processes, for each set of variables.")
+    ] = 3,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            "--checkpoint",
+            metavar="WHICH",
+            help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id.",
+            autocompletion=complete.checkpoint,
+        ),
+    ] = "auto",
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
+    ] = "auto",
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            "--prompts",
+            metavar="IDS|FILE",
+            help="Prompts by id or TOML file; the first is used.",
+            autocompletion=complete.prompts,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order of variants and of synthetic weights.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")] = False,
+    layers: Annotated[
+        int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
+    ] = None,
+    share_device: Annotated[
+        bool, typer.Option("--share-device", help="Screen although another command measures on the device.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank variants of FAMILY by crossing over with the stock model inside single processes. Never evidence.
+
+    Exit code 4 where nothing can be said of any variant: none runs here, or no process counts.
+    """
+    from zmlx_bench import exit_codes
+    from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import families
+    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.cli.screening import Progress
+    from zmlx_bench.errors import ZmlxError
+    from zmlx_bench.screen import run, show
+    from zmlx_bench.screen.report import report
+    from zmlx_bench.screen.request import Request
+    from zmlx_bench.screen.schema import Screening
+
+    place = workspaces.find(workspace)
+    families.check_name(family, place)
+    people = console(stderr=True)
+    screening = run.prepare(
+        place,
+        Request(
+            family=family,
+            variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+            tokens=tokens,
+            processes=processes,
+            checkpoint=checkpoint,
+            backend=backend,
+            timeout_s=timeout,
+            prompts=prompts,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            force=force,
+            layers=layers,
+            share_device=share_device,
+            workspace=None if workspace is None else str(workspace),
+        ),
+    )
+    chosen, machine = screening.located.checkpoint.label, screening.machine
+    people.print(f"screening {family}, checkpoint {chosen}, on {machine.device} ({machine.backend})")
+    if screening.located.why:
+        people.print(f"checkpoint auto chose {chosen}: {screening.located.why}")
+
+    def tell() -> Screening:
+        found = report(screening)
+        if as_json:
+            print_json(found.model_dump(mode="json"))
+        console(stderr=as_json).print(show.view(found))
+        return found
+
+    try:
+        with Progress(screening, people) as progress:
+            screening.complete(progress)
+    except ZmlxError:
+        raise
+    except BaseException:
+        # What is known by now is worth the time that it took.
+        tell()
+        raise
+    found = tell()
+    if show.nothing(found):
+        raise typer.Exit(exit_codes.CANNOT)

@@ -1,0 +1,91 @@
+"""Progress of a screening: the running table on a terminal, elsewhere a line for each process and each variant lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from zmlx_bench.cli import remaining
+from zmlx_bench.report.layout import Flow
+from zmlx_bench.screen import show
+from zmlx_bench.screen.report import report
+from zmlx_bench.screen.run import Process, Screen
+
+_REDRAWS_PER_S = 1
+"""Few: drawing takes time from the process that is measured."""
+
+
+class Progress:
+    """An observer that shows where a screening stands."""
+
+    def __init__(self, screen: Screen, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._screen = screen
+        self._console = console
+        self._clock = clock
+        self._begun = clock()
+        self._told: set[str] = set()
+        self._at: Process | None = None
+        self._ended = 0
+        self._seen = report(screen)
+        self._tell()
+        drawn = console.is_terminal and not console.is_dumb_terminal
+        self._live = (
+            Live(console=console, get_renderable=self.view, refresh_per_second=_REDRAWS_PER_S, transient=True)
+            if drawn
+            else None
+        )
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def started(self, process: Process) -> None:
+        """Show the process that runs now."""
+        self._at = process
+
+    def changed(self, process: Process) -> None:
+        """Say at once which variant was dropped."""
+        for name, dropped in process.ran.dropped.items():
+            if name not in self._told:
+                self._told.add(name)
+                self._console.print(f"{dropped.status}: {dropped.message}: {name}")
+
+    def ended(self, process: Process) -> None:
+        """Take what is known now, and say it where nothing is drawn."""
+        self._ended += process.ran.done
+        self._seen = report(self._screen)
+        self._tell()
+        one = self._seen.ran[-1]
+        if one.reason is not None:
+            self._console.print(show.dropped_line(one))
+        if self._live is None:
+            self._console.print(Text(f"process {process.number} ended, {self._left()}"))
+            self._console.print(show.ratios(self._seen))
+
+    def view(self) -> RenderableType:
+        """Return what is drawn now."""
+        place = f"process {self._ended + 1} of {self._screen.planned}"
+        arm = self._at.ran.at if self._at is not None and self._at.ran.at is not None else "loading"
+        return Group(Flow([place, Text(arm, "bold"), self._left()], hang=2), show.ratios(report(self._screen)))
+
+    def _tell(self) -> None:
+        new = [row for row in self._seen.variants if row.reason is not None and row.variant not in self._told]
+        self._told.update(row.variant for row in new)
+        for line in show.reasons(new):
+            self._console.print(line)
+
+    def _left(self) -> str:
+        if not self._ended:
+            return remaining.words(None)
+        left = max(0, self._screen.planned - self._ended)
+        return remaining.words((self._clock() - self._begun) / self._ended * left) if left else "all of them"
