@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zmlx_bench.workspace import Workspace
 
-_HEAD = '''"""Planted by a test."""
+HEAD = '''"""Planted by a test."""
 import os
 import time
 import mlx.core as mx
@@ -153,7 +153,7 @@ def plant(workspace: Workspace, name: str) -> None:
     folder = workspace.kernels / name
     folder.mkdir()
     (folder / "kernel.toml").write_text(declaration())
-    (folder / "kernel.py").write_text(_HEAD + BODIES[name])
+    (folder / "kernel.py").write_text(HEAD + BODIES[name])
     for family in ("qwen3", "glm47"):
         with (workspace.variants / f"{family}.toml").open("a") as file:
             file.write(f'\n[variant.{name}]\nwhy = "planted"\nkernels = {{ combine = "{name}" }}\n')

@@ -21,7 +21,9 @@ if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -
 fi
 
 # The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.
-if command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; then
+# They repeat MLX's roundings on x86-64 and refuse any other processor, so a Mac does not wait for them.
+case $(uname -m) in x86_64 | amd64) native=yes ;; *) native=no ;; esac
+if [ $native = yes ] && { command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null; }; then
   "${pip[@]}" -e '.[native]'
   "$venv/bin/python" kernels/_lib/native/build.py || echo "the native kernels were not built; see above" >&2
   # The decode graph is for MLX's CUDA build; MLX brings all of CUDA's headers but these.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ BEGINNING = "TCP and UDP are the two main"
 
 @pytest.fixture(scope="module")
 def place(make_workspace: Callable[..., Workspace]) -> Workspace:
-    made = make_workspace("no_op", "doubles")
+    made = make_workspace("no_op", "doubles", "raises_late")
     with (made.variants / "qwen3.toml").open("a") as file:
         file.write('\n[variant.told]\nwhy = "with its environment"\nextends = "no_op"\nenv = { ZMLX_PLANTED = "7" }\n')
     return made
@@ -63,6 +64,26 @@ def test_a_variant_by_name(zmlx: Callable[..., Any], place: Workspace) -> None:
     assert done.returncode == 0
     assert not done.stdout.startswith(BEGINNING)
     assert "doubles: asked for by name" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says", "kept"),
+    [
+        (("--adapter-path", "not/there"), 3, "The adapter path does not exist: not/there", "load_adapters"),
+        (("--variant", "raises_late"), 4, "RuntimeError: planted in decode", "planted in decode"),
+    ],
+)
+def test_what_mlx_lm_raises_is_one_line_and_the_whole_is_kept(
+    zmlx: Callable[..., Any], place: Workspace, arguments: tuple[str, ...], code: int, says: str, kept: str
+) -> None:
+    done = generate(zmlx, place, *arguments)
+    assert done.returncode == code
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"zmlx: mlx_lm.generate: {says}")
+    assert "Traceback" not in done.stderr
+    whole = Path(last.rpartition("; all of it is in ")[2]).read_text()
+    assert whole.startswith("Traceback")
+    assert kept in whole
 
 
 @pytest.mark.parametrize(

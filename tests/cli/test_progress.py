@@ -83,7 +83,7 @@ def test_the_view_at_every_width(plan: Plan, width: int) -> None:
     assert "17: 2.000x [2.000, 2.000]" in text
     assert "33: 1.000x [1.000, 1.000]" in text
     assert f"17 of {len(plan.jobs)} processes" in text
-    assert said.getvalue() == "broken: crash: went wrong\n"
+    assert said.getvalue() == "broken: crash: went wrong; it printed last: more\n"
     left = [job for job in plan.jobs[17:] if job.arm != "broken"]
     expected = sum(2.0 + job.tokens * len(job.prompts) / SPEED[job.arm] for job in left)
     assert remaining.words(expected) in text

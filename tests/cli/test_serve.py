@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import signal
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.use.promoted import promote, promotion
-from tests.use.serving import serve
+from tests.use.serving import SECONDS, serve
 from zmlx_bench.measured import loader
 from zmlx_bench.workspace import Workspace
 
@@ -24,7 +25,7 @@ NATIVE = {"qwen3": "qwen_native", "glm47": "glm_native"}
 @pytest.fixture(scope="module")
 def place(make_workspace: Callable[..., Workspace]) -> Workspace:
     """A workspace where each family's native variant is promoted for this machine, or a no-op where none is built."""
-    made = make_workspace("no_op", "unavailable")
+    made = make_workspace("no_op", "unavailable", "raises_late")
     loader.open_kernels(made.kernels)
     built = importlib.import_module("zmlx_kernels._lib.native.wiring").probe("stock", "cpu") is None
     promote(made, *(promotion(made, family, NATIVE[family] if built else "no_op") for family in ("glm47", "qwen3")))
@@ -79,3 +80,24 @@ def test_a_variant_that_cannot_serve_the_model_ends_the_server(zmlx: Callable[..
     done = zmlx(*arguments, cwd=place.root)
     assert done.returncode == 4
     assert "unavailable cannot be applied: needs a machine that is not here\n" in done.stderr
+
+
+def test_a_checkpoint_that_cannot_be_served_ends_the_server_in_one_line(
+    zmlx: Callable[..., Any], place: Workspace
+) -> None:
+    arguments = ("serve", "qwen3", "--checkpoint", "tiny", "--adapter-path", "not/there", "--port", "0")
+    done = zmlx(*arguments, cwd=place.root)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("zmlx: mlx_lm.server: The adapter path does not exist: not/there; all of it is in /")
+    assert "load_adapters" in Path(last.rpartition(" ")[2]).read_text()
+
+
+def test_a_kernel_that_fails_while_it_serves_ends_the_server_in_one_line(place: Workspace, tmp_path: Path) -> None:
+    with serve(place, "qwen3", "raises_late", tmp_path / "log") as server:
+        with contextlib.suppress(OSError):
+            server.stream(PROMPT, 4)
+        assert server.process.wait(SECONDS) == 4
+        assert "Traceback" not in server.said
+        assert "zmlx: mlx_lm.server: RuntimeError: planted in decode; all of it is in /" in server.said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -56,6 +57,44 @@ def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:
         assert backend.why_not("metal") == "metal needs a Mac with Apple silicon"
     with pytest.raises(UnusableInput, match="unknown backend 'cudda'; did you mean 'cuda'"):
         backend.choose("cudda")
+
+
+def on_a_mac(monkeypatch: pytest.MonkeyPatch, folder: Path, arch: str, translated: str) -> None:
+    """Make this process take itself for one on a Mac whose `sysctl` answers `translated`."""
+    sysctl = folder / "sysctl"
+    sysctl.write_text(f"#!/bin/sh\necho {translated}\n")
+    sysctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: arch)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arch", "translated", "reason"),
+    [
+        ("arm64", "0", None),
+        ("x86_64", "1", "this Python runs translated, which has no Metal for MLX; install one for arm64"),
+        ("x86_64", "0", "metal needs a Mac with Apple silicon"),
+    ],
+)
+def test_a_translated_python_is_told_from_an_intel_mac(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arch: str, translated: str, reason: str | None
+) -> None:
+    on_a_mac(monkeypatch, tmp_path, arch, translated)
+    found = backend.why_not("metal")
+    assert found is None if reason is None else (found or "").startswith(reason)
+
+
+@pytest.mark.process
+def test_on_a_mac_processes_tell_whether_anything_works_and_not_the_load_average(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    on_a_mac(monkeypatch, tmp_path, "arm64", "0")
+    monkeypatch.setattr(checkup, "busiest_processes", list)
+    assert checkup._load(2.5).level == "good"
+    monkeypatch.setattr(checkup, "busiest_processes", lambda: [("backupd", 0.8)])
+    assert checkup._load(0.1).found.endswith("busiest now: backupd (80% of a core)")
 
 
 def test_every_finding_that_is_not_good_says_what_was_found() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import QUIET_ENV
+from tests.conftest import QUIET_ENV, Zmlx
 from tests.reliability.faulty import COMMAND, FORKED, LEFT_FREE, SIGNALS
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
@@ -23,6 +23,7 @@ from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.process import Child
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.session import store
+from zmlx_bench.session.unfinished import unfinished
 from zmlx_bench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,7 +195,7 @@ def test_a_worker_that_the_system_kills_for_memory_is_out_of_memory(
     assert rows == {"decode_group": "oom", "decode_sigkill": "crash"}
 
 
-def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Workspace) -> None:
+def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Workspace, zmlx_inside: Zmlx) -> None:
     command = COMMAND.replace("tests.reliability.faulty", "a_module_that_is_not_there")
     done = subprocess.run(
         [sys.executable, "-c", command, "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1",
@@ -202,10 +203,37 @@ def test_a_stock_model_that_cannot_run_stops_the_session(fresh_workspace: Worksp
         cwd=ROOT, env=QUIET_ENV, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 4
-    assert "the stock model does not run here (crash): exited with code 1" in done.stderr
+    why = "the stock model does not run here (crash): exited with code 1 before it was done; it printed last: "
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("zmlx: ")]
+    assert line.startswith(f"zmlx: {why}")
+    assert "No module named a_module_that_is_not_there; all of it is in capsules/" in line
+    assert (fresh_workspace.root / line.rpartition(" ")[2]).is_file()
     assert "Traceback" not in done.stderr
     (log,) = fresh_workspace.capsules.glob("*/logs/*.log")
     assert "No module named" in log.read_text()
+    assert "--resume" not in done.stderr, "it would fail again"
+    [only] = unfinished(fresh_workspace)
+    assert only.failure == line.removeprefix("zmlx: ")
+
+    def says(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return zmlx_inside(*arguments, cwd=fresh_workspace.root)
+
+    resumed = says("run", "qwen3", "--resume", only.session)
+    assert resumed.returncode == 3
+    assert f"session {only.session} cannot be resumed, for it failed: {why}" in resumed.stderr
+    # As an earlier zmlx left it.
+    failed = store.load(fresh_workspace, only.session)
+    store.write(fresh_workspace, failed.model_copy(update={"state": "running", "failure": None}))
+    again = says("run", "qwen3", "--resume", only.session, "--share-device")
+    assert again.returncode == 4
+    assert line in again.stderr
+    assert [each.failure for each in unfinished(fresh_workspace)] == [only.failure]
+    listed = says("sessions")
+    assert "--resume" not in listed.stdout
+    assert f"zmlx sessions drop {only.session}" in " ".join(listed.stdout.split())
+    assert says("check").returncode == 0
+    assert says("sessions", "drop", only.session).returncode == 0
+    assert list(unfinished(fresh_workspace)) == []
     assert not fresh_workspace.matrix.exists() or matrix.read(fresh_workspace.matrix) == []
 
 

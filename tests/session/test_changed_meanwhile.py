@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.reliability.sessions import VARIANT, start
+from zmlx_bench.session.unfinished import unfinished
 from zmlx_bench.workspace import Workspace
 
 
@@ -43,3 +44,7 @@ def test_a_session_is_of_one_code(make_workspace: Callable[..., Workspace], befo
     else:
         assert not capsules
         assert f"{VARIANT}, its kernels or the measured path changed while it ran; nothing was recorded" in said
+        assert "--resume" not in said, "its jobs have run, of two codes"
+        [only] = unfinished(workspace)
+        assert only.failure is not None
+        assert "changed while it ran" in only.failure

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.bench.schema import BenchFigures, BenchReport, BenchRow
+from zmlx_bench.printable import one_line
 from zmlx_bench.report.layout import Columns, Fitting, Flow
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
@@ -83,7 +84,7 @@ def _details(figures: BenchFigures) -> Iterator[str]:
 
 def without_figures(rows: Iterable[BenchRow]) -> list[str]:
     """Return one line for each row that has no figures, with the reason."""
-    return [f"{row.status}: {name(row)}: {row.reason}" for row in rows if row.figures is None]
+    return [f"{row.status}: {name(row)}: {one_line(row.reason or '')}" for row in rows if row.figures is None]
 
 
 def name(row: BenchRow) -> str:

@@ -10,6 +10,7 @@ import importlib
 
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.measured import loader
+from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
 
@@ -19,12 +20,13 @@ def why_not(workspace: Workspace, kernel: Kernel, mode: str, backend: Backend) -
     if backend not in kernel.declaration.mode[mode].backends:
         return f"not on {backend}"
     loader.open_kernels(workspace.kernels)
+    doing = "be imported"
+    # A kernel may raise anything, and leave; a list of kernels goes on to the next.
     try:
         module = importlib.import_module(f"{loader.PACKAGE}.{kernel.name}.kernel")
-    except Exception as error:  # noqa: BLE001 - a kernel's import may raise anything, and a list goes on to the next
-        return f"cannot be imported: {type(error).__name__}: {error}"
-    probe = getattr(module, "probe", None)
-    if probe is None:
-        return None
-    reason: str | None = probe(mode, backend)
+        doing = "be asked (probe)"
+        probe = getattr(module, "probe", None)
+        reason: str | None = None if probe is None else probe(mode, backend)
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        return f"cannot {doing}: {one_line(f'{type(error).__name__}: {error}')}"
     return reason

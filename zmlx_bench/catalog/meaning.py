@@ -31,7 +31,7 @@ def is_source(path: Path) -> bool:
 def meaning(path: Path) -> str:
     """Return the normal form of a source; ValueError names the file when it cannot be read as what its name says."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix in PYTHON:
             return python(text)
         return cmake(text) if path.name == CMAKE else tokens.c_like(text)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zmlx_bench.checkpoints import folder
 from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.printable import one_line
 
 _ELSEWHERE = "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
 PATTERNS = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "tokenizer.model"]
@@ -89,5 +90,4 @@ def blobs_of(snapshot: Path) -> dict[str, str]:
 
 
 def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:160]
+    return one_line(str(error), 160) or type(error).__name__

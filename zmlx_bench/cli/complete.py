@@ -96,7 +96,7 @@ def _root(context: typer.Context) -> Path:
 
 def _tables(path: Path, key: str) -> Iterator[Any]:
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get(key, ())
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig")).get(key, ())
     except (OSError, ValueError):
         return
     yield from found

@@ -31,6 +31,6 @@ def generate(
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.use import command
 
-    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, strict, context.args)
+    request = command.UseRequest(family, checkpoint, variant, trust_remote_code, strict, context.args)
     place = workspaces.find_or_packaged(workspace)
-    command.run("generate", place, wishes, say)
+    command.run("generate", place, request, say)

@@ -35,7 +35,7 @@ from zmlx_bench.cli import (
     variants,
 )
 from zmlx_bench.errors import ZmlxError
-from zmlx_bench.printable import printable
+from zmlx_bench.printable import one_line, printable
 
 app = typer.Typer(
     name="zmlx",
@@ -114,6 +114,12 @@ def _run(arguments: list[str] | None) -> int:
         # The reader of a pipe has gone (Typer then leaves by SystemExit); nothing is left to tell it.
         _drop_output()
         return exit_codes.DONE
+    except ImportError as error:
+        _say(
+            f"{error.name or 'a library'} cannot be imported ({one_line(str(error))}): the installation is broken; "
+            "make setup, or pip install --force-reinstall zmlx-bench"
+        )
+        return exit_codes.CANNOT
     except OSError as error:
         _drop_output()
         _say(f"{error.filename or _refused(error)}: {error.strerror or error}")

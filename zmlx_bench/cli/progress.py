@@ -16,6 +16,7 @@ from rich.text import Text
 from zmlx_bench.analysis.running import Running
 from zmlx_bench.analysis.throughput import decode_tok_s
 from zmlx_bench.cli import remaining
+from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.schema.event import Loaded, Patched, PromptStart, Token, WorkerEvent
@@ -107,8 +108,7 @@ class Progress:
             return
         if self._plan.arm(job.arm).variant is not None:
             self._failed.add(job.arm)
-        reason = (outcome.message or "").splitlines()[0] if outcome.message else ""
-        self._console.print(f"{job.arm}: {outcome.status}: {reason}")
+        self._console.print(f"{job.arm}: {outcome.status}: {said(outcome.message)}")
 
     def view(self) -> RenderableType:
         """Return what is drawn now."""

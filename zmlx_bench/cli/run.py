@@ -132,12 +132,15 @@ def run(
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
+    for note in prepared.notes:
+        people.print(note)
     before, _ = runs_of(plan, finished(store.events_path(place, session.session)))
     with Progress(plan, people, before) as progress:
         try:
             session, capsules = api.complete(prepared, progress)
         except BaseException:
-            people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+            if api.can_be_resumed(prepared):
+                people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
             raise
     if as_json:
         print_json(session_summary(session, capsules))

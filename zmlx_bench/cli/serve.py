@@ -44,8 +44,8 @@ def serve(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    wishes = command.Wishes(family, checkpoint, variant, trust_remote_code, strict, context.args)
+    request = command.UseRequest(family, checkpoint, variant, trust_remote_code, strict, context.args)
     place = workspaces.find_or_packaged(workspace)
-    command.run("server", place, wishes, say)
+    command.run("server", place, request, say)
     if stopped:
         raise typer.Exit(exit_codes.TERMINATED if stopped[0] == signal.SIGTERM else exit_codes.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -12,13 +13,14 @@ import psutil
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, ZmlxError
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import state
 from zmlx_bench.machine.command import output_of
+from zmlx_bench.machine.tested import TESTED
 from zmlx_bench.schema.base import NonEmpty, StrictModel
+from zmlx_bench.workspace import Workspace
 
-TESTED = {"mlx": "0.32.4", "mlx-lm": "0.32.2"}
 _ENOUGH_GB = 2.0
 _QUIET_LOAD = 0.5
 _SWAPPED_GB = 1.0
@@ -35,8 +37,8 @@ class Observation(StrictModel):
     remedy: str = ""
 
 
-def observations() -> list[Observation]:
-    """Look at everything and return what was found, in a fixed order."""
+def observations(workspace: Workspace | None = None) -> list[Observation]:
+    """Look at everything and return what was found, in a fixed order; `workspace` may have families of its own."""
     try:
         backend = backends.choose("auto")
     except CannotHere as error:
@@ -56,7 +58,7 @@ def observations() -> list[Observation]:
         _heat(now.thermal_pressure, now.temperature_c, now.throttled),
         *_gpu(now.other_gpu_processes),
         _compiler(),
-        hub_cache(hub_folder()),
+        hub_cache(hub_folder(), workspace),
     ]
 
 
@@ -102,9 +104,12 @@ def _load(load: float | None) -> Observation:
         text = "this platform does not say"
         return Observation(subject="background load", level="note", found=text, remedy="close what you do not need")
     found = f"{load:.2f} processes running or waiting (one minute)"
-    if load <= _QUIET_LOAD:
+    on_mac = sys.platform == "darwin"
+    busy = busiest_processes() if on_mac or load > _QUIET_LOAD else []
+    # An idle Mac has a load average of 1 to 3: there the processes tell whether anything works.
+    if not busy if on_mac else load <= _QUIET_LOAD:
         return Observation(subject="background load", level="good", found=found)
-    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busiest_processes())
+    busiest = ", ".join(f"{name} ({share:.0%} of a core)" for name, share in busy)
     remedy = "let other work end, or stop it, before measuring: noise widens intervals until nothing can be decided"
     text = f"{found}; busiest now: {busiest}" if busiest else found
     return Observation(subject="background load", level="note", found=text, remedy=remedy)
@@ -203,17 +208,24 @@ def hub_folder() -> Path:
     return Path(HF_HUB_CACHE)
 
 
-def hub_cache(folder: Path) -> Observation:
-    """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others."""
-    wanted = [families.facts(name) for name in families.names()]
+def hub_cache(folder: Path, workspace: Workspace | None = None) -> Observation:
+    """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others.
+
+    Of every family that there is; one whose facts cannot be read has none, and says so where it is used.
+    """
+    wanted: list[families.FamilyFacts] = []
+    for name in families.names(workspace):
+        with contextlib.suppress(ZmlxError):
+            wanted.append(families.facts(name, workspace))
     missing = [one for one in wanted if hub.cached(one.hub_id, cache=folder) is None]
     if not missing:
         return Observation(subject="hub cache", level="good", found="every published checkpoint is here")
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     room = shutil.disk_usage(existing).free / 1e9
-    names = " and ".join(f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing)
+    *others, last = [f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing]
     first = f"hf download {missing[0].hub_id}"
     if room < max(one.memory_gb for one in missing):
         first = f"free disk space ({room:.0f} GB are free at the cache; HF_HOME moves it), then {first}"
     remedy = f"to measure the published models: {first}; until then --checkpoint tiny needs none"
+    names = f"{', '.join(others)} and {last}" if others else last
     return Observation(subject="hub cache", level="note", found=f"does not hold {names}", remedy=remedy)

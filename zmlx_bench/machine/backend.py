@@ -38,6 +38,8 @@ def why_not(backend: Backend) -> str | None:
         return reason
     mac = sys.platform == "darwin"
     if backend == "metal":
+        if mac and platform.machine() == "x86_64" and output_of("sysctl", "-n", "sysctl.proc_translated") == "1":
+            return "this Python runs translated, which has no Metal for MLX; install one for arm64 and run `make setup`"
         return None if mac and platform.machine() == "arm64" else "metal needs a Mac with Apple silicon"
     if backend == "cuda":
         if mac or output_of("nvidia-smi", "-L") is None:

@@ -51,6 +51,15 @@ def arms_of(
     return tuple(arms)
 
 
+def alike(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the arms, by their names, that are one and the same under several: of one identity."""
+    names: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        if arm.variant is not None and arm.variant.identity is not None:
+            names.setdefault(arm.variant.identity.digest, []).append(arm.name)
+    return [tuple(found) for found in names.values() if len(found) > 1]
+
+
 def draw_up(
     *,
     family: str,

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
+from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
@@ -49,7 +50,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield "status", capsule.status
     for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
         if run.message:
-            yield run.status, run.message.splitlines()[0]
+            yield run.status, said(run.message)
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> Table:

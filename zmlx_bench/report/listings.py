@@ -191,9 +191,11 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
     table = _grid()
     for each in found:
         done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
+        if each.failure is not None:
+            done = f"failed: {each.failure}"
         if each.held_by is not None:
             then = f"{each.held_by} is at it"
-        elif each.family is None:
+        elif each.family is None or each.failure is not None:
             then = f"zmlx sessions drop {each.session}"
         else:
             then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"

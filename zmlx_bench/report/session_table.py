@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.machine import tested
+from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
@@ -51,7 +53,7 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
         for name, audit in audits.items()
     )
     failed = [c for c in capsules if c.status != "ok"]
-    parts.extend(Text(f"{c.variant.name}: {_first_line(c)}", style="red") for c in failed)
+    parts.extend(Text(f"{c.variant.name}: {_failure(c)}", style="red") for c in failed)
     parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
     parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
     return Group(*parts)
@@ -157,7 +159,8 @@ def _floor(capsule: Capsule) -> list[str]:
     return ["null arm (the baseline against itself):", words.ratio(figures.null), same[tokens]]
 
 
-def _first_line(capsule: Capsule) -> str:
+def _failure(capsule: Capsule) -> str:
     runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
     message = next((run.message for run in runs if run.message), "")
-    return f"{capsule.status}: {message.splitlines()[0] if message else 'no message'}"
+    ran = capsule.software
+    return f"{capsule.status}: {said(message) or 'no message'}{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.figures import Fidelity, Ratio
 
@@ -45,7 +46,7 @@ def fidelity(value: Fidelity | None) -> str:
 def audit(figures: AuditFigures | None, status: str, message: str | None) -> str:
     """Return which arm the audit found nearer to float32, and by how much."""
     if figures is None:
-        return f"no figures: {status}" + (f", {message.splitlines()[0]}" if message else "")
+        return f"no figures: {status}" + (f", {said(message)}" if message else "")
     ours, stock = figures.variant, figures.baseline
     if figures.nearer == "equal":
         found = f"as near to float32 as the baseline: mean KL {stock.kl_mean:.3g} nats both"

@@ -21,14 +21,15 @@ class CapsuleRef(StrictModel):
 
 
 class Session(Sealed):
-    """A session; written before its first process (`running`) and again when it has ended (`finished`)."""
+    """A session; written before its first process (`running`) and again when it has ended: `finished`, or `failed`
+    where it cannot be finished."""
 
     updates = (migrations.update_to_2,)
     hashed = {1: migrations.hashed_1}
 
     schema_version: Literal[2]
     session: Name
-    state: Literal["running", "finished"]
+    state: Literal["running", "finished", "failed"]
     started: UtcTime
     ended: UtcTime | None = None
     command: tuple[str, ...]
@@ -40,5 +41,7 @@ class Session(Sealed):
     machine: Machine
     software: Software
     capsules: tuple[CapsuleRef, ...] = ()
+    failure: NonEmpty | None = None
+    """Why a failed session cannot be finished."""
     resumed: Count = 0
     """How often it was taken up again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,12 +12,12 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
-from zmlx_bench.protocol.plan import AUDIT_POSITIONS, arms_of, draw_up
+from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -30,6 +31,7 @@ from zmlx_bench.session import capsules, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
+from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.request import Request, check, timeouts_of
@@ -49,6 +51,8 @@ class Prepared:
     located: Located
     left_out: tuple[str, ...] = ()
     """Default variants that cannot run here, each with the reason."""
+    notes: tuple[str, ...] = ()
+    """What the plan costs without need, a sentence each."""
     locks: tuple[BaseFileLock, ...] = ()
     """Of the device and the session; held until the session is complete."""
 
@@ -110,7 +114,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog)
-    return Prepared(store.write(workspace, session), ground, located, left_out, locks)
+    return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
+
+
+def _note(names: tuple[str, ...]) -> str:
+    return (
+        f"{', '.join(names[:-1])} and {names[-1]} are the same kernels with the same environment: all but one are "
+        "measured in vain, and Holm's correction asks more of every variant for them; name one with --variants"
+    )
 
 
 def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
@@ -131,6 +142,8 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
     )
     locks: tuple[BaseFileLock, ...] = ()
     if session.state != "finished":
+        if session.failure is not None:
+            raise UnusableInput(f"session {name} cannot be resumed, for it failed: {session.failure}; start a new one")
         changed = _differences(session, catalog, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
@@ -155,8 +168,20 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         run_jobs(session, prepared.ground, observer)
         _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
+    except FOR_GOOD as error:
+        with contextlib.suppress(CannotHere):
+            store.write(workspace, session.model_copy(update={"state": "failed", "failure": str(error)}))
+        raise
     finally:
         prepared.release()
+
+
+def can_be_resumed(prepared: Prepared) -> bool:
+    """Return whether a session that did not come to its end may do so another time."""
+    try:
+        return store.load(prepared.ground.workspace, prepared.session.session).state == "running"
+    except ZmlxError:
+        return False
 
 
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
@@ -258,10 +283,10 @@ def _differences(
 
 
 def _refuse_changed(session: Session, catalog: Catalog) -> None:
-    """Raise UnusableInput where the jobs of a session cannot all have run what its plan says."""
+    """Raise ChangedMeanwhile where the jobs of a session cannot all have run what its plan says."""
     for arm in session.plan.arms:
         if arm.variant is not None and _other(catalog, arm.variant, session):
-            raise UnusableInput(
+            raise ChangedMeanwhile(
                 f"session {session.session}: {arm.name}, its kernels or the measured path changed while it ran; "
                 "nothing was recorded, start a new one"
             )

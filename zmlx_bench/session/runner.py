@@ -9,10 +9,11 @@ from typing import Protocol
 
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.machine import state
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
@@ -22,6 +23,7 @@ from zmlx_bench.session import opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
+from zmlx_bench.session.failing import StockFails
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
 from zmlx_bench.session.tally import Tally
@@ -60,7 +62,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
     """Run every job of the plan that has not ended yet.
 
     An arm whose process failed is not run again (its verdict is clear and the other arms need the time); the
-    stock arms are tried once more. Raises CannotHere when the stock model itself does not run.
+    stock arms are tried once more. Raises StockFails when the stock model itself does not run.
     """
     plan = session.plan
     path = store.events_path(ground.workspace, session.session)
@@ -70,7 +72,9 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
         if job_id >= len(plan.jobs):
             raise UnusableInput(f"{path}: job {job_id} is not in the session's plan")
         if end.status != "ok":
-            failures.setdefault(plan.jobs[job_id].arm, []).append(end.status)
+            job = plan.jobs[job_id]
+            failures.setdefault(job.arm, []).append(end.status)
+            _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     try:
         for job in plan.jobs:
@@ -82,7 +86,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
             outcome = _run_job(session, job, forced, ground, log, observer)
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
-                _stop_if_stock_fails(plan, job, failures[job.arm], outcome)
+                _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
     finally:
@@ -102,12 +106,17 @@ def _retired(arm: Arm, failures: list[Status]) -> bool:
     return len(failures) >= allowed
 
 
-def _stop_if_stock_fails(plan: Plan, job: Job, failures: list[Status], outcome: Outcome) -> None:
-    if plan.arm(job.arm).role == "baseline" and (job.kind == "warmup" or len(failures) >= STOCK_TRIES):
-        raise CannotHere(
-            f"the stock model does not run here ({outcome.status}): {(outcome.message or '').splitlines()[0]}; "
-            "see the session's logs/ folder"
-        )
+def _stop_if_stock_fails(
+    session: Session, job: Job, failures: list[Status], message: str | None, ground: Ground
+) -> None:
+    if session.plan.arm(job.arm).role != "baseline" or (job.kind != "warmup" and len(failures) < STOCK_TRIES):
+        return
+    ran = session.software
+    log = store.log_path(ground.workspace, session.session, job.id).relative_to(ground.workspace.root)
+    raise StockFails(
+        f"the stock model does not run here ({failures[-1]}): {said(message)}"
+        f"{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}; all of it is in {log}"
+    )
 
 
 def _run_job(

@@ -151,10 +151,14 @@ class Worker:
         try:
             with self._log.open("rb") as file:
                 file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - _TAIL_BYTES))
-                return file.read().decode("utf-8", "replace").strip()
+                start = max(0, file.tell() - _TAIL_BYTES)
+                file.seek(start)
+                printed = file.read()
         except OSError:
             return ""
+        # Whole lines, where there are such.
+        lines = printed.partition(b"\n")[2] if start else printed
+        return (lines.strip() or printed).decode("utf-8", "replace").strip()
 
 
 def _parsed(line: bytes) -> WorkerEvent:

@@ -16,7 +16,7 @@ from zmlx_bench.workspace import Workspace
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A session whose jobs have not all run."""
+    """A session that has recorded nothing: its jobs have not all run, or it cannot be finished."""
 
     session: str
     family: str | None
@@ -26,6 +26,8 @@ class Unfinished:
     jobs: int | None
     held_by: str | None
     """Who measures it now, such as `process 123`; None where nobody does."""
+    failure: str | None = None
+    """Why it cannot be finished; None where it may be."""
 
 
 def unfinished(workspace: Workspace) -> Iterator[Unfinished]:
@@ -40,7 +42,8 @@ def unfinished(workspace: Workspace) -> Iterator[Unfinished]:
         if session.state != "finished":
             done = len(ends(store.events_path(workspace, name)))
             jobs = len(session.plan.jobs)
-            yield Unfinished(name, session.plan.family, session.started, done, jobs, store.holder(workspace, name))
+            holder = store.holder(workspace, name)
+            yield Unfinished(name, session.plan.family, session.started, done, jobs, holder, session.failure)
 
 
 def drop(workspace: Workspace, name: str) -> Path:

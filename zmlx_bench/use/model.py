@@ -15,10 +15,11 @@ from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
+from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
-from zmlx_bench.use import decide, weights
+from zmlx_bench.use import decide, sharded, weights
 from zmlx_bench.use.decide import NONE, PROMOTED, Choice, NotChosen
 from zmlx_bench.use.outcome import Applied, NotApplied
 from zmlx_bench.workspace import Workspace
@@ -68,8 +69,14 @@ def put_in(
     hosts = loading.load(families.folder(family, place)).hosts(model)
     if any(hasattr(type(host.module), "composed_call") for host in hosts):
         raise NotChosen("a variant sits in this model already; undo it first")
+    part = sharded.part_of(model)
     if variant != PROMOTED:
         choice = decide.by_name(place, family, variant, machine)
+    elif part is not None:
+        raise NotChosen(
+            f"this process holds {part}, and promotions are measured with the whole model in one process; "
+            "a variant asked for by name is applied where it can be"
+        )
     elif located is not None:
         choice = decide.for_checkpoint(place, family, machine, located, strict=strict)
         if (odd := weights.difference(model, located.path)) is not None:
@@ -79,10 +86,12 @@ def put_in(
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise NotChosen(f"{choice.variant.name} needs {settings} in the environment before Python starts")
+    if part is not None:
+        hosts = sharded.hosts_of_part(hosts, choice.plain)
     try:
         patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
-        raise NotChosen(f"{choice.variant.name} cannot be applied: {reason}") from None
+        raise NotChosen(f"{choice.variant.name} cannot be applied: {one_line(str(reason))}") from None
     return Applied(choice.variant.name, _grounds(choice), patch.hosts, choice.promotion, patch)
 
 

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from zmlx_bench.checkpoints.resolve import Located
+from zmlx_bench.use.failures import in_one_line
 
 
 @contextmanager
-def serving(module: Any, located: Located, names: Sequence[str], patch: Callable[[Any], None]) -> Iterator[None]:
+def serving(
+    module: Any,
+    located: Located,
+    names: Sequence[str],
+    patch: Callable[[Any], None],
+    ended: Callable[[Exception], None],
+) -> Iterator[None]:
     """Let `mlx_lm.server` patch the checkpoint of `located`, loaded alone or sharded, and call it by `names`.
 
     Other models that a client asks for stay stock. The server's generating thread is ended however the server ends: a
-    taken port would leave it, and the process.
+    taken port would leave it, and the process. Where that thread ends by an exception, `ended` is told it, in the
+    thread, and what it does must end the server: nothing would be generated any more.
     """
-    stock = module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request
+    stock = module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request, module.run
     made: list[Any] = []
 
     class Provider(module.ModelProvider):  # type: ignore[misc]
@@ -30,7 +43,7 @@ def serving(module: Any, located: Located, names: Sequence[str], patch: Callable
 
         def _load(self, model_path: str, *args: Any, **kwargs: Any) -> None:
             super()._load(model_path, *args, **kwargs)
-            if model_path == str(located.path):
+            if _same_folder(model_path, located.path):
                 try:
                     patch(self.model)
                 except BaseException:
@@ -42,6 +55,15 @@ def serving(module: Any, located: Located, names: Sequence[str], patch: Callable
             super().__init__(*args, **kwargs)
             made.append(self)
 
+        def _generate(self) -> None:
+            try:
+                super()._generate()
+            except Exception as error:  # noqa: BLE001 - mlx-lm would log a traceback and answer no request
+                self._generation_failed = True
+                # One that is being stopped may lose the processes that it shares the model with.
+                if not self._stop:
+                    ended(error)
+
         def _run_generate(self) -> None:
             try:
                 super()._run_generate()
@@ -50,14 +72,31 @@ def serving(module: Any, located: Located, names: Sequence[str], patch: Callable
                 module.mx.clear_streams()
 
     module.ModelProvider, module.ResponseGenerator = Provider, Generator
+    module.run = partial(stock[3], server_class=Connections)
     # The server names its handler when the module is read, so that the method itself is exchanged.
     module.APIHandler.handle_models_request = _models(names)
     try:
         yield
     finally:
-        module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request = stock
+        module.ModelProvider, module.ResponseGenerator, module.APIHandler.handle_models_request, module.run = stock
         for generator in made:
             generator.stop_and_join()
+
+
+class Connections(ThreadingHTTPServer):
+    """Says in one line that a request ended by an exception, as a client that went away makes it end."""
+
+    def handle_error(self, _request: Any, client_address: Any) -> None:
+        """Log what is being handled; the server goes on."""
+        error = sys.exception()
+        if isinstance(error, ConnectionError):
+            logging.info("%s went away: %s", client_address[0], error.strerror or error)
+        elif isinstance(error, Exception):
+            logging.error("a request from %s: %s", client_address[0], in_one_line("server", error))
+
+
+def _same_folder(model_path: str, folder: Path) -> bool:
+    return Path(model_path).resolve() == folder.resolve()
 
 
 def _models(names: Sequence[str]) -> Callable[[Any], None]:

@@ -11,6 +11,7 @@ from zmlx_bench.analysis.decision.evidence import (
     GroupKey,
     SessionEvidence,
 )
+from zmlx_bench.printable import said
 from zmlx_bench.schema.base import Backend, content_hash
 from zmlx_bench.schema.capsule import Capsule, Software
 from zmlx_bench.schema.carried import CarriedVariant
@@ -21,9 +22,6 @@ from zmlx_bench.schema.plan import Checkpoint, Conditions
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import ResolvedVariant
-
-LONGEST_MESSAGE = 300
-"""Characters of a process's message that a verdict repeats."""
 
 
 def key_of(
@@ -146,6 +144,4 @@ def _idle(capsule: Capsule) -> tuple[str, ...]:
 def _message(capsule: Capsule) -> str | None:
     runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
     message = next((run.message for run in runs if run.message and run.status == capsule.status), None)
-    # The worker's words end up on terminals and in the notebook.
-    first = message.splitlines()[0] if message and message.strip() else None
-    return None if first is None else "".join(c if c.isprintable() else "?" for c in first)[:LONGEST_MESSAGE]
+    return said(message) or None

@@ -20,7 +20,7 @@ def load(folder: Path) -> Family:
     is no such class; whatever else the import raises comes through.
     """
     path = folder.resolve()
-    facts = tomllib.loads((path / "facts.toml").read_text(encoding="utf-8"))
+    facts = tomllib.loads((path / "facts.toml").read_text(encoding="utf-8-sig"))
     package = f"zmlx_family_{path.name.replace('.', '_')}_{zlib.crc32(os.fsencode(path)):08x}"
     if package not in sys.modules:
         make_package(package, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import MachineState
@@ -116,4 +117,4 @@ def arms(capsule: Capsule) -> dict[str, tuple[Run, ...]]:
 def failures(capsule: Capsule) -> list[str]:
     """Return how the variant's processes failed, a line each."""
     runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    return [f"{run.status}: {run.message.splitlines()[0]}" for run in runs if run.message]
+    return [f"{run.status}: {said(run.message)}" for run in runs if run.message]
