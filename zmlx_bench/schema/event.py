@@ -74,6 +74,18 @@ class Token(StrictModel):
     margin: NonNegative | None = None
 
 
+class Prefix(StrictModel):
+    """A shorter budget is generated, and the prompt goes on: what the process had used when its last token was out."""
+
+    event: Literal["prefix"] = "prefix"
+    tokens: Positive
+    peak_mem_gb: NonNegative
+    cache_gb: NonNegative
+    peak_rss_gb: NonNegative
+    page_faults_minor: Count
+    page_faults_major: Count
+
+
 class PromptEnd(StrictModel):
     """The budget is generated."""
 
@@ -126,7 +138,19 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Prompts | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
+    Loaded
+    | Patched
+    | Prompts
+    | Warmed
+    | PromptStart
+    | Token
+    | Prefix
+    | PromptEnd
+    | Forced
+    | Audited
+    | Opened
+    | Done
+    | Failed,
     Field(discriminator="event"),
 ]
 
@@ -160,6 +184,8 @@ class JobEnd(StrictModel):
     exit_code: int | None = None
     energy_j: NonNegative | None = None
     """Of a timed job: what the device used from the first token to the end of the prompt; null where unknown."""
+    prefix_energy_j: dict[Positive, NonNegative] = {}
+    """The same to the last token of each shorter budget that the job serves, where known."""
     after: MachineState
 
 

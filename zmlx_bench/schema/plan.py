@@ -90,6 +90,13 @@ class Job(StrictModel):
     """Block of a timed job, from 1."""
     position: Positive | None = None
     """Place of a timed job among the arms of its block and budget, from 1."""
+    prefixes: tuple[Positive, ...] = ()
+    """Shorter budgets, ascending, that a timed job serves with its first tokens."""
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Every budget that the process serves, ascending."""
+        return (*self.prefixes, self.tokens)
 
 
 class Timeouts(StrictModel):
@@ -112,7 +119,7 @@ class Plan(StrictModel):
     tokens: tuple[Positive, ...] = Field(min_length=1)
     """Budgets, ascending."""
     blocks: Positive
-    """Blocks at each budget."""
+    """Blocks of all arms: at each budget under algorithm 1, of every budget together since."""
     seed: Count
     cooldown_s: NonNegative = 0.0
     timeouts: Timeouts = Timeouts()

@@ -109,7 +109,7 @@ def _retired(arm: Arm, failures: list[Status]) -> bool:
 def _stop_if_stock_fails(
     session: Session, job: Job, failures: list[Status], message: str | None, ground: Ground
 ) -> None:
-    if session.plan.arm(job.arm).role != "baseline" or (job.kind != "warmup" and len(failures) < STOCK_TRIES):
+    if session.plan.arm(job.arm).role != "baseline" or (job.id > 0 and len(failures) < STOCK_TRIES):
         return
     ran = session.software
     log = store.log_path(ground.workspace, session.session, job.id).relative_to(ground.workspace.root)
@@ -171,6 +171,7 @@ def _run_job(
             message=outcome.message,
             exit_code=outcome.exit_code,
             energy_j=gauge.joules,
+            prefix_energy_j=gauge.prefixes,
             after=state.read(plan.backend, others),
         )
     )
@@ -191,6 +192,7 @@ def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, .
         variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
         kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
+        prefixes=job.prefixes,
         prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,

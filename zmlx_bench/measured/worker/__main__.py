@@ -10,6 +10,7 @@ from typing import Literal
 
 from zmlx_bench.measured import messages
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.opened import Opened
 from zmlx_bench.measured.worker.pipe import Pipe
 
@@ -31,6 +32,7 @@ def main() -> int:
         from zmlx_bench.measured.worker import device
 
         device.take(instructions.backend)
+        import_loop()
         from zmlx_bench.measured.worker.job import measure
 
         device.check_generation_stream()

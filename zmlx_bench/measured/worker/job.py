@@ -14,7 +14,7 @@ from zmlx_bench.measured.variant import Variant
 from zmlx_bench.measured.worker.generate import run_prompt, streamer
 from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.measured.worker.usage import done
+from zmlx_bench.measured.worker.usage import Usage
 
 WARM_UP_TOKENS = 16
 
@@ -23,9 +23,8 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     """Do what the instructions say and report it. Raises Unavailable where the variant cannot be applied."""
     family = loading.load(Path(instructions.family_folder))
     variant = instructions.variant
-    # A synthetic model has ids that no tokenizer knows, and an audit generates nothing.
-    text = instructions.checkpoint_kind != "synthetic" and not instructions.forced
-    model, tokenizer, loaded = load(instructions, family, text=text)
+    usage = Usage()
+    model, loaded = load(instructions, family)
     pipe.send(loaded)
     prompts = [(prompt.id, list(prompt.token_ids)) for prompt in instructions.prompts]
 
@@ -40,10 +39,10 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         forcings = [(name, ids, instructions.forced[name]) for name, ids in prompts]
         pipe.send(_told(prompts))
         audit.run(pipe, model, forcings, lambda: patched(variant))
-        pipe.send(done())
+        pipe.send(usage.done())
         return
     patch = None if variant is None else patched(variant)
-    generate = streamer(model, tokenizer, detokenize=text)
+    generate = streamer(model)
     pipe.send(_told(prompts))
     start = time.perf_counter()
     calls: dict[str, float] = {}
@@ -66,9 +65,18 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     pipe.send(Warmed(warm_up_s=time.perf_counter() - start, calls_per_token=calls))
 
     for name, ids in prompts:
-        run_prompt(pipe, generate, name, ids, instructions.tokens, margins=instructions.margins)
+        run_prompt(
+            pipe,
+            usage,
+            generate,
+            name,
+            ids,
+            instructions.tokens,
+            prefixes=instructions.prefixes,
+            margins=instructions.margins,
+        )
 
-    pipe.send(done())
+    pipe.send(usage.done())
 
 
 def _told(prompts: Sequence[tuple[str, Sequence[int]]]) -> Prompts:
