@@ -20,7 +20,7 @@ from tests.instructions import TOKEN_IDS, TOKENS, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.messages import Instructions, Prompt, digest
+from zmlx_bench.measured.messages import PROTOCOL, Instructions, Prompt, digest
 from zmlx_bench.measured.worker.__main__ import _classify
 from zmlx_bench.measured.worker.job import measure
 from zmlx_bench.measured.worker.pipe import Pipe
@@ -70,6 +70,23 @@ def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) 
         assert ids[i * TOKENS : (i + 1) * TOKENS] == expected
     times = [e["t_ns"] for e in found if "t_ns" in e]
     assert times == sorted(times)
+
+
+def test_a_shorter_budgets_end_is_told_with_its_last_token(tmp_path: Path) -> None:
+    one = (Prompt("p", TOKEN_IDS[0]),)
+    found = events(instructions("qwen3", prompts=one, prefixes=(2, 5)), tmp_path)
+    whole = events(instructions("qwen3", prompts=one), tmp_path)
+    kinds = [e["event"] for e in found]
+    assert kinds[kinds.index("prompt") : -1] == [
+        "prompt", "token", "token", "prefix", "token", "token", "token", "prefix", "token", "prompt_end",
+    ]  # fmt: skip
+    assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in whole if e["event"] == "token"]
+    first, second = (e for e in found if e["event"] == "prefix")
+    assert (first["tokens"], second["tokens"]) == (2, 5)
+    end, done = found[-2], found[-1]
+    assert 0 < first["peak_mem_gb"] <= second["peak_mem_gb"] <= end["peak_mem_gb"]
+    for field in ("peak_rss_gb", "page_faults_minor", "page_faults_major"):
+        assert 0 <= first[field] <= second[field] <= done[field]
 
 
 def test_it_tells_what_it_prefills_before_it_does(tmp_path: Path) -> None:
@@ -141,10 +158,10 @@ def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_instructions_of_another_protocol_are_refused() -> None:
-    told = instructions("qwen3").encoded().replace(b'"protocol": 2', b'"protocol": 1')
+    told = instructions("qwen3").encoded().replace(b'"protocol": %d' % PROTOCOL, b'"protocol": 1')
     done, (failed,) = process(told)
     assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
-    assert failed["message"].startswith("ValueError: instructions of protocol 1, and this worker knows 2")
+    assert failed["message"].startswith(f"ValueError: instructions of protocol 1, and this worker knows {PROTOCOL}")
 
 
 @pytest.mark.process
