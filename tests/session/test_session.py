@@ -144,6 +144,13 @@ def test_json_is_one_object_on_standard_output_and_people_read_standard_error(un
     told = json.loads(undisturbed.done.stdout)
     assert told["session"] == undisturbed.session.session
     assert told["rows"] == [row_of(undisturbed.capsule(MEASURED, t)).model_dump(mode="json") for t in (5, 12)]
+    spent = told["spent"]
+    assert spent["processes"] == len(undisturbed.session.plan.jobs)
+    assert min(spent[f"{phase}_s"] for phase in ("preparing", "start_up", "load", "bind", "warm_up", "prefill")) > 0
+    assert min(spent["timed_decode_s"], spent["untimed_decode_s"], spent["waiting_s"]) > 0
+    assert spent["audit_s"] == 0
+    parts = [value for name, value in spent.items() if name.endswith("_s") and name != "total_s"]
+    assert abs(spent["total_s"] - sum(parts)) < 0.01
     assert undisturbed.session.session in undisturbed.done.stderr
     assert "\x1b" not in undisturbed.done.stderr
     assert len(undisturbed.done.stderr.splitlines()) <= 3

@@ -161,6 +161,10 @@ class JobStart(StrictModel):
     kind: Literal["start"] = "start"
     job: Count
     time: UtcTime
+    at: NonNegative | None = None
+    """By the clock that stamps the events; null in logs from before it was told."""
+    resumed: Count = 0
+    """How often the session had been taken up again: clocks compare only within one time."""
     before: MachineState
 
 
@@ -179,6 +183,8 @@ class JobEnd(StrictModel):
     kind: Literal["end"] = "end"
     job: Count
     time: UtcTime
+    at: NonNegative | None = None
+    """By the clock that stamps the events; null in logs from before it was told."""
     status: Status
     message: str | None = None
     exit_code: int | None = None

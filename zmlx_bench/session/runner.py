@@ -129,7 +129,8 @@ def _run_job(
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
-    log.write(JobStart(job=job.id, time=utc_now(), before=state.read(plan.backend)))
+    at = time.perf_counter()
+    log.write(JobStart(job=job.id, time=utc_now(), at=at, resumed=session.resumed, before=state.read(plan.backend)))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
@@ -167,6 +168,7 @@ def _run_job(
         JobEnd(
             job=job.id,
             time=utc_now(),
+            at=time.perf_counter(),
             status=outcome.status,
             message=outcome.message,
             exit_code=outcome.exit_code,
