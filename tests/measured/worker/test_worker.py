@@ -19,10 +19,14 @@ from tests.conftest import QUIET_ENV
 from tests.instructions import TOKEN_IDS, TOKENS, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
+from zmlx_bench.measured.apply import apply
 from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.messages import PROTOCOL, Instructions, Prompt, digest
 from zmlx_bench.measured.worker.__main__ import _classify
-from zmlx_bench.measured.worker.job import measure
+from zmlx_bench.measured.worker.generate import streamer
+from zmlx_bench.measured.worker.job import measure, warm_up
+from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.workspace import Workspace
 
@@ -125,6 +129,19 @@ def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
     (warmed,) = [e for e in found if e["event"] == "warmed"]
     site = reference.partition("=")[0]
     assert patched["hosts"] == warmed["calls_per_token"] == {site: hosts_of(family, site)}
+
+
+def test_nothing_is_counted_once_the_kernels_are_warm(planted: Workspace) -> None:
+    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=no_op"))
+    family = loading.load(Path(told.family_folder))
+    model, _ = load(told, family)
+    assert told.variant is not None
+    patch = apply(told.variant, family.hosts(model), "cpu", planted.kernels)
+    generate = streamer(model)
+    assert warm_up(generate, list(TOKEN_IDS[0]), patch) == {"combine": hosts_of("qwen3", "combine")}
+    counted = dict(patch.calls)
+    assert len(list(generate(list(TOKEN_IDS[0]), 3))) == 3
+    assert patch.calls == counted
 
 
 def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
