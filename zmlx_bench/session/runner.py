@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import opened, store
 from zmlx_bench.session.audit import answers
+from zmlx_bench.session.compiled import Compiled
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.failing import StockFails
@@ -76,21 +78,20 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
             failures.setdefault(job.arm, []).append(end.status)
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
-    try:
+    with contextlib.closing(log), Compiled() as compiled:
         for job in plan.jobs:
             if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):
                 continue
             forced = _forced(plan, job, path)
             if job.kind == "audit" and not forced:
                 continue
-            outcome = _run_job(session, job, forced, ground, log, observer)
+            outcome = _run_job(session, job, forced, ground, log, observer, compiled)
+            compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
-    finally:
-        log.close()
 
 
 def _forced(plan: Plan, job: Job, events: Path) -> dict[str, tuple[int, ...]]:
@@ -126,6 +127,7 @@ def _run_job(
     ground: Ground,
     log: EventLog,
     observer: Observer,
+    compiled: Compiled,
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
@@ -136,7 +138,7 @@ def _run_job(
     own = time.process_time()
     worker = Worker(
         _instructions(plan, job, arm, forced, ground),
-        worker_environment(arm) | (_EXACT if job.kind == "audit" else {}),
+        worker_environment(arm) | compiled.environment | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
     )
