@@ -3,10 +3,11 @@
     python benchmarks/session_time.py [--commit 159cd2d] [--pairs 1] [--family qwen3] [--variant qwen_qkv_joined]
 
 One variant, budgets of 200 and 1024 tokens, three blocks, null arm, the five prompts that both commits have, tiny
-checkpoint, CPU. The commit is checked out into a git worktree of its own, which is removed afterwards; both run in the
-Python environment of this script, each with its own code, turn and turn about, and in one temporary folder, so that
-what MLX compiles is there for both but for the first. Decode is what the workers' clocks say from the first token of
-each prompt to its last; the rest of the wall time is start-up, loading, compiling, warming up, prefill and waiting.
+checkpoint, CPU, unless asked otherwise. The commit is checked out into a git worktree of its own, which is removed
+afterwards; both run in the Python environment of this script, each with its own code, turn and turn about, and in one
+temporary folder, so that what MLX compiles is there for both but for the first. Decode is what the workers' clocks say
+from the first token of each prompt to its last, warm-ups left out; the rest of the wall time is start-up, loading,
+compiling, warming up, prefill and waiting.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def session(code: Path, workspace: Path, question: argparse.Namespace, temporary
     began = time.perf_counter()
     zmlx(
         "run", question.family, "--checkpoint", "tiny", "--backend", "cpu", *budgets, "--runs", str(question.blocks),
-        "--variants", question.variant, "--prompts", PROMPTS, "--workspace", str(workspace),
+        "--variants", question.variant, "--prompts", question.prompts, "--workspace", str(workspace),
     )  # fmt: skip
     total_s = time.perf_counter() - began
     (log,) = workspace.glob("capsules/*/events.jsonl")
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--family", default="qwen3")
     parser.add_argument("--variant", default="qwen_qkv_joined")
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--prompts", default=PROMPTS, help="by comma, of those that both commits have")
     parser.add_argument("--tokens", type=int, nargs="+", default=[200, 1024])
     question = parser.parse_args()
     found: dict[str, list[Took]] = {question.commit: [], "now": []}
@@ -122,7 +124,9 @@ def main() -> None:
                     took = session(codes[which], folder / f"ws-{which}-{pair}", question, temporary)
                     found[which].append(took)
                     print(f"{which}: {took}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    print(f"{question.family}, {question.variant}, {question.blocks} blocks, tokens {question.tokens}, {PROMPTS}")
+    print(
+        f"{question.family}, {question.variant}, {question.blocks} blocks, tokens {question.tokens}, {question.prompts}"
+    )
     print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the end")
     print("| | processes | tokens | whole, s | decode, s | whole less decode, s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
