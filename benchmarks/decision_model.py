@@ -16,7 +16,8 @@ from scipy import special
 
 from zmlx_bench.analysis.decision.group import allowance
 from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge
-from zmlx_bench.analysis.decision.statistics import Estimate, biased, estimate, floor_of, p_above
+from zmlx_bench.analysis.decision.statistics import Estimate, biased, estimate, floor_of, lost_weight, p_above
+from zmlx_bench.protocol.plan import ESTIMATOR
 from zmlx_bench.schema.policy import Policy
 
 Array = npt.NDArray[np.float64]
@@ -62,6 +63,9 @@ class Sessions:
     gain: tuple[Estimate, Estimate]
     """d at each budget, arrays (sessions, variants)."""
     null: tuple[Estimate, Estimate]
+    own_outliers: tuple[Array, Array]
+    """True gain (log) up to which the plain mean is not above 0 where what was set aside is mostly the variant's;
+    minus infinity elsewhere, (sessions, variants)."""
     raw: tuple[Array, Array]
     """ln decode speed, (sessions, arms, blocks): baseline, null, variants."""
 
@@ -81,9 +85,17 @@ def simulate(rng: np.random.Generator, sessions: int, variants: int, blocks: tup
     arms = variants + 2
     offsets = rng.normal(0.0, noise.arm_sd, (sessions, arms, 1)) if noise.arm_sd else np.zeros((sessions, arms, 1))
     raw = tuple(_speeds(rng, sessions, arms, count, noise) + offsets for count in blocks)
-    gain = tuple(estimate(y[:, 2:] - (y[:, :1] + y[:, 1:2]) / 2) for y in raw)
-    null = tuple(estimate(y[:, 1] - y[:, 0]) for y in raw)
-    return Sessions(blocks, (gain[0], gain[1]), (null[0], null[1]), (raw[0], raw[1]))
+    samples = [y[:, 2:] - (y[:, :1] + y[:, 1:2]) / 2 for y in raw]
+    gain = tuple(estimate(sample, ESTIMATOR) for sample in samples)
+    null = tuple(estimate(y[:, 1] - y[:, 0], ESTIMATOR) for y in raw)
+    own = tuple(own_outliers(sample) for sample in samples)
+    return Sessions(blocks, (gain[0], gain[1]), (null[0], null[1]), (own[0], own[1]), (raw[0], raw[1]))
+
+
+def own_outliers(sample: Array) -> Array:
+    """Up to which true gain the gate on a variant's own outliers holds it back, from d of equal arms (..., blocks)."""
+    below, above = lost_weight(sample, ESTIMATOR)
+    return np.where(below > above, -sample.mean(axis=-1), -np.inf)
 
 
 def _speeds(rng: np.random.Generator, sessions: int, arms: int, blocks: int, noise: Noise) -> Array:
@@ -134,7 +146,8 @@ def decide(drawn: Sessions, gains: tuple[Array, Array], policy: Policy) -> Outco
     off = biased(drawn.null[0], policy.bias_level) | biased(drawn.null[1], policy.bias_level)
     speed = np.where(off[:, None], Speed.UNRESOLVED, speed)
     enough = all(n >= least for n, least in zip(drawn.blocks, policy.min_blocks.values(), strict=True))
-    return Outcome(speed, speed == Speed.FASTER, ~off & enough)
+    own = np.any([np.log1p(true) <= limit for limit, true in zip(drawn.own_outliers, gains, strict=True)], axis=0)
+    return Outcome(speed, (speed == Speed.FASTER) & ~own, ~off & enough)
 
 
 def promotions(
@@ -180,7 +193,7 @@ def replacement(drawn: Sessions, lead: float, policy: Policy) -> tuple[float, fl
     """
     ahead = np.log1p(0.05) + np.array([lead, 0.0])
     found = decide(drawn, (np.expm1(ahead), np.expm1(ahead)), policy)
-    over = [estimate(y[:, 2:3] - y[:, 3:4] + lead) for y in drawn.raw]
+    over = [estimate(y[:, 2:3] - y[:, 3:4] + lead, ESTIMATOR) for y in drawn.raw]
     cells = [
         evidence(of, floor_of(null, policy.min_gain)[:, None], policy)
         for of, null in zip(over, drawn.null, strict=True)

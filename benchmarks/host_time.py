@@ -1,11 +1,12 @@
 """What does the host spend on a token of a decode, and what does it wait for?
 
-    python benchmarks/host_time.py qwen3 --variant stock --variant qwen_step --variant qwen_graph [--tokens 200]
+    python benchmarks/host_time.py qwen3 --variant stock --variant qwen_graph [--tokens 200 --tokens 1024] [--prompts 3]
 
 Each variant runs in a process of its own on the synthetic full-size checkpoint (seeded random weights), one after the
 other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and waited
-for one token later, as mlx-lm's generate does. Printed are the medians of a token in milliseconds, tokens a second over
-all timed tokens, and whether the tokens are the first variant's.
+for one token later, as mlx-lm's generate does. Printed are, for each number of tokens, the medians of a token of the
+first prompt in milliseconds, tokens a second over its timed tokens, the peak of MLX's memory over all prompts, and on
+how many of them the tokens are the first variant's.
 
 Stock's own attention is reproducible only with MLX_CUDA_USE_CUDNN_SDPA=0; set it for all variants to compare tokens.
 """
@@ -20,6 +21,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +41,11 @@ STOCK = "stock"
 SUBMIT: Any = mx.async_eval
 WARM_UP = 30
 PROMPT = 64
+Row = dict[str, Any]
 
 
-def measure(family_name: str, variant: str, tokens: int, layers: int | None) -> dict[str, Any]:
-    """Return a variant's times in this process."""
+def measure(family_name: str, variant: str, budgets: Sequence[int], prompts: int, layers: int | None) -> list[Row]:
+    """Return a variant's row of each budget, measured in this process."""
     mx.set_default_device(mx.gpu)
     family = load(families.folder(family_name))
     sizes: dict[str, Any] = {} if layers is None else {"layers": layers}
@@ -51,16 +55,48 @@ def measure(family_name: str, variant: str, tokens: int, layers: int | None) -> 
         catalog = Catalog(REPOSITORY, family_name)
         # A variant's environment has to be there when the process starts: main() gives it.
         apply(catalog.plain(catalog.resolve(variant)), family.hosts(model), "cuda", REPOSITORY.kernels)
-    return timed(model, tokens)
+    mx.reset_peak_memory()
+    runs = [timed(model, number, max(budgets)) for number in range(prompts)]
+    peak = mx.get_peak_memory() / 1e9
+    return [
+        {
+            "tokens": budget,
+            **dict(zip(("build_ms", "submit_ms", "wait_ms"), medians(runs[0].times[:budget]), strict=True)),
+            "decode_tok_s": budget / runs[0].ends[budget - 1],
+            "peak_gb": peak,
+            "said": [digest(each.said[: WARM_UP + budget]) for each in runs],
+        }
+        for budget in budgets
+    ]
 
 
-def timed(model: Any, tokens: int) -> dict[str, Any]:
-    """Return the medians of building, submitting and waiting in ms, tokens a second, and a digest of the tokens."""
-    prompt = mx.random.randint(0, 1000, (1, PROMPT), key=mx.random.key(7))
+@dataclass(frozen=True)
+class Run:
+    """A prompt's tokens, and of those after the warm-up the seconds of building, submitting and waiting and their
+    ends, in seconds from the first one's beginning."""
+
+    said: list[int]
+    times: list[tuple[float, float, float]]
+    ends: list[float]
+
+
+def medians(times: Sequence[tuple[float, float, float]]) -> list[float]:
+    """Return the medians of building, submitting and waiting in ms."""
+    return [statistics.median(each) * 1e3 for each in zip(*times, strict=True)]
+
+
+def digest(said: list[int]) -> str:
+    """Return a digest of tokens."""
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+def timed(model: Any, number: int, tokens: int) -> Run:
+    """Return what the model says to a random prompt and when."""
+    prompt = mx.random.randint(0, 1000, (1, PROMPT), key=mx.random.key(7 + number))
     cache = make_prompt_cache(model)
     token: Any = mx.argmax(model(prompt, cache=cache)[:, -1], axis=-1)
     mx.eval(token)
-    built, submitted, waited, said = [], [], [], []
+    said, times, ends = [], [], []
     began = 0.0
     for i in range(WARM_UP + tokens):
         if i == WARM_UP:
@@ -74,13 +110,9 @@ def timed(model: Any, tokens: int) -> dict[str, Any]:
         said.append(int(token.item()))
         got = time.perf_counter()
         token = following
-        built.append(ready - start)
-        submitted.append(given - ready)
-        waited.append(got - given)
-    rate = tokens / (time.perf_counter() - began)
-    build, submit, wait = (statistics.median(each[WARM_UP:]) * 1e3 for each in (built, submitted, waited))
-    digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-    return {"build_ms": build, "submit_ms": submit, "wait_ms": wait, "decode_tok_s": rate, "tokens": digest}
+        times.append((ready - start, given - ready, got - given))
+        ends.append(got - began)
+    return Run(said, times[WARM_UP:], ends[WARM_UP:])
 
 
 def main() -> int:
@@ -88,26 +120,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("family")
     parser.add_argument("--variant", action="append", dest="variants", required=True, help="stock, or a variant's name")
-    parser.add_argument("--tokens", type=int, default=200)
+    parser.add_argument("--tokens", type=int, action="append", help="200 by default")
+    parser.add_argument("--prompts", type=int, default=1, help="whose tokens are compared")
     parser.add_argument("--layers", type=int, help="fewer layers than the published model's, for a try")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    budgets = sorted(given.tokens or [200])
     if given.here:
-        print(json.dumps(measure(given.family, given.variants[0], given.tokens, given.layers)))
+        print(json.dumps(measure(given.family, given.variants[0], budgets, given.prompts, given.layers)))
         return 0
-    first = ""
-    print(f"{'variant':<16} {'build':>8} {'submit':>8} {'host':>8} {'wait':>8}   tok/s   tokens")
+    first: dict[int, list[str]] = {}
+    print(
+        f"{'variant':<16} tokens {'build':>8} {'submit':>8} {'host':>8} {'wait':>8}   tok/s peak GB   the same tokens"
+    )
     for variant in given.variants:
-        command = [
-            sys.executable,
-            __file__,
-            given.family,
-            "--here",
-            "--variant",
-            variant,
-            "--tokens",
-            str(given.tokens),
-        ]
+        command = [sys.executable, __file__, given.family, "--here", "--variant", variant]
+        command += [each for budget in budgets for each in ("--tokens", str(budget))]
+        command += ["--prompts", str(given.prompts)]
         if given.layers is not None:
             command += ["--layers", str(given.layers)]
         env = dict(Catalog(REPOSITORY, given.family).resolve(variant).env) if variant != STOCK else {}
@@ -115,15 +144,18 @@ def main() -> int:
         if done.returncode != 0:
             print(f"{variant:<16} failed", file=sys.stderr)
             return 1
-        row = json.loads(done.stdout.splitlines()[-1])
-        first = first or row["tokens"]
-        host = row["build_ms"] + row["submit_ms"]
-        times = " ".join(f"{row[name]:8.3f}" for name in ("build_ms", "submit_ms"))
-        same = "the same" if row["tokens"] == first else "others"
-        print(
-            f"{variant:<16} {times} {host:8.3f} {row['wait_ms']:8.3f} {row['decode_tok_s']:7.1f}   {same}", flush=True
-        )
+        for row in json.loads(done.stdout.splitlines()[-1]):
+            print(line(variant, row, first.setdefault(row["tokens"], row["said"])), flush=True)
     return 0
+
+
+def line(variant: str, row: Row, first: Sequence[str]) -> str:
+    """Return a row as text; `first` are the first variant's digests."""
+    host = row["build_ms"] + row["submit_ms"]
+    times = " ".join(f"{each:8.3f}" for each in (row["build_ms"], row["submit_ms"], host, row["wait_ms"]))
+    same = sum(a == b for a, b in zip(row["said"], first, strict=True))
+    figures = f"{times} {row['decode_tok_s']:7.1f} {row['peak_gb']:7.3f}"
+    return f"{variant:<16} {row['tokens']:>6} {figures}   {same} of {len(first)} prompts"
 
 
 if __name__ == "__main__":

@@ -91,11 +91,12 @@ def add_session(
     prompts: int = 4,
     kind: CheckpointKind = "tiny",
     family: str = "qwen3",
+    checkpoint: Checkpoint | None = None,
 ) -> Session:
     """Record a session that starts `hour` hours after the first: `session.json`, capsules, matrix rows."""
     start = START + timedelta(hours=hour)
     name = f"{start:%Y%m%dT%H%M%SZ}-{family}-{len(variants):04x}"
-    checkpoint = Checkpoint(
+    checkpoint = checkpoint or Checkpoint(
         kind=kind, label=kind, digest=f"{kind}-0123456789abcdef", source="made", config_sha256="0" * 64,
         weights={"model.safetensors": "1" * 64},
     )  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 PLACES = {
+    "air": "process",
     "bench": "process",
     "benchmarks": "process",
     "cli": "process",

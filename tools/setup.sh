@@ -9,6 +9,10 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "zmlx needs Python 3.11 or newer; set PYTHON_FOR_VENV to one" >&2
   exit 4
 fi
+if [ "$(uname -s)" = Darwin ] && [ "$("$python" -c 'import platform; print(platform.machine())')" != arm64 ]; then
+  echo "$python is built for Intel: MLX needs an arm64 Python, also on a Mac with Apple silicon; set PYTHON_FOR_VENV to one" >&2
+  exit 4
+fi
 "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" -e '.[dev]'

@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def encodable(text: str) -> str:
+    """Return `text` with escapes for bytes that are no UTF-8, which a name of a file or a variable may hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def markdown(text: str) -> str:
     """Return `text` printable and without HTML, links or images of its own."""
     shown = printable(text).replace("&", "&amp;").replace("<", "&lt;")

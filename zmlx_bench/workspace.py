@@ -82,14 +82,23 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
                 f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); "
                 f"make one with `zmlx init {explicit}`"
             )
-        return Workspace(explicit.resolve())
+        return _told(explicit.resolve())
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if is_workspace(folder):
-            return Workspace(folder)
+            return _told(folder)
     raise UnusableInput(
         f"no workspace in {here} or above it; make one with `zmlx init DIR`, or name one with --workspace"
     )
+
+
+def _told(root: Path) -> Workspace:
+    """Return the workspace at `root`; UnusableInput where its path cannot be told to workers and written in JSON."""
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise UnusableInput(f"workspace {root}: its path is not UTF-8; rename the folder or take another") from None
+    return Workspace(root)
 
 
 def find_or_packaged(explicit: Path | None) -> Workspace:
@@ -106,6 +115,7 @@ def create(folder: Path) -> Workspace:
     """Make a new workspace in `folder` from the packaged kernels and variants; it must not hold one already."""
     if is_workspace(folder):
         raise UnusableInput(f"{folder}: is a workspace already; use it with --workspace, or name another folder")
+    _told(folder.resolve())
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UnusableInput(f"{folder}: exists and is not an empty folder; name another one")
     source = packaged()

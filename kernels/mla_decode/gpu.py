@@ -22,6 +22,9 @@ READS = {"cuda": 8, "metal": 4}
 LONGEST_SOFTMAX = {"cuda": 1 << 30, "metal": 4096}
 """Keys up to which the order is that of MLX's own softmax: on Metal a row that one threadgroup reads once."""
 THREADS = 1024
+SOFTMAX_THREADS = {"cuda": (THREADS,), "metal": (128, 256, 512, THREADS)}
+"""Threads that a row of the softmax may have. MLX on Metal gives it as few simdgroups as hold the row; more of them add
+zeros, and each number of threads is a kernel to compile, so there are four."""
 
 ATTEND = read_source(
     _HERE,
@@ -54,18 +57,25 @@ class Sizes(NamedTuple):
     rope: int
 
 
+def softmax_threads(size: int, backend: str) -> int:
+    """Return the threads of a threadgroup for rows of `size`, at most LONGEST_SOFTMAX, scores."""
+    return next((n for n in SOFTMAX_THREADS[backend] if size <= n * READS[backend]), THREADS)
+
+
 def softmax(shape: tuple[int, ...], dtype: mx.Dtype, backend: str) -> Launch:
     """Return the launch for two parts of the scores, each of the 4-dimensional `shape` (..., S), to the softmax of
-    their sum. What it is settled to serves every S with as many rows, given its output's shape at the call."""
+    their sum. What it is settled to serves every S with as many rows and threads, given its output's shape at the
+    call."""
     b, h, length, size = shape
+    threads = softmax_threads(size, backend)
     return Launch(
         SOFTMAX[backend],
         [],
         [(b, h, length, size)],
         [dtype],
-        (THREADS, b * h * length, 1),
-        (THREADS, 1, 1),
-        [("T", dtype), ("READS", READS[backend]), ("THREADS", THREADS)],
+        (threads, b * h * length, 1),
+        (threads, 1, 1),
+        [("T", dtype), ("READS", READS[backend]), ("THREADS", threads)],
     )
 
 

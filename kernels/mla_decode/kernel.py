@@ -15,7 +15,7 @@ from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_p
 
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.settle import Call, Settle, settler
-from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax
+from .gpu import LONGEST_SOFTMAX, SPLITS, UNSPLIT, Sizes, attend, join, softmax, softmax_threads
 
 Attend = Callable[[mx.array, mx.array, mx.array, mx.array], mx.array]
 FUSED_RANKS = {"cuda": (), "metal": (64, 96, 128, 256)}
@@ -73,9 +73,10 @@ def as_stock(sizes: Sizes, settle: Settle, backend: str) -> Attend:
         shape = by_latent.shape
         if shape[3] > longest:
             return mx.softmax(by_latent + by_place, axis=-1, precise=True) @ kv_latent
-        launch = settled.get(shape[:3])
+        key = (*shape[:3], softmax_threads(shape[3], backend))
+        launch = settled.get(key)
         if launch is None:
-            launch = settled[shape[:3]] = settle(softmax(shape, q_nope.dtype, backend))
+            launch = settled[key] = settle(softmax(shape, q_nope.dtype, backend))
         (weights,) = launch(inputs=[by_latent, by_place], output_shapes=[shape])
         return weights @ kv_latent
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.runs import failed, generation, run
-from zmlx_bench.analysis.memory import of_runs
+from zmlx_bench.analysis.memory import compressed_gb, of_runs
+from zmlx_bench.schema.machine import MachineState
 
 
 def test_the_largest_of_each_figure_wherever_it_stands() -> None:
@@ -32,3 +33,17 @@ def test_failed_processes_say_nothing() -> None:
 
 def test_one_unknown_does_not_hide_the_others() -> None:
     assert of_runs([run(peak_rss_gb=None), run(peak_rss_gb=2.0)]).peak_rss_gb == 2.0
+
+
+def test_the_compressor_counts_by_its_largest_growth_and_where_both_ends_are_known() -> None:
+    def state(gb: float | None) -> MachineState:
+        return MachineState(compressed_gb=gb)
+
+    grown = [run(before=state(1.0), after=state(after)) for after in (0.5, 1.2, 1.75, None)]
+    assert compressed_gb([*grown, run(before=state(None), after=state(9.0)), run()]) == 0.75
+    assert compressed_gb(grown[:1]) == 0.0
+    assert compressed_gb([run()]) is None
+
+
+def test_the_footprint_is_the_largest_too() -> None:
+    assert of_runs([run(peak_footprint_gb=1.0), run(peak_footprint_gb=3.0), run()]).peak_footprint_gb == 3.0

@@ -75,6 +75,20 @@ def test_the_table_has_a_row_an_arm_and_says_whose_tokens_they_are() -> None:
     assert rows[3][2:] == ["250.0", "", "", ""]
 
 
+def test_an_arm_that_left_is_paired_with_the_rounds_that_it_was_in() -> None:
+    theirs = [bench.Sample({200: rate}, {}, "there") for rate in (200.0, 100.0, 50.0)]
+    ours = [sample(400, "a"), sample(200, "a"), sample(100, "a")]
+    samples = {
+        "stock": [sample(100, "a")],
+        "ours": ours,
+        "stock with cuDNN": [sample(50, "b")] * 2,
+        "llama.cpp": theirs,
+    }
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in bench.table(samples, [200]).splitlines()[2:]]
+    assert [row[3:] for row in rows[:2]] == [["0.500", "", "stock's"], ["2.000", "2.000 to 2.000", "stock's"]]
+    assert rows[2][3] == f"{math.sqrt(0.25 * 0.5):.3f}"
+
+
 def test_llama_benchs_figures_are_read() -> None:
     found = bench.read_llama(PRINTED.read_text(), [4, 8])
     assert set(found.rates) == {4, 8}
@@ -88,10 +102,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
 
 
-def test_help_says_what_was_not_run() -> None:
+def test_help_says_where_it_was_run() -> None:
     done = run("--help")
     assert done.returncode == 0
-    assert "Not run yet" in done.stdout
+    assert "Run on an H200" in done.stdout
     assert "--llama-bench PATH" in done.stdout
 
 
@@ -101,6 +115,8 @@ def test_help_says_what_was_not_run() -> None:
         (["--llama-bench", "/no/such/llama-bench"], "'/no/such/llama-bench' is no program"),
         ([], "'' is no program; give the path of llama.cpp's llama-bench"),
         (["--llama-bench", sys.executable, "--rounds", "1"], "an interval needs at least 2"),
+        (["--llama-bench", sys.executable, "--stock-rounds", "0"], "stock is in one round at least"),
+        (["--llama-bench", sys.executable, "--stock-rounds", "7"], "in no more than all"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_runs(arguments: list[str], says: str) -> None:

@@ -129,10 +129,13 @@ def test_every_text_of_the_project_belongs_to_a_kernel(repository: Workspace) ->
 def test_the_decode_graph_is_its_launches_and_the_library_that_starts_them(repository: Workspace) -> None:
     kernels = repository.kernels
     found = {path.relative_to(kernels).as_posix() for path in kernel_sources(kernels, "decoder_graph", "cuda").files}
-    folders = ("decoder_graph", "_lib/graph")
+    folders = ("decoder_graph", "_lib/graph", "_lib/extension")
     sources = {path for folder in folders for path in (kernels / folder).rglob("*") if is_source(path)}
     # What only makes the build is not imported by what runs.
-    assert {path.relative_to(kernels).as_posix() for path in sources} - found == {"_lib/graph/build.py"}
+    assert {path.relative_to(kernels).as_posix() for path in sources} - found == {
+        "_lib/graph/build.py",
+        "_lib/extension/build.py",
+    }
     assert {"_lib/gpu/cuda_qmm.h", "moe_router/softmax_keys.gpu", "gate_router/gates_8bit.cu"} <= found
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
@@ -14,28 +10,11 @@ import pytest
 from mlx_lm.models import qwen3_moe
 
 from tests.kernels import gpu
+from tests.kernels.graph import Extension, compile_text
 
 plans = gpu.module("decoder_graph.plan")
 launches = gpu.module("_lib.graph.launches")
 LAYERS = 2
-
-
-class Extension:
-    """What the plan takes of the extension."""
-
-    class Input:
-        pass
-
-    class Output:
-        pass
-
-    @dataclass(frozen=True)
-    class Buffer:
-        index: int
-
-    @dataclass(frozen=True)
-    class Number:
-        index: int
 
 
 @pytest.fixture(scope="module")
@@ -97,32 +76,5 @@ def test_layers_share_their_kernels(plan: Any) -> None:
     assert names[1] != names[7]
 
 
-def nvrtc() -> Any:
-    """NVIDIA's compiler out of its wheel, with the folder of CUDA's headers; skips where either is not installed."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = [Path(each) / "cu13" for each in (spec.submodule_search_locations or [])] if spec is not None else []
-    for folder in folders:
-        library = folder / "lib" / "libnvrtc.so.13"
-        if library.exists() and (folder / "include" / "cuda_bf16.h").exists():
-            return ctypes.CDLL(str(library)), folder / "include"
-    return pytest.skip("nvidia-cuda-nvrtc and nvidia-cuda-runtime are not installed")
-
-
 def test_the_text_compiles(plan: Any) -> None:
-    compiler, include = nvrtc()
-    text = launches.program(plans.HEADERS, [*plan.launches(long=False), *plan.launches(long=True)])
-    program = ctypes.c_void_p()
-    assert compiler.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"graph.cu", 0, None, None) == 0
-    options = [
-        "--device-as-default-execution-space",
-        "--std=c++17",
-        f"--include-path={include}",
-        "--gpu-architecture=sm_90a",
-    ]
-    given = (ctypes.c_char_p * len(options))(*[each.encode() for each in options])
-    result = compiler.nvrtcCompileProgram(program, len(options), given)
-    size = ctypes.c_size_t()
-    compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    compiler.nvrtcGetProgramLog(program, log)
-    assert result == 0, log.value.decode()
+    compile_text(launches.program(plans.HEADERS, [*plan.launches(long=False), *plan.launches(long=True)]))

@@ -146,6 +146,19 @@ def test_nan_gates_stay_within_the_experts() -> None:
     assert np.isnan(read(scores)).all()
 
 
+@forms
+def test_a_score_that_is_no_number_comes_after_every_number(words: Words) -> None:
+    """As MLX sorts it: chosen only where too few numbers are left, the lower index first."""
+    x = read(gates("spread", 2, 8))
+    x[0, 0, 5] = np.nan
+    x[1, 0, [0, 1, 2, 4, 5, 7]] = np.nan
+    given = mx.array(x).astype(mx.bfloat16)
+    inds, _ = gpu.run(router.plan_sigmoid(given, mx.zeros(8), mx.array([1.0]), 4, True), words)
+    assert mx.array_equal(inds, reference.sigmoid_router(given, mx.zeros(8), 1.0, 4, True)[0]).item()
+    assert 5 not in np.array(inds)[0, 0]
+    assert list(np.array(inds)[1, 0, 2:]) == [0, 1]
+
+
 PLANTED = {
     "a lane's experts": ("softmax", "const uint expert = lane * READS + i;", "const uint expert = lane + 32 * i;"),
     "token's row": ("softmax", "gates[t * STRIDE + expert]", "gates[expert]"),

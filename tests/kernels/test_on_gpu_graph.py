@@ -1,4 +1,4 @@
-"""Qwen's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
+"""A family's decode step as one CUDA graph on an NVIDIA GPU against the unpatched model, bit for bit.
 
 Stock's attention repeats its bits without cuDNN only: run with MLX_CUDA_USE_CUDNN_SDPA=0.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import importlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache, trim_prompt_cache
 
 from tests.families import family
@@ -22,8 +25,8 @@ from tests.kernels import on_gpu
 from zmlx_bench.measured import loader, synthetic
 from zmlx_bench.measured.apply import Patch
 
-WHOLE = ("qkv", "qk_norm_rope", "residual_norm", "router", "experts", "down", "combine")
-
+KERNELS = {"qwen3": "decoder_graph", "glm47": "mla_graph"}
+"""By family, the kernel of its whole step."""
 WITHOUT_CUDNN = os.environ.get("MLX_CUDA_USE_CUDNN_SDPA") == "0"
 pytestmark = [
     *on_gpu.NVIDIA,
@@ -37,28 +40,45 @@ Model = Any
 Script = Callable[[Model], list[mx.array]]
 
 
+@pytest.fixture(scope="module", params=KERNELS)
+def name(request: pytest.FixtureRequest) -> str:
+    """The family's name."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def model(gpu_as_default: None) -> Model:
+def model(name: str, gpu_as_default: None) -> Model:
     """Three layers of the published sizes with a small vocabulary."""
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
-    built = synthetic.build(family("qwen3"), 0, layers=3, sizes={"vocab_size": VOCABULARY})
-    mx.eval(built.parameters())
-    return built
+    return built(name, 0, 3)
+
+
+def built(name: str, seed: int, layers: int) -> Model:
+    found = synthetic.build(family(name), seed, layers=layers, sizes={"vocab_size": VOCABULARY})
+    mx.eval(found.parameters())
+    return found
+
+
+def patched(name: str, model: Model) -> Patch:
+    """The kernel at work in the model."""
+    (host,) = (each for each in family(name).hosts(model) if each.whole)
+    kernel = KERNELS[name]
+    bound = getattr(importlib.import_module(f"zmlx_kernels.{kernel}.kernel"), kernel)(model.model)
+    patch = Patch([(host, {host.whole_sites: (bound,)}, 1)])
+    patch.install(count=False)
+    return patch
 
 
 @pytest.fixture
-def as_stock(model: Model) -> Iterator[Callable[[Script], None]]:
+def as_stock(name: str, model: Model) -> Iterator[Callable[[Script], None]]:
     """What runs a script with the unpatched model and with the graph and compares every bit of its logits."""
     patches: list[Patch] = []
 
     def check(script: Script) -> None:
         stock = script(model)
-        (host,) = (each for each in family("qwen3").hosts(model) if each.offers(WHOLE))
-        bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(model.model)
-        patches.append(Patch([(host, {WHOLE: (bound,)}, 1)]))
-        patches[0].install(count=False)
+        patches.append(patched(name, model))
         ours = script(model)
         assert len(ours) == len(stock)
         differing = [i for i, (a, b) in enumerate(zip(ours, stock, strict=True)) if not same(a, b)]
@@ -102,8 +122,29 @@ def test_logits_are_stocks(as_stock: Any, length: int) -> None:
     as_stock(after(length))
 
 
-def test_they_are_where_attention_and_capacity_change(as_stock: Any) -> None:
-    as_stock(after(1010, 40))
+def test_they_are_at_every_length(as_stock: Any) -> None:
+    """One to 2,100 keys, token by token: every growth of the cache and both forms of attention."""
+
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start in range(0, 2100, 100):
+            found += steps(model, cache, TOKENS[start : start + 100])
+        return found
+
+    as_stock(script)
+
+
+def test_a_generation_that_is_broken_off_goes_on(as_stock: Any) -> None:
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        for start, count in ((0, 5), (100, 7)):
+            generation = generate_step(mx.array(TOKENS[start : start + 40]), model, prompt_cache=cache, max_tokens=90)
+            found += [next(generation)[1] for _ in range(count)]
+            generation.close()  # a step is under way
+        mx.eval(found)
+        return [*found, *steps(model, cache, TOKENS[300:304])]
+
+    as_stock(script)
 
 
 def test_two_sequences_in_turn(as_stock: Any) -> None:
@@ -112,6 +153,21 @@ def test_two_sequences_in_turn(as_stock: Any) -> None:
         prefill(model, caches[0], TOKENS[:50])
         prefill(model, caches[1], TOKENS[100:300])
         return [out for token in TOKENS[:6] for cache in caches for out in steps(model, cache, [token])]
+
+    as_stock(script)
+
+
+def test_sequences_after_each_other(as_stock: Any) -> None:
+    """Lengths begin anew at other remainders of eight, which decides between cuBLASLt's kernels."""
+    ends = ((64, 60), (64, 33), (65, 62), (240, 41), (64, 36), (72, 64), (500, 21), (64, 58), (1000, 30), (64, 100))
+
+    def script(model: Model) -> list[mx.array]:
+        found = []
+        for at, (length, count) in enumerate(ends):
+            cache = make_prompt_cache(model)
+            prefill(model, cache, TOKENS[17 * at :][:length])
+            found += steps(model, cache, TOKENS[17 * at + length :][:count])
+        return found
 
     as_stock(script)
 
@@ -174,9 +230,8 @@ def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> No
     as_stock(script)
 
 
-def test_two_models_in_turn(as_stock: Any) -> None:
-    other = synthetic.build(family("qwen3"), 1, layers=2, sizes={"vocab_size": VOCABULARY})
-    mx.eval(other.parameters())
+def test_two_models_in_turn(name: str, as_stock: Any) -> None:
+    other = built(name, 1, 2)
 
     def alone() -> list[mx.array]:
         cache = make_prompt_cache(other)
@@ -184,10 +239,7 @@ def test_two_models_in_turn(as_stock: Any) -> None:
         return steps(other, cache, TOKENS[30:36])
 
     stock = alone()
-    (host,) = (each for each in family("qwen3").hosts(other) if each.offers(WHOLE))
-    bound = importlib.import_module("zmlx_kernels.decoder_graph.kernel").decoder_graph(other.model)
-    patch = Patch([(host, {WHOLE: (bound,)}, 1)])
-    patch.install(count=False)
+    patch = patched(name, other)
 
     def script(model: Model) -> list[mx.array]:
         caches = make_prompt_cache(model), make_prompt_cache(other)
@@ -223,6 +275,29 @@ def test_two_threads(as_stock: Any) -> None:
         return [*found[0], *found[1]]
 
     as_stock(script)
+
+
+LEAVES = """
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+from tests.kernels.test_on_gpu_graph import built, patched
+mx.set_default_device(mx.gpu)
+model = built("NAME", 0, 2)
+patched("NAME", model)
+cache = make_prompt_cache(model)
+for token in range(300):
+    out = model(mx.array([[token]]), cache=cache)
+    mx.async_eval(out)
+print("leaves")
+"""
+
+
+def test_a_process_ends_while_steps_are_under_way(name: str, model: Model) -> None:
+    # Steps let go of the graph on a thread of MLX's while the interpreter ends.
+    for _ in range(3):
+        command = [sys.executable, "-c", LEAVES.replace("NAME", name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "leaves\n"), done.stderr
 
 
 def test_many_rows_are_stocks(model: Model) -> None:

@@ -73,7 +73,7 @@ def test_every_kind_of_variant_in_one_session(workspace: Workspace) -> None:
     wrong = next(v for v in decision.verdicts if v.variant == "wrong")
     assert "token 7" in wrong.why
     crashed = next(v for v in decision.verdicts if v.variant == "crashed")
-    assert crashed.why.endswith("made to end with crash")
+    assert "crash: made to end with crash" in crashed.why
 
 
 @pytest.mark.parametrize(

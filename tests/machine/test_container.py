@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zmlx_bench.machine.container import memory_limit_gb, usable_cores
+from zmlx_bench.machine.container import memory_left_gb, memory_limit_gb, usable_cores
 
 ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -49,10 +49,32 @@ def test_version_1(tmp_path: Path, own: Path) -> None:
     assert usable_cores(root, own) == 1
 
 
+def test_what_is_left_counts_the_file_cache_that_can_be_dropped(tmp_path: Path, own: Path) -> None:
+    root = tmp_path / "cgroup"
+    own.write_text("0::/a/b\n")
+    write(root / "a", memory__max="4000000000", memory__current="3500000000", memory__stat="inactive_file 1000000000")
+    write(root / "a" / "b", memory__max="max", memory__current="9")
+    assert memory_left_gb(root, own) == 1.5
+    write(root / "a" / "b", memory__max="500000000", memory__current="600000000")
+    assert memory_left_gb(root, own) == 0.0
+
+
+def test_what_version_1_leaves(tmp_path: Path, own: Path) -> None:
+    own.write_text("9:memory:/box\n0::/\n")
+    write(
+        tmp_path / "memory" / "box",
+        memory__limit_in_bytes="3000000000",
+        memory__usage_in_bytes="1000000000",
+        memory__stat="inactive_file 1\ntotal_inactive_file 200000000",
+    )
+    assert memory_left_gb(tmp_path, own) == 2.2
+
+
 def test_no_limit_and_nothing_to_read(tmp_path: Path, own: Path) -> None:
     own.write_text("0::/\n")
     write(tmp_path / "cgroup", memory__max="max", cpu__max="max 100000")
     assert memory_limit_gb(tmp_path / "cgroup", own) is None
     assert usable_cores(tmp_path / "cgroup", own) == ALL
+    assert memory_left_gb(tmp_path / "cgroup", own) is None
     assert memory_limit_gb(tmp_path / "not there", tmp_path / "nor this") is None
     assert usable_cores(tmp_path / "not there", tmp_path / "nor this") == ALL

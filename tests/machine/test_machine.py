@@ -16,7 +16,7 @@ from tests.hub import snapshot
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.doctor import checkup
 from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.machine import backend, facts, state
+from zmlx_bench.machine import backend, container, facts, memory, state
 
 
 def test_the_state_is_plausible() -> None:
@@ -41,8 +41,27 @@ def test_busy_seconds_grow_with_work_and_no_faster_than_the_cores() -> None:
 def test_the_facts_name_the_device() -> None:
     found = facts.read("cpu")
     assert found == facts.read("cpu")
-    assert found.device == found.cpu or found.cpu is None
-    assert found.memory_gb == pytest.approx(psutil.virtual_memory().total / 1e9, abs=0.1)
+    cores = f"{found.cores} core{'' if found.cores == 1 else 's'})"
+    assert found.device.startswith(found.cpu or found.arch)
+    assert found.device.endswith(cores)
+    assert found.memory_gb == pytest.approx(memory.read().total_gb, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t\t: 1\n",
+         "AMD EPYC (family 25 model 17, 3 cores)"),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\nCPU part\t: 0xd40\n", None),
+    ],
+)  # fmt: skip
+def test_guests_that_show_one_name_are_told_apart(
+    text: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(facts, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(container, "usable_cores", lambda: 3)
+    assert facts.read("cpu").device == (name or f"{platform.machine()} (3 cores)")
 
 
 def test_auto_is_a_backend_that_runs_and_every_other_has_a_reason() -> None:

@@ -134,7 +134,7 @@ logs = st.lists(st.floats(-1, 1), min_size=2, max_size=8)
 
 @given(then=logs, now=logs)
 def test_the_change_is_antisymmetric_and_inside_its_interval(then: list[float], now: list[float]) -> None:
-    forward, back = speed_change(then, now), speed_change(now, then)
+    forward, back = speed_change(then, now, "mean"), speed_change(now, then, "mean")
     assert forward is not None
     assert back is not None
     assert forward.low <= forward.value <= forward.high
@@ -146,11 +146,11 @@ def test_welch_s_interval_against_scipy() -> None:
 
     then, now = [0.01, 0.03, 0.02, 0.05], [0.11, 0.08, 0.13]
     expected = stats.ttest_ind(now, then, equal_var=False).confidence_interval(0.95)
-    found = speed_change(then, now)
+    found = speed_change(then, now, "mean")
     assert found is not None
     assert math.log(found.low) == pytest.approx(expected.low)
     assert math.log(found.high) == pytest.approx(expected.high)
 
 
 def test_below_two_blocks_there_is_no_interval() -> None:
-    assert speed_change([0.1], [0.1, 0.2]) is None
+    assert speed_change([0.1], [0.1, 0.2], "mean") is None

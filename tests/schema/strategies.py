@@ -26,6 +26,7 @@ _SHORT: dict[str, st.SearchStrategy[str]] = {
     for pattern, short in (
         (r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$", r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,5}"),
         (r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$", r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,5}"),
+        (r"^[^/\x00-\x1f]+$", r"[a-z().\- \u6a21\u202e]{1,5}"),
         (r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$", r"(full|tiny)-[0-9a-f]{16}"),
         (r"^EXP-[A-Z0-9][A-Z0-9_.\-]{0,149}$", r"EXP-[A-Z0-9]{1,5}"),
         (r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$", r"[a-z0-9_]{1,3}(\.[a-z0-9_]{1,3})?"),

@@ -23,7 +23,7 @@ class Silent:
 
 
 def of_algorithm_1(plan: Plan) -> Plan:
-    drawn = {name: getattr(plan, name) for name in Plan.model_fields if name not in ("algorithm", "jobs")}
+    drawn = {name: getattr(plan, name) for name in Plan.model_fields if name not in ("algorithm", "jobs", "looks")}
     return draw_up(algorithm=1, **drawn)
 
 

@@ -26,7 +26,7 @@ from zmlx_bench.session.request import Request
 from zmlx_bench.workspace import Workspace
 
 PROMPTS = "great_wall,night_ferry"
-SHORT = "great_wall,lighthouse"
+ONE = "great_wall"
 NOT_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
 TIMED = "{{ strftime_now('%H:%M:%S.%f') }} "
 
@@ -108,7 +108,7 @@ def test_a_process_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CannotHere, match=r"tokenizer: its process gave no answer within 0\.01 s"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"), 0.01)
     monkeypatch.setattr(encode, "MODULE", "a_module_that_is_not_there")
-    with pytest.raises(CannotHere, match=r"its process exited with code 1: .*No module named a_module_that_is"):
+    with pytest.raises(CannotHere, match=r"its process exited with code 1; .*: No module named a_module_that_is"):
         encode.encode(located(TINY / "tiny_qwen3"), prompts.load("primes"))
 
 
@@ -118,7 +118,7 @@ def test_a_template_that_writes_the_time_is_read_once_in_a_shell_that_is_not_utf
     change_template(folder, lambda template: TIMED + str(template))
     assert expected(folder, "primes") != expected(folder, "primes"), "it does write the time"
     done = zmlx(
-        "run", "qwen3", "--checkpoint", str(folder), "--tokens", "4", "--runs", "1", "--no-null", "--prompts", SHORT,
+        "run", "qwen3", "--checkpoint", str(folder), "--tokens", "4", "--runs", "1", "--no-null", "--prompts", ONE,
         "--variants", "qwen_qkv_joined", "--workspace", str(fresh_workspace.root), env={**QUIET_ENV, **NOT_UTF8},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -128,7 +128,7 @@ def test_a_template_that_writes_the_time_is_read_once_in_a_shell_that_is_not_utf
     assert capsule.figures.fidelity.verdict == "identical"
     assert capsule.encoded is not None
     assert capsule.chat_template
-    for prompt, ids in expected(TINY / "tiny_qwen3", SHORT).items():
+    for prompt, ids in expected(TINY / "tiny_qwen3", ONE).items():
         assert capsule.encoded.token_ids[prompt][-len(ids) :] == ids
         assert len(capsule.encoded.token_ids[prompt]) > len(ids)
     for runs in (capsule.runs, capsule.fidelity_runs):

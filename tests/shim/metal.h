@@ -63,15 +63,22 @@ namespace metal {
   SHIM_MATH(sin, sinf)   \
   SHIM_MATH(cos, cosf)   \
   SHIM_MATH(tanh, tanhf) \
-  inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
+  SHIM_MATH(rsqrt, shim::rsqrtf)
 
 namespace precise {
 SHIM_MATHS
 }
 namespace fast {
+#undef SHIM_MATH
+// A GPU's fast functions are not its precise ones: apart, they differ far enough to be seen in half precision.
+#define SHIM_MATH(name, host) \
+  inline float name(float x) { return shim::fast_result(host(x)); }
 SHIM_MATHS
 }
 using namespace precise;
+#undef SHIM_MATH
+#define SHIM_MATH(name, host) \
+  inline float name(float x) { return host(x); }
 SHIM_MATH(abs, fabsf)
 #undef SHIM_MATHS
 #undef SHIM_MATH

@@ -42,7 +42,7 @@ _HERE = Path(__file__).resolve().parent
 # A compiler that fortifies by default takes a jump between fibres for a fault.
 _FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-w", f"-I{_HERE}")
 # GNU's default linker takes half of the time that a kernel takes to build.
-_LINKER = ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
+LINKER = ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
 _SECONDS = 120
 
 Array = np.ndarray[Any, Any] | mx.array
@@ -64,15 +64,16 @@ def run_kernel(
     template: Sequence[tuple[str, Value]] = (),
     words: Words = "metal",
     buffers: Mapping[str, mx.array] | None = None,
+    fast_apart: bool = False,
 ) -> list[mx.array]:
     """Run `source`, the body of a kernel, and return its outputs in order.
 
     `outputs` gives shape and dtype by name; `grid` counts threads, as with `mx.fast.metal_kernel`. Inputs are
     made row-contiguous, which is MLX's default; one named in `buffers` is instead a view of the beginning of that
-    array along each axis, and the kernel gets its strides. Raises ShimError; see the module for what that covers.
+    array along each axis, and the kernel gets its strides. `fast_apart` as with `execute`. Raises ShimError; see the
+    module for what that covers.
     """
     arrays = {name: mx.array(value) for name, value in inputs.items()}
-    wholes = arrays | dict(buffers or {})
     text = translation_unit(
         source,
         header,
@@ -81,11 +82,29 @@ def run_kernel(
         template,
         words,
     )
-    program = _compiled(text)
-    request = struct.pack("=2i6I", len(inputs), len(outputs), *grid, *threadgroup)
-    for name, array in arrays.items():
-        request += _described(array.shape, wholes[name].shape, wholes[name].nbytes) + _bytes(wholes[name])
-    for shape, dtype in outputs.values():
+    wholes = dict(buffers or {})
+    given = [(array, wholes.get(name, array)) for name, array in arrays.items()]
+    return execute(_compiled(text), given, list(outputs.values()), grid, threadgroup, fast_apart=fast_apart)
+
+
+def execute(
+    program: Path,
+    inputs: Sequence[tuple[mx.array, mx.array]],
+    outputs: Sequence[tuple[Sequence[int], mx.Dtype]],
+    grid: Three,
+    threadgroup: Three,
+    *,
+    fast_apart: bool = False,
+) -> list[mx.array]:
+    """Run a program that is linked with the runtime, once in each order, and return its outputs.
+
+    An input comes with the buffer that it is the beginning of, which may be itself; an output with shape and dtype.
+    With `fast_apart` the functions of `metal::fast` give other bits than the precise ones. Raises ShimError.
+    """
+    request = struct.pack("=3i6I", len(inputs), len(outputs), fast_apart, *grid, *threadgroup)
+    for array, whole in inputs:
+        request += _described(array.shape, whole.shape, whole.nbytes) + _bytes(whole)
+    for shape, dtype in outputs:
         request += _described(shape, shape, int(np.prod(shape)) * dtype.size)
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "request"), Path(folder, "response")
@@ -95,7 +114,7 @@ def run_kernel(
             raise ShimError(done.stderr.strip() or f"the kernel ended with status {done.returncode}")
         response = answered.read_bytes()
     results, start = [], 0
-    for shape, dtype in outputs.values():
+    for shape, dtype in outputs:
         stop = start + int(np.prod(shape)) * dtype.size
         results.append(_array(response[start:stop], shape, dtype))
         start = stop
@@ -116,33 +135,35 @@ def _array(content: bytes, shape: Sequence[int], dtype: mx.Dtype) -> mx.array:
 
 
 @functools.cache
-def _folder() -> Path:
-    # One for the process: a program is compiled once, however many tests run it.
-    folder = tempfile.TemporaryDirectory(prefix="kernel-shim-")
-    _kept.append(folder)
-    return Path(folder.name)
+def folder() -> Path:
+    """Return where compiled programs lie: one for the process, so that each is compiled once."""
+    made = tempfile.TemporaryDirectory(prefix="kernel-shim-")
+    _kept.append(made)
+    return Path(made.name)
 
 
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def _runtime() -> Path:
-    built = _folder() / "runtime.o"
-    _compile("-O2", "-c", _HERE / "runtime.cpp", "-o", built)
+def runtime() -> Path:
+    """Return the compiled runtime, which every program is linked with."""
+    built = folder() / "runtime.o"
+    compile_with("-O2", "-c", _HERE / "runtime.cpp", "-o", built)
     return built
 
 
 @functools.cache
 def _compiled(text: str) -> Path:
-    program = _folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
+    program = folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
     written = program.with_suffix(".cpp")
     written.write_text(text)
-    _compile(*_LINKER, written, _runtime(), "-o", program)
+    compile_with(*LINKER, written, runtime(), "-o", program)
     return program
 
 
-def _compile(*arguments: str | Path) -> None:
+def compile_with(*arguments: str | Path) -> None:
+    """Run the compiler; raises ShimError with what it said."""
     assert _COMPILER is not None
     done = subprocess.run([_COMPILER, *_FLAGS, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -18,6 +18,7 @@
 extern "C" void shim_call(const shim::Buffer* buffers);
 extern "C" const char* const shim_names[];
 extern "C" const bool shim_whole_groups;
+extern "C" const bool shim_lanes_may_leave;  // those that ended are not waited for at a barrier
 extern "C" char __start_shim_group_memory[], __stop_shim_group_memory[];
 __attribute__((used)) SHIM_GROUP_MEMORY char section_exists;
 
@@ -25,6 +26,7 @@ namespace shim {
 
 Where where;
 Launch launch;
+bool fast_apart;
 
 void fail(const char* format, ...) {
   va_list arguments;
@@ -110,6 +112,7 @@ bool release_barrier() {
     if (lane.state == State::at_barrier) waiting = &lane;
   if (waiting == nullptr) return false;
   for (Fibre& lane : fibres) {
+    if (lane.state == State::gone && shim_lanes_may_leave) continue;
     if (lane.state != State::at_barrier)
       fail("line %d: diverging barrier: lane %u is not there", waiting->line, lane.where.index);
     if (lane.line != waiting->line)
@@ -251,6 +254,7 @@ int main(int, char** paths) {
 
   FILE* file = std::fopen(paths[1], "rb");
   const int inputs = read<int32_t>(file), outputs = read<int32_t>(file);
+  fast_apart = read<int32_t>(file) != 0;
   launch.threads = read<uint3>(file);
   launch.group_size = read<uint3>(file);
   auto up = [](uint a, uint b) { return (a + b - 1) / b; };

@@ -30,6 +30,16 @@ struct Meeting {
 
 extern Where where;
 extern Launch launch;
+// Whether the functions of metal::fast give other bits than the precise ones.
+extern bool fast_apart;
+
+inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+
+inline float fast_result(float precise) {
+  const uint32_t bits = shim_bits<uint32_t>(precise);
+  const bool number = (bits & 0x7fffffff) != 0 && (bits & 0x7f800000) < 0x7f000000;
+  return fast_apart && number ? shim_bits<float>(bits + 0x1555) : precise;
+}
 
 void barrier(int line);
 const Meeting& meet(const char* what, uint64_t value, int line);

@@ -78,6 +78,7 @@ def translation_unit(
             f'extern "C" void shim_call(const shim::Buffer* buffers) {{ kernel_body({", ".join(arguments)}); }}',
             f'extern "C" const char* const shim_names[] = {{{names}}};',
             f'extern "C" const bool shim_whole_groups = {str(words == "cuda").lower()};',
+            'extern "C" const bool shim_lanes_may_leave = false;',
             "",
         ]
     )

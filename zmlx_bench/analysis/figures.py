@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from zmlx_bench.analysis import fidelity, memory, throughput
-from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.base import Estimator, Status
 from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.run import Run, RunSet
 
@@ -20,15 +20,16 @@ def derive(
     tokens: int,
     prompts: Sequence[str],
     null_arm: bool,
+    estimator: Estimator = "mean",
 ) -> Figures:
     """Derive the figures of one variant at one budget.
 
     `runs` are the timed processes, `fidelity_runs` the untimed ones, `outputs` maps output hashes to
     token ids, `prompts` are all prompt ids of the session in order, and `null_arm` says whether the
-    session had a null arm.
+    session had a null arm. `estimator` makes each ratio of its blocks.
     """
     null = runs.null if null_arm else None
-    incumbent = throughput.paired(runs.variant, runs.incumbent, None, throughput.decode_tok_s)
+    incumbent = throughput.paired(runs.variant, runs.incumbent, None, throughput.decode_tok_s, estimator)
     stock = (*runs.baseline, *runs.null)
     timed = (*stock, *runs.variant)
     return Figures(
@@ -40,10 +41,10 @@ def derive(
         baseline_prefill_tok_s=throughput.median(runs.baseline, throughput.prefill_tok_s),
         ttft_ms=throughput.median(runs.variant, throughput.ttft_ms),
         baseline_ttft_ms=throughput.median(runs.baseline, throughput.ttft_ms),
-        speedup=throughput.paired(runs.variant, runs.baseline, null, throughput.decode_tok_s),
-        null=throughput.paired(runs.null, runs.baseline, None, throughput.decode_tok_s),
+        speedup=throughput.paired(runs.variant, runs.baseline, null, throughput.decode_tok_s, estimator),
+        null=throughput.paired(runs.null, runs.baseline, None, throughput.decode_tok_s, estimator),
         incumbent=incumbent,
-        prefill=throughput.paired(runs.variant, runs.baseline, null, throughput.prefill_tok_s),
+        prefill=throughput.paired(runs.variant, runs.baseline, null, throughput.prefill_tok_s, estimator),
         latency=throughput.latency(runs.variant),
         baseline_latency=throughput.latency(runs.baseline),
         memory=memory.of_runs(runs.variant),
@@ -62,6 +63,7 @@ def derive(
         throttled=_any_known(
             state.throttled for run in timed for state in (run.before, run.after) if state is not None
         ),
+        compressed_gb=memory.compressed_gb(timed),
         busy_by_others=max(
             (
                 run.after.cpu_busy_by_others

@@ -20,8 +20,21 @@ def of_runs(runs: Sequence[Run]) -> Memory:
         temporary_gb=_largest(max(0.0, g.peak_mem_gb - g.active_before_gb) for g in generations),
         cache_gb=_largest(g.cache_gb for g in generations),
         peak_rss_gb=_largest(run.peak_rss_gb for run in ok),
+        peak_footprint_gb=_largest(run.peak_footprint_gb for run in ok),
         page_faults_minor=_largest(run.page_faults_minor for run in ok),
         page_faults_major=_largest(run.page_faults_major for run in ok),
+    )
+
+
+def compressed_gb(runs: Sequence[Run]) -> float | None:
+    """Return by how much macOS's compressor grew at most while one of the runs lasted; None where it is not known."""
+    return _largest(
+        max(0.0, run.after.compressed_gb - run.before.compressed_gb)
+        for run in runs
+        if run.before is not None
+        and run.after is not None
+        and run.before.compressed_gb is not None
+        and run.after.compressed_gb is not None
     )
 
 

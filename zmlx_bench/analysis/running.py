@@ -11,6 +11,7 @@ class Running:
     """Decode speeds by budget, arm and block."""
 
     def __init__(self, plan: Plan) -> None:
+        self._estimator = plan.estimator
         self._stock = [arm.name for arm in plan.arms if arm.role in ("baseline", "null")]
         self._speeds: dict[tuple[int, str], dict[int, float]] = {}
 
@@ -22,4 +23,4 @@ class Running:
         """Return the arm's paired ratio to the stock arms, the null arm's to the baseline; None without a pair."""
         references = [name for name in self._stock if name != arm]
         found = [self._speeds.get((tokens, name), {}) for name in references]
-        return paired_speeds(self._speeds.get((tokens, arm), {}), found)
+        return paired_speeds(self._speeds.get((tokens, arm), {}), found, self._estimator)

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from zmlx_bench.analysis.intervals import ratio_of_logs
+from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.figures import Latency, Ratio
 from zmlx_bench.schema.run import Generation, Run
 
@@ -51,7 +52,13 @@ def median(runs: Sequence[Run], speed: Speed) -> float | None:
     return statistics.median(values) if values else None
 
 
-def paired(variant: Sequence[Run], baseline: Sequence[Run], null: Sequence[Run] | None, speed: Speed) -> Ratio | None:
+def paired(
+    variant: Sequence[Run],
+    baseline: Sequence[Run],
+    null: Sequence[Run] | None,
+    speed: Speed,
+    estimator: Estimator = "mean",
+) -> Ratio | None:
     """Return the variant's paired ratio to the stock arms over the blocks that have all of them.
 
     `null` is None where the session has no null arm; then the baseline alone is the reference.
@@ -60,16 +67,18 @@ def paired(variant: Sequence[Run], baseline: Sequence[Run], null: Sequence[Run] 
     references = [by_block(baseline, speed)]
     if null is not None:
         references.append(by_block(null, speed))
-    return paired_speeds(numerator, references)
+    return paired_speeds(numerator, references, estimator)
 
 
-def paired_speeds(numerator: Mapping[int, float], references: Sequence[Mapping[int, float]]) -> Ratio | None:
+def paired_speeds(
+    numerator: Mapping[int, float], references: Sequence[Mapping[int, float]], estimator: Estimator = "mean"
+) -> Ratio | None:
     """Return the ratio of an arm's speeds by block to the (geometric) mean of the references' in the same blocks."""
     blocks = sorted(b for b in numerator if all(b in reference for reference in references))
     logs = [
         math.log(numerator[b]) - math.fsum(math.log(ref[b]) for ref in references) / len(references) for b in blocks
     ]
-    return ratio_of_logs(logs, blocks)
+    return ratio_of_logs(logs, blocks, estimator)
 
 
 def latency(runs: Sequence[Run]) -> Latency | None:

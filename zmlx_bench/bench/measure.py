@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
-import psutil
 
 from zmlx_bench.bench import figures, modules, truth
 from zmlx_bench.bench.chain import Call, Chain
 from zmlx_bench.bench.schema import BenchFigures
+from zmlx_bench.machine import memory
 from zmlx_bench.measured.contract import Binding
 from zmlx_bench.measured.inputs import Filled, Sizes, Values, ready
 from zmlx_bench.measured.steps import Span
@@ -139,7 +139,7 @@ def prepare(
         modules.held(module) if weights else 0,
         COLD_BYTES,
         # Stock and the kernel each have copies of their own, and binding may lay them out anew.
-        psutil.virtual_memory().available * MEMORY_SHARE / 2,
+        memory.read().available_gb * 1e9 * MEMORY_SHARE / 2,
         MOST_COPIES,
     )
     drawn = [first, *(span.draw(module, sizes) for _ in range(inputs - 1))]

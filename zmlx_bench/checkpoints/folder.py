@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import json
-import struct
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zmlx_bench import files
 from zmlx_bench.catalog.families import Known
+from zmlx_bench.checkpoints import safetensors
+from zmlx_bench.checkpoints.safetensors import Tensor
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.printable import encodable
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_LARGEST_HEADER = 100_000_000
+_WEIGHTS = "model*.safetensors"
+"""What mlx-lm loads."""
+_NUMBERED = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.safetensors")
 _INDEX = "model.safetensors.index.json"
 
 
@@ -29,7 +36,9 @@ def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict
     if not path.is_file():
         raise UnusableInput(f"checkpoint {folder}: has no config.json; give the folder of an mlx-lm checkpoint")
     try:
-        config = files.loads(files.read_text(path))
+        # As mlx-lm reads it: the last of two equal keys counts, and infinity is a number.
+        config = json.loads(files.read_text(path), parse_constant=lambda name: {"__float__": name})
+        config_hash(config)
     except (ValueError, RecursionError) as error:
         raise UnusableInput(f"{path}: {error}") from None
     if not isinstance(config, dict):
@@ -43,39 +52,103 @@ def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint, checked to be whole; UnusableInput names the one that is not."""
-    found = sorted(folder.glob("model*.safetensors"))
+    """Return the safetensors files that mlx-lm loads of a checkpoint; what else lies there does not matter.
+
+    UnusableInput for weights that are not whole, not all here, or not the same from one process to the next.
+    """
+    found = _safetensors(folder)
     if not found:
         pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in _PICKLES]
         hint = f" ({pickles[0]} is a pickle, which could run code; convert it with mlx_lm.convert)" if pickles else ""
-        raise UnusableInput(f"checkpoint {folder}: has no model*.safetensors{hint}")
-    for path in found:
-        _check_whole(path)
-    if missing := sorted((_indexed(folder) or set()) - {path.name for path in found}):
-        raise UnusableInput(f"checkpoint {folder}: {missing[0]} is missing, which {_INDEX} names")
+        raise UnusableInput(f"checkpoint {folder}: has no model*.safetensors{hint or '; copy or download it again'}")
+    _refuse_unreachable(folder, found)
+    held = {path: safetensors.tensors(path) for path in found}
+    if (missing := _missing(folder, held)) is not None:
+        raise UnusableInput(f"checkpoint {folder}: {missing} is missing; finish its download or copy it again")
+    _refuse_ambiguous(held)
     return found
 
 
-def _indexed(folder: Path) -> set[str] | None:
-    index = folder / _INDEX
-    if not index.is_file():
-        return None
-    try:
-        named: set[str] = set(files.loads(files.read_text(index))["weight_map"].values())
-    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UnusableInput(f"{index}: weight_map: is missing or unreadable") from None
-    return named
-
-
 def has_weights(folder: Path) -> bool:
-    """Return whether every weight file that the checkpoint names, or any where it names none, lies in its folder."""
-    try:
-        named = _indexed(folder)
-    except UnusableInput:
+    """Return whether every weight file that the checkpoint needs lies in its folder."""
+    found = _safetensors(folder)
+    if not found or not all(path.exists() for path in found):
         return False
-    if named is None:
-        return any(path.exists() for path in folder.glob("model*.safetensors"))
-    return all((folder / name).exists() for name in named)
+    index = _indexed(folder)
+    if index is not None and set(index.values()) <= {path.name for path in found}:
+        return True
+    return _missing(folder, {path: _tensors_or_none(path) for path in found}) is None
+
+
+def _safetensors(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_WEIGHTS))
+
+
+def _tensors_or_none(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.tensors(path)
+    except UnusableInput:
+        return {}
+
+
+def _missing(folder: Path, held: Mapping[Path, Mapping[str, Tensor]]) -> str | None:
+    """Return a weight file that is not there and whose tensors no other file holds; None where nothing lacks.
+
+    mlx-lm never reads the index. One that names none of the files is the leftover of another layout, such as that of
+    the weights before they were quantised; one that cannot be read is no index.
+    """
+    here = {path.name for path in held}
+    index = _indexed(folder)
+    if index is not None and not here.isdisjoint(index.values()):
+        tensors = {name for found in held.values() for name in found}
+        return min((file for name, file in index.items() if file not in here and name not in tensors), default=None)
+    for name in sorted(here):
+        if (numbered := _NUMBERED.fullmatch(name)) is not None:
+            stem, count = numbered["stem"], int(numbered["count"])
+            files = (f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1))
+            if (lost := next((file for file in files if file not in here), None)) is not None:
+                return lost
+    return None
+
+
+def _indexed(folder: Path) -> dict[str, str] | None:
+    """Return the file of each tensor as the index tells it; None without one that can be read."""
+    index = folder / _INDEX
+    try:
+        named = json.loads(files.read_text(index))["weight_map"]
+        return {str(tensor): str(file) for tensor, file in named.items()}
+    except (UnusableInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _refuse_unreachable(folder: Path, found: Sequence[Path]) -> None:
+    """Raise UnusableInput for names that mlx-lm or MLX cannot open."""
+    link = "rename it, or give a link to it with a plain name"
+    for path in found:
+        if str(path) != encodable(str(path)):
+            raise UnusableInput(f"checkpoint {path}: is not UTF-8 as a path, and MLX cannot open it; {link}")
+    if sorted(glob.glob(str(folder / _WEIGHTS))) != sorted(map(str, found)):  # noqa: PTH207 - as mlx-lm looks for them
+        raise UnusableInput(f"checkpoint {folder}: mlx-lm takes its path for a pattern, because of [, * or ?; {link}")
+
+
+def _refuse_ambiguous(held: Mapping[Path, Mapping[str, Tensor]]) -> None:
+    """Raise UnusableInput where two files hold a tensor in two versions: mlx-lm takes whichever the system lists last.
+
+    Evidence would not say which of them was measured.
+    """
+    first: dict[str, Path] = {}
+    for path, tensors in held.items():
+        for name, tensor in tensors.items():
+            other = first.setdefault(name, path)
+            if other == path:
+                continue
+            before = held[other][name]
+            same_kind = (before.dtype, before.shape) == (tensor.dtype, tensor.shape)
+            if not same_kind or safetensors.content(other, before) != safetensors.content(path, tensor):
+                raise UnusableInput(
+                    f"{path}: {name}: is another one than in {other.name}, and mlx-lm loads either, as the folder's "
+                    "order falls; remove one of the two files"
+                )
 
 
 def context_length(config: dict[str, Any]) -> int | None:
@@ -84,7 +157,7 @@ def context_length(config: dict[str, Any]) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def config_hash(config: dict[str, Any]) -> str:
+def config_hash(config: Any) -> str:
     """Return the SHA-256 of the config's canonical JSON."""
     return content_hash(config)
 
@@ -107,21 +180,3 @@ def _refuse_code(folder: Path, config: dict[str, Any], *, trust_remote_code: boo
             f"{folder / name}: {key}: names code that loading would run; "
             "read it, then allow it with --trust-remote-code"
         )
-
-
-def _check_whole(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(8)
-        if len(head) < 8:
-            raise UnusableInput(f"{path}: is empty or cut off; copy or download it again")
-        (length,) = struct.unpack("<Q", head)
-        if length > min(size - 8, _LARGEST_HEADER):
-            raise UnusableInput(f"{path}: is cut off or not a safetensors file; copy or download it again")
-        try:
-            header = json.loads(file.read(length))
-            end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            raise UnusableInput(f"{path}: is not a safetensors file; copy or download it again") from None
-    if 8 + length + end != size:
-        raise UnusableInput(f"{path}: is cut off ({size} of {8 + length + end} bytes); copy or download it again")

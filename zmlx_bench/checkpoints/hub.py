@@ -9,7 +9,11 @@ from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.printable import one_line
 
 _ELSEWHERE = "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
-PATTERNS = ["*.json", "model*.safetensors", "*.txt", "*.jinja", "tokenizer.model"]
+PATTERNS = [
+    "*.json", "model*.safetensors", "*.txt", "*.jinja", "*.jsonl", "*.py", "*.tiktoken", "tokenizer.model",
+    "tiktoken.model",
+]  # fmt: skip
+"""What mlx-lm downloads."""
 
 
 def split(reference: str) -> tuple[str, str | None]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.catalog.families import TINY as TINY
-from zmlx_bench.catalog.families import Known, known
+from zmlx_bench.catalog.families import FamilyFacts, Known, known
 from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.printable import clean, encodable, printable
 from zmlx_bench.schema.base import CheckpointKind, content_hash
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.plan import Checkpoint
@@ -20,6 +22,8 @@ from zmlx_bench.workspace import Workspace
 TOKENIZER = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
 """What turns prompts into token ids for a synthetic checkpoint, which has no tokenizer of its own."""
 KINDS = ("auto", "tiny", "synthetic", "full")
+FILLED = 0.9
+"""Share of the memory that weights and cache may take."""
 RECIPE_VERSION = 1
 """Of `checkpoints.synthetic`; it changes whenever the weights do."""
 
@@ -67,8 +71,7 @@ def locate(
         _, revision = hub.split(wanted)
         _needs_memory(family, machine)
         return _from_hub(family, "full", family.facts.hub_id, revision, trust_remote_code)
-    path = Path(wanted).expanduser()
-    if path.exists():
+    if (path := _existing(wanted)) is not None:
         return _from_folder(family, "path", path, trust_remote_code)
     repo, revision = hub.split(wanted)
     if "/" not in repo or wanted.startswith((".", "/", "~")):
@@ -76,9 +79,64 @@ def locate(
     return _from_hub(family, "hub", repo, revision, trust_remote_code)
 
 
+def _existing(wanted: str) -> Path | None:
+    """Return the folder that `--checkpoint` names, or None; UnusableInput for what can be no path."""
+    try:
+        path = Path(wanted).expanduser()
+        return path if path.exists() else None
+    except RuntimeError:
+        raise UnusableInput(f"checkpoint {clean(wanted)}: there is no such user; write the folder out") from None
+    except (OSError, ValueError) as error:
+        long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+        remedy = "give a shorter path, or a link" if long else "give a folder that can be read"
+        reason = getattr(error, "strerror", None) or error
+        raise UnusableInput(f"checkpoint {clean(wanted)}: {reason}; {remedy}") from None
+
+
 def memory_gb(machine: Machine) -> float:
-    """Return the memory that weights can use: the GPU's own, else the machine's."""
-    return machine.gpu_memory_gb or machine.memory_gb or 0.0
+    """Return the memory that weights can use: the GPU's own, else the machine's; on Metal the smaller of the two."""
+    known = [have for have in (machine.gpu_memory_gb, machine.memory_gb) if have]
+    if not known:
+        return 0.0
+    return min(known) if machine.backend == "metal" else known[0]
+
+
+def why_not_full(name: str, machine: Machine, workspace: Workspace | None = None) -> str | None:
+    """Say why the published checkpoint cannot be measured as it is here, without hashing it; None where it can."""
+    family = known(name, workspace)
+    if (reason := lacks_memory(family.facts, machine)) is not None:
+        return reason
+    snapshot = hub.cached(family.facts.hub_id)
+    if snapshot is None:
+        return "not in the hub cache; --checkpoint full downloads it"
+    try:
+        checkpoint_folder.read_config(snapshot, family, trust_remote_code=False)
+        checkpoint_folder.weight_files(snapshot)
+    except UnusableInput as error:
+        return str(error)
+    return None
+
+
+def lacks_memory(family: FamilyFacts, machine: Machine) -> str | None:
+    """Say that the published sizes do not fit here and what could be done, without a stop; None where they fit."""
+    if memory_gb(machine) * FILLED >= family.memory_gb:
+        return None
+    return f"needs {family.memory_gb} GB and {_have(machine)}"
+
+
+def _have(machine: Machine) -> str:
+    have = f"{memory_gb(machine):.1f} GB"
+    if machine.gpu_memory_gb and memory_gb(machine) == machine.gpu_memory_gb:
+        if machine.backend == "metal":
+            return f"Metal recommends at most {have} here (`sudo sysctl iogpu.wired_limit_mb=N` moves that)"
+    elif machine.memory_limited_by is not None:
+        return f"the {machine.memory_limited_by} allows {have} here (raise the container's limit)"
+    return f"this machine has {have}"
+
+
+def _auto_share(machine: Machine) -> float:
+    """Return the share of the memory that `auto` fills; Metal's recommendation leaves room for the system already."""
+    return FILLED if machine.backend == "metal" and machine.gpu_memory_gb else 0.75
 
 
 def _auto(
@@ -86,13 +144,13 @@ def _auto(
 ) -> Located:
     need = family.facts.memory_gb
     snapshot = hub.cached(family.facts.hub_id)
-    if snapshot is not None and memory_gb(machine) * 0.75 >= need:
+    if snapshot is not None and memory_gb(machine) * _auto_share(machine) >= need:
         found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
         return _because(found, "the published checkpoint is in the hub cache and fits")
     reason = (
         f"{family.facts.hub_id} is not in the hub cache"
         if snapshot is None
-        else f"{family.facts.hub_id} needs {need} GB and {memory_gb(machine):.0f} GB are here"
+        else f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
     )
     if family.tiny is not None:
         return _because(_tiny(family), reason)
@@ -113,12 +171,8 @@ def _tiny(family: Known) -> Located:
 
 
 def _needs_memory(family: Known, machine: Machine) -> None:
-    need, have = family.facts.memory_gb, memory_gb(machine)
-    if have * 0.9 < need:
-        raise CannotHere(
-            f"checkpoint full: {family.facts.hub_id} needs {need} GB and this machine has {have:.1f} GB; "
-            f"{_smaller(family)}"
-        )
+    if (reason := lacks_memory(family.facts, machine)) is not None:
+        raise CannotHere(f"checkpoint full: {family.facts.hub_id} {reason}; {_smaller(family)}")
 
 
 def _smaller(family: Known) -> str:
@@ -133,16 +187,19 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
     hashes = digest.weights_sha256(weights)
+    name, identity = path.resolve().name, digest.of_files(config_sha, hashes)
     checkpoint = Checkpoint(
         kind=kind,
-        label="tiny" if kind == "tiny" else _slug(path.resolve().name),
-        digest=digest.of_files(config_sha, hashes),
-        source=path.resolve().name,
+        label="tiny" if kind == "tiny" else label(name, identity),
+        digest=identity,
+        source=printable(name) or "/",
         config_sha256=config_sha,
         weights=hashes,
         trust_remote_code=trust_remote_code,
     )
-    option = "tiny" if kind == "tiny" else str(path.resolve())
+    # A link is kept: it may stand for a folder whose own path MLX cannot open.
+    whole = str(path.absolute())
+    option = "tiny" if kind == "tiny" else whole if whole == encodable(whole) else str(path)
     return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 
@@ -151,10 +208,11 @@ def _from_hub(family: Known, kind: CheckpointKind, repo: str, revision: str | No
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
     config_sha = checkpoint_folder.config_hash(config)
     hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
+    identity = digest.of_files(config_sha, hashes)
     checkpoint = Checkpoint(
         kind=kind,
-        label="full" if kind == "full" else _slug(repo.split("/")[-1]),
-        digest=digest.of_files(config_sha, hashes),
+        label="full" if kind == "full" else label(repo.split("/")[-1], identity),
+        digest=identity,
         source=f"{repo}@{hub.commit_of(snapshot)}",
         config_sha256=config_sha,
         weights=hashes,
@@ -172,11 +230,8 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
             "checkpoint synthetic: the published sizes are for a GPU, on a CPU a token takes seconds; "
             f"{_smaller(family)}, or insist with --force"
         )
-    if memory_gb(machine) * 0.9 < family.facts.memory_gb and layers is None:
-        raise CannotHere(
-            f"checkpoint synthetic: needs {family.facts.memory_gb} GB "
-            f"and this machine has {memory_gb(machine):.1f} GB; {_smaller(family)}"
-        )
+    if layers is None and (reason := lacks_memory(family.facts, machine)) is not None:
+        raise CannotHere(f"checkpoint synthetic: {reason}; {_smaller(family)}")
     config = family.facts.config
     version = installed("mlx")
     recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (
@@ -195,8 +250,7 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
     return Located(checkpoint, TOKENIZER, "synthetic", checkpoint_folder.context_length(config))
 
 
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60]
-    if not slug:
-        raise UnusableInput(f"checkpoint {name!r}: its name has no letter or digit to name capsules by")
-    return slug
+def label(name: str, identity: str) -> str:
+    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest."""
+    slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60].rstrip("-.")
+    return slug or f"checkpoint-{identity[:8]}"

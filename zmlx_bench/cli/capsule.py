@@ -59,7 +59,7 @@ def capsule_show(
             typer.echo(page, nl=False)
         else:
             files.write_atomic(out, page.encode())
-            typer.echo(f"wrote {out}", err=True)
+            typer.echo(f"wrote {printable(str(out))}", err=True)
     elif isinstance(evidence, Capsule):
         console().print(capsules.view(evidence), soft_wrap=False)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, RehashOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from zmlx_bench.ledger.check.workspace import Checked
@@ -19,11 +19,16 @@ Paths = Annotated[
 ]
 
 
-def check(paths: Paths = None, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+def check(
+    paths: Paths = None,
+    rehash: RehashOption = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recompute every capsule, session, matrix row, promotion and notebook figure from the raw numbers."""
     from zmlx_bench.ledger.check.targets import check as run_check
 
-    say(run_check(paths or [], workspace), as_json)
+    say(run_check(paths or [], workspace, rehash=rehash), as_json)
 
 
 def say(checked: Checked, as_json: bool) -> None:

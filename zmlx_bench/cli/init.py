@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmlx_bench.cli.options import JsonOption
+from zmlx_bench.printable import printable
 
 if TYPE_CHECKING:
     from zmlx_bench.copies import Unit
@@ -31,7 +32,7 @@ def init(
     if as_json:
         print_json({"workspace": str(made.root)})
     else:
-        typer.echo(f"made a workspace in {made.root}\nnext: cd {folder} && zmlx models")
+        typer.echo(f"made a workspace in {printable(str(made.root))}\nnext: cd {printable(str(folder))} && zmlx models")
 
 
 def _say(units: Sequence[Unit], as_json: bool) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.printable import printable
 
 app = typer.Typer(help="List the kernels; `verify` compares them with stock, `bench` measures them, `new` begins one.")
 
@@ -46,10 +47,10 @@ def new(
         print_json(asdict(written))
         return
     for path in written.files:
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {printable(str(path))}")
     for family in written.families:
         typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
-    typer.echo(f"next: python -m pytest {written.files[-1]}")
+    typer.echo(f"next: python -m pytest {printable(str(written.files[-1]))}")
 
 
 @app.command("bench")

@@ -14,6 +14,9 @@ WorkspaceOption = Annotated[
     typer.Option("--workspace", metavar="DIR", help="Workspace to use; default: the nearest one upwards."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+RehashOption = Annotated[
+    bool, typer.Option("--rehash", help="Hash the weights that are here again and hold them against the evidence.")
+]
 FamilyArgument = Annotated[
     str,
     typer.Argument(metavar="FAMILY", help="Model family; `zmlx models` lists them.", autocompletion=complete.family),

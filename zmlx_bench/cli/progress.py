@@ -70,6 +70,11 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
+    def waiting(self, text: str) -> None:
+        """Say that the session waits."""
+        self._what = "waiting"
+        self._console.print(text)
+
     def job_started(self, job: Job) -> None:
         """Show which process runs now."""
         self._seen = []

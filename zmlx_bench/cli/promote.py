@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from zmlx_bench.cli.options import JsonOption, OptionalFamily, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, OptionalFamily, RehashOption, WorkspaceOption
 
 
 def promote(
     family: OptionalFamily = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and print, write nothing.")] = False,
+    rehash: RehashOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,7 +31,7 @@ def promote(
     place = workspaces.find(workspace)
     if family is not None:
         families.check_name(family, place)
-    decided = decide(place, family)
+    decided = decide(place, family, rehash=rehash)
     recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after
     groups = overview(decided.evidence, decided.decisions, promotions.incumbents(standing), decided.policy)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zmlx_bench.cli.options import JsonOption, OptionalFamily, WorkspaceOption
+from zmlx_bench.printable import printable
 
 
 class Format(StrEnum):
@@ -61,6 +62,6 @@ def report(
         text = captured.get()
     if out is not None:
         files.write_atomic(out, text.encode())
-        typer.echo(f"wrote {out}", err=True)
+        typer.echo(f"wrote {printable(str(out))}", err=True)
     else:
         typer.echo(text, nl=False)

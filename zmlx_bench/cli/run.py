@@ -16,7 +16,16 @@ Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help=
 def run(
     family: FamilyArgument,
     tokens: Tokens = None,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each.")] = 3,
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", help="Blocks: one fresh process an arm each; default: 3.")
+    ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Stop at the first planned look at which every variant is decided."),
+    ] = False,
+    at_most: Annotated[
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
+    ] = None,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -40,8 +49,13 @@ def run(
     ] = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
     cooldown: Annotated[
-        float, typer.Option("--cooldown", metavar="S", help="Seconds to wait after each process.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            "--cooldown",
+            metavar="S|cool",
+            help="Seconds to wait after each process; cool: until the machine is as cool as at the start.",
+        ),
+    ] = "0",
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
     ] = None,
@@ -58,6 +72,15 @@ def run(
         str | None,
         typer.Option(
             "--resume", metavar="SESSION", help="Finish an interrupted session.", autocompletion=complete.session
+        ),
+    ] = None,
+    extend: Annotated[
+        str | None,
+        typer.Option(
+            "--extend",
+            metavar="SESSION",
+            help="Go on with a session that its looks left undecided.",
+            autocompletion=complete.session,
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
@@ -91,26 +114,33 @@ def run(
     from zmlx_bench.session import api, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
-    from zmlx_bench.session.request import Request
+    from zmlx_bench.session.request import Request, cooldown_of
     from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
     families.check_name(family, place)
     people = console(stderr=True)
-    if resume is not None:
-        prepared = api.reopen(place, resume, share_device=share_device)
-        if prepared.session.plan.family != family:
-            raise UnusableInput(f"--resume {resume}: is a session of {prepared.session.plan.family}, not of {family}")
+    if resume is not None and extend is not None:
+        raise UnusableInput("--extend: --resume finishes another session; choose one")
+    if (again := resume or extend) is not None:
+        of = store.load(place, again).plan.family
+        if of != family:
+            raise UnusableInput(f"--{'resume' if resume else 'extend'} {again}: is a session of {of}, not of {family}")
+        prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
+        cooldown_s, cool = cooldown_of(cooldown)
         request = Request(
             family=family,
             tokens=tokens or [200],
             runs=runs,
+            until_decided=until_decided,
+            at_most=at_most,
             variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
             checkpoint=checkpoint,
             backend=backend,
             null_arm=not no_null,
-            cooldown_s=cooldown,
+            cooldown_s=cooldown_s,
+            cool=cool,
             timeout_s=timeout,
             seed=seed,
             prompts=prompts,
@@ -131,6 +161,8 @@ def run(
     )
     if chosen.why:
         people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+    if plan.looks:
+        people.print(f"looks after {', '.join(map(str, plan.looks))} blocks")
     for reason in prepared.left_out:
         people.print(f"left out: {reason}")
     for note in prepared.notes:

@@ -8,6 +8,7 @@ import typer
 
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.printable import printable
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
@@ -40,4 +41,4 @@ def drop(
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.session import unfinished
 
-    typer.echo(f"dropped {unfinished.drop(workspaces.find(workspace), session)}")
+    typer.echo(f"dropped {printable(str(unfinished.drop(workspaces.find(workspace), session)))}")

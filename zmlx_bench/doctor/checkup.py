@@ -13,12 +13,13 @@ import psutil
 
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints import hub
+from zmlx_bench.checkpoints.resolve import FILLED
 from zmlx_bench.errors import CannotHere, ZmlxError
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import state
+from zmlx_bench.machine import memory, metal, state
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.machine.tested import TESTED
-from zmlx_bench.schema.base import NonEmpty, StrictModel
+from zmlx_bench.schema.base import Backend, NonEmpty, StrictModel
 from zmlx_bench.workspace import Workspace
 
 _ENOUGH_GB = 2.0
@@ -52,6 +53,8 @@ def observations(workspace: Workspace | None = None) -> list[Observation]:
         *_other_backends(),
         *_versions(),
         _memory(),
+        *_wired(backend),
+        *_compressor(),
         _load(now.load_average),
         _power(now.power_source),
         *_saving(),
@@ -86,17 +89,51 @@ def _versions() -> list[Observation]:
 
 
 def _memory() -> Observation:
-    memory = psutil.virtual_memory()
-    free = memory.available / 1e9
-    found = f"{free:.1f} of {memory.total / 1e9:.1f} GB free"
-    if free < _ENOUGH_GB:
+    here = memory.read()
+    found = f"{here.available_gb:.1f} of {here.total_gb:.1f} GB free"
+    closing = "close other programs"
+    if here.limited_by is not None:
+        found += f" ({here.limited_by}; the machine has {here.machine_gb:.1f} GB)"
+        closing += ", or raise the container's memory limit"
+    if here.available_gb < _ENOUGH_GB:
         text = f"{found}; even a tiny session wants {_ENOUGH_GB:g} GB"
-        return Observation(subject="memory", level="problem", found=text, remedy="close other programs")
+        return Observation(subject="memory", level="problem", found=text, remedy=closing)
     if (swapped := psutil.swap_memory().used / 1e9) > _SWAPPED_GB:
         text = f"{found}, but {swapped:.1f} GB are swapped out"
         remedy = "close other programs: weights that are swapped out are read from the disk while decoding"
         return Observation(subject="memory", level="note", found=text, remedy=remedy)
     return Observation(subject="memory", level="good", found=found)
+
+
+def _wired(backend: Backend) -> list[Observation]:
+    """Say what Metal lets the GPU use, and whether the published checkpoints fit that; nothing elsewhere."""
+    usable = metal.usable_memory_gb() if backend == "metal" else None
+    if usable is None:
+        return []
+    limit = metal.wired_limit_gb()
+    by = "macOS's own limit" if limit is None else f"iogpu.wired_limit_mb is set to {limit:.1f} GB"
+    found = f"Metal recommends at most {usable:.1f} GB ({by})"
+    largest = max(families.facts(name).memory_gb for name in families.names())
+    if largest <= usable * FILLED:
+        return [Observation(subject="wired limit", level="good", found=found)]
+    remedy = (
+        "sudo sysctl iogpu.wired_limit_mb=N raises it until the next start; leave some GB to the system, or use "
+        "--checkpoint tiny"
+    )
+    text = f"{found}; the published checkpoints take up to {largest:g} GB"
+    return [Observation(subject="wired limit", level="note", found=text, remedy=remedy)]
+
+
+def _compressor() -> list[Observation]:
+    """Say how much memory macOS's compressor takes; nothing elsewhere."""
+    taken = metal.compressed_gb() if sys.platform == "darwin" else None
+    if taken is None:
+        return []
+    found = f"takes {taken:.1f} GB"
+    if taken <= _SWAPPED_GB:
+        return [Observation(subject="memory compressor", level="good", found=found)]
+    remedy = "close other programs, or restart: what is compressed while a session runs makes it INCONCLUSIVE"
+    return [Observation(subject="memory compressor", level="note", found=found, remedy=remedy)]
 
 
 def _load(load: float | None) -> Observation:
@@ -184,7 +221,7 @@ def _heat(pressure: str | None, temperature: float | None, throttled: bool | Non
             subject="heat",
             level="note",
             found=f"{reading}; clocks are held back",
-            remedy="let it cool down, or leave pauses between processes: zmlx run ... --cooldown 30",
+            remedy="let it cool down, or have sessions wait for it: zmlx run ... --cooldown cool",
         )
     return Observation(subject="heat", level="good", found=reading)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import conflict, matrix, notebook, promotions
+from zmlx_bench.ledger.check import weights
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.session import check_links, read_session
 from zmlx_bench.ledger.entry import entry_of
@@ -52,8 +53,11 @@ class Recorded:
     """Files in `notebook/` made of what stood in LAB_NOTEBOOK.md only."""
 
 
-def decide(workspace: Workspace, family: str | None) -> Decided:
-    """Decide every group (of a family) from the evidence that stands up to a check."""
+def decide(workspace: Workspace, family: str | None, *, rehash: bool = False) -> Decided:
+    """Decide every group (of a family) from the evidence that stands up to a check.
+
+    With `rehash` the weights that are here are hashed again, and sessions of others are not used.
+    """
     policy, stood = read_policy(workspace), promotions.standing(workspace)
     if stood is None and family is not None:
         raise UnusableInput(f"{promotions.path_of(workspace)}: {conflict.MESSAGE}, without a family")
@@ -62,7 +66,7 @@ def decide(workspace: Workspace, family: str | None) -> Decided:
     while True:
         evidence = everything(reader, family)
         names = {s.evidence.session for found in evidence.values() for s in found} - checked
-        faults = list(_faults(workspace, sorted(names)))
+        faults = list(_faults(workspace, sorted(names), rehash=rehash))
         checked |= names
         if not faults:
             break
@@ -88,11 +92,13 @@ def record(workspace: Workspace, decided: Decided) -> Recorded:
     return Recorded(changed, tuple(entry.title for entry in new), tuple(taken_over))
 
 
-def _faults(workspace: Workspace, sessions: Iterable[str]) -> Iterable[Refusal]:
+def _faults(workspace: Workspace, sessions: Iterable[str], *, rehash: bool) -> Iterable[Refusal]:
     """Check sessions as `zmlx check` does, without the matrix, which is no evidence."""
     root = workspace.root
-    for name in sessions:
-        found = read_session(root, workspace.session(name))
+    reads = [read_session(root, workspace.session(name)) for name in sessions]
+    others = weights.rehash(workspace, reads).findings if rehash else ()
+    yield from (Refusal(finding.file, f"{finding.field}: {finding.message}") for finding in others)
+    for found in reads:
         capsules = [check_capsule_file(root, path, found.session) for path in found.capsules]
         findings = [*found.findings, *(f for c in capsules for f in c.findings), *check_links(root, found, capsules)]
         for finding in findings:

@@ -27,6 +27,28 @@ def memory_limit_gb(root: Path = _ROOT, own: Path = _OWN) -> float | None:
     return min(limits) / 1e9 if limits else None
 
 
+def memory_left_gb(root: Path = _ROOT, own: Path = _OWN) -> float | None:
+    """Return the memory that the control groups still allow, GB, file cache that can be dropped counted as free."""
+    left = [
+        *(_left(folder, "memory.max", "memory.current", "inactive_file") for folder in _folders(root, own, "")),
+        *(
+            _left(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            for folder in _folders(root, own, "memory")
+        ),
+    ]
+    known = [value for value in left if value is not None]
+    return max(0, min(known)) / 1e9 if known else None
+
+
+def _left(folder: Path, limit_file: str, used_file: str, cache: str) -> int | None:
+    limit, used = _number(folder / limit_file), _number(folder / used_file)
+    if limit is None or limit >= _NO_LIMIT or used is None:
+        return None
+    lines = (line.split() for line in _text(folder / "memory.stat").splitlines())
+    dropped = next((int(words[1]) for words in lines if len(words) == 2 and words[0] == cache), 0)
+    return limit - used + dropped
+
+
 def usable_cores(root: Path = _ROOT, own: Path = _OWN) -> int:
     """Return how many CPUs this process may keep busy: those it may run on, and what its quota comes to, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

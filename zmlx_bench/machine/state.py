@@ -7,12 +7,11 @@ import sys
 
 import psutil
 
-from zmlx_bench.machine import nvidia
+from zmlx_bench.machine import heat, memory, metal, nvidia
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import MachineState
 
-_MAC_PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 # Bits of NVIDIA's clock event reasons that mean held back: software power cap, hardware slowdown,
 # software and hardware thermal slowdown, hardware power brake.
 _NVIDIA_HELD_BACK = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
@@ -34,7 +33,8 @@ def read(backend: Backend, busy_by_others: float | None = None) -> MachineState:
         temperature_c=gpu.get("temperature", _cpu_temperature()),
         thermal_pressure=pressure,
         power_source=_power_source(),
-        available_memory_gb=round(psutil.virtual_memory().available / 1e9, 2),
+        available_memory_gb=round(memory.read().available_gb, 2),
+        compressed_gb=_compressed_gb(),
         other_gpu_processes=gpu.get("processes"),
         throttled=throttled,
     )
@@ -74,14 +74,21 @@ def _power_source() -> str | None:
     return "ac" if battery.power_plugged else "battery"
 
 
+def _compressed_gb() -> float | None:
+    if sys.platform != "darwin":
+        return None
+    found = metal.compressed_gb()
+    return None if found is None else round(found, 3)
+
+
 def _mac_pressure() -> str | None:
     if sys.platform != "darwin":
         return None
     text = output_of("notifyutil", "-g", "com.apple.system.thermalpressurelevel")
     level = re.search(r"(\d+)\s*$", text or "")
-    if level is None or int(level[1]) >= len(_MAC_PRESSURE):
+    if level is None or int(level[1]) >= len(heat.PRESSURES):
         return None
-    return _MAC_PRESSURE[int(level[1])]
+    return heat.PRESSURES[int(level[1])]
 
 
 def _nvidia() -> dict[str, int]:

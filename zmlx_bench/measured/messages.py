@@ -150,6 +150,7 @@ class Prefix(Event):
     peak_rss_gb: float
     page_faults_minor: int
     page_faults_major: int
+    peak_footprint_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ class Done(Event):
     page_faults_minor: int
     page_faults_major: int
     cpu_s: float
+    peak_footprint_gb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.order import block_orders
-from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.base import Backend, Estimator
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -16,6 +17,8 @@ BASELINE = "baseline"
 NULL = "null"
 ALGORITHM = 2
 """The number of the way in which sessions are drawn up now."""
+ESTIMATOR: Estimator = "bisquare"
+"""What a session's ratios are estimated with now; docs/decision-error.md shows why."""
 AUDIT_POSITIONS = 64
 """Tokens of each prompt's answer that an audit forces, where the largest budget has as many."""
 
@@ -70,14 +73,20 @@ def draw_up(
     blocks: int,
     seed: int,
     cooldown_s: float,
+    cool_at_most_s: float | None = None,
     timeouts: Timeouts,
     prompts: PromptSet,
     arms: tuple[Arm, ...],
     encoded: Encoded | None = None,
     audit_positions: int | None = None,
+    first_look: int | None = None,
+    estimator: Estimator = ESTIMATOR,
     algorithm: int = ALGORITHM,
 ) -> Plan:
-    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm."""
+    """Return the plan whose processes `algorithm` draws up; UnusableInput where this zmlx knows no such algorithm.
+
+    With a `first_look` the session may stop at a look, and `blocks` are its most.
+    """
     draw = ALGORITHMS.get(algorithm)
     if draw is None:
         raise UnusableInput(f"plan.algorithm: {algorithm} is newer than this zmlx knows ({ALGORITHM}); update zmlx")
@@ -90,8 +99,11 @@ def draw_up(
         backend=backend,
         tokens=budgets,
         blocks=blocks,
+        estimator=estimator,
+        looks=() if first_look is None else looks_of(first_look, blocks),
         seed=seed,
         cooldown_s=cooldown_s,
+        cool_at_most_s=cool_at_most_s,
         timeouts=timeouts,
         audit_positions=audit_positions,
         prompts=prompts,

@@ -10,7 +10,16 @@ from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.run import Run
 
-_MEASURED = {"tokens", "of_tokens", "generations", "energy_j", "peak_rss_gb", "page_faults_minor", "page_faults_major"}
+_MEASURED = {
+    "tokens",
+    "of_tokens",
+    "generations",
+    "energy_j",
+    "peak_rss_gb",
+    "peak_footprint_gb",
+    "page_faults_minor",
+    "page_faults_major",
+}
 """Of a run: what the prefix has of its own."""
 _SHARED = ("prompt", "prompt_tokens", "prompt_sha256", "ttft_s", "active_before_gb")
 """Of a generation: what the prefix has from the whole as it is."""
@@ -28,6 +37,7 @@ class Taken:
     page_faults_minor: int
     page_faults_major: int
     energy_j: float | None
+    peak_footprint_gb: float | None = None
 
 
 def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken) -> Run:
@@ -49,6 +59,7 @@ def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken) -> Run:
             "generations": (generation.model_copy(update=own),),
             "energy_j": taken.energy_j,
             "peak_rss_gb": taken.peak_rss_gb,
+            "peak_footprint_gb": taken.peak_footprint_gb,
             "page_faults_minor": taken.page_faults_minor,
             "page_faults_major": taken.page_faults_major,
         }

@@ -12,7 +12,7 @@ import tomlkit
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import facts
+from zmlx_bench.machine import facts, heat, state
 from zmlx_bench.replay.verdict import ReplayVerdict, judge_replay
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -59,6 +59,7 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
             backend=backend,
             null_arm=capsule.protocol.null_arm,
             cooldown_s=capsule.protocol.cooldown_s,
+            cool=capsule.protocol.cool_at_most_s is not None and heat.known(state.read(backends.choose(backend))),
             seed=capsule.protocol.seed,
             prompts=str(_write_prompts(capsule.prompts, Path(folder))),
             encoded_before=_encoded(capsule),

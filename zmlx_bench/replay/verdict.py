@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zmlx_bench.analysis.decision.statistics import difference_interval, estimate
-from zmlx_bench.schema.base import content_hash
+from zmlx_bench.schema.base import Estimator, content_hash
 from zmlx_bench.schema.capsule import Capsule
 
 LEVEL = 0.95
@@ -63,7 +63,7 @@ class ReplayVerdict:
 def judge_replay(original: Capsule, replay: Capsule) -> ReplayVerdict:
     """Compare a capsule with one that was measured to replay it."""
     found = tuple(differences(original, replay))
-    change = speed_change(_logs(original), _logs(replay))
+    change = speed_change(_logs(original), _logs(replay), original.protocol.estimator)
 
     def say(answer: Literal["agree", "disagree", "not comparable"], why: str) -> ReplayVerdict:
         return ReplayVerdict(answer, why, found, change)
@@ -99,11 +99,11 @@ def _speed(change: Change) -> tuple[Literal["agree", "disagree", "not comparable
     return "not comparable", f"{told}: too wide to tell; replay with more blocks"
 
 
-def speed_change(then: Sequence[float], now: Sequence[float]) -> Change | None:
-    """Return exp(mean(now) - mean(then)) with Welch's interval at `LEVEL`; None below two values in either."""
+def speed_change(then: Sequence[float], now: Sequence[float], estimator: Estimator) -> Change | None:
+    """Return exp(estimate(now) - estimate(then)) with Welch's interval at `LEVEL`; None below two values in either."""
     if len(then) < 2 or len(now) < 2:
         return None
-    value, low, high = difference_interval(estimate(then), estimate(now), LEVEL)
+    value, low, high = difference_interval(estimate(then, estimator), estimate(now, estimator), LEVEL)
     return Change(math.exp(value), math.exp(low), math.exp(high))
 
 
@@ -117,7 +117,7 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
         ("family", then.family, now.family),
         ("checkpoint", then.checkpoint.digest, now.checkpoint.digest),
         ("backend", then.machine.backend, now.machine.backend),
-        ("device", then.machine.device, now.machine.device),
+        ("device", then.machine.device, _device(then, now)),
         ("cores", then.machine.cores or now.machine.cores, now.machine.cores or then.machine.cores),
         ("conditions", then.conditions, now.conditions),
         ("mlx", then.software.mlx, now.software.mlx),
@@ -136,6 +136,7 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
         ("blocks", then.protocol.blocks, now.protocol.blocks),
         ("seed", then.protocol.seed, now.protocol.seed),
         ("cooldown_s", then.protocol.cooldown_s, now.protocol.cooldown_s),
+        ("cool_at_most_s", then.protocol.cool_at_most_s, now.protocol.cool_at_most_s),
         ("null arm", then.protocol.null_arm, now.protocol.null_arm),
         ("environment", then.protocol.environment, now.protocol.environment),
         ("prompts", then.prompts.sha256[:12], now.prompts.sha256[:12]),
@@ -145,6 +146,12 @@ def differences(then: Capsule, now: Capsule) -> Iterator[Difference]:
     for field, before, after in protocol:
         if before != after:
             yield Difference(field, _shown(before), _shown(after), False)
+
+
+def _device(then: Capsule, now: Capsule) -> str:
+    """Return the device of `now`, by its bare name where `then` is of a time when that was all of it."""
+    bare = then.machine.device
+    return bare if then.machine.cores is None and now.machine.device.startswith(f"{bare} (") else now.machine.device
 
 
 def _what(capsule: Capsule) -> str:

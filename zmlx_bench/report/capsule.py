@@ -103,8 +103,10 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     mine, stock = figures.memory, figures.baseline_memory
     yield "peak memory GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
     yield "peak resident GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
+    footprint = ("peak footprint GB", mine.peak_footprint_gb, stock.peak_footprint_gb, 3)
     energy = ("joules a token", figures.energy_j_per_token, figures.baseline_energy_j_per_token, 3)
     rows = (
+        *([footprint] if mine.peak_footprint_gb is not None else []),
         *([energy] if figures.energy_j_per_token is not None else []),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
         ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),

@@ -14,7 +14,7 @@ from zmlx_bench.catalog import families, verified
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.catalog.variants import families as with_variants
-from zmlx_bench.checkpoints import hub, resolve
+from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
@@ -204,11 +204,8 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
 
 
 def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:
-    known = families.facts(family, workspace)
-    if kind == "full" and hub.cached(known.hub_id) is None:
-        if resolve.memory_gb(machine) * 0.9 < known.memory_gb:
-            return f"needs {known.memory_gb} GB of memory"
-        return "not in the hub cache; --checkpoint full downloads it"
+    if kind == "full":
+        return resolve.why_not_full(family, machine, workspace)
     try:
         resolve.locate(family, kind, machine, workspace=workspace)
     except ZmlxError as error:

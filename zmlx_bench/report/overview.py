@@ -12,6 +12,7 @@ from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVer
 from zmlx_bench.analysis.decision.adapter import key_of_row
 from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
+from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
@@ -158,7 +159,7 @@ def _rank(line: Line) -> tuple[int, float, str]:
 
 
 def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
-    """Yield the command that repeats what was found, then the one with the blocks that the undecided need."""
+    """Yield the command that repeats what was found, then the one that goes on until the others are decided."""
     if label not in ("tiny", "synthetic", "full"):
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
@@ -166,13 +167,16 @@ def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy)
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason != "checkpoint"]
     unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
-    for chosen, blocks in (
-        (found, [cell.blocks for line in found for cell in line.cells]),
-        (unsure, [line.blocks_needed or 0 for line in unsure]),
-    ):
-        if chosen:
-            names = ",".join(sorted(line.variant for line in chosen))
-            yield f"{start} --variants {names} --runs {max(*blocks, least)}"
+    if found:
+        blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
+        yield f"{start} --variants {_names(found)} --runs {blocks}"
+    if unsure:
+        most = max(AT_MOST, *(line.blocks_needed or 0 for line in unsure))
+        yield f"{start} --variants {_names(unsure)} --until-decided --at-most {most}"
+
+
+def _names(lines: Sequence[Line]) -> str:
+    return ",".join(sorted(line.variant for line in lines))
 
 
 def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:

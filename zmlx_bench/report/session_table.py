@@ -16,7 +16,7 @@ from zmlx_bench.report import words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
-from zmlx_bench.schema.session import Session
+from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session.spent import Spent
 
 NOTE = (
@@ -44,9 +44,11 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            title = Text(f"{session.plan.family}, {tokens} tokens, {session.plan.blocks} blocks", style="bold")
+            title = Text(f"{session.plan.family}, {tokens} tokens, {session.blocks} blocks", style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
+    if session.stopped is not None:
+        parts.append(Text(_stopped(session.stopped, session.plan.blocks)))
     if company := words.company(_busy(capsules), shared=session.shared_device):
         parts.append(Text(company))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
@@ -63,6 +65,16 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     return Group(*parts)
 
 
+def _stopped(stopped: Stopped, most: int) -> str:
+    why = {
+        "decided": "every variant is decided",
+        "futile": "no block that was planned would decide what is left",
+        "most": "all that were planned",
+    }[stopped.why]
+    left = f"; undecided: {', '.join(stopped.undecided)}" if stopped.undecided else ""
+    return f"stopped after {stopped.blocks} of at most {most} blocks: {why}{left}"
+
+
 def session_summary(session: Session, capsules: Sequence[Capsule], spent: Spent | None = None) -> dict[str, Any]:
     """Return the session as one JSON object: its name, plan in short, where time went, and a row for each capsule."""
     return {
@@ -72,7 +84,8 @@ def session_summary(session: Session, capsules: Sequence[Capsule], spent: Spent 
         "checkpoint": session.plan.checkpoint.model_dump(mode="json"),
         "machine": session.machine.model_dump(mode="json"),
         "tokens": list(session.plan.tokens),
-        "blocks": session.plan.blocks,
+        "blocks": session.blocks,
+        "stopped": None if session.stopped is None else session.stopped.model_dump(mode="json"),
         "shared_device": session.shared_device,
         "cpu_busy_by_others": _busy(capsules),
         "spent": _rounded(spent) if spent is not None else None,

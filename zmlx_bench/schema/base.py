@@ -38,6 +38,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$")]
 """The name of a file in a folder: never a path."""
 
+WeightFile = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f]+$")]
+"""The name of a weight file, which its owner chose: never a path."""
+
 KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$")]
 """`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
 
@@ -53,6 +56,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Backend = Literal["metal", "cuda", "cpu"]
 CheckpointKind = Literal["full", "synthetic", "tiny", "path", "hub"]
 Role = Literal["baseline", "null", "incumbent", "variant"]
+Estimator = Literal["mean", "bisquare"]
+"""What says where the blocks of a session lie: their mean, or an M-estimate that outliers do not move."""
 Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
 
 

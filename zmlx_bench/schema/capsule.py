@@ -9,6 +9,7 @@ from pydantic import model_validator
 from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import (
     Count,
+    Estimator,
     Name,
     NonEmpty,
     NonNegative,
@@ -48,8 +49,12 @@ class Protocol(StrictModel):
     command: tuple[str, ...]
     """The exact command line, without the interpreter's path."""
     blocks: Positive
+    estimator: Estimator = "mean"
+    """What the ratios of its blocks, and the verdict, are estimated with."""
     seed: Count
     cooldown_s: NonNegative
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     null_arm: bool
     order: tuple[tuple[Name, ...], ...]
     """The arms of each block at this budget, in the order they ran."""

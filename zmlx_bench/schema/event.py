@@ -84,6 +84,8 @@ class Prefix(StrictModel):
     peak_rss_gb: NonNegative
     page_faults_minor: Count
     page_faults_major: Count
+    peak_footprint_gb: NonNegative | None = None
+    """On macOS."""
 
 
 class PromptEnd(StrictModel):
@@ -124,6 +126,7 @@ class Done(StrictModel):
 
     event: Literal["done"] = "done"
     peak_rss_gb: NonNegative
+    peak_footprint_gb: NonNegative | None = None
     page_faults_minor: Count
     page_faults_major: Count
     cpu_s: NonNegative
@@ -165,6 +168,8 @@ class JobStart(StrictModel):
     """By the clock that stamps the events; null in logs from before it was told."""
     resumed: Count = 0
     """How often the session had been taken up again: clocks compare only within one time."""
+    waited_s: NonNegative | None = None
+    """Seconds waited before for the machine to cool down; null where it was not to."""
     before: MachineState
 
 

@@ -9,7 +9,10 @@ from zmlx_bench.schema.kernel import Site
 
 
 class Ratio(StrictModel):
-    """A paired ratio: `value = exp(mean(logs))` with its unadjusted 90% t interval (needs two pairs)."""
+    """A paired ratio: `value` = exp(estimate of `logs`) with its unadjusted 90% t interval (needs two pairs).
+
+    The estimate is the mean, or the M-estimate that the capsule's protocol names.
+    """
 
     value: NonNegative
     low: NonNegative | None
@@ -61,6 +64,8 @@ class Memory(StrictModel):
     """Peak minus what was active before the prompt."""
     cache_gb: NonNegative | None
     peak_rss_gb: NonNegative | None
+    peak_footprint_gb: NonNegative | None = None
+    """macOS's phys_footprint; null elsewhere."""
     page_faults_minor: Count | None
     page_faults_major: Count | None
 
@@ -87,9 +92,9 @@ class Figures(StrictModel):
     ttft_ms: NonNegative | None
     baseline_ttft_ms: NonNegative | None
     speedup: Ratio | None
-    """exp(mean d): the variant against the mean of baseline and null in the same blocks."""
+    """exp of the estimate of d: the variant against the mean of baseline and null in the same blocks."""
     null: Ratio | None
-    """exp(mean z): the null arm against the baseline, the floor of this machine."""
+    """exp of the estimate of z: the null arm against the baseline, the floor of this machine."""
     incumbent: Ratio | None
     """The variant against the incumbent in the same blocks."""
     prefill: Ratio | None
@@ -106,6 +111,8 @@ class Figures(StrictModel):
     """Largest relative disagreement between the worker's and the supervisor's decode time in any run."""
     throttled: bool | None
     """Whether the platform reported throttling around any run; null where it does not say."""
+    compressed_gb: NonNegative | None = None
+    """macOS: by how much its compressor grew at most while a timed process ran; null elsewhere."""
     busy_by_others: NonNegative | None
     """Most cores that other processes kept busy during any of the timed runs; null where unknown."""
     calls_per_token: dict[Site, NonNegative]

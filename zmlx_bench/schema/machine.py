@@ -9,7 +9,8 @@ class Machine(StrictModel):
     """Facts that do not change during a session."""
 
     device: NonEmpty
-    """Name of the GPU, or of the CPU on the cpu backend; part of the key that groups evidence."""
+    """Name of the GPU, on a Mac with its cores, or on the cpu backend of the CPU with the cores that may be used;
+    part of the key that groups evidence."""
     backend: Backend
     os: NonEmpty
     arch: NonEmpty
@@ -18,7 +19,13 @@ class Machine(StrictModel):
     cores: Positive | None = None
     """CPU cores that processes here may use, which part of a machine may be; null in evidence of version 1."""
     memory_gb: NonNegative | None = None
+    """What processes here may use: all that the machine has, or less where something limits it."""
+    memory_limited_by: NonEmpty | None = None
+    """What limits `memory_gb`, such as the control group of a container; null where nothing does."""
     gpu_memory_gb: NonNegative | None = None
+    """On CUDA the GPU's own; on Metal the working set that it recommends at most."""
+    wired_limit_gb: NonNegative | None = None
+    """macOS: what somebody set `iogpu.wired_limit_mb` to; null for macOS's own limit, and elsewhere."""
     gpu_driver: str | None = None
 
 
@@ -38,6 +45,8 @@ class MachineState(StrictModel):
     power_source: str | None = None
     """`ac` or `battery`."""
     available_memory_gb: NonNegative | None = None
+    compressed_gb: NonNegative | None = None
+    """macOS: memory that its compressor takes; null elsewhere."""
     other_gpu_processes: Count | None = None
     throttled: bool | None = None
     """Whether the platform says that it holds the clocks back; null where it does not say."""

@@ -11,7 +11,7 @@ from zmlx_bench.schema.base import (
     CheckpointKind,
     Count,
     Digest,
-    FileName,
+    Estimator,
     Name,
     NonEmpty,
     NonNegative,
@@ -19,6 +19,7 @@ from zmlx_bench.schema.base import (
     Role,
     Sha256,
     StrictModel,
+    WeightFile,
 )
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -50,7 +51,7 @@ class Checkpoint(StrictModel):
     source: NonEmpty
     """Hub id with its resolved commit, the synthetic recipe, or the folder's name (never its whole path)."""
     config_sha256: Sha256
-    weights: dict[FileName, Sha256] = {}
+    weights: dict[WeightFile, Sha256] = {}
     """SHA-256 of each weight file; empty where a recipe makes them (`synthetic`), and in evidence of version 1."""
     blobs: dict[str, str] = {}
     """Hub blob id of each file, for `full` and hub checkpoints."""
@@ -119,9 +120,17 @@ class Plan(StrictModel):
     tokens: tuple[Positive, ...] = Field(min_length=1)
     """Budgets, ascending."""
     blocks: Positive
-    """Blocks of all arms: at each budget under algorithm 1, of every budget together since."""
+    """Blocks of all arms: at each budget under algorithm 1, of every budget together since. Where there are looks, the
+    most."""
+    estimator: Estimator = "mean"
+    """What every ratio of the session's blocks is estimated with; sessions from before there was a choice: the mean."""
+    looks: tuple[Positive, ...] = ()
+    """After how many blocks the decision is asked whether to stop, the last of them `blocks`; empty where all blocks
+    are run whatever they show."""
     seed: Count
     cooldown_s: NonNegative = 0.0
+    cool_at_most_s: NonNegative | None = None
+    """Longest wait before a timed process for the machine to be as cool as at the session's start; null: none."""
     timeouts: Timeouts = Timeouts()
     audit_positions: Positive | None = None
     """Tokens of each prompt's answer that the audit forces; null without an audit."""

@@ -1,4 +1,7 @@
-"""The policy: every threshold of the decision, as data in `variants/policy.toml`. No field has a default."""
+"""The policy: every threshold of the decision, as data in `variants/policy.toml`.
+
+Only a field that came later has a default, so that a workspace's older policy can be read.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from zmlx_bench.schema.base import (
     content_hash,
 )
 
+FUTILITY_POWER = 0.1
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -75,6 +79,8 @@ class Policy(StrictModel):
     """Probability with which that gain must be found."""
     max_blocks: Positive
     """Where more blocks than this would be needed, the answer is "more than"."""
+    futility_power: Fraction = FUTILITY_POWER
+    """A session that looks stops where even its last planned block would find that gain with less than this."""
 
     @model_validator(mode="after")
     def _figures_fit_each_other(self) -> Policy:
@@ -86,5 +92,9 @@ class Policy(StrictModel):
 
     @property
     def sha256(self) -> str:
-        """Content hash; a promotion names the policy that made it."""
-        return content_hash(self.model_dump(mode="json"))
+        """Content hash; a promotion names the policy that made it.
+
+        A field that came later is left out while it has its default: it turned no verdict of before.
+        """
+        later = {"futility_power"} if self.futility_power == FUTILITY_POWER else set()
+        return content_hash(self.model_dump(mode="json", exclude=later))

@@ -62,11 +62,15 @@ class Run(StrictModel):
     calls_per_token: dict[Site, NonNegative] = {}
     """How often each replaced site ran per decoded token, counted in the process."""
     peak_rss_gb: NonNegative | None = None
-    """Peak resident set of the process (getrusage on macOS, which is not phys_footprint)."""
+    """Peak resident set of the process (on macOS getrusage's, which leaves out what Metal wires)."""
+    peak_footprint_gb: NonNegative | None = None
+    """macOS: peak phys_footprint of the process, which holds what was wired, compressed and swapped of it too."""
     energy_j: NonNegative | None = None
     """Joules that the device used from the first token of a timed run to the last; null where no counter tells."""
     page_faults_minor: Count | None = None
     page_faults_major: Count | None = None
+    waited_s: NonNegative | None = None
+    """Seconds for which the session waited before it for the machine to cool down; null where it was not to."""
     before: MachineState | None = None
     after: MachineState | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, NonNegative, Sha256, StrictModel, UtcTime
+from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, NonNegative, Positive, Sha256, StrictModel, UtcTime
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.migrations import session as migrations
@@ -18,6 +18,19 @@ class CapsuleRef(StrictModel):
     file: FileName
     """Name in the session's folder."""
     content_sha256: Sha256
+
+
+class Stopped(StrictModel):
+    """Where a session that was planned with looks ended."""
+
+    blocks: Positive
+    """Blocks that were run: one of the plan's looks."""
+    why: Literal["decided", "futile", "most"]
+    """Every variant was decided; no block left would have decided one; or it was the last look."""
+    undecided: tuple[Name, ...]
+    """Variants whose speed was not known then."""
+    policy_sha256: Sha256
+    """The policy that was asked."""
 
 
 class Session(Sealed):
@@ -40,10 +53,19 @@ class Session(Sealed):
     environment: dict[str, str] = {}
     shared_device: bool = False
     plan: Plan
+    stopped: Stopped | None = None
+    """Null before the timed blocks have ended, and in a session without looks."""
     machine: Machine
     software: Software
     capsules: tuple[CapsuleRef, ...] = ()
     failure: NonEmpty | None = None
     """Why a failed session cannot be finished."""
+    extended: Count = 0
+    """How often it was taken up again after a look had ended it."""
     resumed: Count = 0
     """How often it was taken up again."""
+
+    @property
+    def blocks(self) -> int:
+        """Return how many blocks it runs: up to the look at which it stopped, or all that were planned."""
+        return self.plan.blocks if self.stopped is None else self.stopped.blocks

@@ -16,8 +16,10 @@ from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import device, facts
+from zmlx_bench.machine import device, facts, heat, state
+from zmlx_bench.printable import encodable
 from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
@@ -28,7 +30,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, store
+from zmlx_bench.session import capsules, cooling, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -68,10 +70,16 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     `session.json`."""
     began = time.perf_counter()
     check(request)
+    first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
     names = catalog.choose(request.variants)
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
+    if request.cool and not heat.known(state.read(backend)):
+        raise CannotHere(
+            "--cooldown cool: this machine tells neither a temperature nor thermal pressure; "
+            "give seconds, such as --cooldown 30"
+        )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
     promoted = incumbent_of(workspace, request.family, located, machine)
@@ -88,9 +96,10 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         conditions=Conditions(),
         backend=backend,
         tokens=request.tokens,
-        blocks=request.runs,
+        blocks=request.most_blocks,
         seed=request.seed,
         cooldown_s=request.cooldown_s,
+        cool_at_most_s=cooling.AT_MOST_S if request.cool else None,
         timeouts=timeouts_of(request),
         prompts=prompts,
         encoded=encoded,
@@ -99,6 +108,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
             catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
+        first_look=first_look,
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
@@ -107,7 +117,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         state="running",
         started=utc_now(),
         preparing_s=round(time.perf_counter() - began, 3),
-        command=tuple(without_secrets(part) for part in request.command),
+        command=tuple(encodable(without_secrets(part)) for part in request.command),
         checkpoint_option=located.option,
         environment=shared_variables(),
         shared_device=request.share_device,
@@ -127,9 +137,14 @@ def _note(names: tuple[str, ...]) -> str:
     )
 
 
-def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Prepared:
-    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did."""
+def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more: bool = False) -> Prepared:
+    """Open a session to resume it; UnusableInput says what changed when code, checkpoint or machine did.
+
+    With `more` a finished session is taken up again where its looks left it undecided.
+    """
     session = store.load(workspace, name)
+    if more:
+        extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
     machine = facts.read(backends.choose(plan.backend))
@@ -144,7 +159,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         layers=plan.checkpoint.layers,
     )
     locks: tuple[BaseFileLock, ...] = ()
-    if session.state != "finished":
+    if session.state != "finished" or more:
         if session.failure is not None:
             raise UnusableInput(f"session {name} cannot be resumed, for it failed: {session.failure}; start a new one")
         changed = _differences(session, catalog, machine, located, workspace)
@@ -153,8 +168,12 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False) -> Pr
         locks = _locks(workspace, name, plan.backend, share=share_device)
         # Another process may have been at it until now.
         session = store.load(workspace, name)
+    if more:
+        session = extend.open_again(workspace, session)
     if session.state != "finished":
         store.clear(workspace, name)
+        if session.extended:
+            extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
     ground = Ground(workspace, located.path, catalog)
@@ -168,7 +187,13 @@ def complete(prepared: Prepared, observer: Observer) -> tuple[Session, list[Caps
         if session.state == "finished":
             folder = workspace.session(session.session)
             return session, [capsule_files.read(folder / ref.file) for ref in session.capsules]
-        run_jobs(session, prepared.ground, observer)
+        policy = read_policy(workspace) if session.plan.looks else None
+        session = run_jobs(
+            session,
+            prepared.ground,
+            observer,
+            lambda now, blocks: now if policy is None else looking.look(workspace, now, policy, blocks),
+        )
         _refuse_changed(session, prepared.ground.catalog)
         return _record(workspace, session)
     except FOR_GOOD as error:

@@ -76,11 +76,13 @@ def _capsule(
         tokens=budget,
         protocol=Protocol(
             command=session.command,
-            blocks=plan.blocks,
+            blocks=session.blocks,
+            estimator=plan.estimator,
             seed=plan.seed,
             cooldown_s=plan.cooldown_s,
+            cool_at_most_s=plan.cool_at_most_s,
             null_arm=null_arm,
-            order=_order(plan, budget),
+            order=_order(plan, budget, session.blocks),
             environment=session.environment,
             shared_device=session.shared_device,
             trust_remote_code=plan.checkpoint.trust_remote_code,
@@ -93,7 +95,7 @@ def _capsule(
         runs=timed_set,
         fidelity_runs=fidelity_set,
         outputs=own_outputs,
-        figures=figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm),
+        figures=figures.derive(timed_set, fidelity_set, own_outputs, budget, prompts, null_arm, plan.estimator),
         audit=audit,
         content_sha256=UNSEALED,
     )
@@ -119,9 +121,9 @@ def _all(runs: RunSet) -> tuple[Run, ...]:
     return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
 
 
-def _order(plan: Plan, budget: int) -> tuple[tuple[str, ...], ...]:
+def _order(plan: Plan, budget: int, until: int) -> tuple[tuple[str, ...], ...]:
     blocks: dict[int, list[str]] = {}
     for job in plan.jobs:
-        if job.kind == "timed" and budget in job.budgets and job.block is not None:
+        if job.kind == "timed" and budget in job.budgets and job.block is not None and job.block <= until:
             blocks.setdefault(job.block, []).append(job.arm)
     return tuple(tuple(blocks[block]) for block in sorted(blocks))

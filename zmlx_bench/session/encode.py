@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
 from typing import Any
 
 from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.printable import one_line, said
 from zmlx_bench.process import ending, told_path
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.session.environment import child_environment, without_secrets
@@ -17,7 +17,6 @@ from zmlx_bench.session.environment import child_environment, without_secrets
 MODULE = "zmlx_bench.measured.encode"
 LIMIT_S = 600.0
 """For an answer; a tokenizer takes seconds to load, over a slow network or on a busy machine more."""
-_LONGEST_WORDS = 300
 
 
 def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> Encoded:
@@ -34,7 +33,9 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> En
     where = f"checkpoint {located.path}: tokenizer"
     answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
     if "error" in answer:
-        raise UnusableInput(f"{where}: {_words(answer['error'])}; mend the checkpoint's files or name another")
+        raise UnusableInput(
+            f"{where}: {one_line(without_secrets(answer['error']))}; mend the checkpoint's files or name another"
+        )
     for name, ids in answer["token_ids"].items():
         if not ids:
             raise UnusableInput(f"{where}: makes no token of prompt {name!r}; mend its chat template or the prompt")
@@ -50,11 +51,8 @@ def _answer(told: bytes, where: str, limit_s: float) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise CannotHere(f"{where}: its process gave no answer within {limit_s:g} s") from None
     if done.returncode != 0 or not done.stdout:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise CannotHere(f"{where}: its process {ending(done.returncode)}: {_words(said[-1] if said else 'no word')}")
+        printed = without_secrets(done.stderr.decode("utf-8", "replace"))
+        ended = said(f"its process {ending(done.returncode)}\n{printed}")
+        raise CannotHere(f"{where}: {ended}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def _words(text: str) -> str:
-    return textwrap.shorten(without_secrets(text), _LONGEST_WORDS, placeholder=" ...")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zmlx_bench import __version__
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.printable import encodable
 from zmlx_bench.process import UTF8
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.plan import Arm
@@ -29,7 +30,8 @@ def shared_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]
     """Return the MLX_* and ZMLX_* variables that are set for all arms; they are recorded, nothing else is."""
     source = os.environ if environ is None else environ
     secret = secrets(source)
-    return {n: value for n, value in sorted(source.items()) if ALLOWED_ENV.fullmatch(n) and n not in secret}
+    found = {n: value for n, value in sorted(source.items()) if ALLOWED_ENV.fullmatch(n) and n not in secret}
+    return {n: encodable(value) for n, value in found.items()}
 
 
 def secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -74,9 +74,11 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
         generations=tuple(generations),
         calls_per_token=warmed.calls_per_token if warmed and patched else {},
         peak_rss_gb=done.peak_rss_gb if done else None,
+        peak_footprint_gb=done.peak_footprint_gb if done else None,
         energy_j=end.energy_j if end.status == "ok" else None,
         page_faults_minor=done.page_faults_minor if done else None,
         page_faults_major=done.page_faults_major if done else None,
+        waited_s=log.start.waited_s,
         before=log.start.before,
         after=end.after,
     )
@@ -102,6 +104,7 @@ def _prefixes(job: Job, log: JobLog, whole: Run, outputs: Outputs) -> Iterator[R
                 page_faults_minor=mark.page_faults_minor,
                 page_faults_major=mark.page_faults_major,
                 energy_j=log.end.prefix_energy_j.get(mark.tokens),
+                peak_footprint_gb=mark.peak_footprint_gb,
             )
             yield cut(whole, mark.tokens, ids, taken)
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.schema.prompts import Encoded
 
+BLOCKS = 3
 MOST_BLOCKS = 1000
 """Days on any machine; far beyond what resolves the smallest gain that the policy asks for."""
 
@@ -28,12 +30,17 @@ class Request:
 
     family: str
     tokens: Sequence[int] = (200,)
-    runs: int = 3
+    runs: int | None = None
+    """Blocks; None is `BLOCKS`, or with `until_decided` at most `at_most`."""
+    until_decided: bool = False
+    at_most: int | None = None
     variants: Sequence[str] | None = None
     checkpoint: str = "auto"
     backend: str = "auto"
     null_arm: bool = True
     cooldown_s: float = 0.0
+    cool: bool = False
+    """Whether to wait before each timed process until the machine is as cool as at the session's start."""
     timeout_s: float | None = None
     seed: int = 0
     prompts: str | None = None
@@ -46,15 +53,20 @@ class Request:
     share_device: bool = False
     command: tuple[str, ...] = ()
 
+    @property
+    def most_blocks(self) -> int:
+        """Return how many blocks are planned."""
+        if self.until_decided:
+            return AT_MOST if self.at_most is None else self.at_most
+        return BLOCKS if self.runs is None else self.runs
+
 
 def check(request: Request) -> None:
     """Raise UnusableInput naming the option that cannot be used."""
     for budget in request.tokens:
         if budget < 2:
             raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
-    if not 1 <= request.runs <= MOST_BLOCKS:
-        bound = "at least 1" if request.runs < 1 else f"at most {MOST_BLOCKS}"
-        raise UnusableInput(f"--runs {request.runs}: must be {bound}")
+    _check_blocks(request)
     if request.layers is not None and request.layers < 1:
         raise UnusableInput(f"--layers {request.layers}: must be at least 1")
     if request.seed < 0:
@@ -62,6 +74,29 @@ def check(request: Request) -> None:
     if not 0 <= request.cooldown_s < float("inf"):
         raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be a number of seconds, not negative")
     timeouts_of(request)
+
+
+def _check_blocks(request: Request) -> None:
+    option = "--at-most" if request.until_decided else "--runs"
+    if request.until_decided and request.runs is not None:
+        raise UnusableInput("--runs: with --until-decided the blocks are bounded by --at-most")
+    if request.at_most is not None and not request.until_decided:
+        raise UnusableInput("--at-most: bounds the blocks of --until-decided; a fixed number of them is --runs")
+    if request.until_decided and not request.null_arm:
+        raise UnusableInput("--until-decided: nothing is decided without the null arm; leave --no-null out")
+    if not 1 <= request.most_blocks <= MOST_BLOCKS:
+        bound = "at least 1" if request.most_blocks < 1 else f"at most {MOST_BLOCKS}"
+        raise UnusableInput(f"{option} {request.most_blocks}: must be {bound}")
+
+
+def cooldown_of(text: str) -> tuple[float, bool]:
+    """Return the seconds of `--cooldown`, and whether it asks to wait until the machine is cool."""
+    if text.strip() == "cool":
+        return 0.0, True
+    try:
+        return float(text), False
+    except ValueError:
+        raise UnusableInput(f"--cooldown {text}: must be a number of seconds, or `cool`") from None
 
 
 def timeouts_of(request: Request) -> Timeouts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import opened, store
+from zmlx_bench.session import cooling, opened, store
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.compiled import Compiled
 from zmlx_bench.session.energy import DecodeEnergy
@@ -39,6 +40,9 @@ _EXACT = {"MLX_ENABLE_TF32": "0"}
 
 class Observer(Protocol):
     """Told what happens, for progress; it cannot change it."""
+
+    def waiting(self, text: str) -> None:
+        """Tell that the session waits for the machine, and why."""
 
     def job_started(self, job: Job) -> None:
         """Tell that a job's process starts."""
@@ -60,8 +64,12 @@ class Ground:
     """The variants and kernels of the session's family."""
 
 
-def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
-    """Run every job of the plan that has not ended yet.
+Look = Callable[[Session, int], Session]
+"""Returns the session as it stands after a look at so many blocks."""
+
+
+def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -> Session:
+    """Run every job of the plan that has not ended yet, up to the look at which the session stops; return the session.
 
     An arm whose process failed is not run again (its verdict is clear and the other arms need the time); the
     stock arms are tried once more. Raises StockFails when the stock model itself does not run.
@@ -78,8 +86,14 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
             failures.setdefault(job.arm, []).append(end.status)
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
+    looked = 0
     with contextlib.closing(log), Compiled() as compiled:
         for job in plan.jobs:
+            blocks = _blocks_before(plan, job)
+            if session.stopped is None and blocks in plan.looks and blocks != looked:
+                session, looked = look(session, blocks), blocks
+            if session.stopped is not None and job.block is not None and job.block > session.stopped.blocks:
+                continue
             if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):
                 continue
             forced = _forced(plan, job, path)
@@ -92,6 +106,17 @@ def run_jobs(session: Session, ground: Ground, observer: Observer) -> None:
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
+        if session.stopped is None and plan.looks and looked != plan.blocks:
+            # No job comes after the blocks where there is one prompt.
+            session = look(session, plan.blocks)
+    return session
+
+
+def _blocks_before(plan: Plan, job: Job) -> int:
+    """Return how many blocks have ended when a job's turn comes."""
+    if job.id == 0:
+        return 0
+    return plan.blocks if job.block is None else job.block - 1
 
 
 def _forced(plan: Plan, job: Job, events: Path) -> dict[str, tuple[int, ...]]:
@@ -131,8 +156,10 @@ def _run_job(
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
+    waited = _cooled(plan, job, log, observer)
     at = time.perf_counter()
-    log.write(JobStart(job=job.id, time=utc_now(), at=at, resumed=session.resumed, before=state.read(plan.backend)))
+    before = state.read(plan.backend)
+    log.write(JobStart(job=job.id, time=utc_now(), at=at, resumed=session.resumed, waited_s=waited, before=before))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
@@ -182,6 +209,16 @@ def _run_job(
     log.sync()
     observer.job_ended(job, outcome)
     return outcome
+
+
+def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | None:
+    """Wait before a timed job where the plan says so; return the seconds, None where it does not."""
+    if plan.cool_at_most_s is None or job.kind != "timed":
+        return None
+    then = cooling.begun(log.path)
+    if then is None:
+        return None
+    return cooling.wait(then, plan.cool_at_most_s, lambda: state.read(plan.backend), observer.waiting)
 
 
 def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, ...]], ground: Ground) -> Instructions:

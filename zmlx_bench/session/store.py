@@ -70,7 +70,7 @@ def holder(workspace: Workspace, name: str) -> str | None:
 
 def _lock_path(workspace: Workspace, name: str) -> Path:
     folder = os.path.realpath(workspace.session(name))
-    return device.folder() / f"session-{hashlib.sha256(folder.encode()).hexdigest()[:16]}.lock"
+    return device.folder() / f"session-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.lock"
 
 
 def clear(workspace: Workspace, name: str) -> None:

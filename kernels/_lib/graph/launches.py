@@ -18,10 +18,13 @@ from zmlx_bench.measured.user_cache import user_cache_path
 from ..gpu.cuda import CudaLaunch, Template
 from ..gpu.settle import TYPES, constants
 from ..gpu.text import short
-from .place import cuda_include
+from .headers import cuda_include
 
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
 _TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}
+
+WORKSPACE = 2 * (32 << 20)
+"""Bytes: what MLX lets cuBLASLt have on compute capability 9.0 and above, for two products at once."""
 
 
 class Parameter(NamedTuple):
@@ -53,6 +56,25 @@ class Planned:
     """Names in the body that stand for text of this launch."""
     waits: bool = True
     """Whether the body says where its inputs have to be ready; else all of it waits for the launch before it."""
+
+
+@dataclass(frozen=True)
+class Multiplied:
+    """A product as MLX has cuBLASLt make it: out (rows, cols) = a (rows, depth) times b, (depth, cols) or, transposed,
+    (cols, depth), all bfloat16. `cols` or `depth` may be a Number of the extension."""
+
+    a: Parameter
+    b: Parameter
+    out: Parameter
+    rows: int
+    cols: Any
+    depth: Any
+    transposed: bool
+    aside: bool = False
+    """Whether it runs beside what follows it, up to the next product and with that."""
+
+
+Link = Planned | Multiplied
 
 
 def planned(
@@ -129,15 +151,46 @@ def machine_code(extension: ModuleType, text: str) -> bytes:
 
 def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], spares: Sequence[mx.array]) -> Any:
     """Return the executable graph of the launches, one after the other."""
-    made = [
-        extension.Launch(
-            kernel=function(each)[0],
-            blocks=list(each.blocks),
-            threads=each.threads,
-            shared_bytes=each.shared_memory,
-            ahead=i > 0,
-            parameters=[given.value for given in (*each.inputs, *each.outputs)],
-        )
-        for i, each in enumerate(launches)
-    ]
-    return extension.Graph(code, made, list(spares))
+    return extension.Graph(code, [_made(extension, each, i > 0) for i, each in enumerate(launches)], list(spares))
+
+
+def make_chain(extension: ModuleType, code: bytes, links: Sequence[Link], spares: Sequence[mx.array]) -> Any:
+    """Return the chain of launches and products, one after the other."""
+    made = []
+    ahead = False
+    for i, each in enumerate(links):
+        if isinstance(each, Planned):
+            # What lies between the first link and the last may be a graph, which neither overlaps.
+            made.append(_made(extension, each, ahead and 1 < i < len(links) - 1))
+            ahead = True
+        else:
+            made.append(_product(extension, each))
+            # What comes after a product waits for it, but for one aside.
+            ahead &= each.aside
+    workspace = mx.zeros((WORKSPACE,), mx.uint8)
+    mx.eval(workspace)
+    return extension.Chain(code, made, list(spares), workspace)
+
+
+def _made(extension: ModuleType, launch: Planned, ahead: bool) -> Any:
+    return extension.Launch(
+        kernel=function(launch)[0],
+        blocks=list(launch.blocks),
+        threads=launch.threads,
+        shared_bytes=launch.shared_memory,
+        ahead=ahead,
+        parameters=[given.value for given in (*launch.inputs, *launch.outputs)],
+    )
+
+
+def _product(extension: ModuleType, given: Multiplied) -> Any:
+    return extension.Product(
+        a=given.a.value,
+        b=given.b.value,
+        out=given.out.value,
+        rows=given.rows,
+        cols=given.cols,
+        depth=given.depth,
+        transposed=given.transposed,
+        aside=given.aside,
+    )

@@ -1,79 +1,14 @@
-"""Builds the native extension for the mlx of the running interpreter: `python kernels/_lib/native/build.py`.
-
-It needs a C++20 compiler, cmake and nanobind 3.0.1 (the `native` extra of zmlx-bench). The result goes to the user's
-cache, where `kernels.native` finds it; nothing is written beside the sources.
-"""
+"""Builds the native extension for the mlx of the running interpreter: `python kernels/_lib/native/build.py`."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import subprocess
+import importlib
 import sys
-import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from place import MODULE, SOURCE, library_path, missing_tools
-
-
-def build(*, sanitize: bool = False, directory: Path | None = None) -> Path:
-    """Compiles the extension and returns the path of the library.
-
-    Args:
-        sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer.
-        directory: where the library goes; the cache's place for it by default.
-
-    Raises:
-        RuntimeError: a build tool is missing, or the compiler failed.
-    """
-    missing = missing_tools()
-    if missing:
-        raise RuntimeError(f"cannot build the native kernels: {missing}")
-    target = (directory or library_path().parent).resolve()
-    target.mkdir(parents=True, exist_ok=True)
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    with tempfile.TemporaryDirectory(prefix="zmlx-native-") as work:
-        configure = [
-            str(cmake),
-            "-S",
-            str(SOURCE),
-            "-B",
-            work,
-            "-DCMAKE_BUILD_TYPE=Release",
-            f"-DPython_EXECUTABLE={sys.executable}",
-            f"-DZMLX_SANITIZE={'ON' if sanitize else 'OFF'}",
-        ]
-        for command in (configure, [str(cmake), "--build", work, "--parallel"]):
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-            if done.returncode != 0:
-                raise RuntimeError(f"`{' '.join(command)}` failed:\n{done.stdout[-4000:]}")
-        (library,) = Path(work).glob(f"{MODULE}.*")
-        # Renamed into place, so that a process never loads half a file.
-        fresh = target / f".{library.name}.{os.getpid()}"
-        shutil.copy2(library, fresh)
-        final = target / library.name
-        fresh.replace(final)
-    return final
-
-
-def main() -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--force", action="store_true", help="build even where a current build exists")
-    arguments = parser.parse_args()
-    path = library_path()
-    if path.exists() and not arguments.force:
-        print(f"current: {path}")
-        return 0
-    try:
-        print(f"built: {build()}")
-    except RuntimeError as error:
-        print(error, file=sys.stderr)
-        return 4
-    return 0
-
+from zmlx_bench.measured import loader
 
 if __name__ == "__main__":
-    sys.exit(main())
+    loader.open_kernels(Path(__file__).resolve().parents[2])
+    native = importlib.import_module(f"{loader.PACKAGE}._lib.native")
+    sys.exit(importlib.import_module(f"{loader.PACKAGE}._lib.extension.build").main(native.EXTENSION))

@@ -51,10 +51,10 @@ def ratio(logs: Sequence[float] | None) -> Ratio | None:
     return Ratio(value=value, low=None, high=None, logs=tuple(logs), blocks=tuple(range(1, len(logs) + 1)))
 
 
-def memory(peak_mem_gb: float | None, peak_rss_gb: float | None) -> Memory:
+def memory(peak_mem_gb: float | None, peak_rss_gb: float | None, footprint_gb: float | None) -> Memory:
     return Memory(
-        peak_mem_gb=peak_mem_gb, temporary_gb=None, cache_gb=None, peak_rss_gb=peak_rss_gb, page_faults_minor=None,
-        page_faults_major=None,
+        peak_mem_gb=peak_mem_gb, temporary_gb=None, cache_gb=None, peak_rss_gb=peak_rss_gb,
+        peak_footprint_gb=footprint_gb, page_faults_minor=None, page_faults_major=None,
     )  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def budget(
     prefill: float | None = 0.0,
     peak_mem_gb: float | None = 1.0,
     peak_rss_gb: float | None = 2.0,
+    footprints_gb: tuple[float | None, float | None] = (None, None),
+    compressed_gb: float | None = None,
     clock_disagreement: float = 0.001,
     throttled: bool | None = False,
     status: Status = "ok",
@@ -81,7 +83,8 @@ def budget(
         decode_tok_s=None, baseline_decode_tok_s=None, null_decode_tok_s=None, incumbent_decode_tok_s=None,
         prefill_tok_s=None, baseline_prefill_tok_s=None, ttft_ms=None, baseline_ttft_ms=None, speedup=ratio(gain),
         null=ratio(null), incumbent=ratio(over_incumbent), prefill=None if prefill is None else ratio((prefill,)),
-        latency=None, baseline_latency=None, memory=memory(peak_mem_gb, peak_rss_gb), baseline_memory=memory(1.0, 2.0),
+        latency=None, baseline_latency=None, memory=memory(peak_mem_gb, peak_rss_gb, footprints_gb[0]),
+        baseline_memory=memory(1.0, 2.0, footprints_gb[1]), compressed_gb=compressed_gb,
         fidelity=fidelity, clock_disagreement=clock_disagreement, throttled=throttled, busy_by_others=None,
         calls_per_token={},
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.analysis.decision.evidence_of import POLICY, SAME, budget, session
 from zmlx_bench.analysis.decision import ArmEvidence, judge_session
+from zmlx_bench.protocol.plan import ESTIMATOR
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
@@ -92,7 +94,8 @@ def test_the_simulation_decides_as_zmlx_does(model: ModuleType, drawn_sessions: 
             for column, tokens in enumerate(POLICY.min_blocks):
                 speeds = drawn_sessions.raw[column][index]  # type: ignore[attr-defined]
                 gain = speeds[2 + variant] + np.log1p(0.03) - (speeds[0] + speeds[1]) / 2
-                budgets[tokens] = budget(tokens, tuple(gain), null=tuple(speeds[1] - speeds[0]), fidelity=SAME)
+                plain = budget(tokens, tuple(gain), null=tuple(speeds[1] - speeds[0]), fidelity=SAME)
+                budgets[tokens] = replace(plain, estimator=ESTIMATOR)
             arms.append(ArmEvidence(f"v{variant}", "a", budgets))
         for variant, verdict in enumerate(judge_session(session(*arms), POLICY)):
             assert names[verdict.reason] == outcome.speed[index, variant]

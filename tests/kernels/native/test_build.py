@@ -54,9 +54,9 @@ def test_another_mlx_is_refused(package: ModuleType, monkeypatch: pytest.MonkeyP
 
 
 def test_the_tools_that_are_missing_are_named(package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = importlib.import_module(f"{package.__name__}.place")
-    monkeypatch.setattr(place.shutil, "which", lambda *_, **__: None)
-    assert "no C++ compiler" in place.missing_tools()
+    extension = importlib.import_module(f"{loader.PACKAGE}._lib.extension")
+    monkeypatch.setattr(extension.shutil, "which", lambda *_, **__: None)
+    assert "no C++ compiler" in package.EXTENSION.missing_tools()
 
 
 @pytest.mark.process
@@ -73,14 +73,11 @@ def sanitizer(name: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("g++") is None, reason="needs g++ and its sanitizers")
-def test_no_undefined_behaviour(native: ModuleType, tmp_path: Path) -> None:
+def test_no_undefined_behaviour(native: ModuleType, package: ModuleType, tmp_path: Path) -> None:
     """The tests of this folder, run once more against a build with ASan and UBSan."""
-    make = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import build; build.build(sanitize=True)",
-        str(BUILD.parent),
-    )
     env = {**os.environ, "ZMLX_NATIVE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", *make], check=True, env=env)
+    build = importlib.import_module(f"{loader.PACKAGE}._lib.extension.build").build
+    build(package.EXTENSION, ["ZMLX_SANITIZE=ON"], tmp_path / package.EXTENSION.library_path().parent.name)
     libraries = [sanitizer(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so")]
     env |= {
         "LD_PRELOAD": " ".join(libraries),

@@ -112,6 +112,8 @@ def session_evidence(
         arms=tuple(arms[name] for name in planned if name in arms),
         planned=planned,
         incumbent=incumbent,
+        looks=session.plan.looks,
+        blocks=session.blocks if session.plan.looks else None,
     )
 
 
@@ -124,6 +126,7 @@ def budget_evidence(path: str, capsule: Capsule, policy: Policy) -> BudgetEviden
         capsule=path,
         status=capsule.status,
         figures=capsule.figures,
+        estimator=capsule.protocol.estimator,
         counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in prompts),
         message=_message(capsule),
         idle_kernels=_idle(capsule),

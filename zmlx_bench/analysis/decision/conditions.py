@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
-from zmlx_bench.analysis.decision.statistics import biased, estimate, interval
+from zmlx_bench.analysis.decision.statistics import biased, interval, lost_weight
 from zmlx_bench.analysis.decision.verdict import Gate, Outcome
 from zmlx_bench.schema.figures import Fidelity, Figures
 from zmlx_bench.schema.policy import Policy
@@ -57,7 +57,7 @@ def status(arm: ArmEvidence, policy: Policy) -> Gate:
 
 
 def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
-    """Peak memory as MLX counts it, and the process's resident set, against the baseline's."""
+    """Peak memory as MLX counts it, and the process's resident set, on macOS its footprint, against the baseline's."""
     return [
         _excess(
             "memory",
@@ -70,14 +70,28 @@ def memory(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         ),
         _excess(
             "resident",
-            "resident set",
+            "footprint" if _footprints(arm, policy) else "resident set",
             arm,
             policy,
-            lambda f: (f.memory.peak_rss_gb, f.baseline_memory.peak_rss_gb),
+            _footprint if _footprints(arm, policy) else _resident,
             policy.resident_tolerance,
             policy.resident_slack_gb,
         ),
     ]
+
+
+def _footprints(arm: ArmEvidence, policy: Policy) -> bool:
+    """Whether macOS's footprint is known, which counts what Metal wires and the compressor holds."""
+    pairs = [_footprint(budget.figures) for budget in judged(arm, policy)]
+    return bool(pairs) and all(None not in pair for pair in pairs)
+
+
+def _footprint(figures: Figures) -> tuple[float | None, float | None]:
+    return figures.memory.peak_footprint_gb, figures.baseline_memory.peak_footprint_gb
+
+
+def _resident(figures: Figures) -> tuple[float | None, float | None]:
+    return figures.memory.peak_rss_gb, figures.baseline_memory.peak_rss_gb
 
 
 def _excess(
@@ -113,13 +127,13 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
     gates = [Gate("null_arm", "pass", "on", "on", tuple(b.capsule for b in budgets), "the null arm was measured")]
     worst: tuple[float, BudgetEvidence] | None = None
     for budget in budgets:
-        null = estimate(budget.null)
+        null = budget.estimate(budget.null)
         if biased(null, policy.bias_level) and (worst is None or abs(float(null.mean)) > abs(worst[0])):
             worst = (float(null.mean), budget)
     level = f"{policy.bias_level:.0%} interval holds 1"
     if worst is not None:
         figure = math.exp(worst[0])
-        low, high = interval(estimate(worst[1].null), policy.bias_level)
+        low, high = interval(worst[1].estimate(worst[1].null), policy.bias_level)
         text = (
             f"two equal arms differ at {worst[1].tokens} tokens: {figure:.4f}x "
             f"[{math.exp(low):.4f}, {math.exp(high):.4f}]"
@@ -127,6 +141,29 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
         return [*gates, Gate("bias", "fail", figure, level, (worst[1].capsule,), text)]
     text = "two equal arms do not differ beyond chance"
     return [*gates, Gate("bias", "pass", None, level, tuple(b.capsule for b in budgets), text)]
+
+
+def outliers(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Whether the slow processes that the estimate set aside are the variant's own.
+
+    An estimate that survives outliers would call a variant faster whose every sixth process stalls, though on average
+    it gains nothing. Where more weight was taken from blocks below the estimate than from blocks above it, the plain
+    mean must be above 0 too. Evidence that rests on means sets nothing aside and has no such gate.
+    """
+    gates = []
+    for budget in judged(arm, policy):
+        if budget.estimator == "mean" or not budget.gain:
+            continue
+        below, above = (float(weight) for weight in lost_weight(budget.gain, budget.estimator))
+        plain = math.fsum(budget.gain) / len(budget.gain)
+        own = below > above and plain <= 0
+        text = (
+            f"at {budget.tokens} tokens the estimate sets aside {below:.1f} blocks in which the variant is slow and "
+            f"{above:.1f} in which the stock model is; with them the mean is {math.exp(plain):.3f}x"
+        )
+        outcome: Outcome = "fail" if own else "pass"
+        gates.append(Gate("outliers", outcome, math.exp(plain), 1.0, (budget.capsule,), text))
+    return gates
 
 
 def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
@@ -150,12 +187,24 @@ def measurement(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         known = any(b.figures.throttled is not None for b in budgets)
         text = "no throttling was reported" if known else "this platform does not report throttling"
         gates.append(Gate("throttle", "pass" if known else "unknown", None, "no", _paths(arm, policy), text))
+    gates += _compressed(budgets, policy)
     idle = [b for b in budgets if b.idle_kernels]
     if idle:
         names = ", ".join(idle[0].idle_kernels)
         text = f"never called at {idle[0].tokens} tokens: {names}; the stock model was measured in their place"
         gates.append(Gate("applied", "fail", names, "all kernels", _capsules(idle), text))
     return gates
+
+
+def _compressed(budgets: Iterable[BudgetEvidence], policy: Policy) -> list[Gate]:
+    """Whether macOS compressed memory while it was measured; nothing where there is no such compressor."""
+    known = [(grew, b) for b in budgets if (grew := b.figures.compressed_gb) is not None]
+    if not known:
+        return []
+    grew, budget = max(known, key=lambda pair: pair[0])
+    most = policy.resident_slack_gb
+    text = f"macOS compressed up to {grew:.2f} GB more while a process ran, {most:.2f} GB allowed"
+    return [Gate("compressed", "fail" if grew > most else "pass", grew, most, (budget.capsule,), text)]
 
 
 def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from zmlx_bench.schema.base import CheckpointKind, Status
+from zmlx_bench.analysis.decision.statistics import Estimate, estimate
+from zmlx_bench.schema.base import CheckpointKind, Estimator, Status
 from zmlx_bench.schema.figures import Figures, Ratio
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.plan import Conditions
@@ -31,6 +32,9 @@ class GroupKey:
     def covers(self, other: GroupKey) -> bool:
         """Whether what was found here holds for `other`: the same group but for what was not recorded here."""
         unknown = {name: getattr(other, name) for name in ("cores", "mlx_lm") if getattr(self, name) is None}
+        if self.cores is None and other.device.startswith(f"{self.device} ("):
+            # Where no cores were recorded, a device had its bare name.
+            unknown["device"] = other.device
         return replace(self, **unknown) == other
 
     @property
@@ -50,6 +54,8 @@ class BudgetEvidence:
     """Path in the workspace."""
     status: Status
     figures: Figures
+    estimator: Estimator = "mean"
+    """What every ratio of its blocks is estimated with."""
     counting_prompts: int = 0
     """Prompts whose baseline output does not loop, by the policy's measure."""
     message: str | None = None
@@ -57,24 +63,32 @@ class BudgetEvidence:
     idle_kernels: tuple[str, ...] = ()
     """Kernels of the variant that were never called: then the stock model was measured."""
 
+    seen: int | None = None
+    """Only blocks up to this one; None is all."""
+
     @property
     def gain(self) -> tuple[float, ...]:
         """Return d of each block: ln decode speed against the mean of baseline and null, or the baseline alone."""
-        return _logs(self.figures.speedup)
+        return self._logs(self.figures.speedup)
 
     @property
     def null(self) -> tuple[float, ...]:
         """Return z of each block: the null arm against the baseline; empty without a null arm."""
-        return _logs(self.figures.null)
+        return self._logs(self.figures.null)
 
     @property
     def over_incumbent(self) -> tuple[float, ...]:
         """Return ln decode speed against the incumbent in the same blocks; empty where none was measured."""
-        return _logs(self.figures.incumbent)
+        return self._logs(self.figures.incumbent)
 
+    def estimate(self, sample: tuple[float, ...]) -> Estimate:
+        """Estimate where d, z or another log ratio of these blocks lies."""
+        return estimate(sample, self.estimator)
 
-def _logs(ratio: Ratio | None) -> tuple[float, ...]:
-    return () if ratio is None else ratio.logs
+    def _logs(self, ratio: Ratio | None) -> tuple[float, ...]:
+        if ratio is None or self.seen is None:
+            return () if ratio is None else ratio.logs
+        return tuple(log for log, block in zip(ratio.logs, ratio.blocks, strict=True) if block <= self.seen)
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,22 @@ class SessionEvidence:
     """Variants of the plan, the incumbent included."""
     incumbent: str | None = None
     """The incumbent measured in the same blocks."""
+    looks: tuple[int, ...] = ()
+    """After how many blocks the session was planned to be looked at; empty where its blocks were fixed."""
+    blocks: int | None = None
+    """Blocks that were run, where there are looks."""
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it stopped at a look before its last: then chance had a hand in when, and its gain is overstated."""
+        return bool(self.looks) and self.blocks is not None and self.blocks < self.looks[-1]
+
+    @property
+    def taken(self) -> tuple[int | None, ...]:
+        """Return the looks that were taken, each as the last block that it saw; a fixed plan has one look at all."""
+        if not self.looks:
+            return (None,)
+        return tuple(look for look in self.looks if self.blocks is None or look <= self.blocks)
 
 
 @dataclass(frozen=True)

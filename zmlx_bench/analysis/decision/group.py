@@ -24,7 +24,7 @@ from zmlx_bench.analysis.decision.evidence import (
     under_bytes,
 )
 from zmlx_bench.analysis.decision.session import judge_session
-from zmlx_bench.analysis.decision.statistics import Array, estimate
+from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.policy import Policy
 
@@ -42,6 +42,8 @@ _RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUS
 # Variance of an arm-by-session effect in d = variant - (baseline + null) / 2, and in variant - incumbent.
 _AGAINST_STOCK = 1.5
 _AGAINST_INCUMBENT = 2.0
+EARLY = 2.0
+"""Times the standard error of a session that stopped early: the estimate at which it stopped is chosen, not drawn."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def _verdict(
     gains = [
         sum(sample) / len(sample)
         for tokens in (figures.tokens for figures in shown.verdict.budgets)
-        if (sample := [float(estimate(b.gain).mean) for b in _at(rests_on, tokens) if b.gain])
+        if (sample := [float(b.estimate(b.gain).mean) for b in _at(rests_on, tokens) if b.gain])
     ]
     return GroupVerdict(
         variant=shown.arm.variant,
@@ -215,9 +217,11 @@ def _repeat(
     hypotheses = max(len(e.session.planned) for e in run)
     worst: tuple[float, float, float, int] | None = None
     for tokens in sorted(policy.min_blocks):
-        found = [estimate(sample(b)) for b in _at(run, tokens)]
+        there = [e for e in run if tokens in e.arm.budgets]
+        found = [b.estimate(sample(b)) for b in _at(there, tokens)]
         mean = sum(float(f.mean) for f in found) / len(found)
-        needed = float(allowance([f.se for f in found], per_session, hypotheses, policy))
+        spreads = [f.se * (EARLY if e.session.stopped_early else 1.0) for e, f in zip(there, found, strict=True)]
+        needed = float(allowance(spreads, per_session, hypotheses, policy))
         if worst is None or mean - needed < worst[0]:
             worst = (mean - needed, mean, needed, tokens)
     assert worst is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from zmlx_bench.analysis.decision import conditions
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
 from zmlx_bench.analysis.decision.power import blocks_needed
-from zmlx_bench.analysis.decision.speed import Evidence, Judgement, Speed, evidence, judge
-from zmlx_bench.analysis.decision.statistics import Array, estimate, floor_of, interval
+from zmlx_bench.analysis.decision.speed import Evidence, Judgement, Speed, evidence, judge, over_looks
+from zmlx_bench.analysis.decision.statistics import Array, floor_of, interval
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, SessionVerdict, SpeedName, Verdict
 from zmlx_bench.schema.policy import Policy
 
@@ -37,21 +37,48 @@ def judge_session(session: SessionEvidence, policy: Policy) -> tuple[SessionVerd
     return tuple(_judge_arm(session, row, tables, shared, policy) for row in range(len(session.arms)))
 
 
+def speeds(session: SessionEvidence, policy: Policy) -> dict[str, Speed]:
+    """Return each variant's speed over all budgets; UNRESOLVED too until it is told apart from an incumbent."""
+    tables = _tables(session, policy)
+    found = {}
+    for row, arm in enumerate(session.arms):
+        speed = Speed(int(tables.judgement.overall[row]))
+        against = tables.against_incumbent
+        if speed == Speed.FASTER and against is not None and arm.variant != session.incumbent:
+            speed = speed if against.overall[row] != Speed.UNRESOLVED else Speed.UNRESOLVED
+        found[arm.variant] = speed
+    return found
+
+
 def _tables(session: SessionEvidence, policy: Policy) -> _Tables:
     tokens = tuple(sorted(policy.min_blocks))
     # Planned variants without a record take part in Holm as rows without evidence.
     absent = max(0, len(session.planned) - len(session.arms))
-    found = _collect(session.arms, absent, tokens, policy, lambda b: b.gain)
+    found = _collect(session, absent, tokens, policy, lambda b: b.gain)
     against = None
     if session.incumbent is not None:
         others = [arm for arm in session.arms if arm.variant != session.incumbent]
         if others:
-            against = judge(_collect(session.arms, absent, tokens, policy, lambda b: b.over_incumbent), policy)
+            against = judge(_collect(session, absent, tokens, policy, lambda b: b.over_incumbent), policy)
     return _Tables(tokens, found, judge(found, policy), against)
 
 
 def _collect(
+    session: SessionEvidence,
+    absent: int,
+    tokens: tuple[int, ...],
+    policy: Policy,
+    sample: Callable[[BudgetEvidence], tuple[float, ...]],
+) -> Evidence:
+    planned = max(1, len(session.looks))
+    looks = [_at_look(session.arms, seen, planned, absent, tokens, policy, sample) for seen in session.taken]
+    return over_looks(looks, planned)
+
+
+def _at_look(
     arms: Sequence[ArmEvidence],
+    seen: int | None,
+    planned: int,
     absent: int,
     tokens: tuple[int, ...],
     policy: Policy,
@@ -62,16 +89,19 @@ def _collect(
     within = np.zeros(shape, dtype=np.bool_)
     for row, arm in enumerate(arms):
         for column, budget in enumerate(arm.budgets.get(t) for t in tokens):
-            if budget is None or len(sample(budget)) < policy.min_blocks[budget.tokens]:
+            if budget is None:
                 continue
-            cell = evidence(estimate(sample(budget)), _floor(budget, policy), policy)
+            until = budget if seen is None else replace(budget, seen=seen)
+            if len(sample(until)) < policy.min_blocks[budget.tokens]:
+                continue
+            cell = evidence(until.estimate(sample(until)), _floor(until, policy), policy, planned)
             above[row, column], below[row, column] = cell.above, cell.below
             within[row, column] = cell.within
     return Evidence(above, below, within)
 
 
 def _floor(budget: BudgetEvidence, policy: Policy) -> Array:
-    return floor_of(estimate(budget.null) if budget.null else None, policy.min_gain)
+    return floor_of(budget.estimate(budget.null) if budget.null else None, policy.min_gain)
 
 
 def _judge_arm(
@@ -89,13 +119,16 @@ def _judge_arm(
     slower = _slower(arm, row, tables, policy)
     proof = [*_blocks(arm, tables.tokens, policy), *conditions.prompts(arm, policy)]
     speed = _speed(figures, float(tables.judgement.faster[row]), policy)
+    outliers = conditions.outliers(arm, policy)
     extras = [conditions.prefill(arm, policy)]
     if session.incumbent is not None and session.incumbent != arm.variant:
         extras.append(_over_incumbent(session, row, tables, policy))
-    gates = (faithful, ended, *memory, *quality, slower, *proof, speed, *extras)
+    gates = (faithful, ended, *memory, *quality, slower, *proof, speed, *outliers, *extras)
 
-    verdict, reason, why = _precedence(faithful, ended, memory, quality, slower, proof, figures, speed, extras)
-    scatter = {b.tokens: float(np.std(b.gain, ddof=1)) for b in conditions.judged(arm, policy) if len(b.gain) > 1}
+    verdict, reason, why = _precedence(
+        faithful, ended, memory, quality, slower, proof, figures, speed, outliers, extras
+    )
+    scatter = {b.tokens: float(b.estimate(b.gain).sd) for b in conditions.judged(arm, policy) if len(b.gain) > 1}
     needed = blocks_needed(scatter, max(len(session.planned), len(session.arms)), policy)
     return SessionVerdict(
         variant=arm.variant,
@@ -104,7 +137,7 @@ def _judge_arm(
         verdict=verdict,
         reason=reason,
         why=why,
-        valid=verdict != "INCONCLUSIVE" or reason == "unresolved",
+        valid=verdict != "INCONCLUSIVE" or reason in ("unresolved", "outliers"),
         budgets=figures,
         gates=gates,
         blocks_needed=None if needed is None else needed[0],
@@ -122,9 +155,10 @@ def _precedence(
     proof: list[Gate],
     figures: tuple[BudgetFigures, ...],
     speed: Gate,
+    outliers: list[Gate],
     extras: list[Gate],
 ) -> tuple[Verdict, str, str]:
-    """Fidelity, crash, memory, biased or throttled, slower, unresolved, equivalent, faster."""
+    """Fidelity, crash, memory, biased or throttled, slower, unresolved, equivalent, its own outliers, faster."""
     if faithful.outcome == "fail":
         return "REJECT", "fidelity", faithful.text
     if ended.outcome == "fail":
@@ -146,6 +180,8 @@ def _precedence(
         return "INCONCLUSIVE", "unresolved", speed.text
     if "equivalent" in speeds:
         return "HOLD", "equivalent", speed.text
+    if failed := _first_failed(outliers):
+        return "INCONCLUSIVE", failed.id, failed.text
     if failed := _first_failed(extras):
         return "HOLD", failed.id, failed.text
     return "CANDIDATE", "faster", speed.text
@@ -158,7 +194,7 @@ def _first_failed(gates: list[Gate]) -> Gate | None:
 def _figures(
     budget: BudgetEvidence, adjusted: float, row: int, column: int, tables: _Tables, policy: Policy
 ) -> BudgetFigures:
-    gain = estimate(budget.gain)
+    gain = budget.estimate(budget.gain)
     low, high = interval(gain, policy.interval_level)
     name = Speed(int(tables.judgement.speed[row, column])).name.lower()
     return BudgetFigures(
@@ -188,7 +224,7 @@ def _slower(arm: ArmEvidence, row: int, tables: _Tables, policy: Policy) -> Gate
     if not known:
         return Gate("slower", "unknown", None, policy.slower_alpha, (), "no blocks were compared")
     column, budget = min(known, key=lambda pair: float(tables.judgement.below[row, pair[0]]))
-    p, ratio = float(tables.judgement.below[row, column]), math.exp(estimate(budget.gain).mean)
+    p, ratio = float(tables.judgement.below[row, column]), math.exp(budget.estimate(budget.gain).mean)
     slower = p <= policy.slower_alpha
     text = f"{ratio:.3f}x at {budget.tokens} tokens, {'slower' if slower else 'not shown to be slower'} (p {p:.2g})"
     return Gate("slower", "fail" if slower else "pass", p, policy.slower_alpha, (budget.capsule,), text)
@@ -231,6 +267,6 @@ def _over_incumbent(session: SessionEvidence, row: int, tables: _Tables, policy:
         return Gate("incumbent", "unknown", None, policy.faster_alpha, capsules, text)
     p = float(tables.against_incumbent.faster[row])
     faster = p <= policy.faster_alpha
-    ratios = "; ".join(f"{math.exp(estimate(b.over_incumbent).mean):.3f}x at {b.tokens} tokens" for b in budgets)
+    ratios = "; ".join(f"{math.exp(b.estimate(b.over_incumbent).mean):.3f}x at {b.tokens} tokens" for b in budgets)
     text = f"{'faster' if faster else 'not shown to be faster'} than the incumbent {session.incumbent}: {ratios}"
     return Gate("incumbent", "pass" if faster else "fail", p, policy.faster_alpha, capsules, text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from zmlx_bench.analysis.decision.looks import level_of_each, sequential
 from zmlx_bench.analysis.decision.statistics import Array, Estimate, holm, interval, p_above, p_below
 from zmlx_bench.schema.policy import Policy
 
@@ -30,7 +32,7 @@ class Evidence:
     below: Array
     """p of "the variant is not slower"."""
     within: npt.NDArray[np.bool_]
-    """Whether the printed interval lies within the margin of `min_gain` on both sides."""
+    """Whether an interval at the policy's level lies within the margin of `min_gain` on both sides."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,27 @@ class Judgement:
     """p of `faster` at every budget at once, after Holm over the variants, (..., variants)."""
 
 
-def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy) -> Evidence:
-    """Evidence of the paired log differences d: against the floor, against zero, and for equivalence."""
+def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy, planned_looks: int = 1) -> Evidence:
+    """Evidence of the paired log differences d at one look: against the floor, against zero, and for equivalence.
+
+    The p-values are those of the look alone; its interval is as wide as one of `planned_looks` must be.
+    """
     margin = np.log1p(policy.min_gain)
-    low, high = interval(gain, policy.interval_level)
+    level = policy.interval_level
+    if planned_looks > 1:
+        level = 1 - 2 * level_of_each((1 - level) / 2, planned_looks)
+    low, high = interval(gain, level)
     return Evidence(p_above(gain, floor), p_below(gain, 0.0), (low >= -margin) & (high <= margin))
+
+
+def over_looks(taken: Sequence[Evidence], planned: int) -> Evidence:
+    """Combine the evidence of the looks taken, of `planned` in all, first look first: sequential p-values."""
+    if planned == 1:
+        (only,) = taken
+        return only
+    above, below = (np.stack([getattr(one, side) for one in taken], axis=-1) for side in ("above", "below"))
+    within = np.asarray(np.stack([one.within for one in taken], axis=-1).any(axis=-1), dtype=np.bool_)
+    return Evidence(sequential(above, planned), sequential(below, planned), within)
 
 
 def judge(found: Evidence, policy: Policy) -> Judgement:

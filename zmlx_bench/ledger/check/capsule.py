@@ -89,6 +89,7 @@ def _figures(capsule: Capsule, file: str) -> Iterator[Finding]:
             capsule.tokens,
             [prompt.id for prompt in capsule.prompts.prompt],
             capsule.protocol.null_arm,
+            capsule.protocol.estimator,
         )
     except (ArithmeticError, LookupError, ValueError, statistics.StatisticsError) as error:
         yield finding(file, "figures", f"cannot be derived from the raw runs: {type(error).__name__}: {error}")
@@ -106,9 +107,11 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
         ("software", capsule.software, session.software),
         ("prompts", capsule.prompts, plan.prompts),
         ("encoded", capsule.encoded, plan.encoded),
-        ("protocol.blocks", capsule.protocol.blocks, plan.blocks),
+        ("protocol.blocks", capsule.protocol.blocks, session.blocks),
+        ("protocol.estimator", capsule.protocol.estimator, plan.estimator),
         ("protocol.seed", capsule.protocol.seed, plan.seed),
         ("protocol.cooldown_s", capsule.protocol.cooldown_s, plan.cooldown_s),
+        ("protocol.cool_at_most_s", capsule.protocol.cool_at_most_s, plan.cool_at_most_s),
         ("protocol.command", capsule.protocol.command, session.command),
         ("protocol.environment", capsule.protocol.environment, session.environment),
         ("protocol.shared_device", capsule.protocol.shared_device, session.shared_device),
@@ -132,7 +135,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
 def _planned_order(session: Session, tokens: int) -> tuple[tuple[str, ...], ...]:
     blocks: dict[int, list[tuple[int, str]]] = {}
     for job in session.plan.jobs:
-        if job.kind == "timed" and tokens in job.budgets:
+        if job.kind == "timed" and tokens in job.budgets and (job.block or 0) <= session.blocks:
             blocks.setdefault(job.block or 0, []).append((job.position or 0, job.arm))
     return tuple(tuple(arm for _, arm in sorted(blocks[block])) for block in sorted(blocks))
 

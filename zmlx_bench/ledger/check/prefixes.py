@@ -41,6 +41,7 @@ def begun(capsule: Capsule, session: Session | None) -> tuple[Begun, ...]:
             peaks={
                 "generations[0].peak_mem_gb": run.generations[0].peak_mem_gb if run.generations else None,
                 "peak_rss_gb": run.peak_rss_gb,
+                "peak_footprint_gb": run.peak_footprint_gb,
                 "page_faults_minor": run.page_faults_minor,
                 "page_faults_major": run.page_faults_major,
                 "energy_j": run.energy_j,

@@ -77,13 +77,16 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         backend=plan.backend,
         tokens=plan.tokens,
         blocks=plan.blocks,
+        estimator=plan.estimator,
         seed=plan.seed,
         cooldown_s=plan.cooldown_s,
+        cool_at_most_s=plan.cool_at_most_s,
         timeouts=plan.timeouts,
         prompts=plan.prompts,
         encoded=plan.encoded,
         arms=plan.arms,
         audit_positions=plan.audit_positions,
+        first_look=plan.looks[0] if plan.looks else None,
     )
     yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
 

@@ -17,11 +17,14 @@ from zmlx_bench.legacy.store import FOLDER as LEGACY
 from zmlx_bench.workspace import Workspace, find
 
 
-def check(paths: Sequence[Path], workspace: Path | None) -> Checked:
-    """Check the workspace, or of the workspaces that hold `paths` only what concerns those."""
+def check(paths: Sequence[Path], workspace: Path | None, *, rehash: bool = False) -> Checked:
+    """Check the workspace, or of the workspaces that hold `paths` only what concerns those.
+
+    With `rehash` the weights that are here are hashed again and held against the evidence.
+    """
     if not paths:
-        return check_workspace(find(workspace))
-    parts = [_check_path(path, workspace) for path in paths]
+        return check_workspace(find(workspace), rehash=rehash)
+    parts = [_check_path(path, workspace, rehash=rehash) for path in paths]
     return Checked(
         findings=tuple(sorted({finding for part in parts for finding in part.findings})),
         capsules=sum(part.capsules for part in parts),
@@ -31,7 +34,7 @@ def check(paths: Sequence[Path], workspace: Path | None) -> Checked:
     )
 
 
-def _check_path(path: Path, workspace: Path | None) -> Checked:
+def _check_path(path: Path, workspace: Path | None, *, rehash: bool) -> Checked:
     if not path.exists():
         raise UnusableInput(f"{path}: no such file or folder")
     resolved = path.resolve()
@@ -42,8 +45,8 @@ def _check_path(path: Path, workspace: Path | None) -> Checked:
     if not resolved.is_relative_to(home.root):
         return _check_alone(resolved)
     folder = _session_of(resolved, home)
-    checked = check_workspace(home) if folder is None else check_session(home, folder)
-    whole = checked.notes if resolved == home.root else ()
+    checked = check_workspace(home, rehash=rehash) if folder is None else check_session(home, folder, rehash=rehash)
+    whole = checked.notes if resolved == home.root or folder is not None else ()
     return replace(checked, findings=_within(checked.findings, resolved, home), notes=whole)
 
 

@@ -17,8 +17,10 @@ from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.findings import reading
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
+from zmlx_bench.ledger.check import weights
 from zmlx_bench.ledger.check.capsule import CheckedCapsule, check_capsule_file
 from zmlx_bench.ledger.check.decisions import check_decisions
+from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
 from zmlx_bench.ledger.matrix import rows_path
@@ -47,8 +49,10 @@ class Checked:
     """What of the evidence does not count for today's code, and which copies are stale, in words: no faults."""
 
 
-def check_workspace(workspace: Workspace, processes: int | None = None) -> Checked:
+def check_workspace(workspace: Workspace, processes: int | None = None, *, rehash: bool = False) -> Checked:
     """Check everything in a workspace; `processes` is the most to use (default: one a CPU).
+
+    With `rehash` the weights that are here are hashed again and held against the evidence.
 
     Sessions may be measured meanwhile: they write capsules, then their rows, then the matrix, then `session.json`, and
     all is read in the opposite order, so that whatever is read has been written before what it names.
@@ -61,12 +65,15 @@ def check_workspace(workspace: Workspace, processes: int | None = None) -> Check
     findings = [*checked.findings, *unread, *_strays(workspace)]
     for path in sorted((workspace.capsules / LEGACY).glob("*.json")):
         findings += check_legacy_file(workspace.root, path)
+    findings += check_stops(workspace, sessions, findings)
     for path in verified.paths(workspace):
         findings += reading.read(workspace.root, path, Verification)[1]
     decided, notes = check_decisions(workspace, findings)
     stale, unreadable_record = _copies(workspace)
-    everything = {*findings, *decided, *unreadable_record}
-    return replace(checked, findings=tuple(sorted(everything)), notes=(*notes, *stale))
+    weighed = weights.rehash(workspace, sessions) if rehash else weights.Rehashed()
+    everything = {*findings, *decided, *unreadable_record, *weighed.findings}
+    said = (weighed.note,) if rehash else ()
+    return replace(checked, findings=tuple(sorted(everything)), notes=(*notes, *stale, *said))
 
 
 def _copies(workspace: Workspace) -> tuple[list[str], list[Finding]]:
@@ -81,12 +88,17 @@ def _copies(workspace: Workspace) -> tuple[list[str], list[Finding]]:
     return [f"older copies than those of this zmlx: {', '.join(names)}; `zmlx init --update .` renews them"], []
 
 
-def check_session(workspace: Workspace, folder: Path) -> Checked:
-    """Check one session: its folder and its rows of the matrix."""
+def check_session(workspace: Workspace, folder: Path, *, rehash: bool = False) -> Checked:
+    """Check one session: its folder and its rows of the matrix, and with `rehash` its weights."""
     read = read_session(workspace.root, folder)
     rows, _ = read_rows(workspace.root, workspace.matrix)
     own = [(number, row) for number, row in rows if row.session == folder.name]
-    return _check_sessions(workspace, [read], own, 1)
+    checked = _check_sessions(workspace, [read], own, 1)
+    if not rehash:
+        return checked
+    weighed = weights.rehash(workspace, [read])
+    findings = tuple(sorted({*checked.findings, *weighed.findings}))
+    return replace(checked, findings=findings, notes=(*checked.notes, weighed.note))
 
 
 def _check_sessions(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from zmlx_bench.printable import said
 from zmlx_bench.report import words
-from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.capsule import Capsule, Protocol
+from zmlx_bench.schema.figures import Memory
 from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.run import Run, RunSet
 
@@ -21,6 +22,13 @@ class MemoryLine:
     baseline: str
 
 
+def _footprint(ours: Memory, stock: Memory) -> list[MemoryLine]:
+    if ours.peak_footprint_gb is None and stock.peak_footprint_gb is None:
+        return []
+    pair = words.gigabytes(ours.peak_footprint_gb), words.gigabytes(stock.peak_footprint_gb)
+    return [MemoryLine("peak footprint, GB", *pair)]
+
+
 def memory(capsule: Capsule) -> list[MemoryLine]:
     """Return every figure of memory."""
     ours, stock = capsule.figures.memory, capsule.figures.baseline_memory
@@ -28,6 +36,7 @@ def memory(capsule: Capsule) -> list[MemoryLine]:
         MemoryLine("peak (MLX), GB", words.gigabytes(ours.peak_mem_gb), words.gigabytes(stock.peak_mem_gb)),
         MemoryLine("above the weights, GB", words.gigabytes(ours.temporary_gb), words.gigabytes(stock.temporary_gb)),
         MemoryLine("MLX's cache, GB", words.gigabytes(ours.cache_gb), words.gigabytes(stock.cache_gb)),
+        *_footprint(ours, stock),
         MemoryLine("peak resident, GB", words.gigabytes(ours.peak_rss_gb), words.gigabytes(stock.peak_rss_gb)),
         MemoryLine("page faults, minor", *_pair(ours.page_faults_minor, stock.page_faults_minor)),
         MemoryLine("page faults, major", *_pair(ours.page_faults_major, stock.page_faults_major)),
@@ -50,6 +59,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     system += [f"{machine.cpu} x {machine.cpu_count}"] if machine.cpu and machine.cpu_count else []
     system += [f"{machine.memory_gb:.0f} GB"] if machine.memory_gb else []
     system += [f"{machine.gpu_memory_gb:.0f} GB on the GPU"] if machine.gpu_memory_gb else []
+    system += [f"wired limit set to {machine.wired_limit_gb:.1f} GB"] if machine.wired_limit_gb else []
     system += [f"driver {machine.gpu_driver}"] if machine.gpu_driver else []
     yield "machine", ", ".join(system)
     yield "software", (f"mlx {software.mlx}, mlx-lm {software.mlx_lm}, zmlx {software.zmlx}, Python {software.python}")
@@ -70,7 +80,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     yield (
         "protocol",
         (
-            f"{protocol.blocks} blocks, seed {protocol.seed}, {protocol.cooldown_s:g} s between processes, "
+            f"{protocol.blocks} blocks, seed {protocol.seed}, {_cooldown(protocol)}, "
             f"timed prompt {capsule.timed_prompt}, {'a' if capsule.chat_template else 'no'} chat template"
         ),
     )
@@ -82,6 +92,12 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
 
 
+def _cooldown(protocol: Protocol) -> str:
+    if protocol.cool_at_most_s is None:
+        return f"{protocol.cooldown_s:g} s between processes"
+    return f"until as cool as at the start, at most {protocol.cool_at_most_s:g} s, before processes"
+
+
 def conditions(runs: RunSet) -> Iterator[tuple[str, str]]:
     """Yield the range of what was read of the machine around the timed processes; nothing for what is unknown."""
     states = [state for run in _all(runs) for state in (run.before, run.after) if state is not None]
@@ -91,6 +107,7 @@ def conditions(runs: RunSet) -> Iterator[tuple[str, str]]:
         ("CPU clock", "cpu_mhz", " MHz"),
         ("GPU clock", "gpu_mhz", " MHz"),
         ("free memory", "available_memory_gb", " GB"),
+        ("compressed memory", "compressed_gb", " GB"),
         ("other GPU processes", "other_gpu_processes", ""),
     ):
         if known := [value for state in states if (value := getattr(state, field)) is not None]:

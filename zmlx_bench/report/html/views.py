@@ -165,7 +165,8 @@ class Builder:
                 null = capsule.figures.null
                 if null is not None:
                     nulls[line.session, cell.tokens] = null
-                floor = floor_of(None if null is None else estimate(null.logs), self._policy.min_gain)
+                stock = None if null is None else estimate(null.logs, capsule.protocol.estimator)
+                floor = floor_of(stock, self._policy.min_gain)
                 ratio = capsule.figures.speedup
                 rows.append(charts.ForestRow(line.variant, cell.tokens, ratio, float(np.exp(floor))))
         if not rows:

@@ -1,15 +1,37 @@
 #include <nanobind/nanobind.h>
-#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
+
+#include "cuda_chain.h"
 #include "cuda_compile.h"
 #include "cuda_graph.h"
 #include "cuda_step.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+
+namespace {
+
+// What Python holds. A step shares what is inside and lets go of it on a thread of MLX's, which must not ask for the
+// interpreter: it may be ending.
+template <typename T>
+struct Held {
+  std::shared_ptr<T> it;
+};
+using Work = Held<zmlx::Work>;
+struct Graph : Work {};
+struct Chain : Work {
+  zmlx::Chain& get() const {
+    return static_cast<zmlx::Chain&>(*it);
+  }
+};
+using Buffers = Held<zmlx::Buffers>;
+
+} // namespace
 
 NB_MODULE(_zmlx_graph, m) {
   m.doc() = "Launches that are put together once and started as one CUDA graph.";
@@ -45,26 +67,68 @@ NB_MODULE(_zmlx_graph, m) {
           },
           "kernel"_a, "blocks"_a, "threads"_a, "shared_bytes"_a, "ahead"_a, "parameters"_a);
 
-  nb::class_<zmlx::Buffers>(m, "Buffers", "Evaluated arrays that steps write in place; they belong to the steps alone.")
+  nb::class_<Buffers>(m, "Buffers", "Evaluated arrays that steps write in place; they belong to the steps alone.")
       .def(
           "__init__",
-          [](zmlx::Buffers* self, std::vector<mlx::core::array> arrays) {
-            new (self) zmlx::Buffers{std::move(arrays), {}};
+          [](Buffers* self, std::vector<mlx::core::array> arrays) {
+            new (self) Buffers{std::make_shared<zmlx::Buffers>(std::move(arrays))};
           },
           "arrays"_a);
 
-  nb::class_<zmlx::Graph>(m, "Graph", "Launches after each other as one executable graph.")
+  nb::class_<Work>(m, "Work", "What a step launches.");
+
+  nb::class_<zmlx::Product>(
+      m, "Product",
+      "bfloat16 out (rows, cols) = a (rows, depth) times b, which is (depth, cols) or, transposed, (cols, depth), as "
+      "MLX has cuBLASLt multiply it. `cols` or `depth` may be a Number. `aside`: it runs beside what follows, the next "
+      "product included.")
       .def(
           "__init__",
-          [](zmlx::Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
+          [](zmlx::Product* self, zmlx::Parameter a, zmlx::Parameter b, zmlx::Parameter out, int rows,
+             std::variant<int, zmlx::Number> cols, std::variant<int, zmlx::Number> depth, bool transposed,
+             bool aside) {
+            new (self) zmlx::Product{std::move(a), std::move(b), std::move(out), rows, cols, depth, transposed, aside};
+          },
+          "a"_a, "b"_a, "out"_a, "rows"_a, "cols"_a, "depth"_a, "transposed"_a, "aside"_a);
+
+  nb::class_<Graph, Work>(m, "Graph", "Launches after each other as one executable graph.")
+      .def(
+          "__init__",
+          [](Graph* self, const nb::bytes& code, const std::vector<zmlx::Launch>& launches,
              std::vector<mlx::core::array> spares) {
-            new (self) zmlx::Graph(std::string(code.c_str(), code.size()), launches, std::move(spares));
+            new (self) Graph{{std::make_shared<zmlx::Graph>(
+                std::string(code.c_str(), code.size()), launches, std::move(spares))}};
           },
           "code"_a, "launches"_a, "spares"_a,
           "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's size.");
 
+  nb::class_<Chain, Work>(m, "Chain", "Launches and products after each other.")
+      .def(
+          "__init__",
+          [](Chain* self, const nb::bytes& code, const std::vector<zmlx::Link>& links,
+             std::vector<mlx::core::array> spares, mlx::core::array workspace) {
+            new (self) Chain{{std::make_shared<zmlx::Chain>(
+                std::string(code.c_str(), code.size()), links, std::move(spares), std::move(workspace))}};
+          },
+          "code"_a, "links"_a, "spares"_a, "workspace"_a,
+          "Load the machine code. `spares`: evaluated arrays of the output's size; `workspace`: 64 MiB.")
+      .def(
+          "prepare",
+          [](const Chain& self, const Buffers& buffers, const std::vector<int>& numbers) {
+            self.get().prepare(buffers.it, numbers);
+          },
+          "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
+          "Begin to capture the step that will be asked for next, in a thread of its own.")
+      .def(
+          "counts", [](const Chain& self) { return self.get().counts(); },
+          "Steps launched as a captured graph, and steps launched one by one.");
+
   m.def(
-      "step", &zmlx::step, "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
+      "step",
+      [](const mlx::core::array& x, const Work& work, const Buffers& buffers, const std::vector<int>& numbers) {
+        return zmlx::step(x, work.it, buffers.it, numbers);
+      },
+      "x"_a, "graph"_a, "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
       R"(Submit a step at once on the current stream.
 
 Args:

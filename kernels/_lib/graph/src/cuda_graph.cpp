@@ -17,8 +17,17 @@ void check(CUresult result, const char* what) {
   }
 }
 
+bool enter() noexcept {
+  try {
+    mx::cu::device(mx::Device::gpu).make_current();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 Turn::~Turn() {
-  if (event_ != nullptr) {
+  if (event_ != nullptr && enter()) {
     cuEventDestroy(event_);
   }
 }
@@ -37,32 +46,23 @@ void Turn::mark(CUstream stream) {
   last_ = stream;
 }
 
-Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mx::array> spares)
-    : spares_(std::move(spares)) {
-  mx::cu::device(mx::Device::gpu).make_current();
-  check(cuModuleLoadData(&module_, machine_code.data()), "loading the graph's machine code");
-  check(cuGraphCreate(&graph_, 0), "making a graph");
-  for (const auto& launch : launches) {
-    add(launch);
-  }
-  check(cuGraphInstantiate(&executable_, graph_, 0), "making a graph executable");
+mx::array* Work::spare() {
+  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
+  return free == spares_.end() ? nullptr : &*free;
 }
 
-Graph::~Graph() {
-  if (executable_ != nullptr) {
-    cuGraphExecDestroy(executable_);
+void Work::note(const Parameter& parameter) {
+  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
+    buffers_ = std::max(buffers_, buffer->index + 1);
   }
-  if (graph_ != nullptr) {
-    cuGraphDestroy(graph_);
-  }
-  if (module_ != nullptr) {
-    cuModuleUnload(module_);
+  if (const auto* number = std::get_if<Number>(&parameter)) {
+    numbers_ = std::max(numbers_, number->index + 1);
   }
 }
 
-uint64_t Graph::value(
+uint64_t Work::value(
     const Parameter& parameter, const mx::array* in, const mx::array* out, const Buffers* buffers,
-    const std::vector<int>& numbers) const {
+    const std::vector<int>& numbers) {
   const auto address = [](const mx::array& array) {
     return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
   };
@@ -82,26 +82,52 @@ uint64_t Graph::value(
   return numbers.empty() ? 0 : static_cast<uint32_t>(numbers[at]);
 }
 
+CUfunction kernel_of(CUmodule module, const std::string& name, int shared_bytes) {
+  CUfunction function = nullptr;
+  check(cuModuleGetFunction(&function, module, name.c_str()), name.c_str());
+  check(
+      cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes),
+      "shared memory of a launch");
+  return function;
+}
+
+Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mx::array> spares)
+    : Work(std::move(spares)) {
+  mx::cu::device(mx::Device::gpu).make_current();
+  check(cuModuleLoadData(&module_, machine_code.data()), "loading the graph's machine code");
+  check(cuGraphCreate(&graph_, 0), "making a graph");
+  for (const auto& launch : launches) {
+    add(launch);
+  }
+  check(cuGraphInstantiate(&executable_, graph_, 0), "making a graph executable");
+}
+
+Graph::~Graph() {
+  if (!enter()) {
+    return;
+  }
+  if (executable_ != nullptr) {
+    cuGraphExecDestroy(executable_);
+  }
+  if (graph_ != nullptr) {
+    cuGraphDestroy(graph_);
+  }
+  if (module_ != nullptr) {
+    cuModuleUnload(module_);
+  }
+}
+
 void Graph::add(const Launch& launch) {
   Node& node = nodes_.emplace_back();
   node.parameters = launch.parameters;
   node.values.resize(launch.parameters.size());
   for (size_t i = 0; i < node.parameters.size(); ++i) {
     const Parameter& parameter = node.parameters[i];
-    if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
-      buffers_ = std::max(buffers_, buffer->index + 1);
-    }
-    if (const auto* number = std::get_if<Number>(&parameter)) {
-      numbers_ = std::max(numbers_, number->index + 1);
-    }
+    note(parameter);
     node.values[i] = value(parameter, nullptr, nullptr, nullptr, {});
     node.places.push_back(&node.values[i]);
   }
-  CUfunction function = nullptr;
-  check(cuModuleGetFunction(&function, module_, launch.kernel.c_str()), launch.kernel.c_str());
-  check(
-      cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, launch.shared_bytes),
-      "shared memory of a launch");
+  CUfunction function = kernel_of(module_, launch.kernel, launch.shared_bytes);
   CUgraphNodeParams settings{};
   settings.type = CU_GRAPH_NODE_TYPE_KERNEL;
   settings.kernel.func = function;
@@ -135,13 +161,14 @@ void Graph::add(const Launch& launch) {
 }
 
 int Graph::launch(
-    const mx::array& in, const mx::array& out, Buffers& buffers, const std::vector<int>& numbers, CUstream stream) {
+    const mx::array& in, const mx::array& out, const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers,
+    CUstream stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
   int changed = 0;
   for (auto& node : nodes_) {
     bool differs = false;
     for (size_t i = 0; i < node.parameters.size(); ++i) {
-      const uint64_t now = value(node.parameters[i], &in, &out, &buffers, numbers);
+      const uint64_t now = value(node.parameters[i], &in, &out, buffers.get(), numbers);
       differs |= now != node.values[i];
       node.values[i] = now;
     }
@@ -151,16 +178,11 @@ int Graph::launch(
     }
   }
   turn_.take(stream);
-  buffers.turn.take(stream);
+  buffers->turn.take(stream);
   check(cuGraphLaunch(executable_, stream), "launching a graph");
   turn_.mark(stream);
-  buffers.turn.mark(stream);
+  buffers->turn.mark(stream);
   return changed;
-}
-
-mx::array* Graph::spare() {
-  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
-  return free == spares_.end() ? nullptr : &*free;
 }
 
 } // namespace zmlx

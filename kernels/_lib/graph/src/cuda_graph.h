@@ -16,6 +16,10 @@ namespace zmlx {
 
 void check(CUresult result, const char* what);
 
+// Makes the GPU current on a thread that may have no context: the last step lets go of what it launched on one of MLX's.
+// False where the driver has ended.
+bool enter() noexcept;
+
 // Orders the streams that use a thing one after the other.
 class Turn {
  public:
@@ -31,6 +35,7 @@ class Turn {
 
 // Buffers that a graph's launches write in place, and who wrote them last.
 struct Buffers {
+  explicit Buffers(std::vector<mlx::core::array> given) : arrays(std::move(given)) {}
   std::vector<mlx::core::array> arrays;
   Turn turn;
 };
@@ -57,29 +62,59 @@ struct Launch {
   std::vector<Parameter> parameters;
 };
 
-// Launches after each other as one executable CUDA graph. A parameter whose value changed since the last step is set
-// anew in the executable graph, which does not touch steps that are under way.
-class Graph {
+// What a step launches.
+class Work {
  public:
-  Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mlx::core::array> spares);
-  ~Graph();
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
+  explicit Work(std::vector<mlx::core::array> spares) : spares_(std::move(spares)) {}
+  virtual ~Work() = default;
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
 
-  // Launches a step on the stream; returns how many nodes were set anew.
-  int launch(
-      const mlx::core::array& in, const mlx::core::array& out, Buffers& buffers, const std::vector<int>& numbers,
-      CUstream stream);
+  // Launches a step on the stream; returns how many launches were set anew.
+  virtual int launch(
+      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
+      const std::vector<int>& numbers, CUstream stream) = 0;
 
-  // A buffer of the output's size that nobody uses, or an array without data.
+  // A buffer of the output's size that nobody uses, or null.
   mlx::core::array* spare();
 
+  // How many of them its launches name.
   int buffers() const {
     return buffers_;
   }
   int numbers() const {
     return numbers_;
   }
+
+ protected:
+  // Counts what a parameter names.
+  void note(const Parameter& parameter);
+  static uint64_t value(
+      const Parameter& parameter, const mlx::core::array* in, const mlx::core::array* out, const Buffers* buffers,
+      const std::vector<int>& numbers);
+
+  Turn turn_;
+  std::mutex mutex_;
+
+ private:
+  std::vector<mlx::core::array> spares_;
+  int buffers_ = 0;
+  int numbers_ = 0;
+};
+
+// A module's kernel that may have `shared_bytes` of dynamic shared memory.
+CUfunction kernel_of(CUmodule module, const std::string& name, int shared_bytes);
+
+// Launches after each other as one executable CUDA graph. A parameter whose value changed since the last step is set
+// anew in the executable graph, which does not touch steps that are under way.
+class Graph : public Work {
+ public:
+  Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mlx::core::array> spares);
+  ~Graph() override;
+
+  int launch(
+      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
+      const std::vector<int>& numbers, CUstream stream) override;
 
  private:
   struct Node {
@@ -91,19 +126,11 @@ class Graph {
   };
 
   void add(const Launch& launch);
-  uint64_t value(
-      const Parameter& parameter, const mlx::core::array* in, const mlx::core::array* out, const Buffers* buffers,
-      const std::vector<int>& numbers) const;
 
   CUmodule module_ = nullptr;
   CUgraph graph_ = nullptr;
   CUgraphExec executable_ = nullptr;
   std::deque<Node> nodes_; // its elements never move: nodes hold pointers into them
-  std::vector<mlx::core::array> spares_;
-  int buffers_ = 0;
-  int numbers_ = 0;
-  Turn turn_;
-  std::mutex mutex_;
 };
 
 } // namespace zmlx

@@ -13,8 +13,8 @@ namespace {
 
 class Step : public mx::Primitive {
  public:
-  Step(mx::Stream stream, std::shared_ptr<Graph> graph, std::shared_ptr<Buffers> buffers, std::vector<int> numbers)
-      : mx::Primitive(stream), graph_(std::move(graph)), buffers_(std::move(buffers)), numbers_(std::move(numbers)) {}
+  Step(mx::Stream stream, std::shared_ptr<Work> work, std::shared_ptr<Buffers> buffers, std::vector<int> numbers)
+      : mx::Primitive(stream), work_(std::move(work)), buffers_(std::move(buffers)), numbers_(std::move(numbers)) {}
 
   void eval_cpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
     throw std::runtime_error("a graph step runs on a GPU only");
@@ -25,7 +25,7 @@ class Step : public mx::Primitive {
     encoder.device().make_current();
     const mx::array& in = inputs[0];
     mx::array& out = outputs[0];
-    if (const mx::array* spare = graph_->spare(); spare != nullptr) {
+    if (const mx::array* spare = work_->spare(); spare != nullptr) {
       out.copy_shared_buffer(*spare);
     } else {
       // Any operation gives a buffer of its own, since the input is used here too.
@@ -35,9 +35,9 @@ class Step : public mx::Primitive {
       out.copy_shared_buffer(fresh);
     }
     encoder.commit();
-    graph_->launch(in, out, *buffers_, numbers_, encoder.stream());
+    work_->launch(in, out, buffers_, numbers_, encoder.stream());
     // The buffers outlive the step, whatever becomes of the cache that they belong to.
-    encoder.add_completed_handler([graph = graph_, buffers = buffers_]() {});
+    encoder.add_completed_handler([work = work_, buffers = buffers_]() {});
   }
 
   const char* name() const override {
@@ -45,7 +45,7 @@ class Step : public mx::Primitive {
   }
 
  private:
-  std::shared_ptr<Graph> graph_;
+  std::shared_ptr<Work> work_;
   std::shared_ptr<Buffers> buffers_;
   std::vector<int> numbers_;
 };
@@ -53,7 +53,7 @@ class Step : public mx::Primitive {
 } // namespace
 
 mx::array step(
-    const mx::array& in, const std::shared_ptr<Graph>& graph, const std::shared_ptr<Buffers>& buffers,
+    const mx::array& in, const std::shared_ptr<Work>& work, const std::shared_ptr<Buffers>& buffers,
     const std::vector<int>& numbers) {
   if (mx::default_device() != mx::Device::gpu) {
     throw std::invalid_argument("a graph step runs on a GPU only");
@@ -61,12 +61,12 @@ mx::array step(
   if (in.is_tracer()) {
     throw std::invalid_argument("a graph step cannot be traced");
   }
-  if (static_cast<int>(buffers->arrays.size()) < graph->buffers() ||
-      static_cast<int>(numbers.size()) < graph->numbers()) {
+  if (static_cast<int>(buffers->arrays.size()) < work->buffers() ||
+      static_cast<int>(numbers.size()) < work->numbers()) {
     throw std::invalid_argument("the graph needs more buffers or numbers");
   }
   auto primitive =
-      std::make_shared<Step>(mx::default_stream(mx::Device::gpu), graph, buffers, numbers);
+      std::make_shared<Step>(mx::default_stream(mx::Device::gpu), work, buffers, numbers);
   mx::array out(in.shape(), in.dtype(), std::move(primitive), {in});
   mx::async_eval({out});
   // Who reads a buffer on another stream waits for the step, as for any result.

@@ -11,6 +11,7 @@ from zmlx_bench.measured.api import (
     LINEAR,
     LINEAR_PER_HEAD,
     NORM_BLOCK,
+    RESIDUAL_NORM,
     SIGMOID_BIAS_ROUTER,
     Block,
     Call,
@@ -49,6 +50,7 @@ MOE = moe_block(
         alone=False,
     ),
 )
+WHOLE = (*attention.BLOCK.steps, RESIDUAL_NORM, *MOE.steps)
 SHARED = Block(
     "the shared experts' MLP",
     (Step("shared_experts", {"x": HIDDEN}, {"s": HIDDEN}, stock_call, all_bytes()),),
@@ -81,4 +83,5 @@ def _stack(stack: Any) -> Stack:
         [Layer(each.input_layernorm, each.self_attn, each.post_attention_layernorm, each.mlp) for each in layers],
         stack.norm,
         attention_mask(as_array=True),
+        WHOLE,
     )

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include <cublasLt.h>
+#include <cuda.h>
+
+namespace zmlx {
+
+// out (rows, cols) = a (rows, depth) times b, which is (depth, cols) or, transposed, (cols, depth); all bfloat16.
+struct Sizes {
+  int rows, cols, depth;
+  bool transposed;
+  auto operator<=>(const Sizes&) const = default;
+};
+
+// Products as MLX 0.32.4 has cuBLASLt make them: the same descriptions and preference, so the same algorithm and bits.
+class Products {
+ public:
+  // What MLX lets an algorithm have on compute capability 9.0 and above.
+  static constexpr uint64_t WORKSPACE = 32 << 20;
+
+  Products();
+  ~Products();
+  Products(const Products&) = delete;
+  Products& operator=(const Products&) = delete;
+
+  // Launches a product on the stream; `workspace` has WORKSPACE bytes.
+  void multiply(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace, CUstream stream);
+
+ private:
+  struct Plan {
+    ~Plan();
+    cublasLtMatmulDesc_t product = nullptr;
+    cublasLtMatrixLayout_t first = nullptr, second = nullptr, out = nullptr;
+    cublasLtMatmulHeuristicResult_t chosen{};
+  };
+
+  const Plan& plan(const Sizes& sizes);
+
+  cublasLtHandle_t handle_ = nullptr;
+  cublasLtMatmulPreference_t preference_ = nullptr;
+  std::map<Sizes, Plan> plans_;
+};
+
+} // namespace zmlx

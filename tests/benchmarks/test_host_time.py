@@ -1,0 +1,44 @@
+"""The parts of host_time.py that need no GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "host_time.py"
+    spec = importlib.util.spec_from_file_location("host_time", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_tokens_parts_have_medians_of_their_own(bench: ModuleType) -> None:
+    times = [(0.001, 0.02, 0.3), (0.002, 0.01, 0.1), (0.003, 0.03, 0.2)]
+    assert bench.medians(times) == pytest.approx([2, 20, 200])
+
+
+def test_a_row_counts_the_prompts_that_said_the_same(bench: ModuleType) -> None:
+    row = {
+        "tokens": 1024,
+        "build_ms": 0.3,
+        "submit_ms": 0.05,
+        "wait_ms": 1.6,
+        "decode_tok_s": 498.1,
+        "peak_gb": 17.483,
+        "said": ["a", "b", "d"],
+    }
+    line = bench.line("qwen_graph", row, ["a", "b", "c"])
+    assert line.split() == [
+        *("qwen_graph", "1024", "0.300", "0.050", "0.350", "1.600", "498.1", "17.483"),
+        *("2", "of", "3", "prompts"),
+    ]
