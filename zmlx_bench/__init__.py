@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zmlx_bench.use import Applied, NotApplied, apply
+    from zmlx_bench.use.model import apply
+    from zmlx_bench.use.outcome import Applied, NotApplied
 
 __version__ = "0.1.0"
 __all__ = ["Applied", "NotApplied", "__version__", "apply"]
@@ -14,7 +15,7 @@ __all__ = ["Applied", "NotApplied", "__version__", "apply"]
 def __getattr__(name: str) -> Any:
     # MLX is imported with them, which `zmlx --help` must not wait for.
     if name in ("Applied", "NotApplied", "apply"):
-        from zmlx_bench import use
+        from zmlx_bench.use import model, outcome
 
-        return getattr(use, name)
+        return model.apply if name == "apply" else getattr(outcome, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -66,7 +66,7 @@ def test_full_says_what_is_missing() -> None:
         locate("qwen3", "full", GPU)
 
 
-@pytest.mark.parametrize("name", ["ful", "TINY", "./nowhere", "~/nowhere", "nowhere"])
+@pytest.mark.parametrize("name", ["", "ful", "TINY", "./nowhere", "~/nowhere", "nowhere"])
 def test_what_is_neither_a_kind_nor_a_folder_nor_a_hub_id(name: str) -> None:
     with pytest.raises(UnusableInput, match="unknown checkpoint"):
         locate("qwen3", name, CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.use.promoted import promote, promotion
+from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.workspace import Workspace
 
 PROMPT = ("--prompt", "Explain the difference between TCP and UDP.", "--max-tokens", "16", "--verbose", "False")
@@ -84,6 +86,13 @@ def test_what_mlx_lm_raises_is_one_line_and_the_whole_is_kept(
     whole = Path(last.rpartition("; all of it is in ")[2]).read_text()
     assert whole.startswith("Traceback")
     assert kept in whole
+
+
+def test_a_folder_that_is_named_like_an_option(zmlx: Callable[..., Any], tmp_path: Path) -> None:
+    shutil.copytree(TINY / "tiny_qwen3", tmp_path / "-model")
+    done = zmlx("generate", "qwen3", "--checkpoint", "./-model", "--variant", "none", *PROMPT, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(BEGINNING)
 
 
 @pytest.mark.parametrize(

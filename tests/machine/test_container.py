@@ -78,3 +78,18 @@ def test_no_limit_and_nothing_to_read(tmp_path: Path, own: Path) -> None:
     assert memory_left_gb(tmp_path / "cgroup", own) is None
     assert memory_limit_gb(tmp_path / "not there", tmp_path / "nor this") is None
     assert usable_cores(tmp_path / "not there", tmp_path / "nor this") == ALL
+
+
+def test_a_limit_above_which_a_process_is_slowed_down_counts_too(tmp_path: Path, own: Path) -> None:
+    root = tmp_path / "cgroup"
+    own.write_text("0::/a\n")
+    write(root / "a", memory__max="4000000000", memory__high="3000000000", memory__current="1000000000")
+    assert memory_limit_gb(root, own) == 3.0
+    assert memory_left_gb(root, own) == 2.0
+
+
+def test_controllers_mounted_together_without_a_name_of_their_own(tmp_path: Path, own: Path) -> None:
+    root = tmp_path / "cgroup"
+    own.write_text("4:cpu,cpuacct:/box\n")
+    write(root / "cpu,cpuacct" / "box", cpu__cfs_quota_us="100000", cpu__cfs_period_us="100000")
+    assert usable_cores(root, own) == 1

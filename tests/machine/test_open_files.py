@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,22 @@ def test_a_run_is_refused_before_anything_is_written(zmlx: Run, fresh_workspace:
     assert done.returncode == 4
     assert "may have 2,048; raise it" in done.stderr
     assert not list(fresh_workspace.capsules.iterdir())
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("command", ["generate", "serve"])
+def test_the_winner_in_use_is_refused_in_one_line(zmlx: Run, fresh_workspace: Any, command: str) -> None:
+    done = zmlx(command, "qwen3", "--checkpoint", "tiny", cwd=fresh_workspace.root, preexec_fn=limit(1024))
+    assert done.returncode == 4
+    assert "may have 1,024; raise it" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.process
+def test_a_command_imports_mlx_lm_only_after_it_has_looked() -> None:
+    code = "import sys, zmlx_bench.use.command; print(*({'mlx', 'mlx.core', 'mlx_lm'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 def test_enough_is_enough(zmlx: Run, tmp_path: Any) -> None:

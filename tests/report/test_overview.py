@@ -54,6 +54,19 @@ def test_variants_are_ranked_and_what_failed_comes_last(workspace: Workspace) ->
     assert [cell.tokens for cell in group.lines[0].cells] == list(BUDGETS)
 
 
+@pytest.mark.parametrize("hours", [(0.0, 2.0), (2.0, 0.0)], ids=["folder last", "folder first"])
+def test_a_checkpoint_is_called_by_its_kind_where_a_session_was_run_by_that(
+    tmp_path: Path, hours: tuple[float, float]
+) -> None:
+    made = make_workspace(tmp_path / "workspace")
+    named = add_session(made, hours[0], [MADE[5], MADE[2]]).plan.checkpoint
+    folder = named.model_copy(update={"kind": "path", "label": "a-folder"})
+    add_session(made, hours[1], [MADE[5], MADE[1]], checkpoint=folder)
+    group = only(build(made, None))
+    assert group.checkpoint == "tiny"
+    assert any("--checkpoint tiny" in command for command in group.next_runs)
+
+
 def test_the_terminal_and_markdown_say_what_matters(workspace: Workspace) -> None:
     report = build(workspace, None)
     for text in (shown(report), overview_text.markdown(report.groups, report.legacy, report.refusals)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from tests.ledger.test_matrix import row
 from tests.session.conftest import Finished
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import matrix
+from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.unfinished import drop, unfinished
@@ -53,6 +55,21 @@ def test_it_can_be_dropped(begun: tuple[Workspace, str], zmlx_inside: Zmlx) -> N
     assert "every session here is finished" in zmlx_inside("sessions", "--workspace", str(workspace.root)).stdout
 
 
+def test_a_removal_that_is_cut_short_leaves_no_session(
+    begun: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, name = begun
+
+    def refused(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(CannotHere, match="cannot be removed: Input/output error"):
+        drop(workspace, name)
+    assert list(unfinished(workspace)) == []
+    assert not [found for found in check_workspace(workspace).findings if name in found.file]
+
+
 def test_evidence_is_not_dropped(begun: tuple[Workspace, str], undisturbed: Finished) -> None:
     workspace, _ = begun
     with pytest.raises(UnusableInput, match="is finished; its capsules are evidence"):
@@ -72,6 +89,21 @@ def test_what_is_being_measured_is_not_dropped(begun: tuple[Workspace, str]) -> 
     finally:
         lock.release()
     assert workspace.session(name).is_dir()
+
+
+def test_evidence_that_cannot_be_read_is_not_dropped(
+    begun: tuple[Workspace, str], undisturbed: Finished, zmlx_inside: Zmlx
+) -> None:
+    workspace, only = begun
+    name = undisturbed.session.session
+    path = workspace.session(name) / store.SESSION_FILE
+    newer = {**json.loads(path.read_text()), "schema_version": 99}
+    path.write_text(json.dumps(newer))
+    assert [each.session for each in unfinished(workspace)] == [only]
+    done = zmlx_inside("sessions", "drop", name, "--workspace", str(workspace.root))
+    assert done.returncode == 3
+    assert "99" in done.stderr
+    assert path.is_file()
 
 
 def test_one_that_cannot_be_read_can_be_dropped(begun: tuple[Workspace, str]) -> None:

@@ -31,6 +31,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (ValueError("Missing 1 parameters:\nmodel.norm.weight."), UnusableInput, "Missing 1 parameters: model.norm"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.json"), UnusableInput, "a.json; No such file"),
+        (FileNotFoundError("Got: ConnectError\nPlease check"), UnusableInput, ": Got: ConnectError Please check; all"),
         (OSError(errno.ENOSPC, "No space left on device"), CannotHere, "mlx_lm.server: No space left on device"),
         (RuntimeError("[METAL] Command buffer\nexecution failed"), CannotHere, "Command buffer execution failed"),
         (MemoryError(), CannotHere, "mlx_lm.server: MemoryError"),

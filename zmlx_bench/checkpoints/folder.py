@@ -20,6 +20,7 @@ from zmlx_bench.schema.base import content_hash
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _WEIGHTS = "model*.safetensors"
 """What mlx-lm loads."""
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "tiktoken.model", "vocab.json", "vocab.txt")
 _NUMBERED = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.safetensors")
 _INDEX = "model.safetensors.index.json"
 
@@ -67,6 +68,18 @@ def weight_files(folder: Path) -> list[Path]:
         raise UnusableInput(f"checkpoint {folder}: {missing} is missing; finish its download or copy it again")
     _refuse_ambiguous(held)
     return found
+
+
+def lacks(folder: Path) -> str | None:
+    """Return what a folder lacks of a checkpoint, the tokenizer aside; None where it has config and weights."""
+    if not (folder / "config.json").is_file():
+        return "its config.json"
+    return None if has_weights(folder) else "weights (model*.safetensors), all or a part"
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a file that a tokenizer can be made of lies in the folder, as far as such files have names."""
+    return any(path.is_file() for pattern in _TOKENIZERS for path in folder.glob(pattern))
 
 
 def has_weights(folder: Path) -> bool:

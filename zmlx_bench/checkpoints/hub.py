@@ -23,9 +23,10 @@ def split(reference: str) -> tuple[str, str | None]:
 
 
 def cached(repo: str, revision: str | None = None, cache: Path | None = None) -> Path | None:
-    """Return the snapshot's folder when its weights are in the local cache (`cache`: another folder than the hub's).
+    """Return the snapshot's folder when the local cache (`cache`: another folder than the hub's) holds all of it.
 
-    A snapshot of configuration and tokenizer alone, as loading a tokenizer leaves it, is not cached.
+    A snapshot of configuration and tokenizer alone, as loading a tokenizer leaves it, is not cached, nor are weights
+    alone.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -36,7 +37,12 @@ def cached(repo: str, revision: str | None = None, cache: Path | None = None) ->
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
         return None
-    return Path(found) if folder.has_weights(Path(found)) else None
+    snapshot = Path(found)
+    try:
+        return snapshot if folder.lacks(snapshot) is None and folder.has_tokenizer(snapshot) else None
+    except PermissionError:
+        # Another user's cache, whose blobs are not for this one.
+        return None
 
 
 def fetch(repo: str, revision: str | None = None) -> Path:
@@ -66,15 +72,14 @@ def fetch(repo: str, revision: str | None = None) -> Path:
         raise UnusableInput(f"checkpoint {repo}: has no revision {revision!r}") from None
     except RepositoryNotFoundError:
         raise UnusableInput(f"checkpoint {repo}: there is no such repository on the hub (or it is private)") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
         raise CannotHere(
             f"checkpoint {repo}: is not in the local cache and cannot be downloaded ({_short(error)}); {_ELSEWHERE}"
         ) from None
-    if not folder.has_weights(found):
+    if (lacking := folder.lacks(found)) is not None:
         # Where the hub cannot be asked, its client gives what the cache has.
         raise CannotHere(
-            f"checkpoint {repo}: the local cache has no weights of it (model*.safetensors) and the hub gave none; "
-            f"{_ELSEWHERE}"
+            f"checkpoint {repo}: the local cache lacks {lacking} and the hub did not give it; {_ELSEWHERE}"
         )
     return found
 

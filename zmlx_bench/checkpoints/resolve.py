@@ -81,6 +81,9 @@ def locate(
 
 def _existing(wanted: str) -> Path | None:
     """Return the folder that `--checkpoint` names, or None; UnusableInput for what can be no path."""
+    if not wanted:
+        # As a path it would be the folder that the command runs in.
+        return None
     try:
         path = Path(wanted).expanduser()
         return path if path.exists() else None

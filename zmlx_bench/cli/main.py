@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import locale
 import os
 import shutil
 import signal
@@ -89,8 +91,24 @@ app.command("schema", short_help="print the JSON Schema of an artifact")(schema.
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `zmlx` and leave with a code of the contract."""
+    if arguments is None:
+        _in_utf8()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # What a terminal cannot show, of a model's words or a file's name, is no reason to end.
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_run(arguments))
+
+
+def _in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale's encoding is another.
+
+    By such a locale a prompt among the arguments would become other tokens, and a path one that MLX does not find.
+    """
+    tried = os.environ.get("PYTHONUTF8") == "1"
+    if sys.flags.utf8_mode or tried or {sys.getfilesystemencoding(), locale.getencoding().lower()} == {"utf-8"}:
+        return
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
 
 
 def _run(arguments: list[str] | None) -> int:

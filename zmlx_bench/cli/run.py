@@ -105,7 +105,7 @@ def run(
     """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.catalog import families
-    from zmlx_bench.cli.output import console, print_json
+    from zmlx_bench.cli.output import console, print_json, say
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.incumbent import incumbent_of
@@ -154,19 +154,19 @@ def run(
         prepared = api.prepare(place, request, incumbent_of)
     session = prepared.session
     chosen, plan = prepared.located, session.plan
-    people.print(
+    say(
         f"session {session.session}: {family}, "
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
     if chosen.why:
-        people.print(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
+        say(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
     if plan.looks:
-        people.print(f"looks after {', '.join(map(str, plan.looks))} blocks")
+        say(f"looks after {', '.join(map(str, plan.looks))} blocks")
     for reason in prepared.left_out:
-        people.print(f"left out: {reason}")
+        say(f"left out: {reason}")
     for note in prepared.notes:
-        people.print(note)
+        say(note)
     before, _ = runs_of(plan, finished(store.events_path(place, session.session)))
     with Progress(plan, people, before) as progress:
         try:

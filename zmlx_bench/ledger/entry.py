@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupVerdict
-from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.ledger.prose import prose_of
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.cited import CitedCapsule
@@ -44,7 +44,7 @@ def title_of(sessions: Sequence[SessionCapsules]) -> str:
     first = sessions[0]
     newest = max(capsule.time for session in sessions for capsule in session.capsules.values())
     stamp = newest.replace("-", "").replace(":", "").partition(".")[0].removesuffix("Z")
-    return f"EXP-{stamp}Z-{first.key.family}-{first.label}-{first.key.backend}".upper()
+    return f"EXP-{stamp}Z-{first.key.family}-{named_by(sessions).label}-{first.key.backend}".upper()
 
 
 def evidence_hash(sessions: Iterable[SessionCapsules]) -> str:

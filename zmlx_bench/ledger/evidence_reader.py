@@ -116,9 +116,17 @@ class Reader:
         return None
 
 
+def named_by(loaded: Sequence[SessionCapsules]) -> SessionCapsules:
+    """Return the session of a group that says what its checkpoint is called, whatever order they come in.
+
+    The same weights may have been named by their kind, a hub id and a folder: by its kind everybody finds it again.
+    """
+    return max(loaded, key=lambda s: (s.label == s.kind, s.evidence.started, s.evidence.session))
+
+
 def group_of(loaded: Sequence[SessionCapsules], incumbent: str | None) -> GroupEvidence:
     """Return the evidence of sessions of one group."""
-    first = loaded[0]
+    first = named_by(loaded)
     labels = tuple(sorted({session.label for session in loaded}))
     return GroupEvidence(first.key, first.kind, tuple(s.evidence for s in loaded), incumbent, labels)
 

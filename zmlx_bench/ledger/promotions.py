@@ -15,7 +15,7 @@ from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey,
 from zmlx_bench.analysis.decision.adapter import CarriedBy
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import conflict
-from zmlx_bench.ledger.evidence_reader import SessionCapsules, group_of
+from zmlx_bench.ledger.evidence_reader import SessionCapsules, group_of, named_by
 from zmlx_bench.schema.cited import CitedCapsule
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.matrix import row_of
@@ -220,7 +220,7 @@ def _promotion(
     arm = next(arm for arm in latest.arms if arm.variant == verdict.variant)
     return Promotion(
         family=newest.key.family,
-        checkpoint=newest.label,
+        checkpoint=named_by(evidence).label,
         checkpoint_digest=newest.key.checkpoint,
         backend=next(iter(newest.capsules.values())).machine.backend,
         device=newest.key.device,

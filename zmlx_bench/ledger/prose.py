@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from zmlx_bench.analysis.decision import GroupDecision, GroupKey, GroupVerdict, judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
-from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.printable import clean, printable
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy
@@ -19,7 +19,7 @@ def prose_of(
     sessions: Sequence[SessionCapsules], decision: GroupDecision, incumbent: str | None, policy: Policy
 ) -> tuple[str, ...]:
     """Write what these sessions, latest first, say about their group, as lines of Markdown."""
-    key, label = sessions[0].key, sessions[0].label
+    key, label = sessions[0].key, named_by(sessions).label
     capsules = {path: capsule for session in sessions for path, capsule in session.capsules.items()}
     shown = [s for s in sessions if any(s.evidence.session in v.rests_on for v in decision.verdicts)]
     sections = [

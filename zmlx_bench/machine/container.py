@@ -13,6 +13,8 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_LIMITS_2 = ("memory.max", "memory.high")
+"""Above the first a process is killed, above the second it is slowed down until it has given memory back."""
 _NO_LIMIT = 1 << 60
 """Bytes; version 1 writes a number near 2**63 for none."""
 
@@ -20,7 +22,7 @@ _NO_LIMIT = 1 << 60
 def memory_limit_gb(root: Path = _ROOT, own: Path = _OWN) -> float | None:
     """Return the memory that this process's control groups allow, GB; None without a limit."""
     found = [
-        *(_number(folder / "memory.max") for folder in _folders(root, own, "")),
+        *(_number(folder / name) for folder in _folders(root, own, "") for name in _LIMITS_2),
         *(_number(folder / "memory.limit_in_bytes") for folder in _folders(root, own, "memory")),
     ]
     limits = [value for value in found if value is not None and value < _NO_LIMIT]
@@ -30,7 +32,11 @@ def memory_limit_gb(root: Path = _ROOT, own: Path = _OWN) -> float | None:
 def memory_left_gb(root: Path = _ROOT, own: Path = _OWN) -> float | None:
     """Return the memory that the control groups still allow, GB, file cache that can be dropped counted as free."""
     left = [
-        *(_left(folder, "memory.max", "memory.current", "inactive_file") for folder in _folders(root, own, "")),
+        *(
+            _left(folder, name, "memory.current", "inactive_file")
+            for folder in _folders(root, own, "")
+            for name in _LIMITS_2
+        ),
         *(
             _left(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
             for folder in _folders(root, own, "memory")
@@ -80,6 +86,9 @@ def _folders(root: Path, own: Path, controller: str) -> Iterator[Path]:
         names, _, path = rest.partition(":")
         if (number == "0" and not names) if not controller else controller in names.split(","):
             top = root if not controller else root / controller
+            if not top.is_dir():
+                # Controllers that are mounted together may have no name of their own.
+                top = root / names
             group = top / path.lstrip("/")
             if not group.is_dir():
                 group = top

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
-from zmlx_bench.ledger.evidence_reader import SessionCapsules
+from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
@@ -101,7 +101,7 @@ def _group(
     action = decision.action if decision else "none"
     recommended = decision.recommended if decision else None
     why = decision.why if decision else "the capsules behind these rows are not here"
-    label = loaded[0].label if loaded else rows[0].checkpoint
+    label = named_by(loaded).label if loaded else rows[0].checkpoint
     ranked = tuple(sorted(lines.values(), key=_rank))
     return GroupOverview(
         key=replace(key, device=clean(key.device), mlx=clean(key.mlx), mlx_lm=key.mlx_lm and clean(key.mlx_lm)),

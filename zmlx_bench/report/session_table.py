@@ -44,7 +44,8 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            title = Text(f"{session.plan.family}, {tokens} tokens, {session.blocks} blocks", style="bold")
+            blocks = f"{session.blocks} block{'s' if session.blocks > 1 else ''}"
+            title = Text(f"{session.plan.family}, {tokens} tokens, {blocks}", style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if session.stopped is not None:

@@ -31,12 +31,17 @@ class Unfinished:
 
 
 def unfinished(workspace: Workspace) -> Iterator[Unfinished]:
-    """Yield the unfinished sessions of a workspace by name, the ones that cannot be read among them."""
+    """Yield the unfinished sessions of a workspace by name, the ones that cannot be read among them.
+
+    One that cannot be read, by its rights or its newer schema, and holds capsules may be finished, and is left out.
+    """
     for path in sorted(workspace.capsules.glob(f"*/{store.SESSION_FILE}")):
         name = path.parent.name
         try:
             session = store.load(workspace, name)
         except ZmlxError:
+            if any(each.name != store.SESSION_FILE for each in path.parent.glob("*.json")):
+                continue
             yield Unfinished(name, None, None, 0, None, store.holder(workspace, name))
             continue
         if session.state != "finished":
@@ -58,10 +63,9 @@ def drop(workspace: Workspace, name: str) -> Path:
     lock = store.claim(workspace, name)
     try:
         folder = workspace.session(name)
-        # Renamed first: a removal that is cut short leaves nothing that looks like a session.
-        gone = folder.with_name(f".{name}.dropped")
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        # First what makes it a session: a removal that is cut short leaves nothing that looks like one.
+        (folder / store.SESSION_FILE).unlink()
+        shutil.rmtree(folder)
         if workspace.matrix.exists():
             matrix.write(workspace, dropped=name)
     except OSError as error:

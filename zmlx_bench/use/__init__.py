@@ -1,6 +1,4 @@
-"""The winner in use: a loaded mlx-lm model with the variant promoted for what it is and where it runs."""
+"""The winner in use: a loaded mlx-lm model with the variant promoted for what it is and where it runs.
 
-from zmlx_bench.use.model import apply
-from zmlx_bench.use.outcome import Applied, NotApplied
-
-__all__ = ["Applied", "NotApplied", "apply"]
+Imports nothing: a command says why MLX cannot be imported here before a module of this package imports it.
+"""

@@ -68,7 +68,8 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
         _refuse_if_named(request, reason)
 
     module = _module(tool)
-    arguments = ["--model", str(located.path), *request.arguments]
+    # In one word: the folder's name may begin as an option does.
+    arguments = [f"--model={located.path}", *request.arguments]
     if request.trust_remote_code:
         arguments.append("--trust-remote-code")
     ends: list[Exception] = []

@@ -27,7 +27,7 @@ def in_one_line(tool: str, error: Exception) -> ZmlxError:
     if isinstance(error, OSError) and _of_address(error):
         return CannotHere(f"mlx_lm.{tool}: {error.strerror or error}; choose another --host or --port")
     if isinstance(error, OSError):
-        about = "; ".join(str(part) for part in (error.filename, error.strerror or str(error)) if part)
+        about = "; ".join(str(part) for part in (error.filename, error.strerror or one_line(str(error))) if part)
     else:
         about = one_line(f"{type(error).__name__}: {error}")
     under = tested.remark(installed("mlx"), installed("mlx-lm"), platform.python_version())

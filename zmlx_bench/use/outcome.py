@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.measured.apply import Patch
 from zmlx_bench.schema.promotion import Promotion
+
+if TYPE_CHECKING:
+    # MLX is imported with it.
+    from zmlx_bench.measured.apply import Patch
 
 
 class NotApplied(CannotHere):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Literal, NoReturn
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.printable import printable
+from zmlx_bench.printable import encodable, printable
 
 Tool = Literal["generate", "server"]
 
@@ -61,6 +61,9 @@ def _parser(tool: Tool, arguments: Sequence[str], owned: Owned) -> type[argparse
             raise _refused(tool, f": {message}") from None
 
         def parse_args(self, *_: Any, **__: Any) -> Any:
+            for argument in arguments:
+                if argument != encodable(argument):
+                    raise UnusableInput(f"{encodable(argument)}: is not UTF-8; mlx-lm cannot read it")
             found = super().parse_args(list(arguments))
             owned.check(found)
             _log_as_text(getattr(found, "log_level", None))
