@@ -89,7 +89,7 @@ def measure(family_name: str, variant: str, budgets: Sequence[int], layers: int 
     if variant != STOCK:
         catalog = Catalog(REPOSITORY, family_name)
         apply(catalog.plain(catalog.resolve(variant)), family.hosts(model), where, REPOSITORY.kernels)
-    generate = streamer(model, None, detokenize=False)
+    generate = streamer(model)
     prompt: Any = mx.random.randint(0, 1000, (PROMPT,), key=mx.random.key(7)).tolist()
     for _ in generate(prompt, WARM_UP):
         pass

@@ -84,22 +84,23 @@ def mlx_lm_speed(family: str, prompt_tokens: int, tokens: int) -> float:
 def loop_cost(family: str, tokens: int, turns: int) -> list[float]:
     """Return ln(worker's loop / bare loop) of decode time for each pair of turns in one process."""
     import mlx.core as mx
-    from mlx_lm import load
+    from mlx_lm import load, stream_generate
 
     from zmlx_bench.measured.worker.generate import run_prompt, streamer
     from zmlx_bench.measured.worker.pipe import Pipe
+    from zmlx_bench.measured.worker.usage import Usage
 
     mx.set_default_device(mx.cpu)
     model, tokenizer = load(str(TINY / f"tiny_{family}"))[:2]
     tokenizer.eos_token_ids = ()
     ids = list(first_prompt(family).token_ids)
-    generate = streamer(model, tokenizer, detokenize=True)
+    generate, usage = streamer(model), Usage()
     read_end, write_end = os.pipe()
     reader = subprocess.Popen(["cat"], stdin=read_end, stdout=subprocess.DEVNULL)
 
     def bare() -> float:
         first = last = 0.0
-        for i, _ in enumerate(generate(ids, tokens)):
+        for i, _ in enumerate(stream_generate(model, tokenizer, ids, max_tokens=tokens)):
             last = time.perf_counter()
             if i == 0:
                 first = last
@@ -113,7 +114,7 @@ def loop_cost(family: str, tokens: int, turns: int) -> list[float]:
                 stamped.append(t_ns)
                 super().token(token, t_ns, margin)
 
-        run_prompt(Stamps(write_end), generate, "prompt", ids, tokens, margins=False)
+        run_prompt(Stamps(write_end), usage, generate, "prompt", ids, tokens, prefixes=(tokens // 5,))
         return (stamped[-1] - stamped[0]) / 1e9
 
     bare()

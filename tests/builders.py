@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.protocol.plan import arms_of, draw_up
+from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.machine import Machine, MachineState
@@ -108,7 +109,7 @@ def add_session(
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
     roles = {arm.name: arm.role for arm in plan.arms}
-    runs = [maker.run(job, roles[job.arm]) for job in plan.jobs if job.kind != "warmup"]
+    runs = [run for job in plan.jobs for run in maker.runs(job, roles[job.arm])]
     ended = _utc(start + timedelta(minutes=10))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
@@ -132,8 +133,25 @@ class _Maker:
         self._made, self._null_gain, self._seed = made, null_gain, seed
         self.outputs: dict[str, tuple[int, ...]] = {}
 
-    def run(self, job: Job, role: Role) -> Run:
-        """Return the process of a job."""
+    def runs(self, job: Job, role: Role) -> Iterator[Run]:
+        """Yield the run of a job's process at each budget that it serves."""
+        whole = self._whole(job, role)
+        for tokens in job.prefixes:
+            if whole.status != "ok":
+                yield cut_failed(whole, tokens)
+                continue
+            (generation,) = whole.generations
+            ids = self.outputs[generation.output]
+            self.outputs[output_hash(ids[:tokens])] = ids[:tokens]
+            decode_s = sum(generation.token_us[: tokens - 1]) / 1e6
+            taken = Taken(
+                decode_s=decode_s, supervisor_decode_s=decode_s * 1.001, peak_mem_gb=generation.peak_mem_gb,
+                cache_gb=0.25, peak_rss_gb=1.5, page_faults_minor=10, page_faults_major=0, energy_j=whole.energy_j,
+            )  # fmt: skip
+            yield cut(whole, tokens, ids, taken)
+        yield whole
+
+    def _whole(self, job: Job, role: Role) -> Run:
         made = self._made.get(job.arm)
         if made is not None and made.status != "ok":
             said = made.message or f"made to end with {made.status}\nand a traceback"
@@ -163,26 +181,35 @@ class _Maker:
             ids[made.wrong_at] += 1000
         name = output_hash(ids)
         self.outputs[name] = tuple(ids)
-        steps = job.tokens - 1
-        total_us = round(1e6 * steps / math.exp(math.log(100.0) + self._gain(job)))
-        each, rest = divmod(total_us, steps)
+        token_us = self._token_us(job)
+        total_us = sum(token_us)
         return Generation(
             prompt=prompt, prompt_tokens=len(TOKEN_IDS), prompt_sha256=ids_hash(TOKEN_IDS), output=name,
             tokens=job.tokens, ttft_s=0.1, decode_s=total_us / 1e6,
             supervisor_decode_s=total_us / 1e6 * 1.001,
-            token_us=tuple(each + (1 if i < rest else 0) for i in range(steps)) if timed else (),
+            token_us=token_us if timed else (),
             peak_mem_gb=made.peak_mem_gb if made else 1.25, active_before_gb=1.0, cache_gb=0.25,
             margins=() if timed else tuple(0.5 for _ in range(job.tokens)),
         )  # fmt: skip
 
-    def _gain(self, job: Job) -> float:
-        drift = random.Random(f"{self._seed}/{job.block}/{job.tokens}").gauss(0.0, 0.05)
+    def _token_us(self, job: Job) -> tuple[int, ...]:
+        """Return times that give each budget of the job the speed that it shall have."""
+        found: list[int] = []
+        for tokens in job.budgets:
+            steps = tokens - 1 - len(found)
+            total_us = round(1e6 * (tokens - 1) / math.exp(math.log(100.0) + self._gain(job, tokens)))
+            each, rest = divmod(total_us - sum(found), steps)
+            found += [each + (1 if i < rest else 0) for i in range(steps)]
+        return tuple(found)
+
+    def _gain(self, job: Job, tokens: int) -> float:
+        drift = random.Random(f"{self._seed}/{job.block}/{tokens}").gauss(0.0, 0.05)
         made = self._made.get(job.arm)
         # Alternating scatter averages to zero over an even number of blocks, so that the gain is what was asked for.
         sign = 1.0 if (job.block or 0) % 2 else -1.0
         if made is None:
             return drift + (self._null_gain if job.arm == "null" else 0.0) + sign * 0.0005 * (job.arm == "null")
-        gain = made.gain if isinstance(made.gain, float) else made.gain[int(job.tokens != BUDGETS[0])]
+        gain = made.gain if isinstance(made.gain, float) else made.gain[int(tokens != BUDGETS[0])]
         return drift + gain + sign * made.spread
 
 

@@ -24,6 +24,7 @@ from zmlx_bench.report.build import build
 from zmlx_bench.report.layout import Command
 from zmlx_bench.report.session_table import session_table
 from zmlx_bench.schema.session import Session
+from zmlx_bench.session.spent import Spent
 from zmlx_bench.workspace import Workspace
 
 SESSION = "20261122T123702Z-qwen3-977c"
@@ -120,7 +121,7 @@ def shown(repository: Workspace) -> dict[str, RenderableType]:
         "models": listings.model_list(listings.models(repository)),
         "doctor": listings.observations_list(checkup.observations()),
         "report": overview_text.tables(built.groups, built.legacy, built.refusals),
-        "run": session_table(session, found),
+        "run": session_table(session, found, Spent(22, *(123.4 + part for part in range(11)))),
         "capsule": capsule_view.view(found[0]),
     }
 

@@ -89,7 +89,7 @@ def test_doctor_names_the_wired_limit_and_the_compressor(tools: Path, monkeypatc
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has them")
 def test_elsewhere_nothing_is_said_of_them() -> None:
     assert usage.peak_footprint_gb() is None
-    assert usage.done().peak_footprint_gb is None
+    assert usage.Usage().done().peak_footprint_gb is None
     assert state.read("cpu").compressed_gb is None
     assert checkup._wired("cpu") == checkup._compressor() == []
 

@@ -98,7 +98,7 @@ def test_a_message_that_is_no_text_can_be_read() -> None:
     assert read.message == "no such file: caf?"
 
 
-@pytest.mark.parametrize("protocol", [1, 3, None])
+@pytest.mark.parametrize("protocol", [messages.PROTOCOL - 1, messages.PROTOCOL + 1, None])
 def test_another_protocol_is_refused(protocol: int | None) -> None:
     told = {**json.loads(instructions("qwen3").encoded()), "protocol": protocol}
     with pytest.raises(ValueError, match=f"of protocol {protocol}, and this worker knows {messages.PROTOCOL}"):

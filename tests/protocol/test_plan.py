@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.schema.strategies import example
 from zmlx_bench.protocol.order import block_orders
-from zmlx_bench.protocol.plan import arms_of, draw_up
+from zmlx_bench.protocol.plan import ALGORITHM, arms_of, draw_up
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Plan, Timeouts
 from zmlx_bench.schema.prompts import Prompt, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -23,7 +23,7 @@ def _variant(name: str) -> ResolvedVariant:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn, algorithm: int = ALGORITHM) -> Plan:
     variants = [_variant(name) for name in draw(names)]
     incumbent = draw(st.sampled_from([None, _variant("incumbent"), *variants]))
     prompts = [Prompt(id=f"p{i}", domain="x", text="x") for i in range(draw(st.integers(1, 4)))]
@@ -39,44 +39,85 @@ def plans(draw: st.DrawFn) -> Plan:
         timeouts=Timeouts(),
         prompts=PromptSet(prompt=tuple(prompts)),
         arms=arms_of(variants, incumbent, null_arm=draw(st.booleans())),
+        audit_positions=draw(st.sampled_from([None, 2])),
+        algorithm=algorithm,
     )
 
 
 @given(plans())
-def test_jobs_are_numbered_in_their_order_after_one_discarded_warm_up(plan: Plan) -> None:
+def test_the_first_process_is_untimed_and_the_baselines_and_no_process_is_discarded(plan: Plan) -> None:
+    assert [job.id for job in plan.jobs] == list(range(len(plan.jobs)))
+    assert "warmup" not in {job.kind for job in plan.jobs}
+    assert (plan.jobs[0].kind, plan.jobs[0].arm) == ("fidelity", "baseline")
+
+
+@given(plans())
+def test_every_arm_runs_once_in_every_block_and_serves_every_budget(plan: Plan) -> None:
+    timed = [job for job in plan.jobs if job.kind == "timed"]
+    wanted = {(block, arm.name) for block in range(1, plan.blocks + 1) for arm in plan.arms}
+    assert Counter((job.block, job.arm) for job in timed) == Counter(wanted)
+    assert {job.budgets for job in timed} == {plan.tokens}
+    assert {job.prompts for job in timed} == {(plan.prompts.prompt[0].id,)}
+
+
+@given(plans())
+def test_the_order_of_the_arms_is_fixed_by_the_seed(plan: Plan) -> None:
+    arms = [arm.name for arm in plan.arms]
+    expected = block_orders(arms, plan.blocks, f"{plan.seed}")
+    for block in range(1, plan.blocks + 1):
+        jobs = [job for job in plan.jobs if job.block == block]
+        assert tuple(job.arm for job in jobs) == expected[block - 1]
+        assert [job.position for job in jobs] == list(range(1, len(arms) + 1))
+
+
+@given(plans())
+def test_no_process_generates_what_another_has_but_for_the_margins_of_the_timed_prompt(plan: Plan) -> None:
+    timed, *others = (prompt.id for prompt in plan.prompts.prompt)
+    generated = Counter((job.arm, prompt) for job in plan.jobs if job.kind == "fidelity" for prompt in job.prompts)
+    assert generated == Counter([("baseline", timed), *((arm.name, other) for arm in plan.arms for other in others)])
+    fidelity = [job for job in plan.jobs if job.kind == "fidelity"]
+    assert all(job.tokens == max(plan.tokens) and not job.prefixes for job in fidelity)
+
+
+@given(plans())
+def test_variants_are_audited_last_on_every_prompt(plan: Plan) -> None:
+    audits = [job for job in plan.jobs if job.kind == "audit"]
+    wanted = [arm.name for arm in plan.arms if arm.variant is not None and plan.audit_positions is not None]
+    assert [job.arm for job in audits] == wanted
+    assert plan.jobs[len(plan.jobs) - len(audits) :] == tuple(audits)
+    assert all(job.prompts == tuple(prompt.id for prompt in plan.prompts.prompt) for job in audits)
+
+
+@given(plans(1))
+def test_algorithm_1_has_one_discarded_warm_up_first(plan: Plan) -> None:
     assert [job.id for job in plan.jobs] == list(range(len(plan.jobs)))
     assert [job.kind for job in plan.jobs].count("warmup") == 1
     assert (plan.jobs[0].kind, plan.jobs[0].arm) == ("warmup", "baseline")
 
 
-@given(plans())
-def test_every_arm_runs_once_in_every_block_of_every_budget(plan: Plan) -> None:
-    timed = Counter((job.tokens, job.block, job.arm) for job in plan.jobs if job.kind == "timed")
-    wanted = {(t, b, arm.name) for t in plan.tokens for b in range(1, plan.blocks + 1) for arm in plan.arms}
-    assert set(timed) == wanted
-    assert set(timed.values()) == {1}
-    assert all(job.prompts == (plan.prompts.prompt[0].id,) for job in plan.jobs if job.kind == "timed")
-
-
-@given(plans())
-def test_each_budget_has_an_order_of_its_own_fixed_by_the_seed(plan: Plan) -> None:
+@given(plans(1))
+def test_algorithm_1_runs_every_arm_once_in_every_block_of_every_budget_in_an_order_of_its_own(plan: Plan) -> None:
     arms = [arm.name for arm in plan.arms]
+    timed = [job for job in plan.jobs if job.kind == "timed"]
+    wanted = {(t, b, arm) for t in plan.tokens for b in range(1, plan.blocks + 1) for arm in arms}
+    assert Counter((job.tokens, job.block, job.arm) for job in timed) == Counter(wanted)
+    assert not any(job.prefixes for job in timed)
     for budget in plan.tokens:
         expected = block_orders(arms, plan.blocks, f"{plan.seed}/{budget}")
         for block in range(1, plan.blocks + 1):
-            jobs = [j for j in plan.jobs if j.kind == "timed" and (j.tokens, j.block) == (budget, block)]
-            assert tuple(j.arm for j in jobs) == expected[block - 1]
-            assert [j.position for j in jobs] == list(range(1, len(arms) + 1))
+            jobs = [job for job in timed if (job.tokens, job.block) == (budget, block)]
+            assert tuple(job.arm for job in jobs) == expected[block - 1]
+            assert [job.position for job in jobs] == list(range(1, len(arms) + 1))
 
 
-@given(plans())
-def test_fidelity_comes_last_once_an_arm_at_the_largest_budget(plan: Plan) -> None:
+@given(plans(1))
+def test_algorithm_1_asks_for_fidelity_after_the_blocks_at_the_largest_budget(plan: Plan) -> None:
     fidelity = [job for job in plan.jobs if job.kind == "fidelity"]
-    assert plan.jobs[len(plan.jobs) - len(fidelity) :] == tuple(fidelity)
+    last = max(job.id for job in plan.jobs if job.kind == "timed")
     ids = tuple(prompt.id for prompt in plan.prompts.prompt)
     expected = {arm.name: ids[1:] for arm in plan.arms} | {"baseline": ids}
     assert {job.arm: job.prompts for job in fidelity} == {arm: found for arm, found in expected.items() if found}
-    assert all(job.tokens == max(plan.tokens) and job.block is None for job in fidelity)
+    assert all(job.tokens == max(plan.tokens) and job.id > last for job in fidelity)
 
 
 @given(plans())

@@ -41,6 +41,9 @@ def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: No
         for token in range(told["tokens"]):
             time.sleep(pause)
             send("token", id=token, t_ns=max(time.perf_counter_ns(), start + 1), margin=None)
+            if prompt == told["prompts"][0] and token + 1 in told["prefixes"]:
+                used = {"peak_rss_gb": 0.1, "page_faults_minor": 1, "page_faults_major": 0}
+                send("prefix", tokens=token + 1, peak_mem_gb=0.1, cache_gb=0.0, **used)
             if token == 1:
                 at("decode")
         send("prompt_end", prompt=prompt["id"], peak_mem_gb=0.1, cache_gb=0.0)

@@ -22,7 +22,7 @@ from zmlx_bench.workspace import Workspace
 MEASURED = "qwen_qkv_joined"
 # The shortest prompts: every process of a session reads its first one three times.
 ARGUMENTS = (
-    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "12", "--runs", "2", "--seed", "7",
+    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "5", "--tokens", "12", "--runs", "2", "--seed", "7",
     "--prompts", "great_wall,lighthouse", "--variants", MEASURED,
 )  # fmt: skip
 
@@ -36,8 +36,10 @@ class Finished:
     folder: Path
     done: subprocess.CompletedProcess[str]
 
-    def capsule(self, variant: str) -> Capsule:
-        (path,) = self.folder.glob(f"*_{variant}.json")
+    def capsule(self, variant: str, tokens: int | None = None) -> Capsule:
+        """Return the variant's capsule at a budget, by default the largest."""
+        budget = tokens or max(self.session.plan.tokens)
+        (path,) = self.folder.glob(f"*_t{budget}_*_{variant}.json")
         return capsule_files.read(path)
 
     def events(self) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def test_a_prompt_is_the_same_in_every_locale(monkeypatch: pytest.MonkeyPatch, e
     assert found.token_ids == expected(TINY / "tiny_qwen3")
     assert found.chat_template
     assert len(found.token_ids["great_wall"]) == 22
+
+
+def test_what_transformers_imports_for_models_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "tensorflow", "flax", "jax"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} was imported')\n")
+        metadata = tmp_path / f"{name}-9.0.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = encode.encode(located(TINY / "tiny_qwen3"), prompts.load("great_wall"))
+    assert found.token_ids == expected(TINY / "tiny_qwen3", "great_wall")
+    plain = located(TINY / "tiny_qwen3")
+    trusted = plain.checkpoint.model_copy(update={"trust_remote_code": True})
+    with pytest.raises(CannotHere, match="was imported"):
+        encode.encode(replace(plain, checkpoint=trusted), prompts.load("great_wall"))
 
 
 def test_without_a_chat_template_it_is_the_bare_text(folder: Path) -> None:

@@ -9,6 +9,7 @@ from tests.session.conftest import MEASURED, Finished
 from tests.tiny import hosts_of
 from zmlx_bench.analysis import figures
 from zmlx_bench.ledger import matrix
+from zmlx_bench.protocol.prefix import facts
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.run import Run
@@ -16,7 +17,8 @@ from zmlx_bench.schema.run import Run
 
 def test_the_session_holds_its_files_and_no_temporary_one(undisturbed: Finished) -> None:
     names = sorted(path.name for path in undisturbed.folder.iterdir())
-    assert names == ["events.jsonl", "logs", f"qwen3_tiny_cpu_t12_r2_{MEASURED}.json", "rows.jsonl", "session.json"]
+    capsules = [f"qwen3_tiny_cpu_t{tokens}_r2_{MEASURED}.json" for tokens in (12, 5)]
+    assert names == ["events.jsonl", "logs", *capsules, "rows.jsonl", "session.json"]
     assert len(list((undisturbed.folder / "logs").iterdir())) == len(undisturbed.session.plan.jobs)
     assert undisturbed.session.state == "finished"
     assert undisturbed.session.resumed == 0
@@ -27,7 +29,7 @@ def test_the_plan_is_blocks_of_all_arms_with_a_null_arm(undisturbed: Finished) -
     assert [(arm.name, arm.role) for arm in plan.arms] == [
         ("baseline", "baseline"), ("null", "null"), (MEASURED, "variant"),
     ]  # fmt: skip
-    assert Counter(job.kind for job in plan.jobs) == {"warmup": 1, "timed": 6, "fidelity": 3}
+    assert Counter(job.kind for job in plan.jobs) == {"timed": 6, "fidelity": 3}
     first, second = undisturbed.capsule(MEASURED).protocol.order
     assert second == first[::-1]
 
@@ -48,7 +50,7 @@ def test_the_content_hashes_hold(undisturbed: Finished) -> None:
     capsule = undisturbed.capsule(MEASURED)
     assert capsule.intact
     assert undisturbed.session == undisturbed.session.sealed()
-    (reference,) = undisturbed.session.capsules
+    _, reference = undisturbed.session.capsules
     assert reference.file == capsule_file_name(capsule)
     assert reference.content_sha256 == capsule.content_sha256
     assert all(output_hash(tokens) == digest for digest, tokens in capsule.outputs.items())
@@ -97,6 +99,25 @@ def test_every_raw_number_is_there(undisturbed: Finished) -> None:
     assert all(run.generations[0].margins == () for run in capsule.runs.baseline)
 
 
+def test_a_shorter_budget_is_the_prefix_of_the_same_processes_with_memory_of_its_own(undisturbed: Finished) -> None:
+    short, whole = undisturbed.capsule(MEASURED, 5), undisturbed.capsule(MEASURED)
+    assert short.protocol.order == whole.protocol.order
+    for role in ("baseline", "null", "variant"):
+        for mine, theirs in zip(getattr(short.runs, role), getattr(whole.runs, role), strict=True):
+            (prefix,), (timed,) = mine.generations, theirs.generations
+            assert (mine.job, mine.tokens, mine.of_tokens, theirs.of_tokens) == (theirs.job, 5, 12, None)
+            assert facts(mine, short.outputs, 5) == facts(theirs, whole.outputs, 5)
+            assert prefix.token_us == timed.token_us[:4]
+            assert timed.active_before_gb < prefix.peak_mem_gb <= timed.peak_mem_gb
+            assert mine.peak_rss_gb is not None
+            assert theirs.peak_rss_gb is not None
+            assert 0.05 < mine.peak_rss_gb <= theirs.peak_rss_gb
+            assert abs(prefix.decode_s / prefix.supervisor_decode_s - 1) < 0.5, "the supervisor saw its last token come"
+    assert short.fidelity_runs == whole.fidelity_runs
+    assert short.figures.fidelity is not None
+    assert short.figures.fidelity.total_tokens == 2 * 5
+
+
 def test_every_host_of_the_site_is_called_once_a_token(undisturbed: Finished) -> None:
     assert undisturbed.capsule(MEASURED).figures.calls_per_token == {"qkv": hosts_of("qwen3", "qkv")}
 
@@ -113,7 +134,7 @@ def test_the_capsule_tells_what_the_numbers_belong_to(undisturbed: Finished) -> 
 
 def test_the_matrix_has_the_capsules_row(undisturbed: Finished) -> None:
     capsule = undisturbed.capsule(MEASURED)
-    assert matrix.read(undisturbed.workspace.matrix) == [row_of(capsule)]
+    assert matrix.read(undisturbed.workspace.matrix) == [row_of(undisturbed.capsule(MEASURED, 5)), row_of(capsule)]
     row = row_of(capsule)
     assert (undisturbed.workspace.root / row.capsule).is_file()
     assert row.capsule_sha256 == capsule.content_sha256
@@ -122,7 +143,14 @@ def test_the_matrix_has_the_capsules_row(undisturbed: Finished) -> None:
 def test_json_is_one_object_on_standard_output_and_people_read_standard_error(undisturbed: Finished) -> None:
     told = json.loads(undisturbed.done.stdout)
     assert told["session"] == undisturbed.session.session
-    assert told["rows"] == [row_of(undisturbed.capsule(MEASURED)).model_dump(mode="json")]
+    assert told["rows"] == [row_of(undisturbed.capsule(MEASURED, t)).model_dump(mode="json") for t in (5, 12)]
+    spent = told["spent"]
+    assert spent["processes"] == len(undisturbed.session.plan.jobs)
+    assert min(spent[f"{phase}_s"] for phase in ("preparing", "start_up", "load", "bind", "warm_up", "prefill")) > 0
+    assert min(spent["timed_decode_s"], spent["untimed_decode_s"], spent["waiting_s"]) > 0
+    assert spent["audit_s"] == 0
+    parts = [value for name, value in spent.items() if name.endswith("_s") and name != "total_s"]
+    assert abs(spent["total_s"] - sum(parts)) < 0.01
     assert undisturbed.session.session in undisturbed.done.stderr
     assert "\x1b" not in undisturbed.done.stderr
     assert len(undisturbed.done.stderr.splitlines()) <= 3

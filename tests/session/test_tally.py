@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmlx_bench.schema.audit import ArmTrace
-from zmlx_bench.schema.event import Audited, Done, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.event import Audited, Done, Prefix, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.prompts import ids_hash
 from zmlx_bench.session.tally import BrokenProtocol, Tally
 
 JOB = Job(id=0, kind="fidelity", arm="a", tokens=2, prompts=("p", "q"))
+TIMED = Job(id=0, kind="timed", arm="a", tokens=4, prefixes=(2, 3), prompts=("p",))
 AUDIT = Job(id=0, kind="audit", arm="a", tokens=2, prompts=("p", "q"))
 TOKEN_IDS = {"p": (7,), "q": (8, 9)}
 TOLD = Prompts(sha256={prompt: ids_hash(ids) for prompt, ids in TOKEN_IDS.items()})
@@ -29,6 +30,12 @@ def token(t_ns: int) -> Token:
 
 def end(prompt: str) -> PromptEnd:
     return PromptEnd(prompt=prompt, peak_mem_gb=0.1, cache_gb=0.0)
+
+
+def prefix(tokens: int) -> Prefix:
+    return Prefix(
+        tokens=tokens, peak_mem_gb=0.1, cache_gb=0.0, peak_rss_gb=0.1, page_faults_minor=0, page_faults_major=0
+    )
 
 
 def audited(prompt: str, positions: int = 1) -> Audited:
@@ -50,6 +57,28 @@ def tell(events: tuple[WorkerEvent, ...], job: Job = JOB) -> None:
 def test_an_honest_worker_passes() -> None:
     tell(HONEST)
     tell((audited("p"), audited("q", 2), DONE), AUDIT)
+    tell((start("p"), token(1), token(2), prefix(2), token(3), prefix(3), token(4), end("p"), DONE), TIMED)
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ((token(1), prefix(1)), "prefix of 1 tokens after 1"),
+        ((token(1), prefix(2)), "prefix of 2 tokens after 1"),
+        ((token(1), token(2), prefix(3)), "prefix of 3 tokens after 2"),
+        ((token(1), token(2), prefix(2), prefix(2)), "prefix of 2 tokens after 2"),
+        ((token(1), token(2), token(3)), "went on after 2 tokens"),
+        ((token(1), token(2), prefix(2), token(3), token(4)), "went on after 3 tokens"),
+    ],
+)
+def test_a_prefix_ends_where_the_plan_says(events: tuple[WorkerEvent, ...], says: str) -> None:
+    with pytest.raises(BrokenProtocol, match=says):
+        tell((start("p"), *events), TIMED)
+
+
+def test_no_prefix_where_none_is_planned() -> None:
+    with pytest.raises(BrokenProtocol, match="prefix of 1 tokens after 1"):
+        tell((start("p"), token(1), prefix(1)))
 
 
 @pytest.mark.parametrize(

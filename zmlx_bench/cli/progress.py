@@ -86,7 +86,8 @@ class Progress:
             case "fidelity" | "audit":
                 self._place = job.kind
             case _:
-                self._place = f"block {job.block}/{self._plan.blocks}, {job.tokens} tokens"
+                budgets = " and ".join(map(str, job.budgets))
+                self._place = f"block {job.block}/{self._plan.blocks}, {budgets} tokens"
         self._arm, self._what = job.arm, "loading"
 
     def event(self, job: Job, at: float, event: WorkerEvent) -> None:  # noqa: ARG002
@@ -108,8 +109,9 @@ class Progress:
         self._next = job.id + 1
         if outcome.status == "ok":
             self._remaining.ended(job, self._prompted - self._started, self._clock() - self._prompted)
-            if job.block is not None and (speed := self._speed()) is not None:
-                self._running.add(job.tokens, job.arm, job.block, speed)
+            for tokens in job.budgets if job.block is not None else ():
+                if (speed := self._speed(tokens)) is not None:
+                    self._running.add(tokens, job.arm, job.block or 0, speed)
             return
         if self._plan.arm(job.arm).variant is not None:
             self._failed.add(job.arm)
@@ -139,10 +141,12 @@ class Progress:
         for cells in columns.padded():
             yield Flow(cells, indent=2, hang=4)
 
-    def _speed(self) -> float | None:
-        if len(self._seen) < 2 or self._seen[-1] <= self._seen[0]:
+    def _speed(self, first: int | None = None) -> float | None:
+        """Return tokens a second over the `first` tokens of the prompt, or all so far."""
+        seen = self._seen[:first]
+        if len(seen) < 2 or seen[-1] <= seen[0]:
             return None
-        return (len(self._seen) - 1) * 1e9 / (self._seen[-1] - self._seen[0])
+        return (len(seen) - 1) * 1e9 / (seen[-1] - seen[0])
 
 
 def _bar(share: float) -> Text:

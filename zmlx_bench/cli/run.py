@@ -115,6 +115,7 @@ def run(
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
     from zmlx_bench.session.request import Request, cooldown_of
+    from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
     families.check_name(family, place)
@@ -174,7 +175,8 @@ def run(
             if api.can_be_resumed(prepared):
                 people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
             raise
+    spent = spent_of(plan, finished(store.events_path(place, session.session)), session.preparing_s)
     if as_json:
-        print_json(session_summary(session, capsules))
+        print_json(session_summary(session, capsules, spent))
     else:
-        console().print(session_table(session, capsules))
+        console().print(session_table(session, capsules, spent))

@@ -13,6 +13,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+_UNUSED = ("torch", "tensorflow", "flax", "jax")
+"""What transformers imports where it is installed, for seconds, and no tokenizer of MLX's needs."""
+
 
 def main() -> int:
     """Answer; 0 also where the answer is an error."""
@@ -22,6 +25,9 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # The checkpoint was resolved and checked: nothing is fetched from here.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    if not told["trust_remote_code"]:
+        # As if they were not installed; a checkpoint's own code may need them.
+        sys.modules.update(dict.fromkeys(_UNUSED))  # type: ignore[arg-type]
     try:
         tokenizer = load_tokenizer(Path(told["path"]), trust_remote_code=told["trust_remote_code"])
         found = {name: encode(tokenizer, text) for name, text in told["texts"].items()}

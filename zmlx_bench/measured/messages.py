@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from zmlx_bench.measured.variant import KernelUse, Variant
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the instructions and of the events; a worker refuses instructions of another one."""
 
 
@@ -46,6 +46,8 @@ class Instructions:
     kernels: str
     """Folder of the workspace's kernels."""
     tokens: int
+    prefixes: tuple[int, ...] = ()
+    """Shorter budgets, ascending, whose end is reported on the way."""
     prompts: tuple[Prompt, ...]
     margins: bool
     """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
@@ -69,6 +71,7 @@ def instructions(data: bytes) -> Instructions:
         uses = tuple(KernelUse(**{**use, "sites": tuple(use["sites"])}) for use in variant["kernels"])
         told["variant"] = Variant(**{**variant, "kernels": uses})
     told["prompts"] = tuple(Prompt(prompt["id"], tuple(prompt["token_ids"])) for prompt in told["prompts"])
+    told["prefixes"] = tuple(told["prefixes"])
     told["forced"] = {prompt: tuple(tokens) for prompt, tokens in told["forced"].items()}
     return Instructions(**told)
 
@@ -134,6 +137,20 @@ class PromptStart(Event):
     prompt_tokens: int
     t_ns: int
     active_before_gb: float
+
+
+@dataclass(frozen=True)
+class Prefix(Event):
+    """A shorter budget is generated, and the prompt goes on: what this process had used when its last token was out."""
+
+    event = "prefix"
+    tokens: int
+    peak_mem_gb: float
+    cache_gb: float
+    peak_rss_gb: float
+    page_faults_minor: int
+    page_faults_major: int
+    peak_footprint_gb: float | None = None
 
 
 @dataclass(frozen=True)

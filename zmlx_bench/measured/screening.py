@@ -9,6 +9,7 @@ import traceback
 
 from zmlx_bench.measured import messages
 from zmlx_bench.measured.worker.failing import failed
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.pipe import Pipe
 
 
@@ -22,6 +23,7 @@ def main() -> int:
         from zmlx_bench.measured.worker import device
 
         device.take(told[0].backend)
+        import_loop()
         from zmlx_bench.measured.worker.crossover import cross_over
 
         device.check_generation_stream()

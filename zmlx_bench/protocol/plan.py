@@ -15,7 +15,7 @@ from zmlx_bench.schema.variant import ResolvedVariant
 
 BASELINE = "baseline"
 NULL = "null"
-ALGORITHM = 1
+ALGORITHM = 2
 """The number of the way in which sessions are drawn up now."""
 ESTIMATOR: Estimator = "bisquare"
 """What a session's ratios are estimated with now; docs/decision-error.md shows why."""
@@ -146,5 +146,40 @@ def jobs_1(wanted: Wanted) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1}
+def jobs_2(wanted: Wanted) -> tuple[Job, ...]:
+    """Return the processes: the baseline's untimed prompts, the timed blocks, the other arms' untimed prompts, audits.
+
+    A timed process generates the largest budget, and a shorter one is its prefix. The first process warms the machine,
+    its file caches and compiled kernels in the place of one that is discarded; it answers the timed prompt too, which
+    no other untimed one does: it alone records margins, which nothing timed may.
+    """
+    arms, (timed, *others) = wanted.arms, wanted.prompts
+    *shorter, longest = wanted.tokens
+    jobs = [Job(id=0, kind="fidelity", arm=BASELINE, tokens=longest, prompts=(timed, *others))]
+    for block, order in enumerate(block_orders([arm.name for arm in arms], wanted.blocks, f"{wanted.seed}"), start=1):
+        jobs += [
+            Job(
+                id=len(jobs) + place,
+                kind="timed",
+                arm=name,
+                tokens=longest,
+                prompts=(timed,),
+                block=block,
+                position=place + 1,
+                prefixes=tuple(shorter),
+            )
+            for place, name in enumerate(order)
+        ]
+    for arm in arms:
+        if others and arm.name != BASELINE:
+            jobs.append(Job(id=len(jobs), kind="fidelity", arm=arm.name, tokens=longest, prompts=tuple(others)))
+    for arm in arms:
+        if wanted.audit_positions is not None and arm.variant is not None:
+            jobs.append(
+                Job(id=len(jobs), kind="audit", arm=arm.name, tokens=wanted.audit_positions, prompts=wanted.prompts)
+            )
+    return tuple(jobs)
+
+
+ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1, 2: jobs_2}
 """Every way in which a session was ever drawn up, by the number that its plan records: a check draws it again."""

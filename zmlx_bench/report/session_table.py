@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
@@ -16,6 +17,7 @@ from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session, Stopped
+from zmlx_bench.session.spent import Spent
 
 NOTE = (
     "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for the "
@@ -36,8 +38,8 @@ def ranked(capsules: Sequence[Capsule], tokens: int) -> list[Capsule]:
     return sorted((c for c in capsules if c.tokens == tokens), key=key)
 
 
-def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
-    """Return the tables of a session, one a budget, with the floor of the machine under each."""
+def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | None = None) -> Group:
+    """Return the tables of a session, one a budget, with the floor of the machine under each, and where time went."""
     parts: list[Any] = []
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
@@ -57,6 +59,8 @@ def session_table(session: Session, capsules: Sequence[Capsule]) -> Group:
     )
     failed = [c for c in capsules if c.status != "ok"]
     parts.extend(Text(f"{c.variant.name}: {_failure(c)}", style="red") for c in failed)
+    if spent is not None:
+        parts.append(Flow(list(words.spent(spent)), hang=2, style="dim"))
     parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
     parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
     return Group(*parts)
@@ -72,8 +76,8 @@ def _stopped(stopped: Stopped, most: int) -> str:
     return f"stopped after {stopped.blocks} of at most {most} blocks: {why}{left}"
 
 
-def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, Any]:
-    """Return the session as one JSON object: its name, plan in short, and a matrix row for each capsule."""
+def session_summary(session: Session, capsules: Sequence[Capsule], spent: Spent | None = None) -> dict[str, Any]:
+    """Return the session as one JSON object: its name, plan in short, where time went, and a row for each capsule."""
     return {
         "schema_version": 1,
         "session": session.session,
@@ -85,9 +89,14 @@ def session_summary(session: Session, capsules: Sequence[Capsule]) -> dict[str, 
         "stopped": None if session.stopped is None else session.stopped.model_dump(mode="json"),
         "shared_device": session.shared_device,
         "cpu_busy_by_others": _busy(capsules),
+        "spent": _rounded(spent) if spent is not None else None,
         "audits": {c.variant.name: c.audit.model_dump(mode="json") for c in capsules if c.audit is not None},
         "rows": [row_of(capsule).model_dump(mode="json") for capsule in capsules],
     }
+
+
+def _rounded(spent: Spent) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in {**asdict(spent), "total_s": spent.total_s}.items()}
 
 
 def _busy(capsules: Sequence[Capsule]) -> float | None:

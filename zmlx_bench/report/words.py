@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.figures import Fidelity, Ratio
+from zmlx_bench.session.spent import Spent
 
 DASH = "-"
 SHORT = 12
@@ -41,6 +44,30 @@ def fidelity(value: Fidelity | None) -> str:
         return "identical"
     worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
     return f"diverged at {worst.matched} ({worst.prompt})"
+
+
+_SPENT = (
+    ("preparing", "preparing_s"),
+    ("starting", "start_up_s"),
+    ("loading", "load_s"),
+    ("binding", "bind_s"),
+    ("compiling and warming up", "warm_up_s"),
+    ("prefill", "prefill_s"),
+    ("timed decode", "timed_decode_s"),
+    ("untimed decode", "untimed_decode_s"),
+    ("audits", "audit_s"),
+    ("waiting", "waiting_s"),
+    ("other", "other_s"),
+)
+
+
+def spent(value: Spent) -> Iterator[str]:
+    """Yield where a session's time went: the whole, then each part that came to a twentieth of a second."""
+    yield f"{value.total_s:.1f} s, {value.processes} processes:"
+    for name, field in _SPENT:
+        seconds: float = getattr(value, field)
+        if seconds >= 0.05:
+            yield f"{name} {seconds:.1f} s"
 
 
 def audit(figures: AuditFigures | None, status: str, message: str | None) -> str:

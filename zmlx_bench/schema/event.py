@@ -74,6 +74,20 @@ class Token(StrictModel):
     margin: NonNegative | None = None
 
 
+class Prefix(StrictModel):
+    """A shorter budget is generated, and the prompt goes on: what the process had used when its last token was out."""
+
+    event: Literal["prefix"] = "prefix"
+    tokens: Positive
+    peak_mem_gb: NonNegative
+    cache_gb: NonNegative
+    peak_rss_gb: NonNegative
+    page_faults_minor: Count
+    page_faults_major: Count
+    peak_footprint_gb: NonNegative | None = None
+    """On macOS."""
+
+
 class PromptEnd(StrictModel):
     """The budget is generated."""
 
@@ -127,7 +141,19 @@ class Failed(StrictModel):
 
 
 WorkerEvent = Annotated[
-    Loaded | Patched | Prompts | Warmed | PromptStart | Token | PromptEnd | Forced | Audited | Opened | Done | Failed,
+    Loaded
+    | Patched
+    | Prompts
+    | Warmed
+    | PromptStart
+    | Token
+    | Prefix
+    | PromptEnd
+    | Forced
+    | Audited
+    | Opened
+    | Done
+    | Failed,
     Field(discriminator="event"),
 ]
 
@@ -138,6 +164,10 @@ class JobStart(StrictModel):
     kind: Literal["start"] = "start"
     job: Count
     time: UtcTime
+    at: NonNegative | None = None
+    """By the clock that stamps the events; null in logs from before it was told."""
+    resumed: Count = 0
+    """How often the session had been taken up again: clocks compare only within one time."""
     waited_s: NonNegative | None = None
     """Seconds waited before for the machine to cool down; null where it was not to."""
     before: MachineState
@@ -158,11 +188,15 @@ class JobEnd(StrictModel):
     kind: Literal["end"] = "end"
     job: Count
     time: UtcTime
+    at: NonNegative | None = None
+    """By the clock that stamps the events; null in logs from before it was told."""
     status: Status
     message: str | None = None
     exit_code: int | None = None
     energy_j: NonNegative | None = None
     """Of a timed job: what the device used from the first token to the end of the prompt; null where unknown."""
+    prefix_energy_j: dict[Positive, NonNegative] = {}
+    """The same to the last token of each shorter budget that the job serves, where known."""
     after: MachineState
 
 

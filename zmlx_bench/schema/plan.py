@@ -91,6 +91,13 @@ class Job(StrictModel):
     """Block of a timed job, from 1."""
     position: Positive | None = None
     """Place of a timed job among the arms of its block and budget, from 1."""
+    prefixes: tuple[Positive, ...] = ()
+    """Shorter budgets, ascending, that a timed job serves with its first tokens."""
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Every budget that the process serves, ascending."""
+        return (*self.prefixes, self.tokens)
 
 
 class Timeouts(StrictModel):
@@ -113,7 +120,8 @@ class Plan(StrictModel):
     tokens: tuple[Positive, ...] = Field(min_length=1)
     """Budgets, ascending."""
     blocks: Positive
-    """Blocks at each budget; where there are looks, the most."""
+    """Blocks of all arms: at each budget under algorithm 1, of every budget together since. Where there are looks, the
+    most."""
     estimator: Estimator = "mean"
     """What every ratio of the session's blocks is estimated with; sessions from before there was a choice: the mean."""
     looks: tuple[Positive, ...] = ()

@@ -49,6 +49,8 @@ class Run(StrictModel):
     position: Positive | None = None
     tokens: Positive
     """Budget."""
+    of_tokens: Positive | None = None
+    """How many tokens the process went on to generate, where this budget is their prefix; null where it is all."""
     status: Status
     message: str | None = None
     """Why the status is not `ok`: one line, then the end of standard error."""

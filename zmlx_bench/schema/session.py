@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, Positive, Sha256, StrictModel, UtcTime
+from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, NonNegative, Positive, Sha256, StrictModel, UtcTime
 from zmlx_bench.schema.capsule import Software
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.migrations import session as migrations
@@ -44,6 +44,8 @@ class Session(Sealed):
     session: Name
     state: Literal["running", "finished", "failed"]
     started: UtcTime
+    preparing_s: NonNegative | None = None
+    """Before it was written: checkpoint found and hashed, prompts made token ids; null where it was not told."""
     ended: UtcTime | None = None
     command: tuple[str, ...]
     checkpoint_option: NonEmpty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class Prepared:
 def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
     """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
     `session.json`."""
+    began = time.perf_counter()
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
@@ -114,6 +116,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         session=name,
         state="running",
         started=utc_now(),
+        preparing_s=round(time.perf_counter() - began, 3),
         command=tuple(encodable(without_secrets(part)) for part in request.command),
         checkpoint_option=located.option,
         environment=shared_variables(),

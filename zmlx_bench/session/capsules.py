@@ -124,6 +124,6 @@ def _all(runs: RunSet) -> tuple[Run, ...]:
 def _order(plan: Plan, budget: int, until: int) -> tuple[tuple[str, ...], ...]:
     blocks: dict[int, list[str]] = {}
     for job in plan.jobs:
-        if job.kind == "timed" and job.tokens == budget and job.block is not None and job.block <= until:
+        if job.kind == "timed" and budget in job.budgets and job.block is not None and job.block <= until:
             blocks.setdefault(job.block, []).append(job.arm)
     return tuple(tuple(blocks[block]) for block in sorted(blocks))

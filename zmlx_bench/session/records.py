@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
 from zmlx_bench.schema.capsule import output_hash
-from zmlx_bench.schema.event import Done, JobEvent, Loaded, Patched, PromptEnd, Prompts, PromptStart, Token, Warmed
+from zmlx_bench.schema.event import (
+    Done,
+    JobEvent,
+    Loaded,
+    Patched,
+    Prefix,
+    PromptEnd,
+    Prompts,
+    PromptStart,
+    Token,
+    Warmed,
+)
 from zmlx_bench.schema.plan import Job, Plan
 from zmlx_bench.schema.run import Generation, Run
 from zmlx_bench.session.log import JobLog
@@ -16,7 +28,8 @@ Outputs = dict[str, tuple[int, ...]]
 
 
 def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], Outputs]:
-    """Return every finished job's run in the order of the plan, and the generated tokens by hash."""
+    """Return every finished job's run at each budget that it serves, in the order of the plan, and the generated
+    tokens by hash."""
     runs: list[Run] = []
     outputs: Outputs = {}
     for number, log in logs:
@@ -25,8 +38,9 @@ def runs_of(plan: Plan, logs: Iterable[tuple[int, JobLog]]) -> tuple[list[Run], 
         job = plan.jobs[number]
         if job.kind == "audit":
             continue
-        runs.append(_run(plan, job, log, outputs))
-    runs.sort(key=lambda run: run.job)
+        whole = _run(plan, job, log, outputs)
+        runs += [*_prefixes(job, log, whole, outputs), whole]
+    runs.sort(key=lambda run: (run.job, run.tokens))
     return runs, outputs
 
 
@@ -68,6 +82,31 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
         before=log.start.before,
         after=end.after,
     )
+
+
+def _prefixes(job: Job, log: JobLog, whole: Run, outputs: Outputs) -> Iterator[Run]:
+    if whole.status != "ok" or log.end is None:
+        yield from (cut_failed(whole, tokens) for tokens in job.prefixes)
+        return
+    lines = [line for line in log.events if isinstance(line.event, Token)]
+    times = [line.event.t_ns for line in lines if isinstance(line.event, Token)]
+    ids = outputs[whole.generations[0].output] if job.prefixes else ()
+    for line in log.events:
+        mark = line.event
+        if isinstance(mark, Prefix):
+            outputs[output_hash(ids[: mark.tokens])] = ids[: mark.tokens]
+            taken = Taken(
+                decode_s=(times[mark.tokens - 1] - times[0]) / 1e9,
+                supervisor_decode_s=max(0.0, lines[mark.tokens - 1].at - lines[0].at),
+                peak_mem_gb=mark.peak_mem_gb,
+                cache_gb=mark.cache_gb,
+                peak_rss_gb=mark.peak_rss_gb,
+                page_faults_minor=mark.page_faults_minor,
+                page_faults_major=mark.page_faults_major,
+                energy_j=log.end.prefix_energy_j.get(mark.tokens),
+                peak_footprint_gb=mark.peak_footprint_gb,
+            )
+            yield cut(whole, mark.tokens, ids, taken)
 
 
 def _generations(log: JobLog, outputs: Outputs, *, timed: bool) -> list[Generation]:

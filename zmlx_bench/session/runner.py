@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import cooling, opened, store
 from zmlx_bench.session.audit import answers
+from zmlx_bench.session.compiled import Compiled
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.failing import StockFails
@@ -85,7 +87,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     looked = 0
-    try:
+    with contextlib.closing(log), Compiled() as compiled:
         for job in plan.jobs:
             blocks = _blocks_before(plan, job)
             if session.stopped is None and blocks in plan.looks and blocks != looked:
@@ -97,20 +99,22 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             forced = _forced(plan, job, path)
             if job.kind == "audit" and not forced:
                 continue
-            outcome = _run_job(session, job, forced, ground, log, observer)
+            outcome = _run_job(session, job, forced, ground, log, observer, compiled)
+            compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
-    finally:
-        log.close()
+        if session.stopped is None and plan.looks and looked != plan.blocks:
+            # No job comes after the blocks where there is one prompt.
+            session = look(session, plan.blocks)
     return session
 
 
 def _blocks_before(plan: Plan, job: Job) -> int:
     """Return how many blocks have ended when a job's turn comes."""
-    if job.kind == "warmup":
+    if job.id == 0:
         return 0
     return plan.blocks if job.block is None else job.block - 1
 
@@ -131,7 +135,7 @@ def _retired(arm: Arm, failures: list[Status]) -> bool:
 def _stop_if_stock_fails(
     session: Session, job: Job, failures: list[Status], message: str | None, ground: Ground
 ) -> None:
-    if session.plan.arm(job.arm).role != "baseline" or (job.kind != "warmup" and len(failures) < STOCK_TRIES):
+    if session.plan.arm(job.arm).role != "baseline" or (job.id > 0 and len(failures) < STOCK_TRIES):
         return
     ran = session.software
     log = store.log_path(ground.workspace, session.session, job.id).relative_to(ground.workspace.root)
@@ -148,17 +152,20 @@ def _run_job(
     ground: Ground,
     log: EventLog,
     observer: Observer,
+    compiled: Compiled,
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
     waited = _cooled(plan, job, log, observer)
-    log.write(JobStart(job=job.id, time=utc_now(), waited_s=waited, before=state.read(plan.backend)))
+    at = time.perf_counter()
+    before = state.read(plan.backend)
+    log.write(JobStart(job=job.id, time=utc_now(), at=at, resumed=session.resumed, waited_s=waited, before=before))
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()
     worker = Worker(
         _instructions(plan, job, arm, forced, ground),
-        worker_environment(arm) | (_EXACT if job.kind == "audit" else {}),
+        worker_environment(arm) | compiled.environment | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
     )
@@ -190,10 +197,12 @@ def _run_job(
         JobEnd(
             job=job.id,
             time=utc_now(),
+            at=time.perf_counter(),
             status=outcome.status,
             message=outcome.message,
             exit_code=outcome.exit_code,
             energy_j=gauge.joules,
+            prefix_energy_j=gauge.prefixes,
             after=state.read(plan.backend, others),
         )
     )
@@ -224,6 +233,7 @@ def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, .
         variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
         kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
+        prefixes=job.prefixes,
         prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,

@@ -24,6 +24,7 @@ from zmlx_bench.schema.event import (
     Forced,
     Loaded,
     Patched,
+    Prefix,
     PromptEnd,
     PromptStart,
     Token,
@@ -108,7 +109,7 @@ class Worker:
                         limit, phase = timeouts.prefill_s, "forcing tokens"
                     case PromptStart():
                         limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
-                    case Token():
+                    case Token() | Prefix():
                         limit, phase = timeouts.decode_s, "decoding"
                 deadline = now + limit
         return self._ended(failed, done, timeouts)

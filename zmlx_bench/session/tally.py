@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zmlx_bench.schema.event import Audited, Done, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.event import Audited, Done, Prefix, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.prompts import ids_hash
 
@@ -21,6 +21,7 @@ class Tally:
         self._token_ids = token_ids
         self._told = False
         self._tokens = job.tokens
+        self._prefixes = list(job.prefixes)
         self._left = list(forced if job.kind == "audit" else job.prompts)
         self._forced = forced
         self._at: str | None = None
@@ -39,6 +40,10 @@ class Tally:
                 self._clock = event.t_ns
             case Token():
                 self._token(event.t_ns)
+            case Prefix():
+                if self._at is None or self._prefixes[:1] != [self._seen] or event.tokens != self._seen:
+                    raise BrokenProtocol(f"reported a prefix of {event.tokens} tokens after {self._seen}")
+                self._prefixes.pop(0)
             case PromptEnd():
                 if self._at != event.prompt or self._seen != self._tokens:
                     raise BrokenProtocol(f"ended {event.prompt} after {self._seen} of {self._tokens} tokens")
@@ -67,6 +72,8 @@ class Tally:
         self._at, self._seen = self._left.pop(0), 0
 
     def _token(self, t_ns: int) -> None:
+        if self._prefixes[:1] == [self._seen]:
+            raise BrokenProtocol(f"went on after {self._seen} tokens without what they took")
         self._seen += 1
         if self._at is None or self._seen > self._tokens:
             raise BrokenProtocol(f"reported more than the {self._tokens} tokens of its budget")

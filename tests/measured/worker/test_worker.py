@@ -19,10 +19,14 @@ from tests.conftest import QUIET_ENV
 from tests.instructions import TOKEN_IDS, TOKENS, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
+from zmlx_bench.measured.apply import apply
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.messages import Instructions, Prompt, digest
+from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.messages import PROTOCOL, Instructions, Prompt, digest
 from zmlx_bench.measured.worker.failing import classify
-from zmlx_bench.measured.worker.job import measure
+from zmlx_bench.measured.worker.generate import streamer
+from zmlx_bench.measured.worker.job import measure, warm_up
+from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.workspace import Workspace
 
@@ -72,6 +76,23 @@ def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) 
     assert times == sorted(times)
 
 
+def test_a_shorter_budgets_end_is_told_with_its_last_token(tmp_path: Path) -> None:
+    one = (Prompt("p", TOKEN_IDS[0]),)
+    found = events(instructions("qwen3", prompts=one, prefixes=(2, 5)), tmp_path)
+    whole = events(instructions("qwen3", prompts=one), tmp_path)
+    kinds = [e["event"] for e in found]
+    assert kinds[kinds.index("prompt") : -1] == [
+        "prompt", "token", "token", "prefix", "token", "token", "token", "prefix", "token", "prompt_end",
+    ]  # fmt: skip
+    assert [e["id"] for e in found if e["event"] == "token"] == [e["id"] for e in whole if e["event"] == "token"]
+    first, second = (e for e in found if e["event"] == "prefix")
+    assert (first["tokens"], second["tokens"]) == (2, 5)
+    end, done = found[-2], found[-1]
+    assert 0 < first["peak_mem_gb"] <= second["peak_mem_gb"] <= end["peak_mem_gb"]
+    for field in ("peak_rss_gb", "page_faults_minor", "page_faults_major"):
+        assert 0 <= first[field] <= second[field] <= done[field]
+
+
 def test_it_tells_what_it_prefills_before_it_does(tmp_path: Path) -> None:
     found = events(instructions("qwen3", tokens=2), tmp_path)
     kinds = [e["event"] for e in found]
@@ -110,6 +131,19 @@ def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
     assert patched["hosts"] == warmed["calls_per_token"] == {site: hosts_of(family, site)}
 
 
+def test_nothing_is_counted_once_the_kernels_are_warm(planted: Workspace) -> None:
+    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=no_op"))
+    family = loading.load(Path(told.family_folder))
+    model, _ = load(told, family)
+    assert told.variant is not None
+    patch = apply(told.variant, family.hosts(model), "cpu", planted.kernels)
+    generate = streamer(model)
+    assert warm_up(generate, list(TOKEN_IDS[0]), patch) == {"combine": hosts_of("qwen3", "combine")}
+    counted = dict(patch.calls)
+    assert len(list(generate(list(TOKEN_IDS[0]), 3))) == 3
+    assert patch.calls == counted
+
+
 def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the kernel at combine was never called while decoding"):
         events(instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy")), tmp_path)
@@ -141,10 +175,10 @@ def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_instructions_of_another_protocol_are_refused() -> None:
-    told = instructions("qwen3").encoded().replace(b'"protocol": 2', b'"protocol": 1')
+    told = instructions("qwen3").encoded().replace(b'"protocol": %d' % PROTOCOL, b'"protocol": 1')
     done, (failed,) = process(told)
     assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
-    assert failed["message"].startswith("ValueError: instructions of protocol 1, and this worker knows 2")
+    assert failed["message"].startswith(f"ValueError: instructions of protocol 1, and this worker knows {PROTOCOL}")
 
 
 @pytest.mark.process

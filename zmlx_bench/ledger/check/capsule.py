@@ -12,6 +12,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
+from zmlx_bench.ledger.check.prefixes import Begun, begun
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_prompts, check_runs
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import Capsule
@@ -28,8 +29,10 @@ class CheckedCapsule:
     findings: tuple[Finding, ...]
     row: MatrixRow | None
     """The row that the matrix must have for it; None when the capsule cannot be read."""
-    runs: tuple[tuple[int, str], ...] = ()
-    """Job and content hash of every run: capsules of one session share the runs of the stock model."""
+    runs: tuple[tuple[int, int, str], ...] = ()
+    """Job, budget and content hash of every run: capsules of one session share the runs of the stock model."""
+    begun: tuple[Begun, ...] = ()
+    """What it says of the first tokens of processes that serve several budgets."""
 
 
 def check_capsule_file(root: Path, path: Path, session: Session | None) -> CheckedCapsule:
@@ -39,17 +42,17 @@ def check_capsule_file(root: Path, path: Path, session: Session | None) -> Check
     if capsule is None:
         return CheckedCapsule(name, tuple(findings), None)
     findings += check_capsule(capsule, name, session)
-    return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule))
+    return CheckedCapsule(name, tuple(findings), row_of(capsule), _run_hashes(capsule), begun(capsule, session))
 
 
-def _run_hashes(capsule: Capsule) -> tuple[tuple[int, str], ...]:
+def _run_hashes(capsule: Capsule) -> tuple[tuple[int, int, str], ...]:
     runs = [
         run
         for group in (capsule.runs, capsule.fidelity_runs)
         for role in (group.baseline, group.null, group.incumbent, group.variant)
         for run in role
     ]
-    return tuple((run.job, content_hash(run.model_dump(mode="json"))) for run in runs)
+    return tuple((run.job, run.tokens, content_hash(run.model_dump(mode="json"))) for run in runs)
 
 
 def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
@@ -132,7 +135,7 @@ def _session(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]
 def _planned_order(session: Session, tokens: int) -> tuple[tuple[str, ...], ...]:
     blocks: dict[int, list[tuple[int, str]]] = {}
     for job in session.plan.jobs:
-        if job.kind == "timed" and job.tokens == tokens and (job.block or 0) <= session.blocks:
+        if job.kind == "timed" and tokens in job.budgets and (job.block or 0) <= session.blocks:
             blocks.setdefault(job.block or 0, []).append((job.position or 0, job.arm))
     return tuple(tuple(arm for _, arm in sorted(blocks[block])) for block in sorted(blocks))
 
@@ -147,10 +150,10 @@ def _jobs(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]:
                 field = f"{group}.{role}[{index}].job"
                 if job is None:
                     yield finding(file, field, f"{run.job} is no job of the session's plan")
-                elif (job.kind, job.arm, job.tokens, job.block, job.position) != (
+                elif run.tokens not in job.budgets or (job.kind, job.arm, job.tokens, job.block, job.position) != (
                     kind,
                     run.arm,
-                    run.tokens,
+                    run.of_tokens or run.tokens,
                     run.block,
                     run.position,
                 ):

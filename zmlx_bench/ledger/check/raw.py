@@ -76,6 +76,8 @@ def check_runs(capsule: Capsule, file: str) -> Iterator[Finding]:
             yield finding(file, f"{place}.role", f"says {run.role} among the {role} runs")
         if timed and run.tokens != capsule.tokens:
             yield finding(file, f"{place}.tokens", f"says {run.tokens}, the capsule's budget is {capsule.tokens}")
+        if run.of_tokens is not None and not (timed and run.of_tokens > run.tokens):
+            yield finding(file, f"{place}.of_tokens", f"says {run.of_tokens} of a {'' if timed else 'un'}timed run")
         if not timed and run.block is not None:
             yield finding(file, f"{place}.block", "an untimed run has no block")
         for index, generation in enumerate(run.generations):

@@ -10,6 +10,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.capsule import CheckedCapsule
+from zmlx_bench.ledger.check.prefixes import check_prefixes
 from zmlx_bench.protocol.plan import ALGORITHMS, draw_up
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session
@@ -61,7 +62,7 @@ def _check(session: Session, file: str, folder: Path) -> Iterator[Finding]:
 
 def _plan(plan: Plan, file: str) -> Iterator[Finding]:
     """Compare the plan's processes with those that its seed draws."""
-    timed = plan.blocks * len(set(plan.tokens)) * len(plan.arms)
+    timed = plan.blocks * len(plan.arms)
     if timed > len(plan.jobs):
         yield finding(file, "plan.jobs", f"{len(plan.jobs)} processes, the blocks alone are {timed}")
         return
@@ -117,6 +118,7 @@ def check_links(root: Path, read: ReadSession, capsules: Sequence[CheckedCapsule
             yield finding(f"{folder}/{name}", "file", f"orphaned: {file} does not list it")
     yield from _planned(session, file, capsules)
     yield from _shared(capsules)
+    yield from check_prefixes([(capsule.path, capsule.begun) for capsule in capsules])
 
 
 def _planned(session: Session, file: str, capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
@@ -134,10 +136,10 @@ def _planned(session: Session, file: str, capsules: Sequence[CheckedCapsule]) ->
 
 def _shared(capsules: Sequence[CheckedCapsule]) -> Iterator[Finding]:
     """The same process is recorded alike in every capsule that holds it."""
-    first: dict[int, tuple[str, str]] = {}
+    first: dict[tuple[int, int], tuple[str, str]] = {}
     for capsule in capsules:
-        for job, digest in capsule.runs:
-            other, known = first.setdefault(job, (capsule.path, digest))
+        for job, tokens, digest in capsule.runs:
+            other, known = first.setdefault((job, tokens), (capsule.path, digest))
             if digest != known:
                 message = f"the run of job {job} is not the one that {other.rpartition('/')[2]} holds"
                 yield finding(capsule.path, "runs", message)

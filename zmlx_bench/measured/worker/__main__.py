@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zmlx_bench.measured import messages
 from zmlx_bench.measured.worker.failing import failed
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.opened import Opened
 from zmlx_bench.measured.worker.pipe import Pipe
 
@@ -25,6 +26,7 @@ def main() -> int:
         from zmlx_bench.measured.worker import device
 
         device.take(instructions.backend)
+        import_loop()
         from zmlx_bench.measured.worker.job import measure
 
         device.check_generation_stream()

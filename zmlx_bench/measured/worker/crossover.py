@@ -25,7 +25,7 @@ from zmlx_bench.measured.variant import Variant
 from zmlx_bench.measured.worker.generate import Stream, run_prompt, streamer
 from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.measured.worker.usage import done
+from zmlx_bench.measured.worker.usage import Usage
 
 WARM_UP_TOKENS = 16
 BASELINE, NULL = "baseline", "null"
@@ -59,12 +59,11 @@ def cross_over(told: Sequence[Instructions], pipe: Pipe) -> None:
     """Time every arm twice and report it. `told` are the stock model's instructions, then each variant's."""
     stock = told[0]
     family = loading.load(Path(stock.family_folder))
-    # A synthetic model has ids that no tokenizer knows.
-    text = stock.checkpoint_kind != "synthetic"
-    model, tokenizer, loaded = load(stock, family, text=text)
+    usage = Usage()
+    model, loaded = load(stock, family)
     pipe.send(loaded)
     variants = {each.variant.name: each.variant for each in told if each.variant is not None}
-    segments = _Segments(pipe, stock, streamer(model, tokenizer, detokenize=text))
+    segments = _Segments(pipe, usage, stock, streamer(model))
     state, dropped = _state(model), set[str]()
     order = (BASELINE, *variants, NULL)
     for name in (*order, *reversed(order)):
@@ -80,14 +79,15 @@ def cross_over(told: Sequence[Instructions], pipe: Pipe) -> None:
         if why_not is not None:
             dropped.add(name)
             pipe.send(why_not)
-    pipe.send(done())
+    pipe.send(usage.done())
 
 
 class _Segments:
     """Runs segments on one loaded model and holds their tokens against those of the first."""
 
-    def __init__(self, pipe: Pipe, told: Instructions, generate: Stream) -> None:
+    def __init__(self, pipe: Pipe, usage: Usage, told: Instructions, generate: Stream) -> None:
         self._pipe = pipe
+        self._usage = usage
         self._told = told
         self._generate = generate
         self._prompt = told.prompts[0]
@@ -146,7 +146,7 @@ class _Segments:
                     return
 
         ids = list(self._prompt.token_ids)
-        run_prompt(self._pipe, generate, self._prompt.id, ids, self._told.tokens, margins=False)
+        run_prompt(self._pipe, self._usage, generate, self._prompt.id, ids, self._told.tokens)
         mx.synchronize()
         return heard
 

@@ -11,21 +11,23 @@ from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.messages import Instructions, Patched, Prompts, Warmed, digest
 from zmlx_bench.measured.variant import Variant
-from zmlx_bench.measured.worker.generate import run_prompt, streamer
+from zmlx_bench.measured.worker.generate import Stream, run_prompt, streamer
 from zmlx_bench.measured.worker.load import load
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.measured.worker.usage import done
+from zmlx_bench.measured.worker.usage import Usage
 
-WARM_UP_TOKENS = 16
+COUNTED = 4
+"""Decode steps in which the calls of the kernels are counted."""
+UNCOUNTED = 16
+"""Decode steps after them that are made as they are measured: benchmarks/warm_up.py shows what is left then."""
 
 
 def measure(instructions: Instructions, pipe: Pipe) -> None:
     """Do what the instructions say and report it. Raises Unavailable where the variant cannot be applied."""
     family = loading.load(Path(instructions.family_folder))
     variant = instructions.variant
-    # A synthetic model has ids that no tokenizer knows, and an audit generates nothing.
-    text = instructions.checkpoint_kind != "synthetic" and not instructions.forced
-    model, tokenizer, loaded = load(instructions, family, text=text)
+    usage = Usage()
+    model, loaded = load(instructions, family)
     pipe.send(loaded)
     prompts = [(prompt.id, list(prompt.token_ids)) for prompt in instructions.prompts]
 
@@ -40,35 +42,52 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         forcings = [(name, ids, instructions.forced[name]) for name, ids in prompts]
         pipe.send(_told(prompts))
         audit.run(pipe, model, forcings, lambda: patched(variant))
-        pipe.send(done())
+        pipe.send(usage.done())
         return
     patch = None if variant is None else patched(variant)
-    generate = streamer(model, tokenizer, detokenize=text)
+    generate = streamer(model)
     pipe.send(_told(prompts))
     start = time.perf_counter()
-    calls: dict[str, float] = {}
-    if patch is not None:
-        patch.install(count=True)
-    before_decode: dict[str, int] = {}
-    for index, _ in enumerate(generate(prompts[0][1], WARM_UP_TOKENS)):
-        if patch is not None and index == 0:
-            before_decode = dict(patch.calls)
-    if patch is not None:
-        # mlx-lm builds one token ahead: between the first token it yields and the last lie this many graphs.
-        steps = WARM_UP_TOKENS - 1
-        calls = {site: (patch.calls[site] - before_decode.get(site, 0)) / steps for site in patch.hosts}
-        if idle := [site for site, count in calls.items() if count == 0]:
-            raise Unavailable(f"the kernel at {', '.join(idle)} was never called while decoding")
-        patch.install(count=False)
-    # Once more as it is measured: nothing is counted now, and a variant may trace its decode steps at the first one.
-    for _ in generate(prompts[0][1], WARM_UP_TOKENS):
-        pass
+    calls = warm_up(generate, prompts[0][1], patch)
     pipe.send(Warmed(warm_up_s=time.perf_counter() - start, calls_per_token=calls))
 
     for name, ids in prompts:
-        run_prompt(pipe, generate, name, ids, instructions.tokens, margins=instructions.margins)
+        run_prompt(
+            pipe,
+            usage,
+            generate,
+            name,
+            ids,
+            instructions.tokens,
+            prefixes=instructions.prefixes,
+            margins=instructions.margins,
+        )
 
-    pipe.send(done())
+    pipe.send(usage.done())
+
+
+def warm_up(generate: Stream, prompt: list[int], patch: Patch | None, uncounted: int = UNCOUNTED) -> dict[str, float]:
+    """Answer the prompt until nothing is new, and return how often each replaced site is called for a token.
+
+    It is prefilled once, as a timed prompt is. What counts goes away on the way, between two tokens: a variant may
+    trace its decode steps at the first one that is not counted. Raises Unavailable where a kernel is never called.
+    """
+    calls: dict[str, float] = {}
+    before: dict[str, int] = {}
+    if patch is not None:
+        patch.install(count=True)
+    for index, _ in enumerate(generate(prompt, COUNTED + uncounted)):
+        if patch is None:
+            continue
+        if index == 0:
+            before = dict(patch.calls)
+        elif index == COUNTED:
+            # mlx-lm builds one token ahead: between two tokens that it yields lie as many graphs as tokens.
+            calls = {site: (patch.calls[site] - before.get(site, 0)) / COUNTED for site in patch.hosts}
+            if idle := [site for site, count in calls.items() if count == 0]:
+                raise Unavailable(f"the kernel at {', '.join(idle)} was never called while decoding")
+            patch.install(count=False)
+    return calls
 
 
 def _told(prompts: Sequence[tuple[str, Sequence[int]]]) -> Prompts:

@@ -8,35 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.utils import load_model, load_tokenizer
+from mlx_lm.utils import load_model
 
 from zmlx_bench.measured import synthetic
 from zmlx_bench.measured.families.base import Family
 from zmlx_bench.measured.messages import Instructions, Loaded
 
 
-def load(instructions: Instructions, family: Family, *, text: bool) -> tuple[Any, Any, Loaded]:
-    """Return (model, tokenizer, event).
-
-    The tokenizer is None unless `text` is wanted; end-of-text is taken out of it so that budgets are filled.
-    """
+def load(instructions: Instructions, family: Family) -> tuple[Any, Loaded]:
+    """Return (model, event). No tokenizer is loaded: what is prefilled is told as token ids, and no text is made."""
     start = time.perf_counter()
-    folder = Path(instructions.path)
-    code = instructions.trust_remote_code
     if instructions.checkpoint_kind == "synthetic":
-        model = synthetic.build(family, instructions.seed, instructions.layers)
+        model: Any = synthetic.build(family, instructions.seed, instructions.layers)
     else:
-        model, _ = load_model(folder, trust_remote_code=code)
-    tokenizer = load_tokenizer(folder, {"trust_remote_code": code}) if text else None
-    if tokenizer is not None:
-        tokenizer.eos_token_ids = ()
+        model, _ = load_model(Path(instructions.path), trust_remote_code=instructions.trust_remote_code)
     mx.synchronize()
-    return (
-        model,
-        tokenizer,
-        Loaded(
-            load_s=time.perf_counter() - start,
-            mlx=importlib.metadata.version("mlx"),
-            mlx_lm=importlib.metadata.version("mlx-lm"),
-        ),
+    return model, Loaded(
+        load_s=time.perf_counter() - start,
+        mlx=importlib.metadata.version("mlx"),
+        mlx_lm=importlib.metadata.version("mlx-lm"),
     )

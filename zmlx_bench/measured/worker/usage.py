@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import struct
 import sys
 from pathlib import Path
 
-from zmlx_bench.measured.messages import Done
+import mlx.core as mx
+
+from zmlx_bench.measured.messages import Done, Prefix
+
+_STATUS = Path("/proc/self/status")
+_PEAK = re.compile(rb"VmHWM:\s*(\d+)")
+_MOST_STATUS = 16384
 
 _INFO_V4 = 4
 """Flavour of `proc_pid_rusage` whose answer, `struct rusage_info_v4` of macOS's <sys/resource.h>, is 16 bytes and then
@@ -20,31 +27,49 @@ _ROOM_BYTES = 1024
 """For the answer; later versions of macOS may write more than was asked for."""
 
 
-def done() -> Done:
-    """Return the last event of a job that came through."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Done(
-        peak_rss_gb=peak_rss_bytes() / 1e9,
-        peak_footprint_gb=peak_footprint_gb(),
-        page_faults_minor=usage.ru_minflt,
-        page_faults_major=usage.ru_majflt,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-    )
+class Usage:
+    """Tells what this process has used; made before anything is timed, so that no file is opened between two tokens."""
 
+    def __init__(self) -> None:
+        self._status = os.open(_STATUS, os.O_RDONLY) if _STATUS.exists() else None
+        # The first time it loads a library.
+        peak_footprint_gb()
 
-def peak_rss_bytes() -> int:
-    """Return the largest resident set of this process.
+    def prefix(self, tokens: int) -> Prefix:
+        """Return what a shorter budget of `tokens` tokens took, now that its last one is out."""
+        peak, cache = mx.get_peak_memory() / 1e9, mx.get_cache_memory() / 1e9
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return Prefix(
+            tokens=tokens,
+            peak_mem_gb=peak,
+            cache_gb=cache,
+            peak_rss_gb=self.peak_rss_bytes() / 1e9,
+            page_faults_minor=used.ru_minflt,
+            page_faults_major=used.ru_majflt,
+            peak_footprint_gb=peak_footprint_gb(),
+        )
 
-    Linux carries the parent's maximum through fork and exec into ru_maxrss, so that a small worker would report
-    its supervisor; VmHWM belongs to this program alone.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    def done(self) -> Done:
+        """Return the last event of a job that came through."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return Done(
+            peak_rss_gb=self.peak_rss_bytes() / 1e9,
+            peak_footprint_gb=peak_footprint_gb(),
+            page_faults_minor=used.ru_minflt,
+            page_faults_major=used.ru_majflt,
+            cpu_s=used.ru_utime + used.ru_stime,
+        )
+
+    def peak_rss_bytes(self) -> int:
+        """Return the largest resident set of this process.
+
+        Linux carries the parent's maximum through fork and exec into ru_maxrss, so that a small worker would report
+        its supervisor; VmHWM belongs to this program alone.
+        """
+        if self._status is not None and (found := _PEAK.search(os.pread(self._status, _MOST_STATUS, 0))):
+            return int(found[1]) * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def peak_footprint_gb() -> float | None:

@@ -1,0 +1,116 @@
+"""What MLX compiles is there for the next process and session, whole and unchanged, or it is compiled again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import QUIET_ENV
+from zmlx_bench.session.compiled import Compiled
+
+COMPUTE = """
+import mlx.core as mx
+mx.set_default_device(mx.cpu)
+fused = mx.compile(lambda x, y: mx.sigmoid(x) * y + 3)
+print(fused(mx.array([0.0, 0.0]), mx.array([2.0, 4.0])).tolist())
+"""
+
+
+def made(temporary: Path, name: str, content: bytes) -> Path:
+    path = temporary / "mlx" / "1" / "cpu" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def kept_files(store: Path) -> list[Path]:
+    return sorted(path for path in store.rglob("*") if path.is_file())
+
+
+def compute(compiled: Compiled) -> str:
+    env = {**QUIET_ENV, **compiled.environment}
+    return subprocess.run([sys.executable, "-c", COMPUTE], capture_output=True, text=True, check=True, env=env).stdout
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="MLX fuses on the CPU with the system's compiler")
+def test_mlx_compiles_a_kernel_once_for_all_sessions(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as first:
+        assert compute(first) == "[4.0, 5.0]\n"
+        first.ended(well=True)
+        (library,) = first.folder.glob("mlx/**/*.so")
+        name = library.relative_to(first.folder)
+    with Compiled(tmp_path) as second:
+        assert second.folder != first.folder
+        mine = second.folder / name
+        before = mine.stat().st_mtime_ns
+        assert compute(second) == "[4.0, 5.0]\n"
+        assert mine.stat().st_mtime_ns == before, "it was loaded, not compiled"
+        assert not list(second.folder.glob("mlx/**/*.cpp"))
+
+
+def test_a_damaged_file_is_not_used_and_not_kept(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as compiled:
+        made(compiled.folder, "good.so", b"good")
+        made(compiled.folder, "bad.so", b"bad")
+        compiled.ended(well=True)
+    (bad,) = (path for path in kept_files(tmp_path) if path.name == "bad.so")
+    bad.write_bytes(b"worse")
+    with Compiled(tmp_path) as compiled:
+        assert [path.name for path in kept_files(compiled.folder)] == ["good.so"]
+    assert [path.name for path in kept_files(tmp_path)] == ["good.so"]
+
+
+def test_what_a_process_that_failed_has_added_is_gone_for_the_next(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as compiled:
+        made(compiled.folder, "whole.so", b"whole")
+        compiled.ended(well=True)
+        made(compiled.folder, "half.so", b"ha")
+        compiled.ended(well=False)
+        assert [path.name for path in kept_files(compiled.folder)] == ["whole.so"]
+        made(compiled.folder, "cut.so", b"the supervisor is interrupted")
+    assert [path.name for path in kept_files(tmp_path)] == ["whole.so"]
+
+
+def test_nothing_but_what_mlx_made_is_kept_and_nothing_stays_behind(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as compiled:
+        made(compiled.folder, "a.so", b"a")
+        made(compiled.folder, "a.cpp", b"source")
+        (compiled.folder / "other").write_bytes(b"of a kernel")
+        compiled.ended(well=True)
+    assert [path.name for path in kept_files(tmp_path)] == ["a.so"]
+    assert not compiled.folder.exists()
+
+
+def test_two_sessions_at_once_do_not_see_each_others_files_and_keep_the_same_once(tmp_path: Path) -> None:
+    both = threading.Barrier(2)
+    seen: list[list[str]] = []
+
+    def session(name: str) -> None:
+        with Compiled(tmp_path) as compiled:
+            made(compiled.folder, "same.so", b"same")
+            made(compiled.folder, f"{name}.so", name.encode())
+            both.wait(30)
+            compiled.ended(well=True)
+            seen.append([path.name for path in kept_files(compiled.folder)])
+
+    threads = [threading.Thread(target=session, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(seen) == [["a.so", "same.so"], ["b.so", "same.so"]]
+    assert sorted(path.name for path in kept_files(tmp_path)) == ["a.so", "b.so", "same.so"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_store_that_is_no_folder_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"")
+    with Compiled(tmp_path / "store") as compiled:
+        made(compiled.folder, "a.so", b"a")
+        compiled.ended(well=True)
+    assert (tmp_path / "store").read_bytes() == b""

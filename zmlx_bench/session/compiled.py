@@ -1,0 +1,109 @@
+"""What MLX compiles in a session's processes: once, and once for all sessions of this MLX on this architecture.
+
+MLX keeps the kernels that it fuses on the CPU, and PTX on CUDA, as files under the temporary folder, by the names of
+what they compute. It writes them where it reads them: a process could load what another has half written, or what
+was half written when it was killed, and whoever may write there could put anything in their place. So each session's
+processes have a temporary folder of its own. It begins with what earlier sessions of the user compiled, each file
+checked against its hash, and what a process that ended well has added goes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.user_cache import user_cache_path
+
+_MLX = "mlx"
+"""MLX's folder in the temporary one."""
+_SOURCE = ".cpp"
+
+
+class Compiled:
+    """A temporary folder for the processes of a session, one after the other; use it as a context manager.
+
+    What cannot be kept or read is compiled again: no error comes of it.
+    """
+
+    def __init__(self, store: Path | None = None) -> None:
+        """`store` is where files are kept, by default the user's."""
+        self._kept = store or place()
+        self._temporary = tempfile.TemporaryDirectory(prefix="zmlx-session-", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        self._known: set[Path] = set()
+
+    def __enter__(self) -> Compiled:
+        with contextlib.suppress(OSError):
+            _take_out(self._kept, self.folder)
+        self._known.update(_made(self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._temporary.cleanup()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a process finds the folder."""
+        return {"TMPDIR": str(self.folder)}
+
+    def ended(self, *, well: bool) -> None:
+        """Keep what a process has added, or remove it where the process failed: it may be half a file."""
+        new = [path for path in _made(self.folder) if path not in self._known]
+        if well:
+            self._known.update(new)
+        with contextlib.suppress(OSError):
+            for path in new:
+                if well:
+                    _keep(path, self.folder, self._kept)
+                else:
+                    path.unlink()
+
+
+def place() -> Path:
+    """Return where what this MLX compiled on this architecture is kept for the user."""
+    key = f"mlx-{installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
+    return user_cache_path("zmlx") / "compiled" / re.sub(r"[^A-Za-z0-9.+_-]", "_", key)
+
+
+def _made(temporary: Path) -> list[Path]:
+    return sorted(path for path in (temporary / _MLX).rglob("*") if path.is_file())
+
+
+def _take_out(kept: Path, temporary: Path) -> None:
+    """Copy every kept file whose content is what its folder is called by; remove the others."""
+    for entry in sorted(kept.iterdir()) if kept.is_dir() else ():
+        if entry.name.startswith("."):
+            continue
+        files = [path for path in entry.rglob("*") if path.is_file()]
+        if len(files) != 1 or _digest(files[0]) != entry.name:
+            shutil.rmtree(entry, ignore_errors=True)
+            continue
+        target = temporary / files[0].relative_to(entry)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[0], target)
+
+
+def _keep(path: Path, temporary: Path, kept: Path) -> None:
+    """Copy a file into a folder called by its hash, which appears whole or not at all; sources are not needed."""
+    if path.suffix == _SOURCE or (kept / (digest := _digest(path))).exists():
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    begun = Path(tempfile.mkdtemp(dir=kept, prefix="."))
+    target = begun / path.relative_to(temporary)
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(path, target)
+    try:
+        os.rename(begun, kept / digest)  # noqa: PTH104 - another session may have been first
+    except OSError:
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
