@@ -36,7 +36,7 @@ def shortened(text: str, longest: int = LONGEST) -> str:
     if len(text) <= longest:
         return text
     cut = text[:longest].rpartition(" ")[0].rstrip()
-    return f"{cut if len(cut) > longest // 2 else text[: longest - 1]}…"
+    return f"{cut if len(cut) >= longest // 2 else text[: longest - 1]}…"
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

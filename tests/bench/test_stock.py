@@ -102,6 +102,5 @@ def test_every_run_of_steps_has_inputs(layer: Layer) -> None:
 
 def test_a_whole_decode_step_is_no_run_of_one_module(family: str, layer: Layer) -> None:
     whole = [place for host in layer.hosts if host.whole for place in layer.places(host.whole_sites)]
-    assert [(place.span, place.kinds) for place in whole] == (
-        [(None, {"router": "softmax"})] if family == "qwen3" else []
-    )
+    router = {"qwen3": "softmax", "glm47": "sigmoid_bias"}[family]
+    assert [(place.span, place.kinds) for place in whole] == [(None, {"router": router})]

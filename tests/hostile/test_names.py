@@ -80,7 +80,7 @@ def test_a_weight_file_of_any_name(tmp_path: Path) -> None:
         ("~nobody-of-this-name/x", "there is no such user; write the folder out"),
         (f"/nowhere/{NO_UTF8}", "unknown checkpoint"),
         ("/", "has no config.json"),
-        ("", "has no config.json"),
+        ("", "unknown checkpoint ''"),
         (f"owner/{ESCAPE}", "neither a folder nor a hub id"),
         ("owner/模型", "neither a folder nor a hub id"),
     ],

@@ -19,7 +19,12 @@ import sys
 import mlx.core as mx
 order, take = [], mx.set_default_device
 mx.set_default_device = lambda device: (order.append("device"), take(device))
-sys.addaudithook(lambda event, told: order.append("mlx_lm") if event == "import" and told[0] == "mlx_lm" else None)
+class Watch:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "mlx_lm":
+            order.append("mlx_lm")
+sys.meta_path.insert(0, Watch)
 from zmlx_bench.measured.worker.__main__ import main
 code = main()
 from mlx_lm.generate import generation_stream
