@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.cli.main import main
 from zmlx_bench.machine import device
+from zmlx_bench.measured import loader
 from zmlx_bench.workspace import Workspace
 
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
@@ -45,6 +47,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Hold a test without such a mark to it: `make quick` stays quick whatever is added."""
     with marks.held(item):
         return (yield)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernels_as_before() -> Iterator[None]:
+    """A file's tests may open another workspace's kernels; those after it find the modules that they imported."""
+
+    def opened() -> dict[str, ModuleType]:
+        return {name: module for name, module in sys.modules.items() if f"{name}.".startswith(f"{loader.PACKAGE}.")}
+
+    before = opened()
+    yield
+    for name in opened():
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
