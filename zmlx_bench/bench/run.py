@@ -70,7 +70,7 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         for family in families:
             tasks: list[BenchTask] = []
             for kernel, mode in chosen:
-                task = _task(kernel, mode)
+                task = task_of(kernel, mode)
                 reason = probe.why_not(workspace, kernel, mode, wishes.backend)
                 if reason is None:
                     tasks.append(task)
@@ -91,7 +91,8 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
     )
 
 
-def _task(kernel: Kernel, mode: str) -> BenchTask:
+def task_of(kernel: Kernel, mode: str) -> BenchTask:
+    """Return the task of one mode of a kernel."""
     return BenchTask(
         kernel=kernel.name,
         mode=mode,

@@ -12,7 +12,7 @@ from zmlx_bench.schema.machine import Machine
 
 
 class BenchTask(StrictModel):
-    """One mode of one kernel for one family."""
+    """One mode of one kernel for one family, to be measured or compared."""
 
     kernel: Name
     mode: Name

@@ -6,8 +6,15 @@ from typing import Annotated
 
 import typer
 
-from zmlx_bench.cli import complete
-from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    BackendOption,
+    FamiliesOption,
+    JsonOption,
+    KernelNames,
+    TimeoutOption,
+    WeightsSeed,
+    WorkspaceOption,
+)
 from zmlx_bench.printable import printable
 
 app = typer.Typer(help="List the kernels; `verify` compares them with stock, `bench` measures them, `new` begins one.")
@@ -55,28 +62,14 @@ def new(
 
 @app.command("bench")
 def bench(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
-        ),
-    ] = None,
-    family: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
-        ),
-    ] = None,
+    names: KernelNames = None,
+    family: FamiliesOption = None,
     batch: Annotated[
         list[int] | None, typer.Option("--batch", metavar="N", help="Sequences; may be repeated; default: 1 2 3 4.")
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
-    ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")] = 0,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-    ] = 600.0,
+    backend: BackendOption = "auto",
+    seed: WeightsSeed = 0,
+    timeout: TimeoutOption = 600.0,
     share_device: Annotated[
         bool,
         typer.Option("--share-device", help="Measure although another command measures on the device; it is recorded."),
@@ -133,28 +126,14 @@ def bench(
 
 @app.command("verify")
 def verify(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
-        ),
-    ] = None,
-    family: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
-        ),
-    ] = None,
+    names: KernelNames = None,
+    family: FamiliesOption = None,
     record: Annotated[
         bool, typer.Option("--record", help="Keep the result in the workspace's verifications/.")
     ] = False,
-    backend: Annotated[
-        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
-    ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")] = 0,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-    ] = 600.0,
+    backend: BackendOption = "auto",
+    seed: WeightsSeed = 0,
+    timeout: TimeoutOption = 600.0,
     share_device: Annotated[
         bool, typer.Option("--share-device", help="Compare although another command measures on the device.")
     ] = False,

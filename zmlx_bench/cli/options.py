@@ -49,3 +49,45 @@ StrictOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
 ]
+VariantsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--variants",
+        metavar="A,B",
+        help="Variants by comma, or 'all'; default: the defaults.",
+        autocompletion=complete.variants,
+    ),
+]
+MeasuredOption = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint",
+        metavar="WHICH",
+        help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id.",
+        autocompletion=complete.checkpoint,
+    ),
+]
+"""`--checkpoint` of a command that measures, which a synthetic one serves too."""
+BackendOption = Annotated[
+    str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
+]
+_SILENCE = typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+TimeoutOption = Annotated[float, _SILENCE]
+OptionalTimeout = Annotated[float | None, _SILENCE]
+ForceOption = Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")]
+LayersOption = Annotated[
+    int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
+]
+KernelNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
+    ),
+]
+FamiliesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
+    ),
+]
+WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]

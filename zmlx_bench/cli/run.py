@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from zmlx_bench.cli import complete
-from zmlx_bench.cli.options import FamilyArgument, JsonOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    BackendOption,
+    FamilyArgument,
+    ForceOption,
+    JsonOption,
+    LayersOption,
+    MeasuredOption,
+    OptionalTimeout,
+    TrustOption,
+    VariantsOption,
+    WorkspaceOption,
+)
 
 Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
 
@@ -26,27 +37,9 @@ def run(
     at_most: Annotated[
         int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
     ] = None,
-    variants: Annotated[
-        str | None,
-        typer.Option(
-            "--variants",
-            metavar="A,B",
-            help="Variants by comma, or 'all'; default: the defaults.",
-            autocompletion=complete.variants,
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        str,
-        typer.Option(
-            "--checkpoint",
-            metavar="WHICH",
-            help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id.",
-            autocompletion=complete.checkpoint,
-        ),
-    ] = "auto",
-    backend: Annotated[
-        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
-    ] = "auto",
+    variants: VariantsOption = None,
+    checkpoint: MeasuredOption = "auto",
+    backend: BackendOption = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
     cooldown: Annotated[
         str,
@@ -56,9 +49,7 @@ def run(
             help="Seconds to wait after each process; cool: until the machine is as cool as at the start.",
         ),
     ] = "0",
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-    ] = None,
+    timeout: OptionalTimeout = None,
     prompts: Annotated[
         str | None,
         typer.Option(
@@ -84,13 +75,9 @@ def run(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")] = False,
-    layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
-    ] = None,
+    trust_remote_code: TrustOption = False,
+    force: ForceOption = False,
+    layers: LayersOption = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),

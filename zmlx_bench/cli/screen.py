@@ -7,39 +7,30 @@ from typing import Annotated
 import typer
 
 from zmlx_bench.cli import complete
-from zmlx_bench.cli.options import FamilyArgument, JsonOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    BackendOption,
+    FamilyArgument,
+    ForceOption,
+    JsonOption,
+    LayersOption,
+    MeasuredOption,
+    OptionalTimeout,
+    TrustOption,
+    VariantsOption,
+    WorkspaceOption,
+)
 
 
 def screen(
     family: FamilyArgument,
-    variants: Annotated[
-        str | None,
-        typer.Option(
-            "--variants",
-            metavar="A,B",
-            help="Variants by comma, or 'all'; default: the defaults.",
-            autocompletion=complete.variants,
-        ),
-    ] = None,
+    variants: VariantsOption = None,
     tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens of each segment.")] = 128,
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Processes, for each set of variables.")
     ] = 3,
-    checkpoint: Annotated[
-        str,
-        typer.Option(
-            "--checkpoint",
-            metavar="WHICH",
-            help="auto, tiny, synthetic, full[@REVISION], a folder, a hub id.",
-            autocompletion=complete.checkpoint,
-        ),
-    ] = "auto",
-    backend: Annotated[
-        str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
-    ] = "auto",
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-    ] = None,
+    checkpoint: MeasuredOption = "auto",
+    backend: BackendOption = "auto",
+    timeout: OptionalTimeout = None,
     prompts: Annotated[
         str | None,
         typer.Option(
@@ -50,13 +41,9 @@ def screen(
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the order of variants and of synthetic weights.")] = 0,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")] = False,
-    layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
-    ] = None,
+    trust_remote_code: TrustOption = False,
+    force: ForceOption = False,
+    layers: LayersOption = None,
     share_device: Annotated[
         bool, typer.Option("--share-device", help="Screen although another command measures on the device.")
     ] = False,

@@ -9,9 +9,10 @@ import os
 import sys
 from pathlib import Path
 
+from zmlx_bench.bench.schema import AllDone, TaskStarted
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.base import StrictModel
-from zmlx_bench.verify.schema import Compared, Done, Instructions, Probed, Started
+from zmlx_bench.verify.schema import Compared, Instructions, Probed
 
 
 def main() -> int:
@@ -38,10 +39,10 @@ def main() -> int:
 
     comparison = Comparison(told)
     for index, task in enumerate(told.tasks):
-        send(Started(index=index))
+        send(TaskStarted(index=index))
         for row in comparison.rows(task):
             send(Compared(row=row))
-    send(Done())
+    send(AllDone())
     return 0
 
 

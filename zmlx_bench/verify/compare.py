@@ -12,6 +12,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from zmlx_bench.bench import modules, truth
+from zmlx_bench.bench.schema import BenchTask
 from zmlx_bench.measured import loader
 from zmlx_bench.measured.apply import apply
 from zmlx_bench.measured.contract import BindRequest, Unavailable
@@ -19,7 +20,7 @@ from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.inputs import Sizes, ready
 from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.verification import VerifiedRow
-from zmlx_bench.verify.schema import Instructions, Task
+from zmlx_bench.verify.schema import Instructions
 
 CONTEXTS = (16, 520, 1100)
 """Positions in a cache: few, mid-way between the multiples of 256 at which mlx-lm's caches grow, and beyond the 1,024
@@ -48,7 +49,7 @@ class Comparison:
         self._layer = modules.build(self._family, told.seed, told.sizes, whole_vocabulary=vocabulary)
         self._stock_logits: dict[int, list[mx.array]] = {}
 
-    def rows(self, task: Task) -> Iterator[VerifiedRow]:
+    def rows(self, task: BenchTask) -> Iterator[VerifiedRow]:
         """Yield a row for each module to which the kernel is bound, then for the whole model."""
         for name, compare in self._places(task):
             row = VerifiedRow(
@@ -69,7 +70,7 @@ class Comparison:
                 traceback.print_exc()
                 yield row.model_copy(update={"status": "crash", "reason": f"{type(error).__name__}: {error}"})
 
-    def _places(self, task: Task) -> Iterator[tuple[str | None, Callable[[], Bits]]]:
+    def _places(self, task: BenchTask) -> Iterator[tuple[str | None, Callable[[], Bits]]]:
         places = self._layer.places(task.sites)
         if not places:
 
@@ -86,7 +87,7 @@ class Comparison:
         if self._told.sizes_name == "tiny" or all(place.span is None for place in places):
             yield "model", functools.partial(self._model, task)
 
-    def _steps(self, task: Task, place: modules.Place) -> Bits:
+    def _steps(self, task: BenchTask, place: modules.Place) -> Bits:
         if place.span is None:
             raise ValueError(f"{place.name}: no run of steps of one module")
         request = BindRequest(task.sites, task.mode, self._told.backend, place.kinds)
@@ -106,7 +107,7 @@ class Comparison:
         mx.clear_cache()
         return Bits(calls, compared, differing)
 
-    def _model(self, task: Task) -> Bits:
+    def _model(self, task: BenchTask) -> Bits:
         model = self._layer.model
         calls = compared = differing = 0
         variant = Variant(

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
 from zmlx_bench.bench.reporter import Reporter
+from zmlx_bench.bench.run import task_of
+from zmlx_bench.bench.schema import AllDone, BenchTask, TaskStarted
 from zmlx_bench.catalog import available
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
@@ -28,7 +30,7 @@ from zmlx_bench.machine.backend import installed
 from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Backend, Status, utc_now
 from zmlx_bench.schema.verification import Probe, SizesName, Verification, VerifiedRow
-from zmlx_bench.verify.schema import Compared, Done, Event, Instructions, Probed, Started, Task
+from zmlx_bench.verify.schema import Compared, Event, Instructions, Probed
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -95,9 +97,9 @@ def _everything(
 ) -> Iterator[VerifiedRow | Probe]:
     asked = False
     for family in families:
-        tasks: list[Task] = []
+        tasks: list[BenchTask] = []
         for kernel, mode in chosen:
-            task = _task(kernel, mode)
+            task = task_of(kernel, mode)
             reason = available.why_not(workspace, kernel, mode, request.backend)
             if reason is None:
                 tasks.append(task)
@@ -122,17 +124,7 @@ def _sizes(family: str, name: SizesName, workspace: Workspace) -> dict[str, Any]
     return {key: config[key] for key, value in published.items() if key in config and not isinstance(value, list)}
 
 
-def _task(kernel: Kernel, mode: str) -> Task:
-    return Task(
-        kernel=kernel.name,
-        mode=mode,
-        numerics=kernel.declaration.mode[mode].numerics,
-        sites=kernel.declaration.sites,
-        max_tokens=kernel.most_tokens,
-    )
-
-
-def _without(task: Task, family: str, sizes: SizesName | None, status: Status, reason: str) -> VerifiedRow:
+def _without(task: BenchTask, family: str, sizes: SizesName | None, status: Status, reason: str) -> VerifiedRow:
     return VerifiedRow(
         kernel=task.kernel,
         mode=task.mode,
@@ -150,7 +142,7 @@ def _compared(
     workspace: Workspace,
     request: Request,
     family: str,
-    tasks: list[Task],
+    tasks: list[BenchTask],
     name: SizesName,
     sizes: dict[str, Any],
     *,
@@ -173,13 +165,13 @@ def _compared(
         try:
             for event in process.events():
                 match event:
-                    case Started(index=index):
+                    case TaskStarted(index=index):
                         at = index
                     case Probed(probe=probe):
                         yield probe
                     case Compared(row=row):
                         yield row
-                    case Done():
+                    case AllDone():
                         return
         finally:
             process.kill()

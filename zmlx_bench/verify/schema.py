@@ -6,20 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from zmlx_bench.schema.base import Backend, Count, Name, Positive, StrictModel
-from zmlx_bench.schema.kernel import Numerics, Site
+from zmlx_bench.bench.schema import AllDone, BenchTask, TaskStarted
+from zmlx_bench.schema.base import Backend, Count, Name, StrictModel
 from zmlx_bench.schema.verification import Probe, SizesName, VerifiedRow
-
-
-class Task(StrictModel):
-    """One mode of one kernel."""
-
-    kernel: Name
-    mode: Name
-    numerics: Numerics
-    sites: tuple[Site, ...]
-    max_tokens: Positive | None
-    """Null: any."""
 
 
 class Instructions(StrictModel):
@@ -31,20 +20,13 @@ class Instructions(StrictModel):
     backend: Backend
     kernels: str
     """Folder of the workspace's kernels."""
-    tasks: tuple[Task, ...]
+    tasks: tuple[BenchTask, ...]
     seed: Count
     sizes_name: SizesName
     sizes: dict[str, Any]
     """Replaces entries of the published configuration."""
     probe: bool
     """Whether to ask the device's compiler first."""
-
-
-class Started(StrictModel):
-    """The task at this index is being compared."""
-
-    event: Literal["task"] = "task"
-    index: Count
 
 
 class Probed(StrictModel):
@@ -61,10 +43,4 @@ class Compared(StrictModel):
     row: VerifiedRow
 
 
-class Done(StrictModel):
-    """The last event of a process that came through."""
-
-    event: Literal["done"] = "done"
-
-
-Event = Annotated[Started | Probed | Compared | Done, Field(discriminator="event")]
+Event = Annotated[TaskStarted | Probed | Compared | AllDone, Field(discriminator="event")]
