@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from zmlx_bench.analysis import fidelity, memory, throughput
+from zmlx_bench.analysis import context, fidelity, memory, throughput
 from zmlx_bench.schema.base import Estimator, Status
 from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.run import Run, RunSet
@@ -45,6 +45,11 @@ def derive(
         null=throughput.paired(runs.null, runs.baseline, None, throughput.decode_tok_s, estimator),
         incumbent=incumbent,
         prefill=throughput.paired(runs.variant, runs.baseline, null, throughput.prefill_tok_s, estimator),
+        context_prefill_tok_s=context.median_tok_s(runs.variant),
+        baseline_context_prefill_tok_s=context.median_tok_s(runs.baseline),
+        context_prefill=context.paired(runs.variant, runs.baseline, null, estimator),
+        depths=context.depths(runs.variant),
+        baseline_depths=context.depths(runs.baseline),
         latency=throughput.latency(runs.variant),
         baseline_latency=throughput.latency(runs.baseline),
         memory=memory.of_runs(runs.variant),
@@ -85,7 +90,7 @@ def worst_status(runs: Sequence[Run]) -> Status:
 def energy_j_per_token(runs: Sequence[Run]) -> float | None:
     """Return the median over blocks of the joules for each decoded token after the first; None where unknown."""
     found = [
-        run.energy_j / (run.generations[0].tokens - 1)
+        run.energy_j / ((run.generations[0].tokens - 1) * throughput.sequences(run.generations[0]))
         for run in runs
         if run.status == "ok" and run.energy_j is not None and run.generations[0].tokens > 1
     ]
