@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -51,7 +51,7 @@ class Serves(StrictModel):
 
     batch: Positive | Literal["any"] = "any"
     """Most sequences decoded at once."""
-    caches: tuple[Cache, ...] | None = Field(default=None, min_length=1)
+    caches: Annotated[tuple[Cache, ...], Field(min_length=1)] | None = None
     """Kinds of cache; null: any, for a kernel that never sees one."""
 
     @property

@@ -59,8 +59,8 @@ class Request:
 
     @property
     def conditions(self) -> Conditions:
-        """Return how the model is to be run."""
-        return Conditions(context=self.context, batch=self.batch, kv_bits=self.kv_bits, max_kv_size=self.max_kv_size)
+        """Return how the model is to be run; UnusableInput where it cannot be."""
+        return conditions_of(context=self.context, batch=self.batch, kv_bits=self.kv_bits, max_kv_size=self.max_kv_size)
 
     @property
     def most_blocks(self) -> int:
@@ -76,7 +76,8 @@ def check(request: Request) -> None:
         if budget < 2:
             raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
     _check_blocks(request)
-    check_conditions(request)
+    if not request.conditions.default and request.audit:
+        raise UnusableInput("--audit: compares logits under the default conditions alone; leave it out, or the others")
     if request.layers is not None and request.layers < 1:
         raise UnusableInput(f"--layers {request.layers}: must be at least 1")
     if request.seed < 0:
@@ -108,24 +109,25 @@ STEP_OF_PREFILL = 2048
 """Tokens that mlx-lm prefills at once: sequences of a batch begin together where all prompts are within it."""
 
 
-def check_conditions(request: Request) -> None:
-    """Raise UnusableInput for conditions that mlx-lm cannot run whatever the model, and for what is none."""
+def conditions_of(
+    *, context: int | None = None, batch: int = 1, kv_bits: int | None = None, max_kv_size: int | None = None
+) -> Conditions:
+    """Return the conditions; UnusableInput for what is none, and what mlx-lm cannot run whatever the model."""
     bounds = (
-        ("--context", request.context, 1, MOST_CONTEXT),
-        ("--batch", request.batch, 1, MOST_BATCH),
-        ("--max-kv-size", request.max_kv_size, LEAST_KV_SIZE, None),
+        ("--context", context, 1, MOST_CONTEXT),
+        ("--batch", batch, 1, MOST_BATCH),
+        ("--max-kv-size", max_kv_size, LEAST_KV_SIZE, None),
     )
     for option, value, least, most in bounds:
         if value is not None and not (least <= value and (most is None or value <= most)):
             raise UnusableInput(f"{option} {value}: must be at {f'most {most}' if value > least else f'least {least}'}")
-    if request.kv_bits is not None and request.kv_bits not in KV_BITS:
-        raise UnusableInput(f"--kv-bits {request.kv_bits}: must be one of {', '.join(map(str, KV_BITS))}")
-    if request.kv_bits is not None and request.max_kv_size is not None:
+    if kv_bits is not None and kv_bits not in KV_BITS:
+        raise UnusableInput(f"--kv-bits {kv_bits}: must be one of {', '.join(map(str, KV_BITS))}")
+    if kv_bits is not None and max_kv_size is not None:
         raise UnusableInput("--kv-bits: mlx-lm quantises no cache that rotates; leave it or --max-kv-size out")
-    if request.kv_bits is not None and request.batch > 1:
+    if kv_bits is not None and batch > 1:
         raise UnusableInput("--kv-bits: mlx-lm's batched generation has no quantised cache; leave it or --batch out")
-    if request.audit and not request.conditions.default:
-        raise UnusableInput("--audit: compares logits under the default conditions alone; leave it out, or the others")
+    return Conditions(context=context, batch=batch, kv_bits=kv_bits, max_kv_size=max_kv_size)
 
 
 def check_batch(batch: int, encoded: Encoded) -> None:

@@ -15,7 +15,7 @@ from zmlx_bench.schema.run import Generation, Run
 
 def check_conditions(capsule: Capsule, file: str) -> Iterator[Finding]:
     """Every process has the context that the recorded sentences give, the cache asked for, and batches of the prompts
-    in their order, each with the token ids of the session."""
+    in their order, each with the token ids of the session; evidence from before this was told says nothing of it."""
     found = _Conditions(capsule, file)
     for group in ("runs", "fidelity_runs"):
         for role in ("baseline", "null", "incumbent", "variant"):
@@ -34,6 +34,8 @@ class _Conditions:
         self._context = ids_hash(context_ids(pieces, context)) if context is not None and pieces else None
 
     def check(self, run: Run, place: str) -> Iterator[Finding]:
+        if "caches" not in run.model_fields_set:
+            return
         if (run.filled is None) != (self._asked.context is None):
             yield self._finding(f"{place}.filled", f"does not go with conditions.context {self._asked.context}")
         elif run.filled is not None and (run.filled.tokens, run.filled.sha256) != (self._asked.context, self._context):
