@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.analysis.decision import decide_group
+from zmlx_bench.catalog import verified
 from zmlx_bench.ledger import matrix, promotions
 from zmlx_bench.ledger.evidence_reader import Reader, Refusal, deciding, group_of, read_policy
 from zmlx_bench.legacy.store import stored_imports
@@ -35,4 +36,5 @@ def build(workspace: Workspace, family: str | None) -> Report:
     }
     legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
     legacy.sort(key=lambda v: (v.verdict != "REJECT", v.family, v.variant))
-    return Report(overview(evidence, decisions, incumbents, policy, rows), legacy, reader.refusals)
+    groups = overview(evidence, decisions, incumbents, policy, rows, verified.read(workspace))
+    return Report(groups, legacy, reader.refusals)
