@@ -21,7 +21,7 @@ NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
     "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. "
-    "Verified: when `zmlx kernels verify --record` last compared the measured kernels with stock on that device and versions."
+    "Verified: when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
