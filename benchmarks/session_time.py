@@ -5,7 +5,7 @@
 
 One variant, budgets of 200 and 1024 tokens, three blocks, null arm, the five prompts that both commits have, tiny
 checkpoint, CPU, unless asked otherwise. The commit is checked out into a git worktree of its own, which is removed
-afterwards; where there is no git, --then names a folder that holds its files (`git archive 159cd2d | tar -x -C FOLDER`).
+afterwards; where there is no git, --then names a folder with its files (`git archive 159cd2d | tar -x -C FOLDER`).
 Both run in the Python environment of this script, each with its own code, turn and turn about, and in one
 temporary folder, so that what MLX compiles is there for both but for the first. Decode is what the workers' clocks say
 from the first token of each prompt to its last, warm-ups left out; the rest of the wall time is start-up, loading,
