@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -14,8 +14,13 @@ from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
+from zmlx_bench.report.measures import Measure, beside, of_figures
+from zmlx_bench.schema.figures import Ratios
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
+
+RatiosOf = Callable[[str], Ratios]
+"""Of the capsule at a path in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Line:
     gates: tuple[Gate, ...] = ()
     audit: str | None = None
     """What the audit of the session says; no verdict rests on it."""
+    measures: Mapping[int, tuple[Measure, ...]] = field(default_factory=dict)
+    """What was measured beside decode speed, by budget; nothing where its capsules are not here."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,19 @@ def overview(
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
+    ratios_of: RatiosOf,
     rows: Iterable[MatrixRow] = (),
 ) -> tuple[GroupOverview, ...]:
-    """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict."""
+    """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict.
+
+    `ratios_of` is asked for the ratios of capsules that do not say them.
+    """
     by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
     for row in rows:
         by_group.setdefault(key_of_row(row), []).append(row)
     keys = sorted(by_group, key=lambda key: key.order)
     return tuple(
-        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key], policy)
+        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key], policy, ratios_of)
         for key in keys
     )
 
@@ -94,8 +105,9 @@ def _group(
     promoted: str | None,
     rows: Sequence[MatrixRow],
     policy: Policy,
+    ratios_of: RatiosOf,
 ) -> GroupOverview:
-    lines = {v.variant: _judged(v, loaded) for v in decision.verdicts} if decision else {}
+    lines = {v.variant: _judged(v, loaded, ratios_of) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
         lines[line.variant] = line
     action = decision.action if decision else "none"
@@ -116,7 +128,7 @@ def _group(
     )
 
 
-def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
+def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules], ratios_of: RatiosOf) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
     cells = [row_of(capsule) for capsule in mine.values()]
@@ -133,6 +145,11 @@ def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
         sessions=verdict.rests_on,
         gates=verdict.gates,
         audit=words.audit(audits[0].figures, audits[0].status, audits[0].message) if audits else None,
+        measures={
+            c.tokens: beside(of_figures(c.figures, c.figures.ratios or ratios_of(path)))
+            for path, c in mine.items()
+            if c.status == "ok"
+        },
     )
 
 
