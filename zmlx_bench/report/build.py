@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.analysis import ratios
 from zmlx_bench.analysis.decision import decide_group
+from zmlx_bench.catalog import verified
 from zmlx_bench.files import read_json
 from zmlx_bench.ledger import matrix, promotions
 from zmlx_bench.ledger.evidence_reader import Reader, Refusal, deciding, group_of, read_policy
@@ -40,7 +41,7 @@ def build(workspace: Workspace, family: str | None) -> Report:
     }
     legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
     legacy.sort(key=lambda v: (v.verdict != "REJECT", v.family, v.variant))
-    groups = overview(evidence, decisions, incumbents, policy, ratios_in(workspace), rows)
+    groups = overview(evidence, decisions, incumbents, policy, ratios_in(workspace), rows, verified.read(workspace))
     return Report(groups, legacy, reader.refusals)
 
 

@@ -21,7 +21,8 @@ NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
     "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. Ratios "
-    "of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two tokens."
+    "of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two tokens. "
+    "Verified: when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
@@ -56,7 +57,7 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
         out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
         head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
-        head += [*(["energy"] if _knows_energy(group) else []), "verdict"]
+        head += [*(["energy"] if _knows_energy(group) else []), "kernels", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
         out += _beside(group)
         for name, lines in _lists(group):
@@ -125,6 +126,15 @@ def _cells(cell: MatrixRow) -> tuple[str, ...]:
 
 def _facts(line: Line) -> Iterator[str]:
     yield from (fact for fact in (_tokens(line), _memory(line), _energy(line)) if fact != words.DASH)
+    if line.kernels:
+        yield f"kernels {verified(line)}"
+
+
+def verified(line: Line) -> str:
+    """Return on which day the kernels of a variant were last verified; a dash where it has none, or none are here."""
+    if not line.kernels:
+        return words.DASH
+    return "not verified" if line.verified is None else f"verified {line.verified[:10]}"
 
 
 def _verdict(line: Line) -> str:
@@ -140,7 +150,7 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
         cells = {cell.tokens: cell for cell in line.cells}
         shown = (_speed(cells.get(tokens)) for tokens in budgets)
         energy = [_energy(line)] if _knows_energy(group) else []
-        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, _verdict(line))
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, verified(line), _verdict(line))
 
 
 def _speed(cell: MatrixRow | None) -> str:
