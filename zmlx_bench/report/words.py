@@ -36,6 +36,11 @@ def conditions(value: Conditions) -> Iterator[str]:
     yield from (f"{name.removeprefix('--').replace('-', ' ')} {each}" for name, each in zip(names, values, strict=True))
 
 
+def of_batch(value: Conditions) -> str:
+    """Return what tok/s are of where several sequences are decoded at once; empty where one is."""
+    return "" if value.batch == 1 else f"; tok/s are of all {value.batch} sequences together"
+
+
 def interval(value: Ratio | None) -> str:
     """Return `1.010-1.036`, the interval alone."""
     if value is None or value.low is None or value.high is None:

@@ -34,8 +34,10 @@ def fill(model: Any, caching: Caching, ids: Sequence[int]) -> tuple[list[Any], F
 def prefill(model: Any, caching: Caching, cache: list[Any], ids: Sequence[int], depths: Depths) -> None:
     """Take all of `ids` into the cache, by mlx-lm's own loop and in its chunks."""
 
-    def progress(done: int, _total: int) -> None:
-        depths.grown(done)
+    def progress(done: int, total: int) -> None:
+        # mlx-lm takes the last token by itself, in the step that would begin an answer.
+        if done != total - 1:
+            depths.grown(done)
 
     with wired_limit(model, [stream]):
         loop = generate_step(
