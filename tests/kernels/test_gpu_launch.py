@@ -75,8 +75,7 @@ def test_what_a_comment_names_is_not_handed_over(comment: str) -> None:
 
 @pytest.mark.skipif(mx.metal.is_available() or mx.cuda.is_available(), reason="a GPU is here")
 def test_the_shared_experts_of_a_mac_can_be_put_together_elsewhere() -> None:
-    """A CPU's device has no architecture: benchmarks/launches.py counts Metal's launches where no Metal is."""
-    assert launch.architecture() == ""
+    """A CPU's device has another architecture or none: benchmarks/launches.py counts Metal's launches there."""
     assert gpu.module("shared_experts.gpu").generation(launch.architecture()) == 0
 
 
