@@ -77,10 +77,10 @@ def _versions() -> list[Observation]:
     found: list[Observation] = []
     for name, tested in TESTED.items():
         version = backends.installed(name)
-        if version == tested:
-            found.append(Observation(subject=name, level="good", found=version))
+        if version is not None and version in tested:
+            found.append(Observation(subject=name, level="good", found=f"{version} (tested: {tested})"))
         else:
-            remedy = f"make setup, or pip install '{name}=={tested}': roundings differ between versions"
+            remedy = f"make setup, or pip install '{name}=={tested.newest}': roundings differ between versions"
             text = f"{version or 'not installed'}; zmlx was tested with {tested}"
             found.append(
                 Observation(subject=name, level="problem" if version is None else "note", found=text, remedy=remedy)
