@@ -158,7 +158,7 @@ def test_what_somebody_changed_is_found(deep: Finished, change: Callable[[dict[s
 
 
 def test_a_replay_is_planned_under_the_same_conditions(deep: Finished) -> None:
-    planned = replay.prepare(deep.workspace, deep.capsule(VARIANT), replay.Wishes())
+    planned = replay.prepare(deep.workspace, deep.capsule(VARIANT), replay.Overrides())
     try:
         plan = planned.prepared.session.plan
         assert (plan.conditions, plan.encoded) == (DEEP, deep.session.plan.encoded)
