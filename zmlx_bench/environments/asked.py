@@ -24,6 +24,9 @@ _BACKENDS = {"mlx-cpu": "cpu", "mlx-cuda-12": "cuda12", "mlx-cuda-13": "cuda13"}
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z./~])")
 """A comma between two requirements; one within a requirement stands before a comparison."""
 
+_PATH = re.compile(r"[^=<>!;,@]+")
+"""What a path looks like where there is no such file: nothing in it is of a requirement."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -50,7 +53,7 @@ def asked(workspace: Workspace, text: str) -> Asked:
         return _of_spec(workspace.root, text, known[text], where)
     if not text.isprintable() or not text.strip():
         raise UnusableInput(f"environment {text!r}: must be a name, requirements such as mlx==0.32.3, or a path")
-    if "/" in text and not text.endswith(".whl"):
+    if "/" in text and (_PATH.fullmatch(text) or Path(text).expanduser().is_file()) and not text.endswith(".whl"):
         return Asked(text, python=_interpreter(Path.cwd(), text, f"environment {text}"))
     wanted = tuple(part.strip() for part in _BETWEEN.split(text))
     if len(wanted) == 1 and re.fullmatch(r"[A-Za-z0-9_.-]+", text) and not text.endswith(".whl"):

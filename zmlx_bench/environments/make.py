@@ -107,7 +107,8 @@ def _make(asked: Asked, requirements: tuple[str, ...], request: str, installer: 
             raise Failed(f"{', '.join(lacking)} was installed somewhere else")
         record = MadeEnvironment(environment=environment, made=utc_now(), maker=installer.name)
         files.write_atomic(folder / RECORD, files.dump_json(record))
-        key = content_hash([sorted(pin.line for pin in pins), environment.python, environment.platform])[:16]
+        resolved = sorted([pin.name, pin.version, *sorted(pin.sha256)] for pin in pins)
+        key = content_hash([resolved, environment.python, environment.platform])[:16]
         made = kept.root() / key
         if not (made / RECORD).exists():
             # What somebody began to remove.
