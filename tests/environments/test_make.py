@@ -205,7 +205,8 @@ def test_uv_makes_the_same_of_the_same_wheels(cache: Cache, run: Run) -> None:
     # Archives hold the time at which they were written.
     shutil.copytree(cache.wheels, other.wheels, dirs_exist_ok=True)
     other.env |= {
-        "PATH": f"{Path(UV).parent}:{other.env['PATH']}", "UV_NO_CONFIG": "1", "UV_NO_INDEX": "1",
+        "PATH": f"{Path(UV).parent}:{other.env['PATH']}", "UV_NO_CONFIG": "1", "UV_OFFLINE": "1",
+        "UV_CACHE_DIR": str(other.cache / "uv"),
         "UV_FIND_LINKS": str(other.wheels),
     }  # fmt: skip
     out, err = other.start("make", ASKED, "--json").communicate(timeout=120)
