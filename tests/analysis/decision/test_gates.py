@@ -12,6 +12,7 @@ import pytest
 from tests.analysis.decision.evidence_of import DIFFERENT, DIVERGED, POLICY, SAME, arm, around, budget, session
 from zmlx_bench.analysis.decision import ArmEvidence, BudgetEvidence, Gate
 from zmlx_bench.analysis.decision import conditions as of
+from zmlx_bench.analysis.decision.statistics import estimate
 
 FAST = around(0.05)
 SHORT, LONG = "capsules/s/t200.json", "capsules/s/t1024.json"
@@ -151,9 +152,13 @@ def test_outliers_are_told_budget_by_budget_with_what_was_set_aside() -> None:
     slow, stock = (*STILL, -0.15, -0.15), (*STILL, 0.3)
     tested = ArmEvidence("fused", "a", {200: robustly(slow), 1024: robustly(stock, 1024)})
     first, second = of.outliers(tested, POLICY)
-    assert said(first) == ("outliers", "fail", pytest.approx(math.exp(np.mean(slow))), 1.0, (SHORT,))
-    assert said(second) == ("outliers", "pass", pytest.approx(math.exp(np.mean(stock))), 1.0, (LONG,))
-    assert "sets aside 2.0 blocks in which the variant is slow and 0.0 in which" in first.text
+    half = math.exp(float(estimate(slow, "bisquare").mean) / 2)
+    assert said(first) == ("outliers", "fail", pytest.approx(math.exp(np.mean(slow))), pytest.approx(half), (SHORT,))
+    aside = "the estimate sets aside {} blocks in which the variant is slow and {} in which the stock model is;"
+    assert first.text == f"at 200 tokens {aside.format(2.0, 0.0)} with them the mean is 0.994x, above 1.015x needed"
+    assert said(second)[1:3] == ("pass", pytest.approx(math.exp(np.mean(stock))))
+    assert second.capsules == (LONG,)
+    assert second.text == f"at 1024 tokens {aside.format(0.1, 1.1)} with them the mean is 1.062x"
     # Means set nothing aside, and without blocks there is nothing to tell.
     means = ArmEvidence("fused", "a", {200: budget(200, slow, null=None), 1024: robustly(stock, 1024)})
     assert [gate.capsules for gate in of.outliers(means, POLICY)] == [(LONG,)]

@@ -68,7 +68,7 @@ def over_looks(taken: Sequence[Evidence], planned: int) -> Evidence:
         (only,) = taken
         return only
     above, below = (np.stack([getattr(one, side) for one in taken], axis=-1) for side in ("above", "below"))
-    within = np.stack([one.within for one in taken], axis=-1).any(axis=-1)
+    within = np.asarray(np.stack([one.within for one in taken], axis=-1).any(axis=-1))
     return Evidence(sequential(above, planned), sequential(below, planned), within)
 
 
