@@ -40,6 +40,10 @@ OTHERS: dict[str, tuple[str, Any, str, str]] = {
     "seed": ("seed", 77, "seed", "--seed"),
     "trust": ("trust_remote_code", True, "trust_remote_code", "--trust-remote-code"),
     "layers": ("layers", 3, "layers", "--layers"),
+    "context": ("context", 512, "context", "--context"),
+    "batch": ("batch", 4, "batch", "--batch"),
+    "kv_bits": ("kv_bits", 8, "kv_bits", "--kv-bits"),
+    "max_kv_size": ("max_kv_size", 256, "max_kv_size", "--max-kv-size"),
     "audit": ("audit", True, "audit", "--audit"),
 }
 

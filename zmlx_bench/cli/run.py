@@ -10,10 +10,14 @@ import typer
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
+    BatchOption,
+    ContextOption,
     FamilyArgument,
     ForceOption,
     JsonOption,
+    KvBitsOption,
     LayersOption,
+    MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
     TrustOption,
@@ -26,7 +30,7 @@ Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help=
 
 
 def run(
-    context: typer.Context,
+    command: typer.Context,
     family: FamilyArgument,
     tokens: Tokens = None,
     runs: Annotated[
@@ -80,6 +84,10 @@ def run(
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
+    context: ContextOption = None,
+    batch: BatchOption = 1,
+    kv_bits: KvBitsOption = None,
+    max_kv_size: MaxKvSizeOption = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
@@ -132,6 +140,10 @@ def run(
         force=force,
         layers=layers,
         audit=audit,
+        context=context,
+        batch=batch,
+        kv_bits=kv_bits,
+        max_kv_size=max_kv_size,
         share_device=share_device,
         command=("zmlx", *sys.argv[1:]),
     )
@@ -140,7 +152,7 @@ def run(
         begun = store.load(place, again)
         if begun.plan.family != family:
             raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
-        planned.check(begun, request, given(context), option)
+        planned.check(begun, request, given(command), option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
         prepared = api.prepare(place, request, incumbent_of)
@@ -151,6 +163,8 @@ def run(
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
+    if under := ", ".join(words.conditions(plan.conditions)):
+        say(f"conditions: {under}")
     if odd := tested.warning(session.software.mlx, session.software.mlx_lm, session.software.python):
         say(odd)
     if chosen.why:

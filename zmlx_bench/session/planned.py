@@ -101,6 +101,13 @@ _OPTIONS: Mapping[str, tuple[str, Option]] = {
         _of_plan(lambda plan: plan.checkpoint.trust_remote_code, lambda asked: asked.trust_remote_code),
     ),
     "layers": ("--layers", _of_plan(lambda plan: plan.checkpoint.layers, lambda asked: asked.layers)),
+    "context": ("--context", _of_plan(lambda plan: plan.conditions.context, lambda asked: asked.context)),
+    "batch": ("--batch", _of_plan(lambda plan: plan.conditions.batch, lambda asked: asked.batch)),
+    "kv_bits": ("--kv-bits", _of_plan(lambda plan: plan.conditions.kv_bits, lambda asked: asked.kv_bits)),
+    "max_kv_size": (
+        "--max-kv-size",
+        _of_plan(lambda plan: plan.conditions.max_kv_size, lambda asked: asked.max_kv_size),
+    ),
     "audit": ("--audit", _of_plan(lambda plan: plan.audit_positions is not None, lambda asked: asked.audit)),
 }
 """By the option's name as a parameter of `zmlx run`; `--force` and `--share-device` are no part of a plan."""
