@@ -23,6 +23,7 @@ def test_recorded_checked_and_reported(
 ) -> None:
     place = make_workspace()
     asked = ("--checkpoint", "tiny", "--tokens", "24", "--tokens", "48", "--runs", "1", "--variants", "qwen_native")
+    asked += ("--prompts", "great_wall,lighthouse,primes,tcp_udp")
     done = zmlx("run", "qwen3", *asked, *option.split(), "--workspace", str(place.root), timeout=3000)
     session = finished(place, done)
     assert check_workspace(place).findings == ()
