@@ -30,6 +30,7 @@ NOT_BETWEEN_TOKENS = {
     "worker/device.py": "takes the device, before anything else",
     "worker/job.py": "loads, patches and warms up before the first token",
     "encode.py": "makes prompts token ids, before any worker starts",
+    "survey.py": "finds a model's sites for the plan, before any worker starts",
     "worker/failing.py": "says why a process failed",
     "screening.py": "reads the instructions of `zmlx screen`, whose figures are no evidence",
     "worker/crossover.py": "changes between stock and variants for `zmlx screen`, around the loop",

@@ -46,11 +46,11 @@ class Choice:
 def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    known = families.known(family, workspace)
+    known = families.architecture(family, workspace)
     if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == known.facts.hub_id:
+    if isinstance(known, families.Known) and repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 

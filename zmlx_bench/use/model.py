@@ -10,7 +10,7 @@ import mlx.core as mx
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
@@ -98,11 +98,12 @@ def put_in(
 def family_of(model: Any, place: Workspace) -> str:
     """Return the family of a loaded mlx-lm model; raise NotChosen where zmlx has none for its architecture."""
     model_type = getattr(model, "model_type", None)
-    if model_type is not None and (name := families.of_model_type(model_type, place)) is not None:
-        return name
-    known = ", ".join(families.facts(name, place).model_type for name in families.names(place))
-    found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
-    raise NotChosen(f"zmlx knows no sites in {found}; it knows {known}")
+    if not isinstance(model_type, str):
+        raise NotChosen(f"zmlx knows no sites in a {type(model).__name__}, which is no mlx-lm model")
+    try:
+        return families.named_by(model_type, place)
+    except UnusableInput as reason:
+        raise NotChosen(f"zmlx knows no sites in a {type(model).__name__}: {reason}") from None
 
 
 def backend_in_use() -> Backend:
