@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx_lm.models.switch_layers import SwitchGLU
 
 from zmlx_bench.measured.api import DOWN, EXPERTS, Block, Call, Calls, Host, Sizes, hidden, stock_call
@@ -15,11 +15,12 @@ PLANES = 3
 """Dimensions of x and inds as the steps have them; some blocks leave batch and sequence in one."""
 
 
-@dataclass(frozen=True)
-class Routed:
+class Routed(nn.Module):
     """What a kernel of experts is bound to: it holds them as a block of a known architecture does."""
 
-    switch_mlp: Any
+    def __init__(self, switch: Any) -> None:
+        super().__init__()
+        self.switch_mlp = switch
 
 
 def _indices(view: Any, sizes: Sizes) -> mx.array:

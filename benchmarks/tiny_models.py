@@ -1,4 +1,4 @@
-"""Every architecture of mlx-lm at a tiny size: its configuration from `sizes.toml`, random weights, 4 bit."""
+"""Every architecture of mlx-lm at a tiny size: its configuration from `tiny_models.toml`, random weights, 4 bit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import json
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_map
+from mlx_lm.utils import save_model
 
-SIZES = tomllib.loads((Path(__file__).parent / "sizes.toml").read_text(encoding="utf-8"))
+SIZES = tomllib.loads((Path(__file__).parent / "tiny_models.toml").read_text(encoding="utf-8"))
 NULL = "null"
 BITS, GROUP = 4, 32
 GAIN = 2.0
@@ -32,9 +34,9 @@ def architectures() -> list[str]:
     return [path.stem for path in files if re.search(r"^class ModelArgs\b", path.read_text(encoding="utf-8"), re.M)]
 
 
-def config(name: str) -> dict[str, Any]:
-    """Return the tiny configuration of an architecture."""
-    own = SIZES.get("architecture", {}).get(name, {})
+def config(name: str, sizes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the tiny configuration of an architecture, with `sizes` in the place of its own."""
+    own = {**SIZES["architecture"].get(name, {}), **(sizes or {})}
     whole = {"model_type": name, **SIZES["common"], **own}
     inner = {"model_type": own.get("text_type", name), **SIZES["common"], **own, **own.get("text_config", {})}
     inner.pop("text_config", None)
@@ -45,10 +47,13 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value == NULL else value for name, value in values.items()}
 
 
-def build(name: str, dtype: mx.Dtype = mx.float32, seed: int = 0) -> Any:
-    """Return the model, loaded as mlx-lm would: random weights of `dtype`, every layer that can be is quantised."""
+def build(name: str, sizes: Mapping[str, Any] | None = None, dtype: mx.Dtype = mx.float32, seed: int = 0) -> Any:
+    """Return the model, loaded as mlx-lm would: random weights of `dtype`, every layer that can be is quantised.
+
+    `sizes` replaces entries of the tiny configuration.
+    """
     module = importlib.import_module(f"mlx_lm.models.{name}")
-    model: Any = module.Model(module.ModelArgs.from_dict(config(name)))
+    model: Any = module.Model(module.ModelArgs.from_dict(config(name, sizes)))
     mx.random.seed(seed)
     model.update(tree_map(lambda array: _drawn(array, dtype), model.parameters()))
     nn.quantize(model, GROUP, BITS, class_predicate=lambda path, part: _packs(model, path, part))
@@ -71,6 +76,10 @@ def _packs(model: Any, path: str, part: Any) -> bool | dict[str, Any]:
     return True if predicate is None else bool(predicate(path, part))
 
 
-def as_json(name: str) -> str:
-    """Return the configuration as config.json has it."""
-    return json.dumps(config(name) | {"quantization": {"group_size": GROUP, "bits": BITS}})
+def save(name: str, folder: Path, sizes: Mapping[str, Any] | None = None) -> Any:
+    """Write the model and its configuration as a checkpoint, without a tokenizer; return the model."""
+    model = build(name, sizes)
+    save_model(folder, model)
+    quantization = {"quantization": {"group_size": GROUP, "bits": BITS}}
+    (folder / "config.json").write_text(json.dumps({**config(name, sizes), **quantization}), encoding="utf-8")
+    return model
