@@ -11,6 +11,11 @@ from . import experts, projections
 from .trial import Candidate, fallen
 
 
+def _order(path: str) -> list[tuple[int, str]]:
+    """Return what sorts paths as the model's layers stand."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in path.split(".")]
+
+
 class Structural(Family):
     """SwitchGLUs, attention's projections of one input, and quantised projections."""
 
@@ -30,7 +35,7 @@ class Structural(Family):
             paths = {id(module): path for path, module in model.named_modules()}
             named = [*experts.hosts(model), *projections.hosts(model)]
             named += [(paths[id(host.module)], host) for host in linear_hosts(model)]
-            candidates = [Candidate(path, host) for path, host in named]
+            candidates = [Candidate(path, host) for path, host in sorted(named, key=lambda each: _order(each[0]))]
             reasons = fallen(model, candidates)
             self._known = (model, [(one.path, one.host, reasons.get(one.structure)) for one in candidates])
         return self._known[1]
