@@ -15,7 +15,7 @@ PLANES = 3
 """Dimensions of x and inds as the steps have them; some blocks leave batch and sequence in one."""
 
 
-class Routed(nn.Module):
+class Routed(nn.Module):  # type: ignore[misc]
     """What a kernel of experts is bound to: it holds them as a block of a known architecture does."""
 
     def __init__(self, switch: Any) -> None:
