@@ -78,6 +78,24 @@ def test_a_kernel_that_does_not_serve_says_why(mixture: Tiny, planted: Workspace
         mixture.patch(variant("any-mixtral", "combine=moe_combine"), planted.kernels)
 
 
+def test_a_residual_stream_of_the_known_form_has_the_models_bits(planted: Workspace) -> None:
+    model = tiny_models.model("llama")
+    stock = [*model.logits(steps=2), *model.logits((9, 8, 7), 1, batch=2)]
+    patch = model.patch(variant("any-llama", "residual_norm=mirror", "qkv=qkv_joined"), planted.kernels)
+    try:
+        assert patch.hosts == {"residual_norm": 4, "qkv": 2}
+        assert equal([*model.logits(steps=2), *model.logits((9, 8, 7), 1, batch=2)], stock)
+    finally:
+        patch.undo()
+
+
+def test_a_residual_stream_of_another_form_is_not_offered() -> None:
+    scaled = tiny_models.model("granite", residual_multiplier=0.5)
+    assert refused(scaled)[("residual_norm", "GraniteModel")].endswith("do not give the model's bits")
+    windowed = tiny_models.model("llama", layer_types=["sliding_attention", "full_attention"], sliding_window=4096)
+    assert not offered(windowed)["residual_norm"], "no trial of few tokens would see its window"
+
+
 class Scaled(SwitchGLU):
     """Does more than the steps say."""
 
@@ -117,7 +135,7 @@ def test_a_module_that_does_something_else_is_not_offered_and_the_rest_is() -> N
 def test_projections_of_two_inputs_are_not_joined() -> None:
     model = tiny_models.model("llama")
     model.model.layers[1].self_attn.__class__ = OfTwoInputs
-    assert offered(model) == {"qkv": 1, "linear": 15}
+    assert offered(model) == {"qkv": 1, "linear": 15, "residual_norm": 1}
     assert refused(model) == {("qkv", "OfTwoInputs"): "its projections are not all taken of one input"}
 
 
@@ -168,15 +186,9 @@ def work(model: Tiny) -> Iterator[Counter[str]]:
 
 def asked(name: str, **sizes: Any) -> tuple[Counter[str], int]:
     """What it takes to find the hosts of a model, and how many there are."""
-    small = {
-        "hidden_size": 32,
-        "head_dim": 32,
-        "num_attention_heads": 1,
-        "num_key_value_heads": 1,
-        "layer_types": "null",
-    }
+    small = {"hidden_size": 32, "head_dim": 32, "num_attention_heads": 1, "num_key_value_heads": 1}
     small |= {"intermediate_size": 32, "moe_intermediate_size": 32}
-    model = tiny_models.model(name, **small, layer_types="null", **sizes)
+    model = tiny_models.model(name, **{**small, "layer_types": "null", **sizes})
     with work(model) as found:
         hosts = len(model.hosts())
         assert len(model.hosts()) == hosts
@@ -188,7 +200,7 @@ def test_a_hundred_layers_are_asked_as_often_as_two() -> None:
     of_many, many = asked("llama", num_hidden_layers=100)
     assert of_many == of_two
     assert of_two["passes"] == 2 * 3, "as it is, and put together: a prompt and two tokens each"
-    assert many - few == 98 * (few - 1) / 2, "hosts grow with the layers, the output projection aside"
+    assert many - few == 98 * (few - 2) / 2, "hosts grow with the layers, the stack and the output projection aside"
 
 
 def test_five_hundred_experts_are_asked_as_often_as_four() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zmlx_bench.measured.api import LINEAR, LINEAR_PER_HEAD, Family, Host, linear_hosts
+from zmlx_bench.measured.api import LINEAR, LINEAR_PER_HEAD, NORM_BLOCK, Family, Host, linear_hosts
 
-from . import experts, projections
+from . import experts, projections, residual
 from .trial import Candidate, fallen
 
 
@@ -17,9 +17,9 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 
 class Structural(Family):
-    """SwitchGLUs, attention's projections of one input, and quantised projections."""
+    """SwitchGLUs, attention's projections of one input, residual streams of a known form, and quantised projections."""
 
-    blocks = (experts.BLOCK, *projections.BLOCKS, LINEAR, LINEAR_PER_HEAD)
+    blocks = (experts.BLOCK, *projections.BLOCKS, NORM_BLOCK, LINEAR, LINEAR_PER_HEAD)
     _known: tuple[Any, list[tuple[str, Host, str | None]]] | None = None
 
     def hosts(self, model: Any) -> Sequence[Host]:
@@ -33,7 +33,7 @@ class Structural(Family):
         """
         if self._known is None or self._known[0] is not model:
             paths = {id(module): path for path, module in model.named_modules()}
-            named = [*experts.hosts(model), *projections.hosts(model)]
+            named = [*experts.hosts(model), *projections.hosts(model), *residual.hosts(model)]
             named += [(paths[id(host.module)], host) for host in linear_hosts(model)]
             candidates = [Candidate(path, host) for path, host in sorted(named, key=lambda each: _order(each[0]))]
             reasons = fallen(model, candidates)
