@@ -150,6 +150,8 @@ def nothing_promoted(
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
     option = f" --checkpoint {located.option}" if located is not None else ""
+    if located is None and families.is_structural(family, workspace):
+        option = " --checkpoint FOLDER_OR_HUB_ID"
     asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])
     return (
         f"nothing is promoted for {family}{which} on {here}{others}; "

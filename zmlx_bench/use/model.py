@@ -82,8 +82,7 @@ def put_in(
     located = checkpoint if isinstance(checkpoint, Located) else None
     if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
         located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
-    hosts = loading.load(families.folder(family, place)).hosts(model)
-    if any(hasattr(type(host.module), "composed_call") for host in hosts):
+    if any(hasattr(type(module), "composed_call") for _, module in model.named_modules()):
         raise NotChosen("a variant sits in this model already; undo it first")
     part = sharded.part_of(model)
     if variant != PROMOTED:
@@ -102,6 +101,7 @@ def put_in(
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise NotChosen(f"{choice.variant.name} needs {settings} in the environment before Python starts")
+    hosts = loading.load(families.folder(family, place)).hosts(model)
     if part is not None:
         hosts = sharded.hosts_of_part(hosts, choice.plain)
     try:

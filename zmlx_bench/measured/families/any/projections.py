@@ -40,7 +40,9 @@ def hosts(model: Any) -> Iterator[tuple[str, Host]]:
     """Yield the path and the host of every module that has quantised projections of these names."""
     for path, module in model.named_modules():
         for form, block in zip(FORMS, BLOCKS, strict=True):
-            if all(isinstance(module.get(name), nn.QuantizedLinear) for name in form):
+            held = all(isinstance(module.get(name), nn.QuantizedLinear) for name in form)
+            # Some attentions are only parts, which a layer calls by other names.
+            if held and any("__call__" in vars(each) for each in type(module).__mro__):
                 yield path, Host(module, block, _composer(tuple(form)))
 
 
