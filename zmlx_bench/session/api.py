@@ -13,6 +13,7 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
@@ -30,7 +31,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, extend, looking, store
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -65,14 +66,15 @@ class Prepared:
             lock.release()
 
 
-def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
+def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say: Say = lambda _: None) -> Prepared:
     """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
-    `session.json`."""
+    `session.json`. `say` gets a line for people about what takes long."""
     began = time.perf_counter()
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
-    names = catalog.choose(request.variants)
+    others = elsewhere.declare(catalog, request.environments)
+    names = [*(catalog.choose(request.variants) if request.variants or not others else ()), *others]
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     if request.cool and not heat.known(state.read(backend)):
@@ -85,7 +87,9 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     promoted = incumbent_of(workspace, request.family, located, machine)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
-    usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
+    made: elsewhere.Found = {}
+    explicit = request.variants is not None or bool(others)
+    usable, left_out = _resolved(catalog, names, backend, made, say, explicit=explicit)
     name = store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
@@ -126,7 +130,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256=UNSEALED,
     )
-    ground = Ground(workspace, located.path, catalog)
+    ground = Ground(workspace, located.path, catalog, made)
     return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
 
 
@@ -147,6 +151,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
         extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
+    made = elsewhere.again(catalog, plan)
     machine = facts.read(backends.choose(plan.backend))
     located = locate(
         plan.family,
@@ -176,7 +181,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
             extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, catalog)
+    ground = Ground(workspace, located.path, catalog, made)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -272,14 +277,16 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
 
 
 def _resolved(
-    catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
+    catalog: Catalog, names: Sequence[str], backend: Backend, made: elsewhere.Found, say: Say, *, explicit: bool
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
     usable: list[ResolvedVariant] = []
     left_out: list[str] = []
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend)
+        if reason is None and not explicit:
+            reason = elsewhere.not_made(catalog, variant)
         if reason is None:
-            usable.append(catalog.identify(variant, backend))
+            usable.append(catalog.identify(elsewhere.placed(catalog, variant, made, say), backend))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -322,7 +329,7 @@ def _refuse_changed(session: Session, catalog: Catalog) -> None:
 
 def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
     """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
-    now = catalog.resolve(planned.name)
+    now = elsewhere.as_now(catalog, catalog.resolve(planned.name))
     if planned.identity is None:
         return now != planned
     return catalog.identify(now, session.plan.backend).identity != planned.identity
