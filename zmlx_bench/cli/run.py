@@ -10,10 +10,14 @@ import typer
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
+    BatchOption,
+    ContextOption,
     FamilyArgument,
     ForceOption,
     JsonOption,
+    KvBitsOption,
     LayersOption,
+    MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
     TrustOption,
@@ -87,6 +91,10 @@ def run(
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
+    context: ContextOption = None,
+    batch: BatchOption = 1,
+    kv_bits: KvBitsOption = None,
+    max_kv_size: MaxKvSizeOption = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
@@ -146,6 +154,10 @@ def run(
             force=force,
             layers=layers,
             audit=audit,
+            context=context,
+            batch=batch,
+            kv_bits=kv_bits,
+            max_kv_size=max_kv_size,
             share_device=share_device,
             command=("zmlx", *sys.argv[1:]),
         )
@@ -157,6 +169,8 @@ def run(
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
+    if under := ", ".join(words.conditions(plan.conditions)):
+        say(f"conditions: {under}")
     if odd := tested.warning(session.software.mlx, session.software.mlx_lm, session.software.python):
         say(odd)
     if chosen.why:

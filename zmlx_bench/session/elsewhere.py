@@ -48,7 +48,7 @@ def not_made(catalog: Catalog, variant: ResolvedVariant) -> str | None:
     return f"its environment is not made: zmlx environments make {text}"
 
 
-def placed(catalog: Catalog, variant: ResolvedVariant, found: Found, say: Say) -> ResolvedVariant:
+def placed(catalog: Catalog, found: Found, say: Say, variant: ResolvedVariant) -> ResolvedVariant:
     """Return a variant with the environment that it names, made where it is not there; `found` gets it.
 
     CannotHere where it cannot be had.
