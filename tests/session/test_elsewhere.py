@@ -20,7 +20,8 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.machine import facts
 from zmlx_bench.report.build import build
-from zmlx_bench.session import api, elsewhere
+from zmlx_bench.session import api, elsewhere, planned
+from zmlx_bench.session.request import Request
 from zmlx_bench.use import decide
 from zmlx_bench.use.decide import NotChosen
 from zmlx_bench.workspace import Workspace
@@ -141,6 +142,8 @@ def test_an_edited_environment_is_named(seen: Finished, tmp_path: Path) -> None:
 
 
 def test_the_session_can_be_opened_again_with_its_environments(seen: Finished) -> None:
+    asked = Request("qwen3", variants=["joined_there", "stock_there"], environments=["lacking", "changed"])
+    planned.check(seen.session, asked, {"variants", "environment"}, "--resume")
     again = api.reopen(seen.workspace, seen.session.session)
     assert {made.environment.digest for made in again.ground.made.values()} == {
         arm.variant.environment.digest
