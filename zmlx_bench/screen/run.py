@@ -267,7 +267,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     )
     resolved = {name: catalog.resolve(name) for name in names}
     missing = {
-        name: catalog.missing_on(variant, backend) or catalog.unserved(variant, asked)
+        name: catalog.not_in_process(name, backend) or catalog.unserved(variant, asked)
         for name, variant in resolved.items()
     }
     absent = {name: Fallen("unavailable", reason) for name, reason in missing.items() if reason is not None}

@@ -63,11 +63,13 @@ class Outcome:
 class Worker:
     """One worker process in a process group of its own."""
 
-    def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
+    def __init__(
+        self, instructions: Instructions, env: dict[str, str], log: Path, module: str, python: str = sys.executable
+    ) -> None:
         self._log = log
         self._oom_kills = _oom_kills()
         with files.open_new(log) as output:
-            self._child = Child([sys.executable, "-m", module], instructions.encoded(), output, env)
+            self._child = Child([python, "-m", module], instructions.encoded(), output, env)
 
     def watch(self, timeouts: Timeouts, on_event: OnEvent) -> Outcome:
         """Pass every event on until the worker ends, and say how it ended. Kills it when it is silent too long."""
