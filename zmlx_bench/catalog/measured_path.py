@@ -29,6 +29,7 @@ NOT_BETWEEN_TOKENS = {
     "worker/__main__.py": "reads the instructions and says why it failed",
     "worker/device.py": "takes the device, before anything else",
     "worker/job.py": "loads, patches and warms up before the first token",
+    "environment.py": "says what an environment is, in a process of its own",
     "encode.py": "makes prompts token ids, before any worker starts",
     "worker/failing.py": "says why a process failed",
     "screening.py": "reads the instructions of `zmlx screen`, whose figures are no evidence",

@@ -186,5 +186,5 @@ def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Var
 
 def families(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
-    reserved = {"policy", "promoted", "identities"}
+    reserved = {"policy", "promoted", "identities", "environments"}
     return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)

@@ -23,6 +23,7 @@ from zmlx_bench.cli import (
     capsule,
     check,
     doctor,
+    environments,
     generate,
     init,
     kernels,
@@ -79,6 +80,7 @@ app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or i
 app.add_typer(sessions.app, name="sessions", short_help="list the sessions begun and not finished, drop one")
 app.command("variants", short_help="list the variants and which run here")(variants.variants)
 app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
+app.add_typer(environments.app, name="environments", short_help="other MLX or mlx-lm versions to measure in")
 app.command("models", short_help="list the families and the checkpoints usable here")(models.models)
 app.command("generate", context_settings=options.PASSED_ON, short_help="generate text with the promoted variant")(
     generate.generate
