@@ -2,9 +2,9 @@
 
     python benchmarks/bisect_error.py [--quick]
 
-A process's noise is drawn from what is left of ln(tok/s) in the landed sessions (`recorded_noise.py`): of one session at
-a time, whole sessions alike. "Arms off" is an effect of 1% of each arm for a whole session, as the policy has it, on top.
-The looks are those of `zmlx bisect`, the functions those that decide (`zmlx_bench/analysis/`). Seeded.
+A process's noise is drawn from what is left of ln(tok/s) in the landed sessions (`recorded_noise.py`): of one session
+at a time, each as often as any other. "Arms off" is an effect of 1% of each arm for a whole session, as the policy has
+it, on top. The looks are those of `zmlx bisect`, the functions those that decide (`zmlx_bench/analysis/`). Seeded.
 """
 
 from __future__ import annotations

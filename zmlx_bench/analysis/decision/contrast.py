@@ -1,7 +1,7 @@
 """What a session that is a step of a bisection has told: how the ends differ, or which of them a version is like.
 
-Both by decode speed, at the largest budget, over the blocks that all the arms have. Each arm's gain is against the stock
-arms of its block, so the difference of two gains is that of the two arms.
+Both by decode speed, at the largest budget, over the blocks that all the arms have. Each arm's gain is against the
+stock arms of its block, so the difference of two gains is that of the two arms.
 """
 
 from __future__ import annotations
