@@ -4,7 +4,8 @@ DONE = 0
 """The command did what it was asked; `run` recorded its session, whatever the verdict."""
 
 NO = 1
-"""The command worked and the answer is no: `check` found something, `replay` disagrees, the ends of `bisect` do not differ."""
+"""The command worked and the answer is no: `check` found something, `replay` disagrees, the ends of `bisect` are the
+same."""
 
 INCONCLUSIVE = 2
 """`replay` or `bisect` could not tell."""
