@@ -66,6 +66,8 @@ class Bisecting:
 
         CannotHere where an end cannot be run; what ended before is written down, and the same question goes on from it.
         """
+        if self._question.prompts is not None:
+            prompt_catalog.load(self._question.prompts)
         releases, left_out = self._releases()
         asked = self._asked(releases, left_out)
         with state.alone(self._workspace, asked.bisection):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from zmlx_bench import files
@@ -11,11 +11,15 @@ from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.environments.asked import FILE as ENVIRONMENTS
+from zmlx_bench.environments.asked import declared as declared_environments
 from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.measured.conditions.asked import Asked, unserved
 from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
+from zmlx_bench.schema.plan import DEFAULT, Conditions
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
 from zmlx_bench.workspace import Workspace
 
@@ -40,6 +44,16 @@ class Catalog:
         self.specs = declared.variant
         self.kernels = kernel_catalog.load(workspace)
         self._check()
+
+    def add(self, name: str, spec: VariantSpec) -> None:
+        """Take in a variant that no file declares; UnusableInput where the name is taken."""
+        if name in self.specs and self.specs[name] != spec:
+            raise UnusableInput(f"{self.path}: variant.{name}: is declared here; give the environment another name")
+        self.specs = {**self.specs, name: spec}
+
+    def environment_of(self, name: str) -> str | None:
+        """Return the environment that a variant names, itself or by what it extends; None is the one zmlx is in."""
+        return next((spec.environment for spec in self._chain(name) if spec.environment is not None), None)
 
     def names(self) -> list[str]:
         """Return all variants in the order of the file."""
@@ -90,19 +104,35 @@ class Catalog:
             )
         return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
 
-    def identify(self, variant: ResolvedVariant, backend: Backend) -> ResolvedVariant:
-        """Return a resolved variant with the identity that it has now on `backend`."""
+    def identify(self, variant: ResolvedVariant, backend: Backend, conditions: Conditions = DEFAULT) -> ResolvedVariant:
+        """Return a resolved variant with the identity that it has now on `backend` under `conditions`."""
         parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
         folder = family_catalog.folder(self.family, self.workspace)
         try:
-            found = identity(parts, variant.env, self.family, backend, self.workspace.kernels, folder)
+            elsewhere = variant.environment.digest if variant.environment is not None else None
+            found = identity(
+                parts,
+                variant.env,
+                self.family,
+                backend,
+                self.workspace.kernels,
+                folder,
+                elsewhere,
+                conditions=not conditions.default,
+            )
         except (SyntaxError, ValueError) as error:
             raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
         return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
 
     def plain(self, variant: ResolvedVariant) -> Variant:
         """Return what a measured process takes of a variant, with the limits that its kernels declare."""
-        return plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
+        told = plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
+        serves = {use.kernel: self.kernels[use.kernel].declaration.serves for use in told.kernels}
+        limited = (
+            replace(use, max_batch=serves[use.kernel].most_batch, caches=serves[use.kernel].caches)
+            for use in told.kernels
+        )
+        return replace(told, kernels=tuple(limited))
 
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""
@@ -114,6 +144,18 @@ class Catalog:
             if backend not in mode.backends:
                 return f"{kernel.kernel}.{kernel.mode} runs on {', '.join(mode.backends)}, not on {backend}"
         return None
+
+    def not_in_process(self, name: str, backend: Backend) -> str | None:
+        """Say why a variant cannot be put into a model of a process of this environment; None where it can."""
+        environment = self.environment_of(name)
+        if environment is not None:
+            return f"it needs the environment {environment}, and this process runs in another"
+        return self.missing_on(self.resolve(name), backend)
+
+    def unserved(self, variant: ResolvedVariant, conditions: Conditions) -> str | None:
+        """Say which kernel does not serve the conditions, or None when all do."""
+        asked = Asked(conditions.batch, conditions.kv_bits, conditions.max_kv_size)
+        return unserved(self.plain(variant).kernels, asked)
 
     def _check(self) -> None:
         if len(self.defaults()) > MOST_DEFAULTS:
@@ -132,7 +174,10 @@ class Catalog:
             if spec.extends is not None and spec.extends not in self.specs:
                 raise self._error(name, "extends", str(unknown("variant", spec.extends, self.specs)))
             references, _ = self._merged(name)
-            if not references:
+            environment = self.environment_of(name)
+            if environment is not None and environment not in declared_environments(self.workspace):
+                raise self._error(name, "environment", f"{environment!r} is not in {ENVIRONMENTS}; declare it there")
+            if not references and environment is None:
                 raise self._error(
                     name, "kernels", "names no kernel: that is the baseline, which every session measures"
                 )
@@ -140,6 +185,15 @@ class Catalog:
                 self._find(name, site, reference)
 
     def _merged(self, name: str) -> tuple[dict[Site, str], dict[str, str]]:
+        references: dict[Site, str] = {}
+        env: dict[str, str] = {}
+        for spec in reversed(self._chain(name)):
+            references.update(spec.kernels)
+            env.update(spec.env)
+        return references, env
+
+    def _chain(self, name: str) -> list[VariantSpec]:
+        """Return a variant's declaration, then those that it extends."""
         chain: list[VariantSpec] = []
         seen: list[str] = []
         at: str | None = name
@@ -151,12 +205,7 @@ class Catalog:
             at = self.specs[at].extends
             if at is not None and at not in self.specs:
                 break
-        references: dict[Site, str] = {}
-        env: dict[str, str] = {}
-        for spec in reversed(chain):
-            references.update(spec.kernels)
-            env.update(spec.env)
-        return references, env
+        return chain
 
     def _find(self, name: str, site: Site, reference: str) -> tuple[Kernel, str, Mode]:
         kernel_name, _, mode_name = reference.partition(".")

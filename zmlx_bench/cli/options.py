@@ -78,6 +78,16 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build a synthetic ch
 LayersOption = Annotated[
     int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
 ]
+ContextOption = Annotated[
+    int | None, typer.Option("--context", metavar="N", help="Tokens of text in the cache before each prompt.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", metavar="N", help="Sequences decoded at once.")]
+KvBitsOption = Annotated[
+    int | None, typer.Option("--kv-bits", metavar="N", help="Quantise the cache to N bits, from the first token on.")
+]
+MaxKvSizeOption = Annotated[
+    int | None, typer.Option("--max-kv-size", metavar="N", help="Let the cache hold the last N tokens only.")
+]
 KernelNames = Annotated[
     list[str] | None,
     typer.Argument(

@@ -10,10 +10,14 @@ import typer
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
+    BatchOption,
+    ContextOption,
     FamilyArgument,
     ForceOption,
     JsonOption,
+    KvBitsOption,
     LayersOption,
+    MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
     TrustOption,
@@ -38,6 +42,15 @@ def run(
         int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
     ] = None,
     variants: VariantsOption = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--environment",
+            metavar="E",
+            help="Also the stock model in another environment: mlx==0.32.3, a name, a Python's path; may be repeated.",
+            autocompletion=complete.environment,
+        ),
+    ] = None,
     checkpoint: MeasuredOption = "auto",
     backend: BackendOption = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
@@ -78,6 +91,10 @@ def run(
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
+    context: ContextOption = None,
+    batch: BatchOption = 1,
+    kv_bits: KvBitsOption = None,
+    max_kv_size: MaxKvSizeOption = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
@@ -124,6 +141,7 @@ def run(
             until_decided=until_decided,
             at_most=at_most,
             variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+            environments=environment or (),
             checkpoint=checkpoint,
             backend=backend,
             null_arm=not no_null,
@@ -136,10 +154,14 @@ def run(
             force=force,
             layers=layers,
             audit=audit,
+            context=context,
+            batch=batch,
+            kv_bits=kv_bits,
+            max_kv_size=max_kv_size,
             share_device=share_device,
             command=("zmlx", *sys.argv[1:]),
         )
-        prepared = api.prepare(place, request, incumbent_of)
+        prepared = api.prepare(place, request, incumbent_of, say)
     session = prepared.session
     chosen, plan = prepared.located, session.plan
     say(
@@ -147,6 +169,8 @@ def run(
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
+    if under := ", ".join(words.conditions(plan.conditions)):
+        say(f"conditions: {under}")
     if odd := tested.warning(session.software.mlx, session.software.mlx_lm, session.software.python):
         say(odd)
     if chosen.why:

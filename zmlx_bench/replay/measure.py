@@ -18,13 +18,14 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.session import api
+from zmlx_bench.session.elsewhere import name_of
 from zmlx_bench.session.request import EncodedBefore, Request
 from zmlx_bench.session.runner import Observer
 from zmlx_bench.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Overrides:
     """What the user changes against the capsule's protocol."""
 
     runs: int | None = None
@@ -43,18 +44,22 @@ class Replay:
     instead: tuple[str, ...]
 
 
-def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
+def prepare(workspace: Workspace, capsule: Capsule, overrides: Overrides) -> Replay:
     """Plan a session of the capsule's variant alone, at its budget, with its prompts, seed and blocks."""
     if not capsule.intact:
         raise UnusableInput("the capsule's content is not what was hashed; `zmlx capsule verify` says where")
     backend, no_backend = _backend(capsule)
-    option, no_checkpoint = _checkpoint(workspace, capsule, wishes, facts.read(backends.choose(backend)))
+    option, no_checkpoint = _checkpoint(workspace, capsule, overrides, facts.read(backends.choose(backend)))
+    # The stock model in an environment is declared by no file.
+    other = capsule.variant.environment
+    elsewhere = other is not None and name_of(other.asked) == capsule.variant.name
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
             family=capsule.family,
             tokens=(capsule.tokens,),
-            runs=wishes.runs or capsule.protocol.blocks,
-            variants=(capsule.variant.name,),
+            runs=overrides.runs or capsule.protocol.blocks,
+            variants=None if elsewhere else (capsule.variant.name,),
+            environments=(other.asked,) if other is not None and elsewhere else (),
             checkpoint=option,
             backend=backend,
             null_arm=capsule.protocol.null_arm,
@@ -63,11 +68,15 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
             seed=capsule.protocol.seed,
             prompts=str(_write_prompts(capsule.prompts, Path(folder))),
             encoded_before=_encoded(capsule),
-            trust_remote_code=wishes.trust_remote_code,
+            trust_remote_code=overrides.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers if option == "synthetic" else None,
-            share_device=wishes.share_device,
-            command=wishes.command,
+            context=capsule.conditions.context,
+            batch=capsule.conditions.batch,
+            kv_bits=capsule.conditions.kv_bits,
+            max_kv_size=capsule.conditions.max_kv_size,
+            share_device=overrides.share_device,
+            command=overrides.command,
         )
         # An incumbent of today is no part of what the capsule measured.
         prepared = api.prepare(workspace, request, lambda *_: None)
@@ -92,10 +101,12 @@ def _backend(capsule: Capsule) -> tuple[str, Sequence[str]]:
     return wanted, []
 
 
-def _checkpoint(workspace: Workspace, capsule: Capsule, wishes: Wishes, machine: Machine) -> tuple[str, Sequence[str]]:
+def _checkpoint(
+    workspace: Workspace, capsule: Capsule, overrides: Overrides, machine: Machine
+) -> tuple[str, Sequence[str]]:
     """Return what `--checkpoint` must say, and what had to be replaced by the tiny checkpoint."""
-    if wishes.checkpoint is not None:
-        return wishes.checkpoint, []
+    if overrides.checkpoint is not None:
+        return overrides.checkpoint, []
     option = _option(capsule)
     if option is None:
         raise UnusableInput(
@@ -108,7 +119,7 @@ def _checkpoint(workspace: Workspace, capsule: Capsule, wishes: Wishes, machine:
             machine,
             workspace=workspace,
             seed=capsule.protocol.seed,
-            trust_remote_code=wishes.trust_remote_code,
+            trust_remote_code=overrides.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers,
         )

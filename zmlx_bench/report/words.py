@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
+from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.session.spent import Spent
 
 DASH = "-"
@@ -29,6 +31,17 @@ def ratio(value: Ratio | None) -> str:
     return f"{value.value:.3f}x [{value.low:.3f}, {value.high:.3f}]"
 
 
+def conditions(value: Conditions) -> Iterator[str]:
+    """Yield `context 3000`, `batch 4`, ...: what is not as by default."""
+    names, values = value.options[::2], value.options[1::2]
+    yield from (f"{name.removeprefix('--').replace('-', ' ')} {each}" for name, each in zip(names, values, strict=True))
+
+
+def of_batch(value: Conditions) -> str:
+    """Return what tok/s are of where several sequences are decoded at once; empty where one is."""
+    return "" if value.batch == 1 else f"; tok/s are of all {value.batch} sequences together"
+
+
 def interval(value: Ratio | None) -> str:
     """Return `1.010-1.036`, the interval alone."""
     if value is None or value.low is None or value.high is None:
@@ -43,7 +56,7 @@ def fidelity(value: Fidelity | None) -> str:
     if value.verdict == "identical":
         return "identical"
     worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
-    return f"diverged at {worst.matched} ({worst.prompt})"
+    return f"diverged at {worst.first_divergence} ({worst.prompt})"
 
 
 _SPENT = (
@@ -99,6 +112,16 @@ def gigabytes(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def environment(value: Environment) -> str:
+    """Return what an arm ran in where that is not the environment of its baseline."""
+    asked = f", as {', '.join(value.requirements)}" if value.requirements else ""
+    parts = [f"Python {value.python}, {value.platform}"]
+    for name, package in value.packages.items():
+        commit = "" if package.commit is None else f" at {package.commit[:SHORT]}{' (dirty)' if package.dirty else ''}"
+        parts.append(f"{name.replace('_', '-')} {package.version or 'of no version'}{commit}")
+    return f"{said(value.asked)} ({value.digest[:SHORT]}){asked}: {', '.join(parts)}"
 
 
 def company(busy_by_others: float | None, *, shared: bool) -> str:

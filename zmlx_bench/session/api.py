@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from filelock import BaseFileLock
 
@@ -13,6 +14,7 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
@@ -30,19 +32,19 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, extend, looking, store
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
-from zmlx_bench.session.request import Request, check, timeouts_of
+from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
-Incumbent = Callable[[Workspace, str, Located, Machine], str | None]
-"""Tells the name of the variant promoted for (workspace, family, checkpoint, machine), or None."""
+Incumbent = Callable[[Workspace, str, Located, Machine, Conditions], str | None]
+"""Tells the name of the variant promoted for (workspace, family, checkpoint, machine, conditions), or None."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,15 @@ class Prepared:
             lock.release()
 
 
-def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
+def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say: Say = lambda _: None) -> Prepared:
     """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
-    `session.json`."""
+    `session.json`. `say` gets a line for people about what takes long."""
     began = time.perf_counter()
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
-    names = catalog.choose(request.variants)
+    others = elsewhere.declare(catalog, request.environments)
+    names = [*(catalog.choose(request.variants) if request.variants or not others else ()), *others]
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     if request.cool and not heat.known(state.read(backend)):
@@ -82,10 +85,15 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
-    promoted = incumbent_of(workspace, request.family, located, machine)
+    conditions = request.conditions
+    promoted = incumbent_of(workspace, request.family, located, machine, conditions)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
-    usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
+    made: elsewhere.Found = {}
+    explicit = request.variants is not None or bool(others)
+    usable, left_out = _resolved(
+        catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
+    )
     name = store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
@@ -93,7 +101,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
-        conditions=Conditions(),
+        conditions=conditions,
         backend=backend,
         tokens=request.tokens,
         blocks=request.most_blocks,
@@ -105,7 +113,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         encoded=encoded,
         arms=arms_of(
             usable,
-            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend, conditions) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         first_look=first_look,
@@ -127,7 +135,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         software=software(workspace.root),
         content_sha256=UNSEALED,
     )
-    ground = Ground(workspace, located.path, catalog)
+    ground = Ground(workspace, located.path, catalog, made)
     return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
 
 
@@ -148,6 +156,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
         extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
+    made = elsewhere.again(catalog, plan)
     machine = facts.read(backends.choose(plan.backend))
     located = locate(
         plan.family,
@@ -177,7 +186,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
             extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, catalog)
+    ground = Ground(workspace, located.path, catalog, made)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -263,8 +272,10 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
     before = request.encoded_before
     known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
     try:
-        encoded = known or encode(located, prompts)
-        context.check(located, encoded, max(request.tokens))
+        asked = request.conditions.context
+        encoded = known or encode(located, prompts, pieces=() if asked is None else prompt_catalog.context_pieces())
+        context.check(located, encoded, max(request.tokens), asked or 0)
+        check_batch(request.batch, encoded)
     except BaseException:
         for lock in locks:
             lock.release()
@@ -273,14 +284,22 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
 
 
 def _resolved(
-    catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
+    catalog: Catalog,
+    names: Sequence[str],
+    backend: Backend,
+    conditions: Conditions,
+    placed: Callable[[ResolvedVariant], ResolvedVariant],
+    *,
+    explicit: bool,
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
     usable: list[ResolvedVariant] = []
     left_out: list[str] = []
     for variant in (catalog.resolve(name) for name in names):
-        reason = catalog.missing_on(variant, backend)
+        reason = catalog.missing_on(variant, backend) or catalog.unserved(variant, conditions)
+        if reason is None and not explicit:
+            reason = elsewhere.not_made(catalog, variant)
         if reason is None:
-            usable.append(catalog.identify(variant, backend))
+            usable.append(catalog.identify(placed(variant), backend, conditions))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -323,7 +342,7 @@ def _refuse_changed(session: Session, catalog: Catalog) -> None:
 
 def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
     """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
-    now = catalog.resolve(planned.name)
+    now = elsewhere.as_now(catalog, catalog.resolve(planned.name))
     if planned.identity is None:
         return now != planned
-    return catalog.identify(now, session.plan.backend).identity != planned.identity
+    return catalog.identify(now, session.plan.backend, session.plan.conditions).identity != planned.identity

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.environments.kept import Made
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
-from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.conditions.asked import Asked
+from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
+from zmlx_bench.protocol.batch import members
+from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.schema.base import Status, utc_now
-from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
+from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Loaded, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import cooling, opened, store
+from zmlx_bench.session import cooling, elsewhere, opened, store
 from zmlx_bench.session.audit import answers
-from zmlx_bench.session.compiled import Compiled
+from zmlx_bench.session.elsewhere import Home, Homes
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.failing import StockFails
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
-from zmlx_bench.session.tally import Tally
+from zmlx_bench.session.tally import DEFAULT, Expected, Tally
 from zmlx_bench.workspace import Workspace
 
 WORKER_MODULE = "zmlx_bench.measured.worker"
@@ -62,6 +66,8 @@ class Ground:
     checkpoint_path: Path
     catalog: Catalog
     """The variants and kernels of the session's family."""
+    made: Mapping[str, Made] = field(default_factory=dict)
+    """The environments of arms that have one of their own, by digest."""
 
 
 Look = Callable[[Session, int], Session]
@@ -87,7 +93,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     looked = 0
-    with contextlib.closing(log), Compiled() as compiled:
+    with contextlib.closing(log), Homes(ground.made) as homes:
         for job in plan.jobs:
             blocks = _blocks_before(plan, job)
             if session.stopped is None and blocks in plan.looks and blocks != looked:
@@ -99,8 +105,9 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             forced = _forced(plan, job, path)
             if job.kind == "audit" and not forced:
                 continue
-            outcome = _run_job(session, job, forced, ground, log, observer, compiled)
-            compiled.ended(well=outcome.status == "ok")
+            home = homes.of(plan.arm(job.arm))
+            outcome = _run_job(session, job, forced, ground, log, observer, home)
+            home.compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
@@ -152,7 +159,7 @@ def _run_job(
     ground: Ground,
     log: EventLog,
     observer: Observer,
-    compiled: Compiled,
+    home: Home,
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
@@ -165,12 +172,13 @@ def _run_job(
     own = time.process_time()
     worker = Worker(
         _instructions(plan, job, arm, forced, ground),
-        worker_environment(arm) | compiled.environment | (_EXACT if job.kind == "audit" else {}),
+        home.variables(worker_environment(arm)) | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
+        home.python,
     )
 
-    tally = Tally(job, forced, {name: plan.token_ids(name) for name in job.prompts})
+    tally = Tally(job, forced, {name: plan.token_ids(name) for name in _prefilled(plan, job)}, _expected(plan, job))
     gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
@@ -178,6 +186,8 @@ def _run_job(
             gauge.note(event)
         log.write(JobEvent(job=job.id, at=at, event=event))
         tally.note(event)
+        if isinstance(event, Loaded):
+            elsewhere.check(arm, event)
         if isinstance(event, Opened):
             opened.check(event.files, opened.known_to(ground.catalog, arm), ground.workspace.root.resolve())
         observer.event(job, at, event)
@@ -230,11 +240,48 @@ def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, .
         layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
-        variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
+        variant=ground.catalog.plain(arm.variant) if arm.variant is not None and arm.variant.kernels else None,
+        elsewhere=arm.variant is not None and arm.variant.environment is not None,
         kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
         prefixes=job.prefixes,
-        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
+        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in _prefilled(plan, job)),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,
+        conditions=_conditions(plan, job),
+    )
+
+
+def _prefilled(plan: Plan, job: Job) -> tuple[str, ...]:
+    """Return the prompts that a job's process prefills: its own, and those decoded beside them."""
+    return tuple(dict.fromkeys(name for batch in _batches(plan, job) for name in batch))
+
+
+def _batches(plan: Plan, job: Job) -> tuple[tuple[str, ...], ...]:
+    prompts = [prompt.id for prompt in plan.prompts.prompt]
+    return tuple(members(prompts, name, plan.conditions.batch) for name in job.prompts)
+
+
+def _context(plan: Plan) -> tuple[int, ...]:
+    if plan.conditions.context is None or plan.encoded is None:
+        return ()
+    return context_ids(plan.encoded.context_pieces, plan.conditions.context)
+
+
+def _expected(plan: Plan, job: Job) -> Expected:
+    asked = plan.conditions
+    if asked.default or job.kind == "audit":
+        return DEFAULT
+    return Expected(Asked(asked.batch, asked.kv_bits, asked.max_kv_size), _context(plan), told=True)
+
+
+def _conditions(plan: Plan, job: Job) -> Conditions | None:
+    asked = plan.conditions
+    if asked.default:
+        return None
+    return Conditions(
+        context=_context(plan),
+        batches=_batches(plan, job),
+        kv_bits=asked.kv_bits,
+        max_kv_size=asked.max_kv_size,
     )

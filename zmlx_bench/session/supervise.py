@@ -19,8 +19,11 @@ from zmlx_bench.process import Child, ending
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
+    Caches,
+    Deepened,
     Done,
     Failed,
+    FilledEvent,
     Forced,
     Loaded,
     Patched,
@@ -59,11 +62,13 @@ class Outcome:
 class Worker:
     """One worker process in a process group of its own."""
 
-    def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
+    def __init__(
+        self, instructions: Instructions, env: dict[str, str], log: Path, module: str, python: str = sys.executable
+    ) -> None:
         self._log = log
         self._oom_kills = _oom_kills()
         with files.open_new(log) as output:
-            self._child = Child([sys.executable, "-m", module], instructions.encoded(), output, env)
+            self._child = Child([python, "-m", module], instructions.encoded(), output, env)
 
     def watch(self, timeouts: Timeouts, on_event: OnEvent) -> Outcome:
         """Pass every event on until the worker ends, and say how it ended. Kills it when it is silent too long."""
@@ -101,9 +106,9 @@ class Worker:
                         failed = event
                     case Done():
                         done = event
-                    case Loaded() | Patched():
+                    case Loaded() | Patched() | FilledEvent() | Caches():
                         limit, phase = timeouts.prefill_s, "warming up"
-                    case Warmed() | PromptEnd():
+                    case Warmed() | PromptEnd() | Deepened():
                         limit, phase = timeouts.prefill_s, "between prompts"
                     case Forced() | Audited():
                         limit, phase = timeouts.prefill_s, "forcing tokens"

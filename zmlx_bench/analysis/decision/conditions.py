@@ -228,7 +228,9 @@ def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 def prefill(arm: ArmEvidence, policy: Policy) -> Gate:
     """Prefill speed at the worst budget."""
     least = 1 - policy.prefill_tolerance
-    known = [(found.value, b) for b in judged(arm, policy) if (found := b.figures.prefill) is not None]
+    # A context is what is prefilled mostly, where there is one.
+    each = [(b.figures.context_prefill or b.figures.prefill, b) for b in judged(arm, policy)]
+    known = [(found.value, b) for found, b in each if found is not None]
     if not known:
         return Gate("prefill", "unknown", None, least, _paths(arm, policy), "prefill was not measured")
     ratio, budget = min(known, key=lambda pair: pair[0])

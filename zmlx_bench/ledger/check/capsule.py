@@ -12,6 +12,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
+from zmlx_bench.ledger.check.conditions import check_conditions
 from zmlx_bench.ledger.check.prefixes import Begun, begun
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_prompts, check_runs
 from zmlx_bench.schema.base import content_hash
@@ -58,7 +59,7 @@ def _run_hashes(capsule: Capsule) -> tuple[tuple[int, int, str], ...]:
 def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
     """Return every fault of a capsule."""
     findings = [*_identity(capsule, file)]
-    for check in (check_outputs, check_prompts, check_runs, check_blocks):
+    for check in (check_outputs, check_prompts, check_runs, check_blocks, check_conditions):
         findings += check(capsule, file)
     findings += _figures(capsule, file)
     findings += check_audit(capsule, file, session)
@@ -73,6 +74,9 @@ def _identity(capsule: Capsule, file: str) -> Iterator[Finding]:
         yield finding(file, "file", f"its content belongs to {capsule_file_name(capsule)}")
     if folder and folder.rpartition("/")[2] != capsule.session:
         yield finding(file, "session", f"says {capsule.session}, the folder is {folder.rpartition('/')[2]}")
+    environment = capsule.variant.environment
+    if environment is not None and environment.digest != environment.digest_of():
+        yield finding(file, "variant.environment.digest", "is not of the environment that is recorded")
     if not capsule.intact:
         yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
 
