@@ -20,10 +20,10 @@ from recorded_noise import POLICY, ROOT, Speeds, speeds
 
 from zmlx_bench.analysis.halving import Answer, between, next_version
 from zmlx_bench.analysis.likeness import likeness, name_of
-from zmlx_bench.protocol.looks import AT_MOST, looks_of
+from zmlx_bench.protocol.looks import AT_MOST_OF_STEP, looks_of
 from zmlx_bench.protocol.plan import ESTIMATOR
 
-LOOKS = looks_of(max(POLICY.min_blocks.values()), AT_MOST)
+LOOKS = looks_of(max(POLICY.min_blocks.values()), AT_MOST_OF_STEP)
 VERSIONS = 8
 SEED = 20261129
 Array = npt.NDArray[np.float64]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.process
 PROMPT = """schema_version = 1
 [[prompt]]
 id = "short"
+domain = "prose"
 text = "Once upon a time there was a lighthouse keeper who"
 """
 

@@ -32,8 +32,8 @@ def bisect(
     ] = "speed",
     tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens to generate.")] = 200,
     at_most: Annotated[
-        int, typer.Option("--at-most", metavar="N", help="Most blocks of a session that asks about speed.")
-    ] = 40,
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a step that asks about speed; 120.")
+    ] = None,
     find_links: Annotated[
         list[Path] | None,
         typer.Option("--find-links", metavar="DIR", help="Folder with wheels of the package; may be repeated."),
@@ -72,6 +72,7 @@ def bisect(
     from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, print_json, say
     from zmlx_bench.cli.progress import Progress
+    from zmlx_bench.protocol.looks import AT_MOST_OF_STEP
     from zmlx_bench.session.api import Prepared
 
     place = workspaces.find(workspace)
@@ -89,7 +90,7 @@ def bisect(
         ends=ends_of(good, bad),
         on=on,
         tokens=tokens,
-        blocks=at_most,
+        blocks=AT_MOST_OF_STEP if at_most is None else at_most,
         checkpoint=checkpoint,
         backend=backend,
         seed=seed,
