@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from zmlx_bench.bisect import said, state
 from zmlx_bench.bisect.ends import Ends, range_of
@@ -120,10 +121,6 @@ class Bisecting:
         if step.said is not None and step.session is not None:
             self._good = self._again(step.session)
             return known
-        made = [place(self._workspace, end.environment, self._say) for end in (good, bad)]
-        beside_good, beside_bad = (beside(one.environment, known.package) for one in made)
-        step = step.model_copy(update={"distributions": beside_bad})
-        known = known.model_copy(update={"good_distributions": beside_good})
 
         def write(now: BisectionStep) -> Bisection:
             return state.write(self._workspace, known.model_copy(update={"ends": now}))
@@ -134,7 +131,9 @@ class Bisecting:
             if (broken := said.failed(ran, _arm(end), step)) is not None:
                 raise CannotHere(f"{known.package} {end.version}: does not run: {broken.why}")
         self._good = ran
-        step = step.model_copy(update={"session": ran.session.session})
+        known = known.model_copy(update={"good_distributions": _beside(ran, good, known.package)})
+        of_bad = _beside(ran, bad, known.package)
+        step = step.model_copy(update={"session": ran.session.session, "distributions": of_bad})
         if known.on == "tokens":
             step = said.by_tokens(ran, ran, (_arm(good), _arm(bad)), step)
         elif known.on == "memory":
@@ -153,17 +152,16 @@ class Bisecting:
             return state.write(self._workspace, state.with_step(known, now))
 
         try:
-            made = place(self._workspace, one.environment, self._say)
+            place(self._workspace, one.environment, self._say)
         except CannotHere as error:
             self._say(f"skipped: {version}: {error}")
             return write(step.model_copy(update={"said": "skipped", "why": str(error)}))
-        step = step.model_copy(update={"distributions": beside(made.environment, known.package)})
-        sign = _sign(known)
-        contrast = Contrast(good=_arm(good), bad=_arm(bad), asked=_arm(one), sign=sign)
+        contrast = Contrast(good=_arm(good), bad=_arm(bad), asked=_arm(one), sign=_sign(known))
         # Tokens of the ends are known; speed and memory are held against theirs in the same blocks.
         arms = (one,) if known.on == "tokens" else (good, bad, one)
         ran = self._session(arms, contrast, step, write)
-        step = step.model_copy(update={"session": ran.session.session})
+        beside_it = _beside(ran, one, known.package)
+        step = step.model_copy(update={"session": ran.session.session, "distributions": beside_it})
         step = said.failed(ran, _arm(one), step) or self._said(known, ran, contrast, step)
         self._say(f"{known.package} {version}: {_in_words(step)}")
         return write(step)
@@ -250,7 +248,13 @@ def _arm(version: BisectedVersion) -> str:
     return elsewhere.name_of(version.environment)
 
 
-def _sign(known: Bisection) -> int:
+def _beside(ran: Ran, version: BisectedVersion, package: str) -> dict[str, str]:
+    """Return what is installed beside the package in the environment in which a version was measured."""
+    variant = ran.session.plan.arm(_arm(version)).variant
+    return {} if variant is None or variant.environment is None else beside(variant.environment, package)
+
+
+def _sign(known: Bisection) -> Literal[-1, 1]:
     figure = None if known.ends is None else known.ends.figure
     return 1 if figure is not None and figure.ratio > 1 else -1
 
