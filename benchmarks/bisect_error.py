@@ -87,7 +87,7 @@ def steps(noise: list[Array], count: int) -> Iterator[str]:
                 blocks.append(took)
             all_said, took = np.concatenate(said), np.concatenate(blocks)
             shares = [100 * float((all_said == of).mean()) for of in (-1, 1, 0)]
-            cells = [f"{shares[0]:.3f}", *(f"{share:.1f}" for share in shares[1:]), f"{took.mean():.1f}"]
+            cells = [f"{shares[0]:.2f}", *(f"{share:.1f}" for share in shares[1:]), f"{took.mean():.1f}"]
             yield f"| -{change:.0%} | {'1%' if arm_sd else 'no'} | {' | '.join(cells)} |"
 
 
@@ -120,10 +120,10 @@ def main() -> None:
     noise = recorded(ROOT / "capsules")
     spread = [float(each.std()) for each in noise]
     print(f"{len(noise)} recorded noises, sd {min(spread):.1%} to {max(spread):.1%}; looks after {LOOKS}\n")
-    for line in steps(noise, 5_000 // share):
+    for line in steps(noise, 2_000 // share):
         print(line, flush=True)
     print()
-    for line in searches(noise, 200 // share):
+    for line in searches(noise, 100 // share):
         print(line, flush=True)
 
 

@@ -32,6 +32,18 @@ def wrap(model):
     model.__call__ = call
 
 '''
+_SLOWER = """
+last = [None]
+def change(step):
+    now = time.perf_counter()
+    if last[0] is not None:
+        until = now + min({by} * (now - last[0]), 0.05)
+        while time.perf_counter() < until:
+            pass
+    last[0] = time.perf_counter()
+    return step()
+"""
+"""Longer by a share of the time since the last step, measured without what was added."""
 _CHANGES = {
     "nothing": "def change(step):\n    return step()\n",
     # Logits that are nearer than an eighth become ties.
@@ -39,17 +51,8 @@ _CHANGES = {
         "def change(step):\n    import mlx.core as mx\n"
         "    out = step()\n    return (mx.round(out * 4) / 4).astype(out.dtype)\n"
     ),
-    # A tenth of the time since the last step, measured without what was added.
-    "slower": (
-        "last = [None]\n"
-        "def change(step):\n"
-        "    now = time.perf_counter()\n"
-        "    if last[0] is not None:\n"
-        "        until = now + min(0.11 * (now - last[0]), 0.05)\n"
-        "        while time.perf_counter() < until:\n            pass\n"
-        "    last[0] = time.perf_counter()\n"
-        "    return step()\n"
-    ),
+    "slower": _SLOWER.format(by=0.11),
+    "much slower": _SLOWER.format(by=1.5),
     "broken": "raise ImportError('planted: it does not load')\n",
 }
 
