@@ -101,3 +101,9 @@ FamiliesOption = Annotated[
     ),
 ]
 WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Return the parameters that the command line gave, and not their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}

@@ -85,6 +85,12 @@ def as_now(catalog: Catalog, variant: ResolvedVariant, found: Found | None = Non
     return variant
 
 
+def bare(plan: Plan) -> dict[str, str]:
+    """Return the arms that are the stock model in an environment that `--environment` asked for, with what it said."""
+    found = {arm.name: arm.variant.environment for arm in plan.arms if arm.variant is not None}
+    return {name: one.asked for name, one in found.items() if one is not None and name_of(one.asked) == name}
+
+
 def check(arm: Arm, loaded: Loaded) -> None:
     """Raise BrokenProtocol where an arm's process runs other versions than its environment has."""
     environment = None if arm.variant is None else arm.variant.environment
