@@ -19,7 +19,7 @@ import numpy.typing as npt
 from recorded_noise import POLICY, ROOT, Speeds, speeds
 
 from zmlx_bench.analysis.halving import Answer, between, next_version
-from zmlx_bench.analysis.likeness import likeness, name_of
+from zmlx_bench.analysis.likeness import Look, look, name_of, told
 from zmlx_bench.protocol.looks import AT_MOST_OF_STEP, looks_of
 from zmlx_bench.protocol.plan import ESTIMATOR
 
@@ -60,13 +60,15 @@ def step(noise: Array, change: float, at: float) -> tuple[npt.NDArray[np.int_], 
     count = noise.shape[1]
     said, blocks = np.zeros(count, dtype=np.int_), np.full(count, LOOKS[-1])
     going = np.ones(count, dtype=np.bool_)
-    for taken in range(1, len(LOOKS) + 1):
-        looks, one = LOOKS[:taken], 1 if change > 0 else -1
-        seen = [of[going][:, : looks[-1]] for of in (good, bad, asked)]
-        found = likeness(seen[0], seen[1], seen[2], one, looks, len(LOOKS), POLICY.arm_effect, ESTIMATOR)
-        index = np.flatnonzero(going)
-        done = index[found != 0]
-        said[done], blocks[done] = found[found != 0], looks[-1]
+    least = np.ones((2, count))
+    for seen in LOOKS:
+        one = look(
+            *(of[going][:, :seen] for of in (good, bad, asked)), 1 if change > 0 else -1, POLICY.arm_effect, ESTIMATOR
+        )
+        least[:, going] = np.fmin(least[:, going], [one.off_good, one.off_bad])
+        found = told(Look(*least[:, going, None], one.beyond), len(LOOKS))
+        done = np.flatnonzero(going)[found != 0]
+        said[done], blocks[done] = found[found != 0], seen
         going[done] = False
         if not going.any():
             break
@@ -87,7 +89,7 @@ def steps(noise: list[Array], count: int) -> Iterator[str]:
                 blocks.append(took)
             all_said, took = np.concatenate(said), np.concatenate(blocks)
             shares = [100 * float((all_said == of).mean()) for of in (-1, 1, 0)]
-            cells = [f"{shares[0]:.2f}", *(f"{share:.1f}" for share in shares[1:]), f"{took.mean():.1f}"]
+            cells = [f"{shares[0]:.3f}", *(f"{share:.1f}" for share in shares[1:]), f"{took.mean():.1f}"]
             yield f"| -{change:.0%} | {'1%' if arm_sd else 'no'} | {' | '.join(cells)} |"
 
 
@@ -120,10 +122,10 @@ def main() -> None:
     noise = recorded(ROOT / "capsules")
     spread = [float(each.std()) for each in noise]
     print(f"{len(noise)} recorded noises, sd {min(spread):.1%} to {max(spread):.1%}; looks after {LOOKS}\n")
-    for line in steps(noise, 2_000 // share):
+    for line in steps(noise, 5_000 // share):
         print(line, flush=True)
     print()
-    for line in searches(noise, 100 // share):
+    for line in searches(noise, 400 // share):
         print(line, flush=True)
 
 

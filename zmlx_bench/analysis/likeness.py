@@ -99,11 +99,43 @@ def likeness(
     The figures are ln of what was measured, (..., blocks) in the same order; `looks` are how many blocks were looked at
     so far, the last of them all that are there, of `planned` looks.
     """
-    first, last, here = (sign * np.asarray(of, dtype=np.float64) for of in (good, bad, asked))
-    off_good = _p(here - first, looks, planned, arm_effect, estimator)
-    off_bad = _p(last - here, looks, planned, arm_effect, estimator)
-    beyond = estimate((here - (first + last) / 2)[..., : looks[-1]], estimator).mean > 0
-    found = np.where(beyond & (off_good <= WRONG), 1, np.where(~beyond & (off_bad <= WRONG), -1, 0))
+    arms = [np.asarray(of, dtype=np.float64) for of in (good, bad, asked)]
+    seen = [_first(arms, blocks, sign, arm_effect, estimator) for blocks in looks]
+    off_good = np.stack([one.off_good for one in seen], axis=-1)
+    off_bad = np.stack([one.off_bad for one in seen], axis=-1)
+    return told(Look(off_good, off_bad, seen[-1].beyond), planned)
+
+
+def _first(arms: Sequence[Array], blocks: int, sign: int, arm_effect: float, estimator: Estimator) -> Look:
+    good, bad, asked = (of[..., :blocks] for of in arms)
+    return look(good, bad, asked, sign, arm_effect, estimator)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the blocks up to a look say."""
+
+    off_good: Array
+    """p of "the version does not differ from the good end towards the bad one"; of several looks on the last axis."""
+    off_bad: Array
+    beyond: npt.NDArray[np.bool_]
+    """Whether it lies beyond half the change, at the latest look."""
+
+
+def look(good: Array, bad: Array, asked: Array, sign: int, arm_effect: float, estimator: Estimator) -> Look:
+    """Return what these blocks say, whatever was looked at before; arrays as in `likeness`."""
+    first, last, here = (sign * of for of in (good, bad, asked))
+    return Look(
+        p_above(_widened(estimate(here - first, estimator), arm_effect), 0.0),
+        p_above(_widened(estimate(last - here, estimator), arm_effect), 0.0),
+        estimate(here - (first + last) / 2, estimator).mean > 0,
+    )
+
+
+def told(seen: Look, planned: int) -> npt.NDArray[np.int_]:
+    """Return what is told after all looks so far, of `planned`: 1, -1 or 0 as in `likeness`."""
+    off_good, off_bad = sequential(seen.off_good, planned), sequential(seen.off_bad, planned)
+    found = np.where(seen.beyond & (off_good <= WRONG), 1, np.where(~seen.beyond & (off_bad <= WRONG), -1, 0))
     return np.asarray(found)
 
 
