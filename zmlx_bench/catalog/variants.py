@@ -33,13 +33,14 @@ class Catalog:
     def __init__(self, workspace: Workspace, family: str) -> None:
         self.workspace = workspace
         self.family = family
-        self.path = workspace.variants / f"{family}.toml"
+        stem = family_catalog.declared_as(family, workspace)
+        self.path = workspace.variants / f"{stem}.toml"
         if not self.path.is_file():
             raise UnusableInput(f"{self.path}: no such file; the family {family!r} has no variants in this workspace")
         declared = files.read_toml(self.path, VariantFile)
-        if declared.family != family:
+        if declared.family != stem:
             raise UnusableInput(
-                f"{self.path}: family: is {declared.family!r}; must be {family!r}, as the file's name says"
+                f"{self.path}: family: is {declared.family!r}; must be {stem!r}, as the file's name says"
             )
         self.specs = declared.variant
         self.kernels = kernel_catalog.load(workspace)
@@ -64,9 +65,13 @@ class Catalog:
         return [name for name, spec in self.specs.items() if spec.default]
 
     def choose(self, wanted: Sequence[str] | None) -> list[str]:
-        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named."""
+        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named.
+
+        Of an architecture whose sites are found in the model every variant is a default: those that do not serve the
+        model are left out before anything is measured.
+        """
         if wanted is None:
-            return self.defaults()
+            return self.names() if family_catalog.is_structural(self.family, self.workspace) else self.defaults()
         if not wanted:
             raise UnusableInput("--variants: names no variant; give names by comma, or 'all'")
         if list(wanted) == ["all"]:

@@ -62,21 +62,22 @@ def bisect(
 ) -> None:
     """Find the two neighbouring releases of a package between which the stock model of FAMILY changed.
 
-    The same command goes on where an earlier one was ended. Exit code 1 where the ends do not differ, 2 where it is
+    In FAMILY's place may stand a checkpoint: its folder, or its hub id OWNER/NAME. The same command goes on where an
+    earlier one was ended. Exit code 1 where the ends do not differ, 2 where it is
     undecided.
     """
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.bisect import show
     from zmlx_bench.bisect.ends import ends_of
     from zmlx_bench.bisect.run import Bisecting, Question
-    from zmlx_bench.catalog import families
+    from zmlx_bench.checkpoints.named import named
     from zmlx_bench.cli.output import console, print_json, say
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.protocol.looks import AT_MOST_OF_STEP
     from zmlx_bench.session.api import Prepared
 
     place = workspaces.find(workspace)
-    families.check_name(family, place)
+    family, checkpoint = named(family, checkpoint, place)
     people = console(stderr=True)
 
     def observe(prepared: Prepared) -> Progress:

@@ -108,9 +108,12 @@ def run(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
+    """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same.
+
+    In FAMILY's place may stand a checkpoint of any text model that mlx-lm loads: its folder, or its hub id OWNER/NAME.
+    """
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.catalog import families
+    from zmlx_bench.checkpoints.named import named
     from zmlx_bench.cli.output import console, print_json, say
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
@@ -125,7 +128,7 @@ def run(
     from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
-    families.check_name(family, place)
+    family, checkpoint = named(family, checkpoint, place)
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")

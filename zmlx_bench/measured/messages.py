@@ -146,6 +146,14 @@ class Depth:
 
 
 @dataclass(frozen=True)
+class Filling(Event):
+    """So many tokens of the context are in the cache: said after each chunk, for a long one takes minutes."""
+
+    event = "filling"
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Filled(Event):
     """The context is prefilled: how many tokens of which `digest`, how long it took, and what it took on the way."""
 

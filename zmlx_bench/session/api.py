@@ -10,6 +10,7 @@ from functools import partial
 
 from filelock import BaseFileLock
 
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
@@ -30,7 +31,7 @@ from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
-from zmlx_bench.schema.session import CapsuleRef, Session
+from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
 from zmlx_bench.session.audit import audits_of
@@ -41,6 +42,7 @@ from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
+from zmlx_bench.session.sites import applicable, survey
 from zmlx_bench.workspace import Workspace
 
 Incumbent = Callable[[Workspace, str, Located, Machine, Conditions], str | None]
@@ -98,6 +100,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
     encoded = _encoded(request, located, prompts, locks)
+    sites, usable, unserved = _surveyed(request, located, catalog, backend, usable, locks)
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -131,12 +134,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         environment=shared_variables(),
         shared_device=request.share_device,
         plan=plan,
+        sites=sites,
         machine=machine,
         software=software(workspace.root),
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog, made)
-    return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
+    out = (*left_out, *unserved)
+    return Prepared(store.write(workspace, session), ground, located, out, tuple(map(_note, alike(plan))), locks)
 
 
 def _note(names: tuple[str, ...]) -> str:
@@ -281,6 +286,30 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
             lock.release()
         raise
     return encoded
+
+
+def _surveyed(
+    request: Request,
+    located: Located,
+    catalog: Catalog,
+    backend: Backend,
+    usable: list[ResolvedVariant],
+    locks: Sequence[BaseFileLock],
+) -> tuple[tuple[FoundSites, ...], list[ResolvedVariant], tuple[str, ...]]:
+    """Return the sites of a model without a family of its own, the variants to measure, and why others are not: one
+    that was not asked for by name is measured where it can be applied. A refusal frees the locks."""
+    if not families.is_structural(request.family, catalog.workspace):
+        return (), usable, ()
+    # What another environment's mlx-lm makes of the model is its own process's business.
+    here, there = ([one for one in usable if (one.environment is None) is same] for same in (True, False))
+    try:
+        found = survey(located, catalog, backend, here, seed=request.seed)
+        kept, left_out = applicable(found, here) if request.variants is None and here else (here, ())
+        return found.sites, [*kept, *there], left_out
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
 
 
 def _resolved(

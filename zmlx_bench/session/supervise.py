@@ -24,6 +24,7 @@ from zmlx_bench.schema.event import (
     Done,
     Failed,
     FilledEvent,
+    Filling,
     Forced,
     Loaded,
     Patched,
@@ -108,6 +109,8 @@ class Worker:
                         done = event
                     case Loaded() | Patched() | FilledEvent() | Caches():
                         limit, phase = timeouts.prefill_s, "warming up"
+                    case Filling():
+                        limit, phase = timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
                     case Warmed() | PromptEnd() | Deepened():
                         limit, phase = timeouts.prefill_s, "between prompts"
                     case Forced() | Audited():

@@ -46,11 +46,11 @@ class Choice:
 def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    known = families.known(family, workspace)
+    known = families.architecture(family, workspace)
     if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == known.facts.hub_id:
+    if isinstance(known, families.Known) and repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 
@@ -152,6 +152,8 @@ def nothing_promoted(
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
     option = f" --checkpoint {located.option}" if located is not None else ""
+    if located is None and families.is_structural(family, workspace):
+        option = " --checkpoint FOLDER_OR_HUB_ID"
     asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])
     return (
         f"nothing is promoted for {family}{which} on {here}{others}; "
