@@ -1,6 +1,6 @@
 """How often a step of `zmlx bisect` is wrong, and what a search among eight versions finds, at recorded noise.
 
-    python benchmarks/bisect_error.py [--quick]
+    python benchmarks/bisect_error.py [--at-most BLOCKS] [--steps N] [--searches N]
 
 A process's noise is drawn from what is left of ln(tok/s) in the landed sessions (`recorded_noise.py`): of one session
 at a time, each as often as any other. "Arms off" is an effect of 1% of each arm for a whole session, as the policy has
@@ -23,10 +23,11 @@ from zmlx_bench.analysis.likeness import Look, look, name_of, told
 from zmlx_bench.protocol.looks import AT_MOST_OF_STEP, looks_of
 from zmlx_bench.protocol.plan import ESTIMATOR
 
-LOOKS = looks_of(max(POLICY.min_blocks.values()), AT_MOST_OF_STEP)
+FEWEST = max(POLICY.min_blocks.values())
 VERSIONS = 8
 SEED = 20261129
 Array = npt.NDArray[np.float64]
+Looks = tuple[int, ...]
 
 
 def residuals(arms: Speeds) -> Array | None:
@@ -47,26 +48,26 @@ def recorded(folder: Path) -> list[Array]:
     return [each for each in found if each is not None and each.any()]
 
 
-def drawn(rng: np.random.Generator, noise: list[Array], count: int, arm_sd: float) -> Array:
+def drawn(rng: np.random.Generator, noise: list[Array], count: int, blocks: int, arm_sd: float) -> Array:
     """Return the noise of `count` sessions, (3 arms, count, blocks)."""
     chosen = [noise[at] for at in rng.integers(len(noise), size=count)]
-    picked = np.stack([rng.choice(of, (3, LOOKS[-1])) for of in chosen], axis=1)
+    picked = np.stack([rng.choice(of, (3, blocks)) for of in chosen], axis=1)
     return np.asarray(picked + rng.normal(0.0, arm_sd, (3, count, 1)))
 
 
-def step(noise: Array, change: float, at: float) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+def step(noise: Array, looks: Looks, change: float, at: float) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
     """Return what a step says when it stops (likeness) and after how many blocks, by session."""
     good, bad, asked = noise[0], noise[1] + change, noise[2] + at * change
     count = noise.shape[1]
-    said, blocks = np.zeros(count, dtype=np.int_), np.full(count, LOOKS[-1])
+    said, blocks = np.zeros(count, dtype=np.int_), np.full(count, looks[-1])
     going = np.ones(count, dtype=np.bool_)
     least = np.ones((2, count))
-    for seen in LOOKS:
+    for seen in looks:
         one = look(
             *(of[going][:, :seen] for of in (good, bad, asked)), 1 if change > 0 else -1, POLICY.arm_effect, ESTIMATOR
         )
         least[:, going] = np.fmin(least[:, going], [one.off_good, one.off_bad])
-        found = told(Look(*least[:, going, None], one.beyond), len(LOOKS))
+        found = told(Look(*least[:, going, None], one.beyond), len(looks))
         done = np.flatnonzero(going)[found != 0]
         said[done], blocks[done] = found[found != 0], seen
         going[done] = False
@@ -75,7 +76,7 @@ def step(noise: Array, change: float, at: float) -> tuple[npt.NDArray[np.int_], 
     return said, blocks
 
 
-def steps(noise: list[Array], count: int) -> Iterator[str]:
+def steps(noise: list[Array], looks: Looks, count: int) -> Iterator[str]:
     """Yield the rows of single steps."""
     yield "| change | arms off | wrong, % | right, % | undecided, % | blocks, mean |"
     yield "| ---: | --- | ---: | ---: | ---: | ---: |"
@@ -84,7 +85,7 @@ def steps(noise: list[Array], count: int) -> Iterator[str]:
             rng = np.random.default_rng([SEED, round(change * 100), round(arm_sd * 1e4)])
             said, blocks = [], []
             for at, right in ((0.0, -1), (1.0, 1)):
-                found, took = step(drawn(rng, noise, count, arm_sd), math.log1p(-change), at)
+                found, took = step(drawn(rng, noise, count, looks[-1], arm_sd), looks, math.log1p(-change), at)
                 said.append(found * right)
                 blocks.append(took)
             all_said, took = np.concatenate(said), np.concatenate(blocks)
@@ -93,7 +94,7 @@ def steps(noise: list[Array], count: int) -> Iterator[str]:
             yield f"| -{change:.0%} | {'1%' if arm_sd else 'no'} | {' | '.join(cells)} |"
 
 
-def searches(noise: list[Array], count: int) -> Iterator[str]:
+def searches(noise: list[Array], looks: Looks, count: int) -> Iterator[str]:
     """Yield the rows of whole searches among `VERSIONS`, whose change is at a place drawn at random."""
     yield "| change | wrong, % | right, % | undecided, % | steps, mean | blocks in all, mean |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -105,7 +106,9 @@ def searches(noise: list[Array], count: int) -> Iterator[str]:
             machine = [noise[rng.integers(len(noise))]]
             place, answers = int(rng.integers(1, VERSIONS)), dict[int, Answer]()
             while (at := next_version(VERSIONS, answers)) is not None:
-                said, took = step(drawn(rng, machine, 1, 0.0), math.log1p(-change), float(at >= place))
+                said, took = step(
+                    drawn(rng, machine, 1, looks[-1], 0.0), looks, math.log1p(-change), float(at >= place)
+                )
                 answers[at] = name_of(int(said[0]))
                 asked, ran = asked + 1, ran + int(took[0])
             known = between(VERSIONS, answers)
@@ -117,15 +120,18 @@ def searches(noise: list[Array], count: int) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="fewer sessions")
-    share = 20 if parser.parse_args().quick else 1
+    parser.add_argument("--at-most", type=int, default=AT_MOST_OF_STEP, help="most blocks of a step")
+    parser.add_argument("--steps", type=int, default=1_000, help="steps like each end, a row")
+    parser.add_argument("--searches", type=int, default=100, help="searches a row; 0 for none")
+    asked = parser.parse_args()
+    looks = looks_of(FEWEST, asked.at_most)
     noise = recorded(ROOT / "capsules")
     spread = [float(each.std()) for each in noise]
-    print(f"{len(noise)} recorded noises, sd {min(spread):.1%} to {max(spread):.1%}; looks after {LOOKS}\n")
-    for line in steps(noise, 5_000 // share):
+    print(f"{len(noise)} recorded noises, sd {min(spread):.1%} to {max(spread):.1%}; looks after {looks}\n")
+    for line in steps(noise, looks, asked.steps):
         print(line, flush=True)
     print()
-    for line in searches(noise, 400 // share):
+    for line in searches(noise, looks, asked.searches) if asked.searches else ():
         print(line, flush=True)
 
 
