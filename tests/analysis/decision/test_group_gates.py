@@ -275,3 +275,15 @@ def test_only_sessions_that_beat_this_incumbent_count() -> None:
     another = session(fast("older", 0.03), rival, hour=0, incumbent="older")
     found = verdict(another, beside(0.06, 2), name="new", incumbent="old")
     assert said(gate(found, "over_incumbent"))[:3] == ("fail", 1, 2)
+
+
+def test_the_larger_gain_is_the_best_whatever_its_name() -> None:
+    sessions = [session(fast("a", 0.08), fast("b", 0.05), hour=2 * i) for i in range(2)]
+    assert decide_group(group(*sessions), POLICY).recommended == "a"
+
+
+def test_without_a_ratio_a_variant_comes_last_of_its_kind() -> None:
+    wild = (-0.3, 0.05, -0.2, 0.01, -0.25, 0.04)
+    none = replace(arm(FAST, FAST, "a"), budgets={})
+    decision = decide_group(group(session(none, arm(wild, wild, "b"))), POLICY)
+    assert [(v.variant, v.verdict) for v in decision.verdicts] == [("b", "INCONCLUSIVE"), ("a", "INCONCLUSIVE")]
