@@ -35,12 +35,14 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "kernel", f"{'+'.join(kernel.sites)} = {kernel.kernel}.{kernel.mode} ({kernel.source_sha256[:12]})"
     for name, value in variant.env.items():
         yield "env", f"{name}={value}"
+    if variant.environment is not None:
+        yield "environment", words.environment(variant.environment)
     if variant.identity is not None:
         yield "identity", f"{variant.identity.digest[:12]} (measured path {variant.identity.path[:12]})"
     checkpoint = f"{capsule.checkpoint.label} ({words.digest(capsule.checkpoint.digest)})"
     yield "model", f"{capsule.family}, {checkpoint}, {capsule.tokens} tokens"
     if asked := ", ".join(words.conditions(capsule.conditions)):
-        yield "conditions", asked + words.of_batch(capsule.conditions)
+        yield "conditions", asked
         yield "cache", listed(next((run.caches for run in capsule.runs.variant if run.caches), ()))
     yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"

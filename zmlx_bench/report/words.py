@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
+from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.session.spent import Spent
@@ -31,14 +32,10 @@ def ratio(value: Ratio | None) -> str:
 
 
 def conditions(value: Conditions) -> Iterator[str]:
-    """Yield `context 3000`, `batch 4`, ...: what is not as by default."""
-    names, values = value.options[::2], value.options[1::2]
-    yield from (f"{name.removeprefix('--').replace('-', ' ')} {each}" for name, each in zip(names, values, strict=True))
-
-
-def of_batch(value: Conditions) -> str:
-    """Return what tok/s are of where several sequences are decoded at once; empty where one is."""
-    return "" if value.batch == 1 else f"; tok/s are of all {value.batch} sequences together"
+    """Yield `context 3000`, `kv bits 8`, ...: what is not as by default."""
+    for name, each in zip(value.options[::2], value.options[1::2], strict=True):
+        together = " (tok/s of all together)" if name == "--batch" else ""
+        yield f"{name.removeprefix('--').replace('-', ' ')} {each}{together}"
 
 
 def interval(value: Ratio | None) -> str:
@@ -111,6 +108,16 @@ def gigabytes(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def environment(value: Environment) -> str:
+    """Return what an arm ran in where that is not the environment of its baseline."""
+    asked = f", as {', '.join(value.requirements)}" if value.requirements else ""
+    parts = [f"Python {value.python}, {value.platform}"]
+    for name, package in value.packages.items():
+        commit = "" if package.commit is None else f" at {package.commit[:SHORT]}{' (dirty)' if package.dirty else ''}"
+        parts.append(f"{name.replace('_', '-')} {package.version or 'of no version'}{commit}")
+    return f"{said(value.asked)} ({value.digest[:SHORT]}){asked}: {', '.join(parts)}"
 
 
 def company(busy_by_others: float | None, *, shared: bool) -> str:

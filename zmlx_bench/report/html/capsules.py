@@ -78,6 +78,8 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
                 f"source SHA-256 {kernel.source_sha256}"
             ),
         )
+    if (other := capsule.variant.environment) is not None:
+        yield "its environment", words.environment(other)
     for name, value in {**protocol.environment, **capsule.variant.env}.items():
         yield "environment", f"{name}={value}"
     yield (
@@ -89,7 +91,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     )
     if asked := ", ".join(words.conditions(capsule.conditions)):
         caches = next((run.caches for run in capsule.runs.variant if run.caches), ())
-        yield "conditions", f"{asked}{words.of_batch(capsule.conditions)}; cache {listed(caches)}"
+        yield "conditions", f"{asked}; cache {listed(caches)}"
     if company := words.company(capsule.figures.busy_by_others, shared=protocol.shared_device):
         yield "company", company
     yield from conditions(capsule.runs)
