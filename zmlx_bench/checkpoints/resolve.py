@@ -172,14 +172,17 @@ def _auto(
 ) -> Located:
     need = family.facts.memory_gb
     snapshot = hub.cached(family.facts.hub_id)
-    if snapshot is not None and memory_gb(machine) * _auto_share(machine) >= need:
-        found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
-        return _because(found, "the published checkpoint is in the hub cache and fits")
-    reason = (
-        f"{family.facts.hub_id} is not in the hub cache"
-        if snapshot is None
-        else f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
-    )
+    if snapshot is None:
+        reason = f"{family.facts.hub_id} is not in the hub cache"
+    elif memory_gb(machine) * _auto_share(machine) < need:
+        reason = f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
+    else:
+        try:
+            found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
+        except UnusableInput as error:
+            reason = f"{family.facts.hub_id} lies in the hub cache and cannot be used: {error}"
+        else:
+            return _because(found, "the published checkpoint is in the hub cache and fits")
     if family.tiny is not None:
         return _because(_tiny(family), reason)
     reason = f"{reason}, and {family.name} has no tiny checkpoint"

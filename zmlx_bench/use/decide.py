@@ -97,6 +97,8 @@ def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = F
     name = promotion.variant
     if name not in catalog.specs:
         raise NotChosen(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
+    if (environment := catalog.environment_of(name)) is not None:
+        raise NotChosen(f"{name} is promoted here, but it needs the environment {environment}: this is another one")
     variant = catalog.identify(catalog.resolve(name), promotion.backend, promotion.conditions)
     then = promotions.parts_of(promotion, carried.read(workspace))
     since = () if then is None or variant.identity is None else changed(then, variant.identity)
@@ -127,9 +129,9 @@ def by_name(workspace: Workspace, family: str, name: str, machine: Machine, cond
     if name not in catalog.specs:
         raise unknown(f"{family} variant", name, catalog.specs)
     variant = catalog.resolve(name)
-    reason = catalog.missing_on(variant, machine.backend) or catalog.unserved(variant, conditions)
+    reason = catalog.not_in_process(name, machine.backend) or catalog.unserved(variant, conditions)
     if reason is not None:
-        raise NotChosen(reason)
+        raise NotChosen(f"{name} cannot be applied: {reason}")
     return Choice(variant, catalog.plain(variant))
 
 

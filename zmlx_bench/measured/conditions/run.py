@@ -10,12 +10,12 @@ from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.conditions.asked import Asked, other_cache, unserved
 from zmlx_bench.measured.conditions.caches import GROUP_SIZES, Before, Caching, kinds
 from zmlx_bench.measured.conditions.decode import Decoding, StepPipe, fill, prefill
-from zmlx_bench.measured.conditions.depth import Depths
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.messages import (
     Caches,
     Conditions,
     Deepened,
+    Filling,
     Instructions,
     Prompts,
     Warmed,
@@ -51,10 +51,10 @@ def measure(
         raise Unavailable(why)
     patch = None if told.variant is None else patched(told.variant)
     pipe.send(Prompts({name: digest(ids) for name, ids in texts.items()}))
-    caching = _rehearsed(model, asked, conditions.context, stock=patch is None)
+    caching = rehearsed(model, asked, conditions.context, stock=patch is None)
     before = None
     if conditions.context:
-        cache, filled = fill(model, caching, conditions.context)
+        cache, filled = fill(model, caching, conditions.context, lambda tokens: pipe.send(Filling(tokens)))
         pipe.send(filled)
         before = Before(cache, 1 + len(conditions.batches))
         del cache
@@ -93,7 +93,7 @@ class _Seen:
             raise Unavailable(why)
 
 
-def _rehearsed(model: Any, asked: Asked, context: Sequence[int], *, stock: bool) -> Caching:
+def rehearsed(model: Any, asked: Asked, context: Sequence[int], *, stock: bool) -> Caching:
     """Return how caches are made, once a short answer has come through; what it compiled is no part of any time."""
     for group_size in GROUP_SIZES:
         caching = Caching(asked, group_size)
@@ -116,7 +116,7 @@ def _rehearse(model: Any, caching: Caching, context: Sequence[int]) -> None:
     before = None
     if context:
         cache = caching.make(model)
-        prefill(model, caching, cache, context, Depths())
+        prefill(model, caching, cache, context, lambda _: None)
         before = Before(cache, 1)
     decoding = Decoding(model, caching, before, len(context), lambda _: None)
     # Any model has these ids. Of several sequences, each has a length of its own.
