@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,44 +34,32 @@ class Chain : public Work {
       mlx::core::array workspace);
   ~Chain() override;
 
-  int launch(
-      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
-      const std::vector<int>& numbers, CUstream stream) override;
-
   // Begins to capture a step with these buffers and numbers; another thread does it.
-  void prepare(const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers);
+  void prepare(const Buffers& buffers, const std::vector<int>& numbers);
 
   // How many steps were launched as a captured graph, and how many one by one.
   std::pair<int, int> counts();
 
  private:
-  // A step's values: the addresses of all arrays that stay, those of its buffers, and its numbers.
-  using Values = std::vector<uint64_t>;
-
   struct Made {
     CUfunction function = nullptr; // null for a product
     CUlaunchConfig settings{};
     CUlaunchAttribute attribute{};
-    std::vector<Parameter> parameters; // of a product a, b and out
-    std::vector<int> slots; // where a parameter's value stands among the step's; INPUT, OUTPUT
+    std::vector<size_t> places; // of a product a, b and out
     std::optional<Product> product;
   };
 
-  void add(const Launch& launch);
-  void add(const Product& product);
-  void keep(const Parameter& parameter);
-  int slot(const Parameter& parameter) const;
-  Values values(const Buffers& buffers, const std::vector<int>& numbers) const;
-  int number(const std::variant<int, Number>& size, const Values& values) const;
-  void launch_one(const Made& made, const Values& values, uint64_t in, uint64_t out, CUstream stream) const;
+  void enqueue(const Values& values, CUstream stream) override;
+  Made made(const Launch& launch) const;
+  Made made(const Product& product) const;
+  int size(const std::variant<int, Number>& given, const Values& values) const;
+  void launch_one(const Made& made, const Values& values, CUstream stream) const;
   void launch_between(const Values& values, CUstream stream);
   void multiply(const Made& made, const Values& values, CUstream stream);
 
   CUmodule module_ = nullptr;
-  std::vector<mlx::core::array> arrays_;
-  std::map<std::uintptr_t, int> places_; // of arrays among them
   std::vector<Made> links_;
-  mlx::core::array workspace_;
+  Parameter workspace_;
   CUstream side_ = nullptr; // of products aside
   CUevent fork_ = nullptr, join_ = nullptr;
   std::mutex products_mutex_;
