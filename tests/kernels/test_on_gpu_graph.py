@@ -218,7 +218,7 @@ def test_a_saved_cache(as_stock: Any, tmp_path: Path) -> None:
     as_stock(script)
 
 
-def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> None:
+def test_what_the_graph_does_not_serve_takes_the_models_own_calls(as_stock: Any) -> None:
     def script(model: Model) -> list[mx.array]:
         cache = make_prompt_cache(model)
         out = model(mx.array([TOKENS[:20], TOKENS[30:50]]), cache=cache)

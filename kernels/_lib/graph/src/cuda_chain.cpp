@@ -117,15 +117,19 @@ void Chain::launch_one(const Made& made, const Values& values, CUstream stream) 
   check(cuLaunchKernelEx(&settings, made.function, pointers.data(), nullptr), "a launch of a chain");
 }
 
-void Chain::multiply(const Made& made, const Values& values, CUstream stream) {
+void Chain::multiply(const Made& made, const Values& values, CUstream stream, Kind* kind) {
   const Product& of = *made.product;
   const Sizes sizes{of.rows, size(of.cols, values), size(of.depth, values), of.transposed};
   const auto at = [&](int which) { return values[made.places[which]]; };
   const uint64_t workspace = values[place(workspace_)] + (of.aside ? Products::WORKSPACE : 0);
+  if (kind != nullptr) {
+    const Kind& own = products_.kind(sizes, at(0), at(1), at(2), workspace);
+    kind->insert(kind->end(), own.begin(), own.end());
+  }
   products_.multiply(sizes, at(0), at(1), at(2), workspace, stream);
 }
 
-void Chain::launch_between(const Values& values, CUstream stream) {
+void Chain::launch_between(const Values& values, CUstream stream, Kind* kind) {
   const std::lock_guard<std::mutex> lock(products_mutex_);
   bool forked = false;
   for (size_t i = 1; i + 1 < links_.size(); ++i) {
@@ -135,11 +139,11 @@ void Chain::launch_between(const Values& values, CUstream stream) {
     } else if (made.product->aside) {
       check(cuEventRecord(fork_, stream), "recording an event");
       check(cuStreamWaitEvent(side_, fork_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
-      multiply(made, values, side_);
+      multiply(made, values, side_, kind);
       check(cuEventRecord(join_, side_), "recording an event");
       forked = true;
     } else {
-      multiply(made, values, stream);
+      multiply(made, values, stream, kind);
       if (forked) {
         check(cuStreamWaitEvent(stream, join_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
         forked = false;
@@ -171,7 +175,9 @@ void Chain::prepare(const Buffers& buffers, const std::vector<int>& numbers) {
   }
   // Addresses are read here, by the thread that the arrays belong to.
   ahead_->begin(values(buffers, numbers), [this](const Values& values, CUstream stream) {
-    launch_between(values, stream);
+    Kind kind;
+    launch_between(values, stream, &kind);
+    return kind;
   });
 }
 

@@ -54,8 +54,9 @@ class Chain : public Work {
   Made made(const Product& product) const;
   int size(const std::variant<int, Number>& given, const Values& values) const;
   void launch_one(const Made& made, const Values& values, CUstream stream) const;
-  void launch_between(const Values& values, CUstream stream);
-  void multiply(const Made& made, const Values& values, CUstream stream);
+  // `kind`, where it is given, becomes what kind of graph the launches make: the products', since all else stays.
+  void launch_between(const Values& values, CUstream stream, Kind* kind = nullptr);
+  void multiply(const Made& made, const Values& values, CUstream stream, Kind* kind);
 
   CUmodule module_ = nullptr;
   std::vector<Made> links_;
