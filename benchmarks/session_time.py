@@ -1,10 +1,12 @@
 """One question to an earlier commit and to this checkout: how long a session takes, and how long beside its decode.
 
     python benchmarks/session_time.py [--commit 159cd2d] [--pairs 1] [--family qwen3] [--variant qwen_qkv_joined]
+        [--checkpoint tiny] [--backend cpu] [--layers N] [--then FOLDER]
 
 One variant, budgets of 200 and 1024 tokens, three blocks, null arm, the five prompts that both commits have, tiny
 checkpoint, CPU, unless asked otherwise. The commit is checked out into a git worktree of its own, which is removed
-afterwards; both run in the Python environment of this script, each with its own code, turn and turn about, and in one
+afterwards; where there is no git, --then names a folder with its files (`git archive 159cd2d | tar -x -C FOLDER`).
+Both run in the Python environment of this script, each with its own code, turn and turn about, and in one
 temporary folder, so that what MLX compiles is there for both but for the first. Decode is what the workers' clocks say
 from the first token of each prompt to its last, warm-ups left out; the rest of the wall time is start-up, loading,
 compiling, warming up, prefill and waiting.
@@ -66,8 +68,13 @@ def decode_of(lines: Iterable[str]) -> tuple[int, float, int]:
 
 
 @contextlib.contextmanager
-def checked_out(commit: str, folder: Path) -> Iterator[Path]:
-    """Check a commit out beside this checkout."""
+def checked_out(commit: str, given: Path | None, folder: Path) -> Iterator[Path]:
+    """Check a commit out beside this checkout, unless a folder that holds it is given."""
+    if given is not None:
+        if not (given / "zmlx_bench").is_dir():
+            sys.exit(f"--then {given}: holds no zmlx_bench; unpack the commit's files there")
+        yield given.resolve()
+        return
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--detach", str(folder), commit], check=True, capture_output=True)
     try:
@@ -89,10 +96,12 @@ def session(code: Path, workspace: Path, question: argparse.Namespace, temporary
 
     zmlx("init", str(workspace))
     budgets = [part for tokens in question.tokens for part in ("--tokens", str(tokens))]
+    layers = ["--layers", str(question.layers), "--force"] if question.layers is not None else []
     began = time.perf_counter()
     zmlx(
-        "run", question.family, "--checkpoint", "tiny", "--backend", "cpu", *budgets, "--runs", str(question.blocks),
-        "--variants", question.variant, "--prompts", question.prompts, "--workspace", str(workspace),
+        "run", question.family, "--checkpoint", question.checkpoint, "--backend", question.backend, *budgets,
+        "--runs", str(question.blocks), "--variants", question.variant, "--prompts", question.prompts, *layers,
+        "--workspace", str(workspace),
     )  # fmt: skip
     total_s = time.perf_counter() - began
     (log,) = workspace.glob("capsules/*/events.jsonl")
@@ -105,9 +114,13 @@ def main() -> None:
     """Run the pairs and print them with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commit", default="159cd2d")
+    parser.add_argument("--then", type=Path, help="folder that holds the commit's files, where there is no git")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--family", default="qwen3")
     parser.add_argument("--variant", default="qwen_qkv_joined")
+    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--backend", default="cpu")
+    parser.add_argument("--layers", type=int, help="of a synthetic checkpoint")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--prompts", default=PROMPTS, help="by comma, of those that both commits have")
     parser.add_argument("--tokens", type=int, nargs="+", default=[200, 1024])
@@ -117,7 +130,7 @@ def main() -> None:
         folder = Path(name)
         temporary = folder / "tmp"
         temporary.mkdir()
-        with checked_out(question.commit, folder / "then") as then:
+        with checked_out(question.commit, question.then, folder / "then") as then:
             codes = {question.commit: then, "now": ROOT}
             for pair in range(question.pairs):
                 for which in list(codes) if pair % 2 == 0 else list(codes)[::-1]:
@@ -125,7 +138,8 @@ def main() -> None:
                     found[which].append(took)
                     print(f"{which}: {took}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
     print(
-        f"{question.family}, {question.variant}, {question.blocks} blocks, tokens {question.tokens}, {question.prompts}"
+        f"{question.family}, {question.checkpoint}, {question.backend}, {question.variant}, {question.blocks} blocks, "
+        f"tokens {question.tokens}, {question.prompts}"
     )
     print(f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the end")
     print("| | processes | tokens | whole, s | decode, s | whole less decode, s |")

@@ -15,6 +15,7 @@ from zmlx_bench.protocol.plan import arms_of, draw_up
 from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
+from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
@@ -51,6 +52,8 @@ class Made:
     peak_mem_gb: float = 1.25
     source: str = "a"
     """Stands for the kernel's source."""
+    identified: bool = False
+    """Whether it was recorded with its identity, in which its kernel's digest is `source`."""
     idle: bool = False
     energy_j: float | None = None
     """Of each timed process; the baseline's is as much where any variant's is known."""
@@ -64,7 +67,13 @@ class Made:
         kernel = ResolvedKernel(
             kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
         )
-        return ResolvedVariant(name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,))
+        identity = None
+        if self.identified:
+            digests = {kernel.kernel: source}
+            identity = Identity(formula=1, digest=source, declaration=source, kernels=digests, path=source)
+        return ResolvedVariant(
+            name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,), identity=identity
+        )
 
 
 def make_workspace(root: Path) -> Workspace:

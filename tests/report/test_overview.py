@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
+from tests.sealing import resealed
+from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.ledger.evidence_reader import Refusal, read_policy
 from zmlx_bench.legacy.store import import_into
-from zmlx_bench.report import overview_text
+from zmlx_bench.report import overview_text, words
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import report_page
 from zmlx_bench.report.overview import GroupOverview, as_json
@@ -82,9 +86,55 @@ def test_the_terminal_and_markdown_say_what_matters(workspace: Workspace) -> Non
 def test_markdown_tables_have_even_rows(workspace: Workspace) -> None:
     report = build(workspace, None)
     lines = overview_text.markdown(report.groups, report.legacy, report.refusals).splitlines()
-    table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + len(MADE)
-    assert {line.count("|") for line in table} == {table[0].count("|")}
+    tables = [list(group) for table, group in groupby(lines, lambda line: line.startswith("|")) if table]
+    ran = [made for made in MADE if made.status == "ok"]
+    assert [len(table) for table in tables] == [2 + len(MADE), 2 + len(ran) * len(BUDGETS)]
+    assert all(len({line.count("|") for line in table}) == 1 for table in tables)
+
+
+def test_each_figure_beside_decode_speed_stands_with_its_ratio_everywhere(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path / "workspace")
+    add_session(made, 0, [Made("fast", 0.05, energy_j=98.0)])
+    report = build(made, None)
+    (line,) = only(report).lines
+    found = {measure.key: measure for measure in line.measures[BUDGETS[1]]}
+    assert list(found) == [
+        "prefill_tok_s", "ttft_ms", "token_p50_ms", "token_p95_ms", "token_p99_ms", "energy_j_per_token",
+    ]  # fmt: skip
+    median = found["token_p50_ms"].ratio
+    assert median is not None
+    assert median.value == pytest.approx(math.exp(-0.05), rel=1e-2)
+    energy = found["energy_j_per_token"].ratio
+    assert energy is not None
+    assert (energy.value, energy.low) == (pytest.approx(1.0), pytest.approx(1.0))
+    text = shown(report)
+    markdown = overview_text.markdown(report.groups, (), ())
+    page = report_page(report, made, read_policy(made), made.root)
+    for measure in found.values():
+        assert f"{measure.name} {measure.shown} {measure.unit} {words.ratio(measure.ratio)}" in text
+        assert f"{measure.shown_baseline} -> {measure.shown} {words.ratio(measure.ratio)}" in markdown
+        assert measure.ratio is not None
+        assert f"<strong>{measure.ratio.value:.3f}x</strong>" in page
+        assert measure.title in page
+
+
+def test_evidence_that_says_no_ratios_has_them_from_its_raw_runs(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path / "workspace")
+    session = add_session(made, 0, [Made("fast", 0.05)])
+    before = [line.measures for line in only(build(made, None)).lines]
+    references = []
+    for reference in session.capsules:
+        path = made.capsules / session.session / reference.file
+        content = json.loads(path.read_text())
+        del content["figures"]["ratios"]
+        content = resealed(content)
+        path.write_text(json.dumps(content))
+        references.append({**reference.model_dump(), "content_sha256": content["content_sha256"]})
+    head = made.capsules / session.session / "session.json"
+    head.write_text(json.dumps(resealed({**json.loads(head.read_text()), "capsules": references})))
+    assert [line.measures for line in only(build(made, None)).lines] == before
+    edited = {finding.file for finding in check_workspace(made, processes=1).findings}
+    assert not any(file.endswith("_fast.json") for file in edited), "a field that is not there is not compared"
 
 
 def test_the_json_holds_every_gate_and_is_finite(workspace: Workspace) -> None:

@@ -129,17 +129,18 @@ def test_every_column_sorts_both_ways(seen: Seen) -> None:
 
 def test_the_filter_leaves_what_was_asked_for(seen: Seen, report: Report) -> None:
     page = seen.page
-    rows = page.locator("tr.item:not([hidden])")
+    rows, beside = (page.locator(f"table.{name} tr.item:not([hidden])") for name in ("ranked", "beside"))
     everything = rows.count()
     group = report.groups[-1]
     wanted = group.lines[-1]
     page.get_by_role("searchbox").fill(f"{wanted.variant} {group.key.family} {group.key.device}")
     assert rows.locator("th").all_inner_texts() == [wanted.variant]
+    assert beside.locator("th").all_inner_texts() == [wanted.variant] * len(wanted.measures)
     assert page.locator("section.group:not([hidden])").count() == 1
     assert page.locator("#count").inner_text() == f"1 of {everything} variants"
 
     page.get_by_role("searchbox").fill("no such variant anywhere")
-    assert rows.count() == 0
+    assert (rows.count(), beside.count()) == (0, 0)
     assert page.locator("#nothing").is_visible()
 
     page.get_by_role("searchbox").fill("")

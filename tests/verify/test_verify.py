@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -94,13 +95,18 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
     assert listings.variants(planted, "qwen3")[0]["verified"] is None
     path = verified.write(planted, report)
     assert Verification.model_validate_json(path.read_bytes()) == report
-    here = verified.Here("cpu", report.machine.device, report.mlx)
+    here = verified.here("cpu")
     catalog, reports = Catalog(planted, "qwen3"), verified.read(planted)
-    assert verified.last(planted, reports, catalog.resolve("qwen_qkv_joined"), here) == report.time
+
+    def when(name: str, place: verified.Place = here) -> str | None:
+        variant = catalog.resolve(name)
+        return verified.last(reports, variant, verified.digests(planted, variant, "cpu"), place)
+
+    assert when("qwen_qkv_joined") == report.time
     for name in ("doubles", "qwen_combine_exact"):
-        assert verified.last(planted, reports, catalog.resolve(name), here) is None, "broken, or never compared"
-    elsewhere = verified.Here("cpu", "another device", report.mlx)
-    assert verified.last(planted, reports, catalog.resolve("qwen_qkv_joined"), elsewhere) is None
+        assert when(name) is None, "broken, or never compared"
+    for other in ({"device": "another"}, {"mlx": "0.0"}, {"mlx_lm": "0.0"}, {"mlx_lm": None}, {"backend": "metal"}):
+        assert when("qwen_qkv_joined", replace(here, **other)) is None
     rows = {row["variant"]: row["verified"] for row in listings.variants(planted, "qwen3")}
     assert rows["qwen_qkv_joined"] == report.time
     assert "qwen_qkv_joined" not in str(doctor.verification(planted, "cpu").found)
@@ -113,11 +119,13 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
 
 def test_a_changed_kernel_is_not_verified_any_more(report: Verification, planted: Workspace) -> None:
     variant = Catalog(planted, "qwen3").resolve("qwen_qkv_joined")
-    here = verified.Here("cpu", report.machine.device, report.mlx)
-    assert verified.last(planted, [report], variant, here) == report.time
+    here = verified.here("cpu")
+    before = verified.digests(planted, variant, "cpu")
+    assert verified.last([report], variant, before, here) == report.time
     source = planted.kernels / "qkv_joined" / "kernel.py"
     source.write_text(source.read_text() + "\nMORE = 1\n")
-    assert verified.last(planted, [report], variant, here) is None
+    assert verified.last([report], variant, verified.digests(planted, variant, "cpu"), here) is None
+    assert verified.last([report], variant, before, here) == report.time, "what was measured is what was verified"
 
 
 def test_the_command_refuses_a_name_and_says_that_nothing_runs_here(zmlx: Zmlx, planted: Workspace) -> None:

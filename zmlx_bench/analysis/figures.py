@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from zmlx_bench.analysis import fidelity, memory, throughput
+from zmlx_bench.analysis.ratios import energy_by_block, ratios
 from zmlx_bench.schema.base import Estimator, Status
 from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.run import Run, RunSet
@@ -73,6 +74,7 @@ def derive(
             default=None,
         ),
         calls_per_token=next((run.calls_per_token for run in runs.variant if run.status == "ok"), {}),
+        ratios=ratios(runs.variant, runs.baseline, null, estimator),
     )
 
 
@@ -84,11 +86,7 @@ def worst_status(runs: Sequence[Run]) -> Status:
 
 def energy_j_per_token(runs: Sequence[Run]) -> float | None:
     """Return the median over blocks of the joules for each decoded token after the first; None where unknown."""
-    found = [
-        run.energy_j / (run.generations[0].tokens - 1)
-        for run in runs
-        if run.status == "ok" and run.energy_j is not None and run.generations[0].tokens > 1
-    ]
+    found = energy_by_block(runs).values()
     return statistics.median(found) if found else None
 
 

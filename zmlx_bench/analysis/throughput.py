@@ -63,17 +63,14 @@ def paired(
 
     `null` is None where the session has no null arm; then the baseline alone is the reference.
     """
-    numerator = by_block(variant, speed)
-    references = [by_block(baseline, speed)]
-    if null is not None:
-        references.append(by_block(null, speed))
-    return paired_speeds(numerator, references, estimator)
+    references = [by_block(arm, speed) for arm in (baseline, null) if arm is not None]
+    return paired_speeds(by_block(variant, speed), references, estimator)
 
 
 def paired_speeds(
     numerator: Mapping[int, float], references: Sequence[Mapping[int, float]], estimator: Estimator = "mean"
 ) -> Ratio | None:
-    """Return the ratio of an arm's speeds by block to the (geometric) mean of the references' in the same blocks."""
+    """Return the ratio of an arm's figures by block, all above 0, to the (geometric) mean of the references' there."""
     blocks = sorted(b for b in numerator if all(b in reference for reference in references))
     logs = [
         math.log(numerator[b]) - math.fsum(math.log(ref[b]) for ref in references) / len(references) for b in blocks
@@ -86,8 +83,10 @@ def latency(runs: Sequence[Run]) -> Latency | None:
     pooled = sorted(us for run in runs if run.status == "ok" for us in run.generations[0].token_us)
     if not pooled:
         return None
+    p50, p95, p99 = (nearest_rank(pooled, share) / 1e3 for share in (0.50, 0.95, 0.99))
+    return Latency(p50_ms=p50, p95_ms=p95, p99_ms=p99, max_ms=pooled[-1] / 1e3)
 
-    def rank(share: float) -> float:
-        return pooled[max(0, math.ceil(share * len(pooled)) - 1)] / 1e3
 
-    return Latency(p50_ms=rank(0.50), p95_ms=rank(0.95), p99_ms=rank(0.99), max_ms=pooled[-1] / 1e3)
+def nearest_rank(ascending: Sequence[int], share: float) -> int:
+    """Return the smallest of some values, one at least, that `share` of them do not exceed."""
+    return ascending[max(0, math.ceil(share * len(ascending)) - 1)]

@@ -10,6 +10,7 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
+from zmlx_bench.bench.weights import drawn
 from zmlx_bench.measured import synthetic
 from zmlx_bench.measured.families.base import Family
 from zmlx_bench.measured.host import Host
@@ -57,7 +58,7 @@ def build(family: Family, seed: int, sizes: Mapping[str, Any], *, whole_vocabula
     config = {**family.facts["config"], **sizes, **family.facts.get("one_layer", {})}
     if not whole_vocabulary:
         config["vocab_size"] = min(_FEW_WORDS, config["vocab_size"])
-    model = synthetic.build(family, seed, 1, sizes=config)
+    model = synthetic.build(family, seed, 1, sizes=config, quantise=drawn)
     names = {id(module): path.rpartition(".")[2] for path, module in model.named_modules()}
     return Layer(model, config, family.hosts(model), names)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import kernel_digest
+from zmlx_bench.machine import facts
+from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.schema.verification import Verification
@@ -17,12 +19,18 @@ from zmlx_bench.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Here:
-    """Where a verification counts."""
+class Place:
+    """Where a verification counts: a device, and the versions whose steps the kernels were compared with."""
 
-    backend: Backend
+    backend: str
     device: str
     mlx: str
+    mlx_lm: str | None
+
+
+def here(backend: Backend) -> Place:
+    """Return this machine."""
+    return Place(backend, facts.read(backend).device, installed("mlx") or "none", installed("mlx-lm") or "none")
 
 
 def write(workspace: Workspace, report: Verification) -> Path:
@@ -47,26 +55,33 @@ def read(workspace: Workspace) -> list[Verification]:
     return [files.read_json(path, Verification) for path in paths(workspace)]
 
 
-def last(workspace: Workspace, reports: Sequence[Verification], variant: ResolvedVariant, here: Here) -> str | None:
-    """Return when a variant's kernels were last found to be what they declare, as they are today; None for never.
-
-    The oldest of its kernels' times counts.
-    """
+def digests(workspace: Workspace, variant: ResolvedVariant, backend: Backend) -> dict[str, str]:
+    """Return the digest of each of a variant's kernels as its sources are today."""
     known = kernel_catalog.load(workspace)
+    names = [use.kernel for use in variant.kernels]
+    return {name: kernel_digest(workspace.kernels, name, known[name].most_tokens, backend) for name in names}
+
+
+def last(
+    reports: Sequence[Verification], variant: ResolvedVariant, kernels: Mapping[str, str], place: Place
+) -> str | None:
+    """Return when a variant's kernels, by name with their digests, were last found at `place` to be what they declare.
+
+    The oldest of its kernels' times counts; None where one of them never was.
+    """
     times: list[str] = []
     for use in variant.kernels:
-        limit = known[use.kernel].most_tokens
-        digest = kernel_digest(workspace.kernels, use.kernel, limit, here.backend)
-        found = [each.time for each in reports if _holds(each, use.kernel, use.mode, variant.family, digest, here)]
+        asked = (use.kernel, use.mode, variant.family)
+        found = [each.time for each in reports if _holds(each, asked, kernels.get(use.kernel), place)]
         if not found:
             return None
         times.append(max(found))
     return min(times, default=None)
 
 
-def _holds(report: Verification, kernel: str, mode: str, family: str, digest: str, here: Here) -> bool:
-    if here != Here(report.machine.backend, report.machine.device, report.mlx):
+def _holds(report: Verification, asked: tuple[str, str, str], digest: str | None, place: Place) -> bool:
+    if place != Place(report.machine.backend, report.machine.device, report.mlx, report.mlx_lm):
         return False
-    asked = (kernel, mode, family)
     rows = [row for row in report.rows if (row.kernel, row.mode, row.family) == asked and row.compared]
+    kernel, _, _ = asked
     return bool(rows) and report.kernels.get(kernel) == digest and not any(row.breaks_word for row in rows)

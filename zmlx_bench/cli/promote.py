@@ -25,6 +25,7 @@ def promote(
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
     from zmlx_bench.report import overview_text
+    from zmlx_bench.report.build import ratios_in
     from zmlx_bench.report.overview import as_json as groups_json
     from zmlx_bench.report.overview import overview
 
@@ -34,7 +35,8 @@ def promote(
     decided = decide(place, family, rehash=rehash)
     recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after
-    groups = overview(decided.evidence, decided.decisions, promotions.incumbents(standing), decided.policy)
+    incumbents = promotions.incumbents(standing)
+    groups = overview(decided.evidence, decided.decisions, incumbents, decided.policy, ratios_in(place))
     if as_json:
         print_json(
             {

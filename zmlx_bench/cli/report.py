@@ -19,6 +19,7 @@ class Format(StrEnum):
     MD = "md"
     HTML = "html"
     JSON = "json"
+    CSV = "csv"
 
 
 def report(
@@ -31,17 +32,24 @@ def report(
     """Rank what was measured, recommend a variant for each group, and say what is rejected and what is undecided."""
     from dataclasses import asdict
 
-    from zmlx_bench import files
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.catalog import families
     from zmlx_bench.cli.output import console, json_text
     from zmlx_bench.report import overview_text
-    from zmlx_bench.report.build import build
+    from zmlx_bench.report.build import build, rows_of
     from zmlx_bench.report.overview import as_json
 
     place = workspaces.find(workspace)
     if family is not None:
         families.check_name(family, place)
+    if form is Format.CSV and not json_wanted:
+        from zmlx_bench.report import csv_table
+
+        text, refused_rows = csv_table.table(place, rows_of(place, family))
+        for refusal in refused_rows:
+            typer.echo(f"not used: {refusal.file}: {refusal.why}", err=True)
+        _give(text, out)
+        return
     built = build(place, family)
     if json_wanted or form is Format.JSON:
         legacy = [{**asdict(v), "measurements": list(v.sources)} for v in built.legacy]
@@ -60,8 +68,14 @@ def report(
         with screen.capture() as captured:
             screen.print(overview_text.tables(built.groups, built.legacy, built.refusals))
         text = captured.get()
-    if out is not None:
-        files.write_atomic(out, text.encode())
-        typer.echo(f"wrote {printable(str(out))}", err=True)
-    else:
+    _give(text, out)
+
+
+def _give(text: str, out: Path | None) -> None:
+    if out is None:
         typer.echo(text, nl=False)
+        return
+    from zmlx_bench import files
+
+    files.write_atomic(out, text.encode())
+    typer.echo(f"wrote {printable(str(out))}", err=True)

@@ -7,8 +7,6 @@ from zmlx_bench.catalog import verified
 from zmlx_bench.catalog.available import why_not
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.doctor.checkup import Observation
-from zmlx_bench.machine import facts
-from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
 
@@ -30,7 +28,7 @@ def observations(workspace: Workspace, backend: Backend) -> list[Observation]:
 def verification(workspace: Workspace, backend: Backend) -> Observation:
     """Return what of the variants that are measured by default was verified on this device as it is."""
     reports = verified.read(workspace)
-    here = verified.Here(backend, facts.read(backend).device, installed("mlx") or "none")
+    here = verified.here(backend)
     never: list[str] = []
     times: list[str] = []
     for family in families(workspace):
@@ -38,7 +36,7 @@ def verification(workspace: Workspace, backend: Backend) -> Observation:
         for name in catalog.defaults():
             variant = catalog.resolve(name)
             if variant.kernels and catalog.missing_on(variant, backend) is None:
-                time = verified.last(workspace, reports, variant, here)
+                time = verified.last(reports, variant, verified.digests(workspace, variant, backend), here)
                 never += [name] if time is None else []
                 times += [] if time is None else [time]
     subject = "kernels against stock"

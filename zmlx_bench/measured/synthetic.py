@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mlx.core as mx
@@ -20,19 +20,31 @@ from zmlx_bench.measured.families.base import Family
 GROUP_SIZE = 64
 BITS = 4
 
+Gains = Mapping[str, float]
+Quantise = Callable[[str, nn.Module, dict[str, Any], Gains], nn.Module]
+"""quantise(path, module, settings, gains) returns the quantised form of a module, with random weights."""
+
+
+def quantised(path: str, module: nn.Module, settings: dict[str, Any], gains: Gains) -> nn.Module:
+    """Return the quantised form of a module whose weights are drawn from a normal distribution."""
+    _fill(path, module, gains)
+    made: nn.Module = module.to_quantized(**settings)
+    return made
+
 
 def build(
     family: Family,
     seed: int,
     layers: int | None = None,
-    gains: Mapping[str, float] | None = None,
+    gains: Gains | None = None,
     sizes: Mapping[str, Any] | None = None,
+    quantise: Quantise = quantised,
 ) -> nn.Module:
     """Return a loaded model of the published sizes of `family`.
 
     `seed` makes the weights reproducible for one MLX version and backend; `layers` cuts the decoder short;
     `gains` replaces the family's in trials of other values; `sizes` replaces entries of the published configuration
-    where no whole model is wanted.
+    where no whole model is wanted; `quantise` makes what is quantised.
     """
     config = {**family.facts["config"], **(sizes or {})}
     if layers is not None:
@@ -40,22 +52,24 @@ def build(
     architecture = importlib.import_module(f"mlx_lm.models.{config['model_type']}")
     model: nn.Module = architecture.Model(architecture.ModelArgs.from_dict(config))
     mx.random.seed(seed)
+    factors: Gains = family.facts.get("gains", {}) if gains is None else gains
     predicate = getattr(model, "quant_predicate", lambda _path, _module: True)
     # Only names are listed: a list of modules would keep every unquantised weight alive to the end.
     for path in sorted(path for path, _ in model.named_modules()):
         module = _at(model, path)
-        _fill(path, module, family.facts.get("gains", {}) if gains is None else gains)
         if path and hasattr(module, "to_quantized"):
             chosen = predicate(path, module)
             settings = chosen if isinstance(chosen, dict) else {"group_size": GROUP_SIZE, "bits": BITS}
-            _replace(model, path, module.to_quantized(**settings))
+            _replace(model, path, quantise(path, module, settings, factors))
+        else:
+            _fill(path, module, factors)
     mx.eval(model.parameters())
     mx.clear_cache()
     model.eval()
     return model
 
 
-def _fill(path: str, module: nn.Module, gains: Mapping[str, float]) -> None:
+def _fill(path: str, module: nn.Module, gains: Gains) -> None:
     for name, value in module.items():
         if not isinstance(value, mx.array):
             continue
@@ -69,7 +83,7 @@ def _fill(path: str, module: nn.Module, gains: Mapping[str, float]) -> None:
         mx.eval(module[name])
 
 
-def gain(name: str, gains: Mapping[str, float]) -> float:
+def gain(name: str, gains: Gains) -> float:
     """Return the gain of the weight called `name`: of the first entry of `gains` that it ends with, else 1."""
     return next((value for suffix, value in gains.items() if name.endswith(suffix)), 1.0)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zmlx_bench.analysis import ratios
 from zmlx_bench.analysis.decision import decide_group
+from zmlx_bench.catalog import verified
+from zmlx_bench.files import read_json
 from zmlx_bench.ledger import matrix, promotions
 from zmlx_bench.ledger.evidence_reader import Reader, Refusal, deciding, group_of, read_policy
 from zmlx_bench.legacy.store import stored_imports
 from zmlx_bench.legacy.verdict import LegacyVerdict, legacy_verdicts
-from zmlx_bench.report.overview import GroupOverview, overview
+from zmlx_bench.report.overview import GroupOverview, RatiosOf, overview
+from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.figures import Ratios
+from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.workspace import Workspace
 
 
@@ -26,7 +32,7 @@ class Report:
 def build(workspace: Workspace, family: str | None) -> Report:
     """Build the report of a workspace, or of one family of it."""
     policy = read_policy(workspace)
-    rows = [row for row in matrix.read(workspace.matrix) if family in (None, row.family)]
+    rows = rows_of(workspace, family)
     incumbents = promotions.incumbents(promotions.read(workspace))
     reader = Reader(workspace, policy)
     evidence = deciding(reader, rows, incumbents, policy)
@@ -35,4 +41,19 @@ def build(workspace: Workspace, family: str | None) -> Report:
     }
     legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
     legacy.sort(key=lambda v: (v.verdict != "REJECT", v.family, v.variant))
-    return Report(overview(evidence, decisions, incumbents, policy, rows), legacy, reader.refusals)
+    groups = overview(evidence, decisions, incumbents, policy, ratios_in(workspace), rows, verified.read(workspace))
+    return Report(groups, legacy, reader.refusals)
+
+
+def rows_of(workspace: Workspace, family: str | None) -> list[MatrixRow]:
+    """Return the matrix rows of a workspace, or of one family of it."""
+    return [row for row in matrix.read(workspace.matrix) if family in (None, row.family)]
+
+
+def ratios_in(workspace: Workspace) -> RatiosOf:
+    """Return what derives a capsule's ratios from its raw runs, which an overview has not read."""
+
+    def ratios_of(capsule: str) -> Ratios:
+        return ratios.of_capsule(read_json(workspace.root / capsule, Capsule))
+
+    return ratios_of

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
 from zmlx_bench.printable import said
-from zmlx_bench.report import words
+from zmlx_bench.report import measures, words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.figures import Latency, Ratio
+from zmlx_bench.schema.figures import Ratio
 
 NOTHING = "-"
 """Shown for what was not measured."""
@@ -85,39 +85,27 @@ def _figure_list(capsule: Capsule) -> Group:
 def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     figures = capsule.figures
     yield (
-        "decode tok/s (median)",
+        "decode, tok/s (median)",
         _number(figures.decode_tok_s, 2),
         _number(figures.baseline_decode_tok_s, 2),
         *_ratio(figures.speedup),
     )
-    yield "null arm tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null)
+    yield "null arm, tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null)
     if figures.incumbent is not None:
         incumbent = _number(figures.incumbent_decode_tok_s, 2)
         yield "against the incumbent", NOTHING, incumbent, *_ratio(figures.incumbent)
-    yield (
-        "prefill tok/s",
-        _number(figures.prefill_tok_s, 2),
-        _number(figures.baseline_prefill_tok_s, 2),
-        *_ratio(figures.prefill),
-    )
+    for measure in measures.beside(measures.of_capsule(capsule)):
+        yield measure.title, measure.shown, measure.shown_baseline, *_ratio(measure.ratio)
     mine, stock = figures.memory, figures.baseline_memory
-    yield "peak memory GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
-    yield "peak resident GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
-    footprint = ("peak footprint GB", mine.peak_footprint_gb, stock.peak_footprint_gb, 3)
-    energy = ("joules a token", figures.energy_j_per_token, figures.baseline_energy_j_per_token, 3)
+    yield "peak memory, GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
+    yield "peak resident, GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
+    footprint = ("peak footprint, GB", mine.peak_footprint_gb, stock.peak_footprint_gb, 3)
     rows = (
         *([footprint] if mine.peak_footprint_gb is not None else []),
-        *([energy] if figures.energy_j_per_token is not None else []),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
-        ("time to first token ms", figures.ttft_ms, figures.baseline_ttft_ms, 1),
-        ("token p99 ms", _p99(figures.latency), _p99(figures.baseline_latency), 2),
     )
     for name, value, reference, places in rows:
         yield name, _number(value, places), _number(reference, places), NOTHING, NOTHING
-
-
-def _p99(latency: Latency | None) -> float | None:
-    return None if latency is None else latency.p99_ms
 
 
 def _blocks(capsule: Capsule) -> Iterator[RenderableType]:

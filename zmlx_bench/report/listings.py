@@ -37,13 +37,13 @@ NUMERICS = {
 
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site, why it does not run here (null when it does), and when its kernels
-    were last verified on this device and version of MLX as they are (null for never)."""
+    were last verified on this device and these versions as they are (null for never)."""
     known = with_variants(workspace)
     if family is not None and family not in known:
         raise unknown("model family", family, known)
     backend = backends.choose("auto")
     reports = verified.read(workspace)
-    here = verified.Here(backend, facts.read(backend).device, backends.installed("mlx") or "none") if reports else None
+    here = verified.here(backend) if reports else None
     rows: list[Row] = []
     for name in [family] if family else known:
         catalog = Catalog(workspace, name)
@@ -58,7 +58,8 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     "env": variant.env,
                     "why": variant.why,
                     "not_here": catalog.missing_on(variant, backend),
-                    "verified": None if here is None else verified.last(workspace, reports, variant, here),
+                    "verified": here
+                    and verified.last(reports, variant, verified.digests(workspace, variant, backend), here),
                 }
             )
     return rows

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
+from zmlx_bench.catalog import verified
 from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
+from zmlx_bench.report.measures import Measure, beside, of_figures
+from zmlx_bench.schema.figures import Ratios
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.verification import Verification
+
+RatiosOf = Callable[[str], Ratios]
+"""Of the capsule at a path in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,13 @@ class Line:
     gates: tuple[Gate, ...] = ()
     audit: str | None = None
     """What the audit of the session says; no verdict rests on it."""
+    measures: Mapping[int, tuple[Measure, ...]] = field(default_factory=dict)
+    """What was measured beside decode speed, by budget; nothing where its capsules are not here."""
+    kernels: tuple[str, ...] = ()
+    """`kernel.mode` of what was measured; none where its capsules are not here."""
+    verified: str | None = None
+    """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
+    group's device and versions; null for never. No verdict rests on it."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +89,23 @@ def overview(
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
+    ratios_of: RatiosOf,
     rows: Iterable[MatrixRow] = (),
+    verifications: Sequence[Verification] = (),
 ) -> tuple[GroupOverview, ...]:
-    """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict."""
+    """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict.
+
+    `ratios_of` is asked for the ratios of capsules that do not say them.
+    """
     by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
     for row in rows:
         by_group.setdefault(key_of_row(row), []).append(row)
-    keys = sorted(by_group, key=lambda key: key.order)
-    return tuple(
-        _group(key, evidence.get(key, ()), decisions.get(key), incumbents.get(key), by_group[key], policy)
-        for key in keys
-    )
+
+    def group(key: GroupKey) -> GroupOverview:
+        loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
+        return _group(key, loaded, decision, incumbent, by_group[key], policy, ratios_of, verifications)
+
+    return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
 
 def _group(
@@ -94,8 +115,12 @@ def _group(
     promoted: str | None,
     rows: Sequence[MatrixRow],
     policy: Policy,
+    ratios_of: RatiosOf,
+    verifications: Sequence[Verification],
 ) -> GroupOverview:
-    lines = {v.variant: _judged(v, loaded) for v in decision.verdicts} if decision else {}
+    place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
+    there = partial(verified.last, verifications, place=place)
+    lines = {v.variant: _judged(v, loaded, ratios_of, there) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
         lines[line.variant] = line
     action = decision.action if decision else "none"
@@ -116,11 +141,18 @@ def _group(
     )
 
 
-def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
+def _judged(
+    verdict: GroupVerdict,
+    loaded: Sequence[SessionCapsules],
+    ratios_of: RatiosOf,
+    last_verified: Callable[..., str | None],
+) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
     cells = [row_of(capsule) for capsule in mine.values()]
     audits = [c.audit for c in mine.values() if c.audit is not None]
+    variant = next(iter(mine.values())).variant
+    parts = next(arm.parts for arm in session.evidence.arms if arm.variant == verdict.variant)
     return Line(
         variant=verdict.variant,
         session=verdict.latest.session,
@@ -133,6 +165,13 @@ def _judged(verdict: GroupVerdict, loaded: Sequence[SessionCapsules]) -> Line:
         sessions=verdict.rests_on,
         gates=verdict.gates,
         audit=words.audit(audits[0].figures, audits[0].status, audits[0].message) if audits else None,
+        measures={
+            c.tokens: beside(of_figures(c.figures, c.figures.ratios or ratios_of(path)))
+            for path, c in mine.items()
+            if c.status == "ok"
+        },
+        kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
+        verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 
 

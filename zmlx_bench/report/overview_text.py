@@ -11,7 +11,7 @@ from zmlx_bench.analysis.decision import GroupKey
 from zmlx_bench.ledger.evidence_reader import Refusal
 from zmlx_bench.legacy.verdict import LegacyVerdict
 from zmlx_bench.printable import markdown as plain
-from zmlx_bench.report import words
+from zmlx_bench.report import measures, words
 from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.report.overview import GroupOverview, Line
 from zmlx_bench.schema.matrix import MatrixRow
@@ -20,7 +20,9 @@ from zmlx_bench.schema.plan import Conditions
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
     "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells."
+    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. Ratios "
+    "of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two tokens. "
+    "Verified: when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
@@ -55,8 +57,9 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
         out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
         head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
-        head += [*(["energy"] if _knows_energy(group) else []), "verdict"]
+        head += [*(["energy"] if _knows_energy(group) else []), "kernels", "verdict"]
         out += _markdown_table(head, _rows(group, budgets))
+        out += _beside(group)
         for name, lines in _lists(group):
             out += [f"**{name.capitalize()}**", "", *(f"- {plain(line)}" for line in lines), ""]
     if legacy:
@@ -95,18 +98,23 @@ def tables(
 
 
 def _ranking(group: GroupOverview) -> Iterator[Flow]:
-    """Yield each variant with its verdict, and under it a line for each budget."""
-    columns = Columns(right=frozenset({0, 2}))
+    """Yield each variant with its verdict, and under it each budget with what was measured beside decode speed."""
+    columns, beside = Columns(right=frozenset({0, 2})), Columns()
+    titles = measures.titles(found for line in group.lines for found in line.measures.values())
     for line in group.lines:
         for cell in line.cells:
             columns.add(*_cells(cell))
-    cells = iter(columns.padded())
+            beside.add(*measures.in_short(line.measures.get(cell.tokens, ()), titles))
+    cells = zip(columns.padded(), beside.padded(), strict=True) if titles else ((row, ()) for row in columns.padded())
     for rank, line in enumerate(group.lines, start=1):
         style = _STYLES.get(line.verdict or "", "")
         verdict = Text(_verdict(line), style=style)
         yield Flow([f"{rank:>2}", Text(line.variant, style="bold"), verdict, *_facts(line)], hang=4)
         for _ in line.cells:
-            yield Flow(next(cells), indent=4, hang=6)
+            speed, others = next(cells)
+            yield Flow(speed, indent=4, hang=6)
+            if any(part.strip() for part in others):
+                yield Flow(others, indent=8, hang=8, style="dim")
 
 
 def _cells(cell: MatrixRow) -> tuple[str, ...]:
@@ -118,6 +126,15 @@ def _cells(cell: MatrixRow) -> tuple[str, ...]:
 
 def _facts(line: Line) -> Iterator[str]:
     yield from (fact for fact in (_tokens(line), _memory(line), _energy(line)) if fact != words.DASH)
+    if line.kernels:
+        yield f"kernels {verified(line)}"
+
+
+def verified(line: Line) -> str:
+    """Return on which day the kernels of a variant were last verified; a dash where it has none, or none are here."""
+    if not line.kernels:
+        return words.DASH
+    return "not verified" if line.verified is None else f"verified {line.verified[:10]}"
 
 
 def _verdict(line: Line) -> str:
@@ -133,7 +150,7 @@ def _rows(group: GroupOverview, budgets: Sequence[int]) -> Iterator[tuple[str, .
         cells = {cell.tokens: cell for cell in line.cells}
         shown = (_speed(cells.get(tokens)) for tokens in budgets)
         energy = [_energy(line)] if _knows_energy(group) else []
-        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, _verdict(line))
+        yield (str(rank), line.variant, *shown, _tokens(line), _memory(line), *energy, verified(line), _verdict(line))
 
 
 def _speed(cell: MatrixRow | None) -> str:
@@ -183,6 +200,19 @@ def _energy(line: Line) -> str:
 
 def _knows_energy(group: GroupOverview) -> bool:
     return any(_energy(line) != words.DASH for line in group.lines)
+
+
+def _beside(group: GroupOverview) -> list[str]:
+    """Return the table of what was measured beside decode speed: stock, variant, and their ratio."""
+    every = [(line, tokens, found) for line in group.lines for tokens, found in sorted(line.measures.items())]
+    titles = measures.titles(found for *_, found in every)
+    if not titles:
+        return []
+    rows = []
+    for line, tokens, found in every:
+        cells = {m.title: f"{m.shown_baseline} -> {m.shown} {words.ratio(m.ratio)}" for m in found}
+        rows.append((line.variant, str(tokens), *(cells.get(title, words.DASH) for title in titles)))
+    return ["**Beside decode speed**", "", *_markdown_table(["variant", "tokens", *titles], rows)]
 
 
 def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:

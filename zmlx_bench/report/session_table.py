@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +12,8 @@ from rich.text import Text
 
 from zmlx_bench.machine import tested
 from zmlx_bench.printable import said
-from zmlx_bench.report import words
-from zmlx_bench.report.layout import Fitting, Flow
+from zmlx_bench.report import measures, words
+from zmlx_bench.report.layout import Columns, Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session, Stopped
@@ -21,7 +21,7 @@ from zmlx_bench.session.spent import Spent
 
 NOTE = (
     "Ratios are paired by block against the mean of baseline and null arm; intervals are 90%, unadjusted for the "
-    "number of variants. Prefill in tok/s. GB: MLX's peak memory."
+    "number of variants; of times (ms) and energy (J), below 1 is better. Prefill in tok/s. GB: MLX's peak memory."
 )
 
 
@@ -46,7 +46,7 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
         if rows:
             blocks = f"{session.blocks} block{'s' if session.blocks > 1 else ''}"
             title = Text(f"{session.plan.family}, {tokens} tokens, {blocks}", style="bold")
-            parts += [title, Fitting(_budget_table(rows), _budget_list(rows))]
+            parts += [title, Fitting(_budget_table(rows), _budget_list(rows)), *_beside(rows)]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if session.stopped is not None:
         parts.append(Text(_stopped(session.stopped, session.plan.blocks)))
@@ -167,6 +167,16 @@ def _budget_list(rows: Sequence[Capsule]) -> Group:
         if capsule.status == "ok":
             parts.append(Flow(shown, indent=4, hang=4))
     return Group(*parts)
+
+
+def _beside(rows: Sequence[Capsule]) -> Iterator[Flow]:
+    """Yield what was measured beside decode speed, a paragraph a variant."""
+    found = {c.variant.name: measures.beside(measures.of_capsule(c)) for c in rows if c.status == "ok"}
+    columns = Columns()
+    for mine in found.values():
+        columns.add(*measures.in_short(mine, measures.titles(found.values())))
+    for name, parts in zip(found, columns.padded(), strict=True):
+        yield Flow([Text(f"{name}:", style="bold"), *parts], hang=4)
 
 
 def _floor(capsule: Capsule) -> list[str]:

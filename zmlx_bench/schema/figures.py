@@ -79,6 +79,22 @@ class Latency(StrictModel):
     max_ms: NonNegative
 
 
+class Ratios(StrictModel):
+    """Paired ratios beside the speed-up, as it is paired: against the mean of baseline and null in the same blocks.
+
+    Each is of a time or of energy: below 1 is better. Null where it was not measured in a block of every arm.
+    """
+
+    ttft: Ratio | None
+    """Of the time to the first token."""
+    token_p50: Ratio | None
+    """Of the median time per token of a process, and so on for its other percentiles."""
+    token_p95: Ratio | None
+    token_p99: Ratio | None
+    energy: Ratio | None
+    """Of the joules for each token decoded after the first."""
+
+
 class Figures(StrictModel):
     """What a capsule says, derived from its runs."""
 
@@ -117,3 +133,5 @@ class Figures(StrictModel):
     """Most cores that other processes kept busy during any of the timed runs; null where unknown."""
     calls_per_token: dict[Site, NonNegative]
     """Calls of each replaced site per decoded token."""
+    ratios: Ratios | None = None
+    """Null in evidence from before there were any; what they are derived from is in it."""

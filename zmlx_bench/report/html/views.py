@@ -17,6 +17,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import read_json, refuse_outside
 from zmlx_bench.report.html import capsules as parts
 from zmlx_bench.report.html import charts
+from zmlx_bench.report.measures import Measure, beside, of_capsule, titles
 from zmlx_bench.report.overview import GroupOverview, Line
 from zmlx_bench.report.overview_text import surroundings, title
 from zmlx_bench.schema.capsule import Capsule
@@ -64,6 +65,8 @@ class BudgetView:
     """Id of the chart."""
     together: int
     """Token positions that make one point of it."""
+    measures: Sequence[Measure]
+    """What was measured beside decode speed."""
     memory: Sequence[parts.MemoryLine]
     provenance: Sequence[tuple[str, str]]
     failures: Sequence[str]
@@ -113,6 +116,8 @@ class GroupView:
     budgets: Sequence[int]
     energy: bool
     """Whether the energy of any of its cells is known."""
+    beside: Sequence[str]
+    """Titles of what was measured beside decode speed."""
     forest: str | None
     variants: Sequence[VariantView]
     sessions: Sequence[SessionView]
@@ -137,6 +142,7 @@ class Builder:
             overview=overview,
             budgets=sorted({cell.tokens for line in overview.lines for cell in line.cells}),
             energy=any(cell.energy_j_per_token is not None for line in overview.lines for cell in line.cells),
+            beside=titles(found for line in overview.lines for found in line.measures.values()),
             forest=self._forest(overview),
             variants=[self._variant(number, rank, line) for rank, line in enumerate(overview.lines, start=1)],
             sessions=sessions,
@@ -219,6 +225,7 @@ def budget(capsule: Capsule, link: Link | None, found: Charts) -> BudgetView:
         link=link,
         latency=None if made is None else found.add(made[0]),
         together=0 if made is None else made[1],
+        measures=beside(of_capsule(capsule)),
         memory=parts.memory(capsule),
         provenance=list(parts.provenance(capsule)),
         failures=parts.failures(capsule),

@@ -112,8 +112,8 @@
       (!verdict.value || item.dataset.verdict === verdict.value) &&
       wanted.every((word) => item.dataset.text.toLowerCase().includes(word));
     document.querySelectorAll(".item").forEach((item) => { item.hidden = !fits(item); });
-    document.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector("tr.item:not([hidden])"); });
-    const rows = document.querySelectorAll("tr.item");
+    document.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector(".ranked tr.item:not([hidden])"); });
+    const rows = document.querySelectorAll(".ranked tr.item");
     const shown = [...rows].filter((row) => !row.hidden).length;
     count.textContent = `${shown} of ${rows.length} variants`;
     document.getElementById("nothing").hidden = shown > 0;
