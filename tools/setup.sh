@@ -15,13 +15,17 @@ if [ "$(uname -s)" = Darwin ] && [ "$("$python" -c 'import platform; print(platf
 fi
 "$python" -m venv "$venv"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
-"${pip[@]}" -e '.[dev]'
+newest() { # the newest version of a distribution that was tested
+  "$python" -c 'import sys, tomllib; print(tomllib.load(open("zmlx_bench/machine/tested.toml", "rb"))[sys.argv[1]]["newest"])' "$1"
+}
+mlx=$(newest mlx)
+"${pip[@]}" -e '.[dev]' "mlx==$mlx" "mlx-lm==$(newest mlx-lm)"
 
 if [ "$(uname -s)" = Linux ] && command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   # The CPU and CUDA builds of MLX install the same files: the CPU one must go before the other comes.
   "$venv/bin/python" -m pip uninstall --quiet --yes mlx-cpu
-  "${pip[@]}" --force-reinstall --no-deps mlx-cuda-13==0.32.4
-  "${pip[@]}" 'mlx[cuda13]==0.32.4'
+  "${pip[@]}" --force-reinstall --no-deps "mlx-cuda-13==$mlx"
+  "${pip[@]}" "mlx[cuda13]==$mlx"
 fi
 
 # The native CPU kernels are an extra: without a compiler everything else works, and `zmlx doctor` says what is missing.

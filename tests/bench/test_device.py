@@ -18,7 +18,9 @@ from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device
 from zmlx_bench.workspace import Workspace
 
-WISHES = run.Wishes(names=["no_op"], families=["qwen3"], batches=(1,), backend="cpu", sizes=SIZES["qwen3"], effort=0.01)
+WISHES = run.Request(
+    names=["no_op"], families=["qwen3"], batches=(1,), backend="cpu", sizes=SIZES["qwen3"], effort=0.01
+)
 BUSY = f"process {os.getpid()} measures on this device (cpu)"
 
 

@@ -22,7 +22,7 @@ PLANTED = ("no_op", "doubles", "killed", "raises_late", "unavailable")
 
 @pytest.fixture(scope="module")
 def report(make_workspace: Callable[..., Workspace]) -> BenchReport:
-    wishes = run.Wishes(
+    request = run.Request(
         names=[*PLANTED, "moe_combine.fp32", "moe_combine.fp32_no_fma_staged"],
         families=["qwen3"],
         batches=(1, 5),
@@ -34,7 +34,7 @@ def report(make_workspace: Callable[..., Workspace]) -> BenchReport:
     declaration = workspace.kernels / "doubles" / "kernel.toml"
     declaration.write_text(declaration.read_text().replace('max_tokens = "any"', "max_tokens = 4"))
     told: list[BenchRow] = []
-    found = run.run(workspace, wishes, told.append)
+    found = run.run(workspace, request, told.append)
     assert tuple(told) == found.rows
     return found
 

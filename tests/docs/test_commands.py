@@ -117,7 +117,7 @@ def test_every_variant_that_a_mac_owner_is_told_to_run_exists_on_metal(repositor
         family = words[words.index("run") + 1]
         if "--variants" in words and family in families.names():
             named |= {(family, name) for name in words[words.index("--variants") + 1].split(",")}
-    assert {("qwen3", "qwen_fused"), ("glm47", "glm_fused")} <= named
+    assert ("qwen3", "qwen_fused") in named
     for family, name in named:
         catalog = Catalog(repository, family)
         if name in catalog.names():

@@ -71,3 +71,37 @@ def test_a_shared_body_under_metals_name_says_how_to_call_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("comment", ["// x_shape\n", "/* x_shape\n x_strides */"])
 def test_what_a_comment_names_is_not_handed_over(comment: str) -> None:
     assert gpu.module("_lib.gpu.text").short(f"{comment}out[0] = x[0];").strip() == "out[0] = x[0];"
+
+
+@pytest.mark.skipif(mx.metal.is_available() or mx.cuda.is_available(), reason="a GPU is here")
+def test_the_shared_experts_of_a_mac_can_be_put_together_elsewhere() -> None:
+    """A CPU's device has another architecture or none: benchmarks/launches.py counts Metal's launches there."""
+    assert gpu.module("shared_experts.gpu").generation(launch.architecture()) == 0
+
+
+METAL_TEXTS = sorted(path for end in ("*.metal", "*.gpu", "*metal*.h") for path in KERNELS.rglob(end))
+
+
+def test_contraction_is_switched_at_file_scope_only_and_off_again_at_the_end() -> None:
+    """Others have measured that Metal's compiler follows the pragma there, and nobody whether it does in a block."""
+    switched = 0
+    for path in METAL_TEXTS:
+        text, last = gpu.module("_lib.gpu.text").short(path.read_text()), "off"
+        for found in re.finditer(r"#pragma METAL fp contract\((\w+)\)", text):
+            before = text[: found.start()]
+            assert before.count("{") == before.count("}"), f"{path.name}: inside a block"
+            switched, last = switched + 1, found[1]
+        assert last == "off", f"{path.name}: what comes after it would contract"
+    assert switched > 2
+
+
+def test_a_header_without_its_comments_is_the_same_text() -> None:
+    """On Metal MLX copies it at every call; a line of the preprocessor must stay a line."""
+    headers = [path.read_text() for path in METAL_TEXTS if path.suffix == ".h"]
+    assert len(headers) > 2
+    for header in headers:
+        short: str = gpu.module("_lib.gpu.text").short(header)
+        assert "//" not in short
+        assert len(short) < len(header)
+        lines = [line.strip() for line in header.splitlines() if line.strip().startswith("#")]
+        assert [line for line in short.splitlines() if line.startswith("#")] == lines

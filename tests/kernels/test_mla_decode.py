@@ -169,6 +169,15 @@ def test_a_row_longer_than_metals_own_launch_reads_once_stays_mlxs() -> None:
     assert mx.allclose(out, stock, rtol=2**-6, atol=2**-6).item()
 
 
+def test_a_row_of_the_softmax_has_about_as_many_threads_as_it_needs() -> None:
+    """Stock's on Metal has a simdgroup for each 128 keys; so many kernels would be compiled while running."""
+    for size in range(1, plans.LONGEST_SOFTMAX["metal"] + 1):
+        threads = plans.softmax_threads(size, "metal")
+        needed = -(-size // (32 * plans.READS["metal"])) * 32
+        assert needed <= threads <= max(128, 2 * needed)
+    assert len({plans.softmax_threads(size, "metal") for size in range(1, 4097)}) == 4
+
+
 PLANTED_SOFTMAX = {
     "sum not rounded": (
         "float(T(add_rn(float(by_latent[at]), float(by_place[at])))) : nothing",

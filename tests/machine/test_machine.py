@@ -129,7 +129,7 @@ def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -
     assert bare.level == "note"
     for name in family_catalog.names():
         assert family_catalog.facts(name).hub_id in bare.found
-    assert "hf download " in bare.remedy
+        assert f"hf download {family_catalog.facts(name).hub_id}" in bare.remedy
     for name in family_catalog.names():
         snapshot(tmp_path, family_catalog.facts(name).hub_id, "config.json", "tokenizer.json")
     assert checkup.hub_cache(tmp_path).level == "note"

@@ -53,7 +53,7 @@ def checkpoint(capsule: Capsule, **fields: Any) -> Capsule:
 
 
 def test_the_plan_is_the_capsule_s_protocol(place: Workspace, capsule: Capsule) -> None:
-    planned = replay.prepare(place, capsule, replay.Wishes(command=("zmlx", "capsule", "replay")))
+    planned = replay.prepare(place, capsule, replay.Overrides(command=("zmlx", "capsule", "replay")))
     plan = planned.prepared.session.plan
     assert planned.instead == ()
     assert [arm.name for arm in plan.arms] == ["baseline", "null", VARIANT]
@@ -67,20 +67,20 @@ def test_the_plan_is_the_capsule_s_protocol(place: Workspace, capsule: Capsule) 
 
 def test_the_token_ids_are_those_of_the_capsule(place: Workspace, capsule: Capsule) -> None:
     """Whatever the tokenizer, the clock or the locale would make of the prompts now."""
-    planned = replay.prepare(place, capsule, replay.Wishes()).prepared.session.plan
+    planned = replay.prepare(place, capsule, replay.Overrides()).prepared.session.plan
     assert planned.encoded == capsule.encoded is not None
 
 
 def test_other_weights_or_an_old_capsule_make_them_anew(place: Workspace, capsule: Capsule) -> None:
     for other in (checkpoint(capsule, digest="f" * 64), changed(capsule, encoded=None)):
-        planned = replay.prepare(place, other, replay.Wishes()).prepared.session.plan
+        planned = replay.prepare(place, other, replay.Overrides()).prepared.session.plan
         assert planned.encoded is not None
         assert planned.encoded != capsule.encoded
         assert list(planned.encoded.token_ids) == [prompt.id for prompt in capsule.prompts.prompt]
 
 
 def test_the_user_may_ask_for_more_blocks(place: Workspace, capsule: Capsule) -> None:
-    planned = replay.prepare(place, capsule, replay.Wishes(runs=9))
+    planned = replay.prepare(place, capsule, replay.Overrides(runs=9))
     assert planned.prepared.session.plan.blocks == 9
 
 
@@ -89,27 +89,27 @@ def test_a_checkpoint_that_is_not_here_is_replaced_and_said(place: Workspace, ca
     elsewhere = checkpoint(capsule, kind=kind, source="nobody/nothing@0000000", label=kind)
     if kind == "synthetic":
         elsewhere = changed(elsewhere, machine=capsule.machine.model_copy(update={"backend": "cuda"}))
-    planned = replay.prepare(place, elsewhere, replay.Wishes())
+    planned = replay.prepare(place, elsewhere, replay.Overrides())
     assert planned.prepared.session.plan.checkpoint.kind == "tiny"
     assert any(f"checkpoint {kind} is not possible here" in line for line in planned.instead)
 
 
 def test_another_backend_is_said(place: Workspace, capsule: Capsule) -> None:
     elsewhere = changed(capsule, machine=capsule.machine.model_copy(update={"backend": "metal"}))
-    planned = replay.prepare(place, elsewhere, replay.Wishes())
+    planned = replay.prepare(place, elsewhere, replay.Overrides())
     assert any("backend metal is not here" in line for line in planned.instead)
 
 
 def test_a_folder_must_be_named_by_the_user(place: Workspace, capsule: Capsule) -> None:
     folder = checkpoint(capsule, kind="path", source="my-model")
     with pytest.raises(UnusableInput, match="--checkpoint"):
-        replay.prepare(place, folder, replay.Wishes())
-    assert replay.prepare(place, folder, replay.Wishes(checkpoint="tiny")).prepared.session.plan.blocks == 3
+        replay.prepare(place, folder, replay.Overrides())
+    assert replay.prepare(place, folder, replay.Overrides(checkpoint="tiny")).prepared.session.plan.blocks == 3
 
 
 def test_a_variant_that_is_not_declared_here_is_refused(place: Workspace, made: Capsule) -> None:
     with pytest.raises(ZmlxError, match="combine_one"):
-        replay.prepare(place, made, replay.Wishes())
+        replay.prepare(place, made, replay.Overrides())
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ OnRow = Callable[[BenchRow], None]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Request:
     """What was asked for."""
 
     names: Sequence[str]
@@ -54,7 +54,7 @@ class Wishes:
     share_device: bool = False
 
 
-def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
+def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
     """Measure; `on_row` is told each row as it is known. CannotHere while another command measures on the device."""
     rows: list[BenchRow] = []
 
@@ -62,31 +62,31 @@ def run(workspace: Workspace, wishes: Wishes, on_row: OnRow) -> BenchReport:
         rows.append(row)
         on_row(row)
 
-    chosen = kernel_catalog.choose(workspace, wishes.names)
-    families = wishes.families or family_catalog.names(workspace)
+    chosen = kernel_catalog.choose(workspace, request.names)
+    families = request.families or family_catalog.names(workspace)
     for family in families:
         family_catalog.check_name(family, workspace)
-    with device.hold(wishes.backend, share=wishes.share_device):
+    with device.hold(request.backend, share=request.share_device):
         for family in families:
             tasks: list[BenchTask] = []
             for kernel, mode in chosen:
                 task = task_of(kernel, mode)
-                reason = probe.why_not(workspace, kernel, mode, wishes.backend)
+                reason = probe.why_not(workspace, kernel, mode, request.backend)
                 if reason is None:
                     tasks.append(task)
                 else:
                     note(_without(task, family, "unavailable", reason))
-            for row in _measured(workspace, wishes, family, tasks):
+            for row in _measured(workspace, request, family, tasks):
                 note(row)
     return BenchReport(
         schema_version=1,
         time=utc_now(),
-        machine=facts.read(wishes.backend),
+        machine=facts.read(request.backend),
         mlx=installed("mlx") or "none",
         mlx_lm=installed("mlx-lm") or "none",
         zmlx=__version__,
-        seed=wishes.seed,
-        shared_device=wishes.share_device,
+        seed=request.seed,
+        shared_device=request.share_device,
         rows=tuple(rows),
     )
 
@@ -116,23 +116,23 @@ def _without(task: BenchTask, family: str, status: Status, reason: str) -> Bench
     )
 
 
-def _measured(workspace: Workspace, wishes: Wishes, family: str, tasks: list[BenchTask]) -> Iterator[BenchRow]:
+def _measured(workspace: Workspace, request: Request, family: str, tasks: list[BenchTask]) -> Iterator[BenchRow]:
     while tasks:
         told = BenchInstructions.model_validate(
             {
                 "family": family,
                 "family_folder": told_path(family_catalog.folder(family, workspace)),
-                "backend": wishes.backend,
+                "backend": request.backend,
                 "kernels": told_path(workspace.kernels),
                 "tasks": tasks,
-                "batches": wishes.batches,
-                "seed": wishes.seed,
-                "sizes": wishes.sizes or {},
-                "effort": wishes.effort,
+                "batches": request.batches,
+                "seed": request.seed,
+                "sizes": request.sizes or {},
+                "effort": request.effort,
             }
         )
         at: int | None = None
-        process = Reporter("zmlx_bench.bench", told.model_dump_json().encode(), _EVENT, wishes.timeout_s)
+        process = Reporter("zmlx_bench.bench", told.model_dump_json().encode(), _EVENT, request.timeout_s)
         try:
             for event in process.events():
                 match event:

@@ -124,8 +124,8 @@ def capsule_replay(
     from zmlx_bench.replay.show import lines, summary
 
     place = workspaces.find(workspace)
-    wishes = replay.Wishes(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))
-    planned = replay.prepare(place, read_capsule(path), wishes)
+    overrides = replay.Overrides(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))
+    planned = replay.prepare(place, read_capsule(path), overrides)
     people = console(stderr=True)
     for line in planned.instead:
         people.print(line)

@@ -103,7 +103,7 @@ def bench(
         if row.figures is not None:
             people.print(f"{tables.name(row)}: {row.figures.us.median:.1f} us")
 
-    wishes = run.Wishes(
+    request = run.Request(
         names=names or (),
         families=family or (),
         batches=batch or (1, 2, 3, 4),
@@ -112,7 +112,7 @@ def bench(
         timeout_s=timeout,
         share_device=share_device,
     )
-    report = run.run(workspaces.find(workspace), wishes, say)
+    report = run.run(workspaces.find(workspace), request, say)
     if as_json:
         print_json(report.model_dump(mode="json"))
     console(stderr=as_json).print(tables.view(report))

@@ -96,6 +96,7 @@ def run(
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.ledger.incumbent import incumbent_of
+    from zmlx_bench.machine import tested
     from zmlx_bench.report import words
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, store
@@ -146,6 +147,8 @@ def run(
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
+    if odd := tested.warning(session.software.mlx, session.software.mlx_lm, session.software.python):
+        say(odd)
     if chosen.why:
         say(f"checkpoint auto chose {chosen.checkpoint.label}: {chosen.why}")
     if plan.looks:

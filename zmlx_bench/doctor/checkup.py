@@ -77,10 +77,10 @@ def _versions() -> list[Observation]:
     found: list[Observation] = []
     for name, tested in TESTED.items():
         version = backends.installed(name)
-        if version == tested:
-            found.append(Observation(subject=name, level="good", found=version))
+        if version is not None and version in tested:
+            found.append(Observation(subject=name, level="good", found=f"{version} (tested: {tested})"))
         else:
-            remedy = f"make setup, or pip install '{name}=={tested}': roundings differ between versions"
+            remedy = f"make setup, or pip install '{name}=={tested.newest}': roundings differ between versions"
             text = f"{version or 'not installed'}; zmlx was tested with {tested}"
             found.append(
                 Observation(subject=name, level="problem" if version is None else "note", found=text, remedy=remedy)
@@ -260,9 +260,9 @@ def hub_cache(folder: Path, workspace: Workspace | None = None) -> Observation:
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     room = shutil.disk_usage(existing).free / 1e9
     *others, last = [f"{one.hub_id} ({one.memory_gb:g} GB)" for one in missing]
-    first = f"hf download {missing[0].hub_id}"
-    if room < max(one.memory_gb for one in missing):
-        first = f"free disk space ({room:.0f} GB are free at the cache; HF_HOME moves it), then {first}"
-    remedy = f"to measure the published models: {first}; until then --checkpoint tiny needs none"
+    get = " and ".join(f"hf download {one.hub_id}" for one in missing)
+    if room < sum(one.memory_gb for one in missing):
+        get = f"free disk space ({room:.0f} GB are free at the cache; HF_HOME moves it), then {get}"
+    remedy = f"to measure the published models: {get}; until then --checkpoint tiny needs none"
     names = f"{', '.join(others)} and {last}" if others else last
     return Observation(subject="hub cache", level="note", found=f"does not hold {names}", remedy=remedy)

@@ -35,7 +35,7 @@ def observation() -> Observation:
 
 
 def _broken(found: str) -> Observation:
-    pinned = " ".join(f"'{name}=={version}'" for name, version in TESTED.items())
+    pinned = " ".join(f"'{name}=={tested.newest}'" for name, tested in TESTED.items())
     remedy = (
         f"make setup, or pip install --force-reinstall {pinned}, with a Python for this machine's processor; "
         "no file in the working directory or on PYTHONPATH may have the name of a library"

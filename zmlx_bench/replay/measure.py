@@ -24,7 +24,7 @@ from zmlx_bench.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Overrides:
     """What the user changes against the capsule's protocol."""
 
     runs: int | None = None
@@ -43,17 +43,17 @@ class Replay:
     instead: tuple[str, ...]
 
 
-def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
+def prepare(workspace: Workspace, capsule: Capsule, overrides: Overrides) -> Replay:
     """Plan a session of the capsule's variant alone, at its budget, with its prompts, seed and blocks."""
     if not capsule.intact:
         raise UnusableInput("the capsule's content is not what was hashed; `zmlx capsule verify` says where")
     backend, no_backend = _backend(capsule)
-    option, no_checkpoint = _checkpoint(workspace, capsule, wishes, facts.read(backends.choose(backend)))
+    option, no_checkpoint = _checkpoint(workspace, capsule, overrides, facts.read(backends.choose(backend)))
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
             family=capsule.family,
             tokens=(capsule.tokens,),
-            runs=wishes.runs or capsule.protocol.blocks,
+            runs=overrides.runs or capsule.protocol.blocks,
             variants=(capsule.variant.name,),
             checkpoint=option,
             backend=backend,
@@ -63,11 +63,11 @@ def prepare(workspace: Workspace, capsule: Capsule, wishes: Wishes) -> Replay:
             seed=capsule.protocol.seed,
             prompts=str(_write_prompts(capsule.prompts, Path(folder))),
             encoded_before=_encoded(capsule),
-            trust_remote_code=wishes.trust_remote_code,
+            trust_remote_code=overrides.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers if option == "synthetic" else None,
-            share_device=wishes.share_device,
-            command=wishes.command,
+            share_device=overrides.share_device,
+            command=overrides.command,
         )
         # An incumbent of today is no part of what the capsule measured.
         prepared = api.prepare(workspace, request, lambda *_: None)
@@ -92,10 +92,12 @@ def _backend(capsule: Capsule) -> tuple[str, Sequence[str]]:
     return wanted, []
 
 
-def _checkpoint(workspace: Workspace, capsule: Capsule, wishes: Wishes, machine: Machine) -> tuple[str, Sequence[str]]:
+def _checkpoint(
+    workspace: Workspace, capsule: Capsule, overrides: Overrides, machine: Machine
+) -> tuple[str, Sequence[str]]:
     """Return what `--checkpoint` must say, and what had to be replaced by the tiny checkpoint."""
-    if wishes.checkpoint is not None:
-        return wishes.checkpoint, []
+    if overrides.checkpoint is not None:
+        return overrides.checkpoint, []
     option = _option(capsule)
     if option is None:
         raise UnusableInput(
@@ -108,7 +110,7 @@ def _checkpoint(workspace: Workspace, capsule: Capsule, wishes: Wishes, machine:
             machine,
             workspace=workspace,
             seed=capsule.protocol.seed,
-            trust_remote_code=wishes.trust_remote_code,
+            trust_remote_code=overrides.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers,
         )

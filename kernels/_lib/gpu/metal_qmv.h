@@ -6,7 +6,7 @@
 //
 // CONTRACT: multiplications and additions within a statement contract as the compiler of MLX's own kernels contracts
 // them (math mode `safe` says "on", and metal_words.h switches it off). Else every operation rounds on its own. The pragma
-// stands at file scope, where Metal's compiler is known to follow it; whether it does in a block, nobody has measured.
+// stands at file scope, where others have measured that Metal's compiler follows it; in a block nobody has.
 
 #pragma METAL fp contract(on)
 template <bool CONTRACT>
