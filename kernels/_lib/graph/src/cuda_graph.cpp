@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "mlx/backend/cuda/allocator.h"
 #include "mlx/backend/cuda/device.h"
 
 namespace mx = mlx::core;
@@ -81,6 +82,8 @@ void Work::keep(const Parameter& parameter) {
   if (const auto* array = std::get_if<mx::array>(&parameter)) {
     if (known_.emplace(array->id(), arrays_.size()).second) {
       arrays_.push_back(*array);
+      const auto* buffer = static_cast<const mx::cu::CudaBuffer*>(arrays_.back().buffer().ptr());
+      lies_.emplace_back(buffer, arrays_.back().offset());
     }
   } else if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
     buffers_ = std::max(buffers_, buffer->index + 1);
@@ -117,8 +120,8 @@ Work::Values Work::values(const Buffers& buffers, const std::vector<int>& number
   }
   Values found(ARRAYS, 0);
   found.reserve(ARRAYS + arrays_.size() + buffers_ + numbers_);
-  for (const auto& each : arrays_) {
-    found.push_back(address(each));
+  for (const auto& [buffer, offset] : lies_) {
+    found.push_back(reinterpret_cast<uint64_t>(buffer->data) + offset);
   }
   for (int i = 0; i < buffers_; ++i) {
     found.push_back(address(buffers.arrays[i]));

@@ -6,12 +6,17 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include <cuda.h>
 
 #include "mlx/mlx.h"
+
+namespace mlx::core::cu {
+struct CudaBuffer;
+}
 
 namespace zmlx {
 
@@ -110,6 +115,9 @@ class Work {
   std::vector<mlx::core::array> spares_;
   std::vector<mlx::core::array> arrays_;
   std::map<std::uintptr_t, size_t> known_; // where an array stands among them
+  // Where each lies: MLX may move what the host touched, but never changes an array's buffer. Read at every step, so
+  // without the way there.
+  std::vector<std::pair<const mlx::core::cu::CudaBuffer*, int64_t>> lies_;
   int buffers_ = 0;
   int numbers_ = 0;
 };
