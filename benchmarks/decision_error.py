@@ -57,7 +57,7 @@ Gains = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 def run_cell(variants: int, blocks: tuple[int, int], noise: Noise, sessions: int, policy: Policy) -> Cell:
     """Simulate one setting with a generator of its own."""
     key = [SEED, variants, *blocks, round(noise.process_sd * 1e6), sum(noise.shape.encode()), int(noise.arm_sd > 0)]
-    drawn = simulate(np.random.default_rng(key), sessions, variants, blocks, noise)
+    drawn = simulate(np.random.default_rng(key), sessions, variants, blocks, noise, policy)
     plain = policy.model_copy(update={"arm_effect": 0.0})
     candidate, promoted, promoted_valid, promoted_plain = {}, {}, {}, {}
     equal: dict[str, float] = {}
@@ -143,7 +143,7 @@ def compare(policy: Policy, quick: bool) -> list[Rivals]:
     ):
         for blocks in BLOCKS[1:]:
             rng = np.random.default_rng([SEED, *blocks, int(noise.arm_sd > 0)])
-            drawn = simulate(rng, count, 1, blocks, noise)
+            drawn = simulate(rng, count, 1, blocks, noise, policy)
             truths = {"equal": WRONG["equal"], "20% / equal": (0.2, 0.0), "+3%": RIGHT["+3%"]}
             for name, gains in truths.items():
                 true = true_gains(gains, 1, one=False)
@@ -160,7 +160,8 @@ def replace_incumbents(policy: Policy, quick: bool) -> list[Replaced]:
         for sd in (0.005, 0.01):
             for arm_sd in (0.0, ARM_SD):
                 rng = np.random.default_rng([SEED, 3, *blocks, round(sd * 1e6), int(arm_sd > 0)])
-                drawn = simulate(rng, SESSIONS[1] // (20 if quick else 1), 2, blocks, Noise(sd, arm_sd=arm_sd))
+                count = SESSIONS[1] // (20 if quick else 1)
+                drawn = simulate(rng, count, 2, blocks, Noise(sd, arm_sd=arm_sd), policy)
                 rates = {lead: replacement(drawn, float(np.log1p(lead)), policy) for lead in LEADS}
                 rows.append(Replaced(blocks, sd, arm_sd, rates))
     return rows

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from scipy import special
 
 from zmlx_bench.analysis.decision.group import allowance
+from zmlx_bench.analysis.decision.outliers import set_aside
 from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge
-from zmlx_bench.analysis.decision.statistics import Estimate, biased, estimate, floor_of, lost_weight, p_above
+from zmlx_bench.analysis.decision.statistics import Estimate, biased, estimate, floor_of, p_above
 from zmlx_bench.protocol.plan import ESTIMATOR
 from zmlx_bench.schema.policy import Policy
 
@@ -64,7 +65,7 @@ class Sessions:
     """d at each budget, arrays (sessions, variants)."""
     null: tuple[Estimate, Estimate]
     own_outliers: tuple[Array, Array]
-    """True gain (log) up to which the plain mean is not above 0 where what was set aside is mostly the variant's;
+    """True gain (log) up to which the gate on a variant's own outliers holds it back;
     minus infinity elsewhere, (sessions, variants)."""
     raw: tuple[Array, Array]
     """ln decode speed, (sessions, arms, blocks): baseline, null, variants."""
@@ -80,7 +81,9 @@ class Outcome:
     """Whether the session may count, (sessions,)."""
 
 
-def simulate(rng: np.random.Generator, sessions: int, variants: int, blocks: tuple[int, int], noise: Noise) -> Sessions:
+def simulate(
+    rng: np.random.Generator, sessions: int, variants: int, blocks: tuple[int, int], noise: Noise, policy: Policy
+) -> Sessions:
     """Draw `sessions` sessions of equal arms."""
     arms = variants + 2
     offsets = rng.normal(0.0, noise.arm_sd, (sessions, arms, 1)) if noise.arm_sd else np.zeros((sessions, arms, 1))
@@ -88,14 +91,16 @@ def simulate(rng: np.random.Generator, sessions: int, variants: int, blocks: tup
     samples = [y[:, 2:] - (y[:, :1] + y[:, 1:2]) / 2 for y in raw]
     gain = tuple(estimate(sample, ESTIMATOR) for sample in samples)
     null = tuple(estimate(y[:, 1] - y[:, 0], ESTIMATOR) for y in raw)
-    own = tuple(own_outliers(sample) for sample in samples)
+    own = tuple(own_outliers(sample, policy) for sample in samples)
     return Sessions(blocks, (gain[0], gain[1]), (null[0], null[1]), (own[0], own[1]), (raw[0], raw[1]))
 
 
-def own_outliers(sample: Array) -> Array:
+def own_outliers(sample: Array, policy: Policy) -> Array:
     """Up to which true gain the gate on a variant's own outliers holds it back, from d of equal arms (..., blocks)."""
-    below, above = lost_weight(sample, ESTIMATOR)
-    return np.where(below > above, -sample.mean(axis=-1), -np.inf)
+    found = set_aside(sample, ESTIMATOR, policy)
+    # Both the mean and the estimate move with the true gain g: mean + g <= share * (estimate + g).
+    limit = (found.needed - found.plain) / (1 - policy.outlier_share)
+    return np.where(found.mostly_own, limit, -np.inf)
 
 
 def _speeds(rng: np.random.Generator, sessions: int, arms: int, blocks: int, noise: Noise) -> Array:

@@ -20,13 +20,17 @@ import numpy.typing as npt
 from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, FOUND, OUTLIERS, STALLS, Shape, sessions
 
 from zmlx_bench.analysis.decision import robust
-from zmlx_bench.analysis.decision.statistics import lost_weight
+from zmlx_bench.analysis.decision.outliers import SetAside, set_aside
+from zmlx_bench.analysis.decision.statistics import estimate, interval
+from zmlx_bench.files import read_toml
+from zmlx_bench.schema.policy import Policy
 
 Array = npt.NDArray[np.float64]
 Statistic = Callable[[Array], tuple[Array, Array]]
 """Returns (location, standard error) of samples (..., blocks)."""
 
 ROOT = Path(__file__).resolve().parents[1]
+POLICY = read_toml(ROOT / "variants" / "policy.toml", Policy)
 INTRODUCTION = Path(__file__).with_name("estimators.md.in")
 SEED = 20261130
 LEVEL, LEVEL_OF_FIVE, BIAS = 0.02, 0.004, 0.005
@@ -161,22 +165,69 @@ def estimators(blocks: int, nulls: int) -> dict[str, ByStatistic | ByRanks]:
     return found
 
 
-def faster(
-    estimator: ByStatistic | ByRanks, drawn: tuple[Array, Array], gain: float, level: float, *, gate: bool = False
-) -> npt.NDArray[np.bool_]:
-    """Return which sessions call their variant faster at both budgets and are not biased.
+Gate = Callable[[Array, SetAside], npt.NDArray[np.bool_]]
+"""Tells of samples of d, and of what the bisquare sets aside of them, whose variant is held back."""
 
-    With `gate` those do not count whose variant was slow in most of what the bisquare set aside and whose mean is not
-    above 0.
-    """
+
+def above_zero(_: Array, found: SetAside) -> npt.NDArray[np.bool_]:
+    """The plain mean is not above 0, and more was set aside where the variant was slow."""
+    return np.asarray((found.below > found.above) & (found.plain <= 0))
+
+
+def above_gain(_: Array, found: SetAside) -> npt.NDArray[np.bool_]:
+    """The same with the smallest gain that matters."""
+    return np.asarray((found.below > found.above) & (found.plain <= MIN_GAIN))
+
+
+def bounded(level: float) -> Gate:
+    """The same with the lower bound of the plain mean, by its t interval, at a level."""
+
+    def of(sample: Array, found: SetAside) -> npt.NDArray[np.bool_]:
+        plain = estimate(sample)
+        return np.asarray((found.below > found.above) & (interval(plain, 1 - 2 * level)[0] <= 0))
+
+    return of
+
+
+def keeping(share: float) -> Gate:
+    """What zmlx asks, with another share of the estimate."""
+    policy = POLICY.model_copy(update={"outlier_share": share})
+    return lambda sample, _: set_aside(sample, "bisquare", policy).eats_the_gain
+
+
+def never(_: Array, found: SetAside) -> npt.NDArray[np.bool_]:
+    """No gate."""
+    return np.zeros(found.plain.shape, dtype=np.bool_)
+
+
+GATES: dict[str, Gate] = {
+    "none": never,
+    "mean above 0": above_zero,
+    "mean above 1%": above_gain,
+    "lower bound of the mean at 30% above 0": bounded(0.3),
+    "lower bound of the mean at 20% above 0": bounded(0.2),
+    "mean above a third of the estimate": keeping(1 / 3),
+    "mean above half of the estimate": keeping(0.5),
+    "mean above 0.7 of the estimate": keeping(0.7),
+    "not more set aside where the variant was slow": lambda _, found: np.asarray(found.below > found.above),
+}
+
+
+def faster(
+    estimator: ByStatistic | ByRanks,
+    drawn: tuple[Array, Array],
+    gain: float,
+    level: float,
+    gate: Gate | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Return which sessions call their variant faster at both budgets, are not biased and not held back by `gate`."""
     hits = np.ones(len(drawn[0]), dtype=np.bool_)
     for y in drawn:
         d, z = y[:, 2] - (y[:, 0] + y[:, 1]) / 2, y[:, 1] - y[:, 0]
         judged = estimator.judge(d, z, gain)
         hits &= (judged.p <= level) & ~judged.biased
-        if gate:
-            below, above = lost_weight(d, "bisquare")
-            hits &= ~((below > above) & (d.mean(axis=-1) + gain <= 0))
+        if gate is not None:
+            hits &= ~gate(d + gain, set_aside(d + gain, "bisquare", POLICY))
     return hits
 
 
@@ -227,11 +278,35 @@ def stalling(share: int) -> Iterator[str]:
                 rates = [
                     faster(plain, drawn, gain, LEVEL),
                     faster(robustly, drawn, gain, LEVEL),
-                    faster(robustly, drawn, gain, LEVEL, gate=True),
-                    faster(robustly, drawn, FOUND, LEVEL, gate=True),
+                    faster(robustly, drawn, gain, LEVEL, keeping(POLICY.outlier_share)),
+                    faster(robustly, drawn, FOUND, LEVEL, keeping(POLICY.outlier_share)),
                 ]
                 cells = [f"{np.expm1(gain):+.1%}", f"{100 * missed:.1f}", *(f"{100 * r.mean():.1f}" for r in rates)]
                 yield f"| {blocks}, {who}, 1 in {often} | " + " | ".join(cells) + " |"
+
+
+def gates(share: int) -> Iterator[str]:
+    """Yield the table of gates: what each finds of +3%, and how often each lets a variant pass that gains nothing."""
+    everywhere = Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER)
+    cells: list[tuple[str, Shape, float, float]] = [
+        ("+3%", everywhere, FOUND, LEVEL),
+        ("+3%, 5 var.", everywhere, FOUND, LEVEL_OF_FIVE),
+        ("+3%, budgets apart", Shape(OUTLIERS, OUTLIERS, BUDGETS_APART), FOUND, LEVEL),
+    ]
+    for name, stock in (("stalls", 0.0), ("stalls, outliers too", OUTLIERS)):
+        for often, rate in STALLS.items():
+            shape = Shape(stock, rate + stock, BUDGETS_TOGETHER)
+            cells.append((f"{name}, 1 in {often}", shape, -Shape.mean_loss(rate), LEVEL))
+    yield "| blocks, gate | " + " | ".join(name for name, *_ in cells) + " |"
+    yield "| --- | " + " | ".join("---:" for _ in cells) + " |"
+    for blocks in BLOCKS[1:]:
+        robustly = ByStatistic(bisquare, blocks, NULLS // share)
+        drawn = [sessions(np.random.default_rng([SEED, blocks, 11]), SESSIONS // share, 1, blocks, c[1]) for c in cells]
+        for name, gate in GATES.items():
+            rates = [
+                faster(robustly, drawn[i], gain, level, gate).mean() for i, (_, _, gain, level) in enumerate(cells)
+            ]
+            yield f"| {blocks}, {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates) + " |"
 
 
 def main() -> None:
@@ -241,7 +316,11 @@ def main() -> None:
     options = parser.parse_args()
     share = 10 if options.quick else 1
     out = [INTRODUCTION.read_text().strip()]
-    for title, rows in (("## Estimators", compared(share)), ("## A variant that stalls", stalling(share))):
+    for title, rows in (
+        ("## Estimators", compared(share)),
+        ("## A variant that stalls", stalling(share)),
+        ("## Gates", gates(share)),
+    ):
         out += ["", title, ""]
         for row in rows:
             print(row, file=sys.stderr, flush=True)

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, OUTLIERS, Shape, sessions
 
 from zmlx_bench.analysis.decision.group import EARLY, allowance
+from zmlx_bench.analysis.decision.outliers import set_aside
 from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, over_looks
-from zmlx_bench.analysis.decision.statistics import biased, estimate, floor_of, lost_weight
+from zmlx_bench.analysis.decision.statistics import biased, estimate, floor_of
 from zmlx_bench.files import read_toml
 from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.plan import ESTIMATOR
@@ -103,8 +104,7 @@ def _where(ends: Flags, new: Array, old: Array) -> Array:
 
 
 def _own(sample: Array) -> Flags:
-    below, above = lost_weight(sample, ESTIMATOR)
-    return np.asarray((below > above) & (sample.mean(axis=-1) <= 0))
+    return set_aside(sample, ESTIMATOR, POLICY).eats_the_gain
 
 
 def promoted(found: Stopped, looks: Sequence[int]) -> float:

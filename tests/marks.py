@@ -29,6 +29,7 @@ PLACES = {
     "ledger/test_recorded_at_once.py": "process",
     "ledger/test_wording.py": "process",
     "measured/test_alone.py": "process",
+    "measured/conditions/test_run.py": "model",
     "measured/worker": "process",
     "reliability": "process",
     "screen": "process",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zmlx_bench.analysis import screen
+from zmlx_bench.analysis.intervals import ratio_of_logs
 from zmlx_bench.analysis.screen import Segment
 
 TOKENS = 41
@@ -61,6 +62,15 @@ def test_a_process_drifted_when_its_whole_interval_is_beyond_one_percent(log: fl
     assert ratio.value == pytest.approx(math.exp(log), rel=1e-6)
     assert len(ratio.logs) == 10
     assert screen.drifted(ratio) is drifted
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_interval_that_touches_one_percent_is_no_drift(side: int) -> None:
+    def drifted(log: float) -> bool:
+        return screen.drifted(ratio_of_logs([side * log] * 2, (1, 2)))
+
+    assert not drifted(screen.MOST_DRIFT)
+    assert drifted(float(np.nextafter(screen.MOST_DRIFT, 1)))
 
 
 def test_a_drift_that_its_own_noise_allows_is_none(rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import typing
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 from tests.instructions import instructions
 from tests.schema.strategies import raw_of
 from zmlx_bench.measured import messages
+from zmlx_bench.measured.conditions.decode import StepPipe
 from zmlx_bench.measured.messages import ArmTrace, Event, Instructions
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema import event as checked
@@ -61,16 +63,35 @@ def test_what_one_side_writes_the_other_reads(kind: str, data: st.DataObject) ->
     assert WIRE.validate_json(line) == MODELS[kind].model_validate(raw)
 
 
-@given(raw=raw_of(checked.Token))
-def test_a_token_formatted_by_hand_is_read_too(raw: dict[str, Any]) -> None:
+def lines_of(told: Callable[[Pipe], None]) -> list[bytes]:
     read_end, write_end = os.pipe()
-    pipe = Pipe(write_end)
-    pipe.token(raw["id"], raw["t_ns"], raw["margin"])
-    pipe.send(messages.Forced("baseline", "p"))
+    told(Pipe(write_end))
     os.close(write_end)
     with os.fdopen(read_end, "rb") as lines:
-        first, _ = lines.read().splitlines()
-    assert WIRE.validate_json(first) == checked.Token.model_validate(raw)
+        return lines.read().splitlines()
+
+
+@given(raw=raw_of(checked.Token))
+def test_a_token_formatted_by_hand_is_read_too(raw: dict[str, Any]) -> None:
+    def tell(pipe: Pipe) -> None:
+        pipe.token(raw["id"], raw["t_ns"], raw["margin"])
+        pipe.send(messages.Forced("baseline", "p"))
+
+    first, _ = lines_of(tell)
+    assert WIRE.validate_json(first) == checked.Token.model_validate({**raw, "others": None})
+
+
+@given(steps=st.lists(st.lists(st.integers(0, 2**40), min_size=2, max_size=5), min_size=1))
+def test_steps_of_many_sequences_are_read_too_in_their_order(steps: list[list[int]]) -> None:
+    def tell(pipe: Pipe) -> None:
+        out = StepPipe(pipe)
+        for t_ns, ids in enumerate(steps):
+            out.token(tuple(ids), t_ns, None)
+        out.send(messages.Forced("baseline", "p"))
+
+    *found, last = [WIRE.validate_json(line) for line in lines_of(tell)]
+    assert found == [checked.Token(id=ids[0], t_ns=t, others=tuple(ids[1:])) for t, ids in enumerate(steps)]
+    assert isinstance(last, checked.Forced)
 
 
 @given(ids=st.lists(st.integers(0, 2**40)))

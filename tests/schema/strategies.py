@@ -73,6 +73,11 @@ def _encoded(raw: Raw) -> Raw:
     return {**raw, "encoded": {**raw["encoded"], "token_ids": ids}}
 
 
+@fix("EnvironmentSpec")
+def _environment(raw: Raw) -> Raw:
+    return {**raw, "python": None if raw.get("requirements") else raw.get("python") or "bin/python"}
+
+
 @fix("Policy")
 def _policy(raw: Raw) -> Raw:
     most = max(raw[name] for name in raw if name.startswith("sessions"))

@@ -138,14 +138,20 @@ def test_orders_are_reversed_in_every_second_process(planted: Workspace) -> None
 
 
 def ran(
-    screen: Screen, gains: dict[str, float], *, env: run.Variables = (), last: float = 0.0, ids: int = 1
+    screen: Screen,
+    gains: dict[str, float],
+    *,
+    env: run.Variables = (),
+    last: float = 0.0,
+    ids: int = 1,
+    all_of_it: float = 0.0,
 ) -> Process:
-    """Add an ended process: the arms' log gains, that of its last stock segment, and a token of that one."""
+    """Add an ended process: the arms' gains, that of its last stock segment, a token of that one, that of all."""
     times = {"baseline": 0.0, **gains, "null": 0.0}
     order = [*times, *reversed(times)]
     found = Process(len(screen.processes) + 1, env, tuple(gains))
     for place, arm in enumerate(order):
-        step = 1e7 / (1 + times[arm] + (last if place == len(order) - 1 else 0.0))
+        step = 1e7 / (1 + all_of_it) / (1 + times[arm] + (last if place == len(order) - 1 else 0.0))
         found.ran.segments.append(Segment(arm, tuple(round(step * at) for at in range(30))))
         if arm in ("baseline", "null"):
             tokens = (7, ids if place == len(order) - 1 else 1)
@@ -169,6 +175,9 @@ def test_a_process_whose_stock_segments_differ_is_dropped_and_named(planted: Wor
     ratio = row(found, "no_op").ratio
     assert ratio is not None
     assert ratio.blocks == (1,)
+    told = io.StringIO()
+    Console(width=100, file=told).print(show.view(found))
+    assert "Close what else runs, let it cool, and screen again" in " ".join(told.getvalue().split())
     shown = [show.dropped_line(one) for one in found.ran if one.reason]
     assert shown[0].startswith("process 2 does not count: its last stock segment ran at 1.030x [1.030, 1.030]")
     assert shown[1:] == [
@@ -198,8 +207,8 @@ def test_what_deserves_a_session_gets_its_command_and_the_undecided_theirs(plant
         ran(screen, {"other": -0.2}, env=(("ZMLX_OTHER", "1"),))
     found = report(screen)
     assert {each.variant: each.advice for each in found.variants} == {"no_op": "session", "slow": "more", "other": "no"}
-    command = "zmlx run qwen3 --variants no_op --checkpoint tiny --tokens 200 --tokens 1024 --runs 3"
-    assert found.session == f"{command} --backend cpu --layers 2"
+    command = "zmlx run qwen3 --variants no_op --checkpoint tiny --tokens 200 --tokens 1024"
+    assert found.session == f"{command} --until-decided --at-most 40 --backend cpu --layers 2"
     needed = row(found, "slow").needed
     assert needed is not None
     assert f"zmlx screen qwen3 --variants slow --checkpoint tiny --tokens 8 --processes {needed}" in str(found.again)
@@ -210,6 +219,16 @@ def test_what_deserves_a_session_gets_its_command_and_the_undecided_theirs(plant
     assert "1.060x [1.060, 1.060]" in text
     assert "no evidence" in text
     assert "stock under ZMLX_OTHER=1: 100.0 tok/s" in text
+
+
+def test_the_session_may_take_as_many_blocks_as_the_noise_of_stock_asks_for(planted: Workspace) -> None:
+    screen = made(planted)
+    for slower in (0.0, 0.05, -0.04):
+        ran(screen, {"no_op": 0.06, "slow": -0.3}, all_of_it=slower)
+    command = report(screen).session
+    assert command is not None
+    at_most = int(command.split("--at-most ")[1].split()[0])
+    assert 40 < at_most <= screen.policy.max_blocks
 
 
 def test_variables_under_which_stock_says_something_else_make_their_variants_diverge(planted: Workspace) -> None:

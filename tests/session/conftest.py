@@ -55,7 +55,17 @@ def finished(workspace: Workspace, done: subprocess.CompletedProcess[str]) -> Fi
 FAILING = ("no_op", "raises", "raises_late", "killed", "sleeps", "shy", "memory")
 AUDITED_TOKENS = 10
 FP32 = "qwen_combine_fp32"
+CONDITIONED = ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "3", "--tokens", "6", "--runs", "1", "--no-null")
 SESSIONS = {
+    "deep": (
+        (),
+        (*CONDITIONED, "--prompts", "great_wall,lighthouse", "--variants", "qwen_native", "--context", "24", "--batch",
+         "3", "--max-kv-size", "40"),
+    ),
+    "quantised": (
+        (),
+        (*CONDITIONED, "--prompts", "great_wall", "--variants", "qwen_native", "--kv-bits", "8", "--json"),
+    ),
     "undisturbed": ((), (*ARGUMENTS, "--json")),
     "with_failures": (
         FAILING,
@@ -104,6 +114,18 @@ def undisturbed(sessions: dict[str, Future[Finished]]) -> Finished:
 def with_failures(sessions: dict[str, Future[Finished]]) -> Finished:
     """Arms that fail in every way beside one that does not; no null arm, no variant after the table's own."""
     return sessions["with_failures"].result()
+
+
+@pytest.fixture(scope="session")
+def deep(sessions: dict[str, Future[Finished]]) -> Finished:
+    """Three sequences at once after a context, in a cache that rotates."""
+    return sessions["deep"].result()
+
+
+@pytest.fixture(scope="session")
+def quantised(sessions: dict[str, Future[Finished]]) -> Finished:
+    """With a cache of 8 bits."""
+    return sessions["quantised"].result()
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import QUIET_ENV
-from zmlx_bench.session.compiled import Compiled
+from zmlx_bench.session import compiled as store_of
+from zmlx_bench.session.compiled import Compiled, prune
 
 COMPUTE = """
 import mlx.core as mx
@@ -114,3 +117,77 @@ def test_a_store_that_is_no_folder_is_no_error(tmp_path: Path) -> None:
         made(compiled.folder, "a.so", b"a")
         compiled.ended(well=True)
     assert (tmp_path / "store").read_bytes() == b""
+
+
+def keep(store: Path, **files: int) -> None:
+    """Keep files of so many bytes, one a session, an hour between them, the last one now."""
+    for age, (name, size) in enumerate(reversed(files.items())):
+        with Compiled(store) as compiled:
+            path = made(compiled.folder, f"{name}.so", name.encode() * size)
+            compiled.ended(well=True)
+            entry = store / store_of._digest(path)
+        os.utime(entry, (then := time.time() - 3600 * age, then))
+
+
+def test_what_was_kept_longest_ago_goes_first_and_the_bound_itself_is_kept(tmp_path: Path) -> None:
+    keep(tmp_path, a=100, b=50, c=50)
+    prune(tmp_path, 200)
+    assert len(kept_files(tmp_path)) == 3
+    prune(tmp_path, 199)
+    assert sorted(path.name for path in kept_files(tmp_path)) == ["b.so", "c.so"]
+    prune(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
+    prune(tmp_path / "none", 0)
+
+
+def test_a_session_holds_the_store_to_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(tmp_path, a=100, b=50)
+    monkeypatch.setattr(store_of, "MOST_BYTES", 60)
+    with Compiled(tmp_path) as compiled:
+        assert len(kept_files(compiled.folder)) == 2, "what there was serves this session"
+        assert [path.name for path in kept_files(tmp_path)] == ["b.so"]
+
+
+def test_what_another_mlx_left_goes_after_a_season_and_copies_that_were_cut_short_after_a_day(tmp_path: Path) -> None:
+    now = time.time()
+    names = {"mlx-used": 0.0, "mlx-recent": 0.9, "mlx-old": 1.1, "other": 1.1}
+    for name, seasons in names.items():
+        (tmp_path / name / "entry").mkdir(parents=True)
+        (tmp_path / name / "entry" / "a.so").write_bytes(b"a")
+        os.utime(tmp_path / name, (then := now - seasons * store_of.UNUSED_S, then))
+    used = tmp_path / "mlx-used"
+    for name, days in ((".cut", 1.1), (".going", 0.9)):
+        (used / name).mkdir()
+        os.utime(used / name, (then := now - days * 24 * 3600, then))
+    os.utime(used, (then := now - 2 * store_of.UNUSED_S, then))
+    prune(used, store_of.MOST_BYTES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlx-recent", "mlx-used", "other"]
+    assert sorted(path.name for path in used.iterdir()) == [".going", "entry"]
+    assert used.stat().st_mtime >= now, "it was used"
+
+
+def test_two_that_prune_while_others_read_leave_whole_files_or_none(tmp_path: Path) -> None:
+    keep(tmp_path, **{f"f{i}": 40 for i in range(20)})
+    whole = {f"f{i}.so": f"f{i}".encode() * 40 for i in range(20)}
+    seen: list[dict[str, bytes]] = []
+    start = threading.Barrier(4)
+
+    def read() -> None:
+        start.wait(30)
+        with Compiled(tmp_path) as compiled:
+            seen.append({path.name: path.read_bytes() for path in kept_files(compiled.folder)})
+
+    def remove() -> None:
+        start.wait(30)
+        for bound in range(2400, -1, -100):
+            prune(tmp_path, bound)
+
+    threads = [threading.Thread(target=work) for work in (read, read, remove, remove)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(seen) == 2
+    for found in seen:
+        assert found.items() <= whole.items()
+    assert kept_files(tmp_path) == []

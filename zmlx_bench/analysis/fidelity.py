@@ -1,6 +1,8 @@
 """Token identity of an arm with the baseline, prompt by prompt.
 
-Every token of the budget must be the same; shorter budgets are prefixes of the untimed prompts' outputs.
+Every token of the budget must be the same; shorter budgets are prefixes of the untimed prompts' outputs. Where several
+sequences are decoded at once, a prompt stands for the batch that it leads: each sequence of it is compared with the
+baseline's in the same place, because what a sequence says may depend on those beside it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def answers(runs: Sequence[Run]) -> dict[str, list[Generation]]:
 
 def same_tokens(generations: Sequence[Generation], outputs: Outputs, budget: int) -> bool:
     """Return whether all generations gave the same first `budget` tokens."""
-    texts = {tuple(outputs[g.output][:budget]) for g in generations}
+    texts = {_texts(generation, outputs, budget) for generation in generations}
     return len(texts) <= 1
 
 
@@ -83,21 +85,36 @@ def compare(
 def _prompt(
     prompt: str, mine: Sequence[Generation], reference: Sequence[Generation], outputs: Outputs, budget: int
 ) -> PromptFidelity:
-    expected = tuple(outputs[reference[0].output][:budget])
-    worst = min((tuple(outputs[g.output][:budget]) for g in mine), key=lambda t: common_prefix(t, expected))
-    matched = common_prefix(worst, expected)
+    expected = _texts(reference[0], outputs, budget)
+    worst = min((_texts(g, outputs, budget) for g in mine), key=lambda texts: _matched(texts, expected))
+    matched = _matched(worst, expected)
     identical = worst == expected
-    share = distinct_ngrams(expected)
+    share = distinct_ngrams(expected[0])
+    first = min((common_prefix(a, b) for a, b in zip(worst, expected, strict=False) if a != b), default=0)
     return PromptFidelity(
         prompt=prompt,
         identical=identical,
         matched=matched,
-        total=len(expected),
-        first_divergence=None if identical else matched,
-        baseline_margin=None if identical else _margin(reference, matched),
+        total=sum(map(len, expected)),
+        first_divergence=None if identical else first,
+        baseline_margin=None if identical or len(expected) > 1 else _margin(reference, first),
         distinct_8grams=share,
         loops=share < LOOP_SHARE,
     )
+
+
+Texts = tuple[tuple[int, ...], ...]
+"""Token ids of every sequence of a batch, the leader's first."""
+
+
+def _texts(generation: Generation, outputs: Outputs, budget: int) -> Texts:
+    names = (generation.output, *(each.output for each in generation.beside))
+    return tuple(tuple(outputs[name][:budget]) for name in names)
+
+
+def _matched(texts: Texts, expected: Texts) -> int:
+    """Return how many tokens come before the first difference, over all sequences."""
+    return sum(common_prefix(a, b) for a, b in zip(texts, expected, strict=False))
 
 
 def _margin(reference: Sequence[Generation], position: int) -> float | None:

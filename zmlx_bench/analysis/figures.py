@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from zmlx_bench.analysis import fidelity, memory, throughput
+from zmlx_bench.analysis import context, fidelity, memory, throughput
 from zmlx_bench.analysis.ratios import energy_by_block, ratios
 from zmlx_bench.schema.base import Estimator, Status
 from zmlx_bench.schema.figures import Figures
@@ -46,6 +46,11 @@ def derive(
         null=throughput.paired(runs.null, runs.baseline, None, throughput.decode_tok_s, estimator),
         incumbent=incumbent,
         prefill=throughput.paired(runs.variant, runs.baseline, null, throughput.prefill_tok_s, estimator),
+        context_prefill_tok_s=context.median_tok_s(runs.variant),
+        baseline_context_prefill_tok_s=context.median_tok_s(runs.baseline),
+        context_prefill=context.paired(runs.variant, runs.baseline, null, estimator),
+        depths=context.depths(runs.variant),
+        baseline_depths=context.depths(runs.baseline),
         latency=throughput.latency(runs.variant),
         baseline_latency=throughput.latency(runs.baseline),
         memory=memory.of_runs(runs.variant),

@@ -16,7 +16,7 @@ def of_runs(runs: Sequence[Run]) -> Memory:
     ok = [run for run in runs if run.status == "ok"]
     generations = [generation for run in ok for generation in run.generations]
     return Memory(
-        peak_mem_gb=_largest(g.peak_mem_gb for g in generations),
+        peak_mem_gb=_largest((*(g.peak_mem_gb for g in generations), *_of_contexts(ok))),
         temporary_gb=_largest(max(0.0, g.peak_mem_gb - g.active_before_gb) for g in generations),
         cache_gb=_largest(g.cache_gb for g in generations),
         peak_rss_gb=_largest(run.peak_rss_gb for run in ok),
@@ -24,6 +24,11 @@ def of_runs(runs: Sequence[Run]) -> Memory:
         page_faults_minor=_largest(run.page_faults_minor for run in ok),
         page_faults_major=_largest(run.page_faults_major for run in ok),
     )
+
+
+def _of_contexts(runs: Sequence[Run]) -> Iterable[float]:
+    """Return the peak while each process prefilled its context."""
+    return (depth.peak_gb for run in runs if run.filled is not None for depth in run.filled.depths)
 
 
 def compressed_gb(runs: Sequence[Run]) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zmlx_bench.analysis.throughput import by_block, nearest_rank, paired_speeds, ttft_ms
+from zmlx_bench.analysis.throughput import by_block, nearest_rank, paired_speeds, sequences, ttft_ms
 from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Ratio, Ratios
@@ -46,7 +46,7 @@ def of_capsule(capsule: Capsule) -> Ratios:
 def energy_by_block(runs: Sequence[Run]) -> dict[int, float]:
     """Return the joules for each token decoded after the first, of each block's process where a counter told."""
     return {
-        run.block: run.energy_j / (run.generations[0].tokens - 1)
+        run.block: run.energy_j / ((run.generations[0].tokens - 1) * sequences(run.generations[0]))
         for run in runs
         if run.status == "ok" and run.block is not None and run.energy_j is not None and run.generations[0].tokens > 1
     }

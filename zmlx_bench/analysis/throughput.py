@@ -1,6 +1,7 @@
 """Decode and prefill speed of single runs, and their paired log differences by block.
 
-Decode tok/s = (n - 1) / (t_last - t_first): the first token belongs to the prompt.
+Decode tok/s = (n - 1) / (t_last - t_first): the first token belongs to the prompt. Of a batch it is the tokens of all
+its sequences in that time, and prefill the prompts of all of them in the time to the first.
 d = y_variant - (y_base + y_null) / 2, or y_variant - y_base without a null arm, y = ln(tok/s) of a block.
 """
 
@@ -22,12 +23,18 @@ def decode_tok_s(generation: Generation) -> float | None:
     """Return decode speed in tokens a second; None for a single token or a zero duration."""
     if generation.tokens < 2 or generation.decode_s <= 0:
         return None
-    return (generation.tokens - 1) / generation.decode_s
+    return (generation.tokens - 1) * sequences(generation) / generation.decode_s
 
 
 def prefill_tok_s(generation: Generation) -> float | None:
     """Return prompt tokens over the time to the first token."""
-    return generation.prompt_tokens / generation.ttft_s if generation.ttft_s > 0 else None
+    tokens = generation.prompt_tokens + sum(each.prompt_tokens for each in generation.beside)
+    return tokens / generation.ttft_s if generation.ttft_s > 0 else None
+
+
+def sequences(generation: Generation) -> int:
+    """Return how many sequences were decoded at once."""
+    return 1 + len(generation.beside)
 
 
 def ttft_ms(generation: Generation) -> float | None:

@@ -48,17 +48,25 @@ class Identity:
 
 
 def identity(
-    parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str, kernels: Path, folder: Path
+    parts: Sequence[Part],
+    env: Mapping[str, str],
+    family: str,
+    backend: str,
+    kernels: Path,
+    folder: Path,
+    *,
+    conditions: bool = False,
 ) -> Identity:
     """Return the identity of a variant of `family`, whose folder is `folder`; `kernels` is the workspace's.
 
-    ValueError names a source that cannot be read.
+    With `conditions` it is the one under any but the default ones. ValueError names a source that cannot be read.
     """
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
     digests = {name: kernel_digest(kernels, name, limits[name], backend) for name in sorted(found)}
     declaration = declaration_digest(parts, env, family, backend)
-    path = path_digest(folder, [one for sources in found.values() for one in sources.outside])
+    outside = [one for sources in found.values() for one in sources.outside]
+    path = path_digest(folder, outside, conditions=conditions)
     return Identity(FORMULA, whole(declaration, digests, path), declaration, digests, path)
 
 
@@ -68,9 +76,9 @@ def kernel_digest(kernels: Path, name: str, limit: int | None, backend: str) -> 
     return files_digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limit)
 
 
-def path_digest(folder: Path, also: Iterable[Import] = ()) -> str:
+def path_digest(folder: Path, also: Iterable[Import] = (), *, conditions: bool = False) -> str:
     """Return the digest of the measured path of the family in `folder`, with what kernels import of it."""
-    return files_digest(path_sources(folder, also))
+    return files_digest(path_sources(folder, also, conditions=conditions))
 
 
 def declaration_digest(parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str) -> str:

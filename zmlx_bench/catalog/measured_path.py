@@ -16,6 +16,8 @@ from zmlx_bench.catalog.found import Import, imports_of, modules_of, relative
 PACKAGE = "zmlx_bench.measured"
 ROOM = Path(__file__).resolve().parents[1] / "measured"
 ROOTS = ("apply.py", "worker/generate.py")
+CONDITIONS = ("conditions/run.py",)
+"""Where the path begins too under any but the default conditions."""
 FAMILY = "family.py"
 
 NOT_BETWEEN_TOKENS = {
@@ -29,6 +31,7 @@ NOT_BETWEEN_TOKENS = {
     "worker/__main__.py": "reads the instructions and says why it failed",
     "worker/device.py": "takes the device, before anything else",
     "worker/job.py": "loads, patches and warms up before the first token",
+    "environment.py": "says what an environment is, in a process of its own",
     "encode.py": "makes prompts token ids, before any worker starts",
     "worker/failing.py": "says why a process failed",
     "screening.py": "reads the instructions of `zmlx screen`, whose figures are no evidence",
@@ -47,13 +50,17 @@ OLD_NAMES = ("patch", "families")
 """Packages beside the room that hold names of before, for one release: they count like the names above."""
 
 
-def path_sources(family: Path, also: Iterable[Import] = (), room: Path = ROOM) -> dict[str, Path]:
+def path_sources(
+    family: Path, also: Iterable[Import] = (), room: Path = ROOM, *, conditions: bool = False
+) -> dict[str, Path]:
     """Return the files of the measured path by what they are called in it, for the family in the folder `family`.
 
-    `also` are imports of kernels: what they take from the room runs between two tokens too.
+    `also` are imports of kernels: what they take from the room runs between two tokens too. With `conditions` it is
+    the path under any but the default ones.
     """
     reached: dict[str, Path] = {}
-    waiting = [*(room / root for root in ROOTS), family / FAMILY]
+    roots = (*ROOTS, *(CONDITIONS if conditions else ()))
+    waiting = [*(room / root for root in roots), family / FAMILY]
     for found in also:
         waiting += _in_room(room, found)
     while waiting:

@@ -8,7 +8,10 @@ from zmlx_bench import files
 from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.schema.prompts import PromptSet
 
-DEFAULT = Path(__file__).resolve().parent.parent / "data" / "prompts.toml"
+_DATA = Path(__file__).resolve().parent.parent / "data"
+DEFAULT = _DATA / "prompts.toml"
+CONTEXT = _DATA / "context.txt"
+"""The sentences that a context is drawn from, one a line."""
 
 
 def load(wanted: str | None) -> PromptSet:
@@ -26,3 +29,8 @@ def load(wanted: str | None) -> PromptSet:
         if name not in by_id:
             raise unknown("prompt", name, by_id, "(or give a TOML file)")
     return PromptSet(prompt=tuple(by_id[name] for name in dict.fromkeys(names)))
+
+
+def context_pieces() -> tuple[str, ...]:
+    """Return the sentences that a context is drawn from, each with its line's end."""
+    return tuple(CONTEXT.read_text(encoding="utf-8").splitlines(keepends=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from zmlx_bench import files
@@ -12,10 +12,12 @@ from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.errors import UnusableInput, unknown
+from zmlx_bench.measured.conditions.asked import Asked, unserved
 from zmlx_bench.measured.variant import KernelUse, Variant
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
+from zmlx_bench.schema.plan import DEFAULT, Conditions
 from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
 from zmlx_bench.workspace import Workspace
 
@@ -90,19 +92,33 @@ class Catalog:
             )
         return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
 
-    def identify(self, variant: ResolvedVariant, backend: Backend) -> ResolvedVariant:
-        """Return a resolved variant with the identity that it has now on `backend`."""
+    def identify(self, variant: ResolvedVariant, backend: Backend, conditions: Conditions = DEFAULT) -> ResolvedVariant:
+        """Return a resolved variant with the identity that it has now on `backend` under `conditions`."""
         parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
         folder = family_catalog.folder(self.family, self.workspace)
         try:
-            found = identity(parts, variant.env, self.family, backend, self.workspace.kernels, folder)
+            found = identity(
+                parts,
+                variant.env,
+                self.family,
+                backend,
+                self.workspace.kernels,
+                folder,
+                conditions=not conditions.default,
+            )
         except (SyntaxError, ValueError) as error:
             raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
         return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
 
     def plain(self, variant: ResolvedVariant) -> Variant:
         """Return what a measured process takes of a variant, with the limits that its kernels declare."""
-        return plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
+        told = plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
+        serves = {use.kernel: self.kernels[use.kernel].declaration.serves for use in told.kernels}
+        limited = (
+            replace(use, max_batch=serves[use.kernel].most_batch, caches=serves[use.kernel].caches)
+            for use in told.kernels
+        )
+        return replace(told, kernels=tuple(limited))
 
     def modes(self, variant: ResolvedVariant) -> list[tuple[ResolvedKernel, Mode]]:
         """Return each kernel of a resolved variant with the declaration of its mode."""
@@ -114,6 +130,11 @@ class Catalog:
             if backend not in mode.backends:
                 return f"{kernel.kernel}.{kernel.mode} runs on {', '.join(mode.backends)}, not on {backend}"
         return None
+
+    def unserved(self, variant: ResolvedVariant, conditions: Conditions) -> str | None:
+        """Say which kernel does not serve the conditions, or None when all do."""
+        asked = Asked(conditions.batch, conditions.kv_bits, conditions.max_kv_size)
+        return unserved(self.plain(variant).kernels, asked)
 
     def _check(self) -> None:
         if len(self.defaults()) > MOST_DEFAULTS:
@@ -186,5 +207,5 @@ def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Var
 
 def families(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
-    reserved = {"policy", "promoted", "identities"}
+    reserved = {"policy", "promoted", "identities", "environments"}
     return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)

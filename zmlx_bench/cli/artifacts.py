@@ -7,6 +7,7 @@ from zmlx_bench.legacy.schema import LegacyImport
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.entry import Entry
+from zmlx_bench.schema.environment import EnvironmentFile
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
@@ -25,6 +26,7 @@ KINDS: dict[str, type[StrictModel]] = {
     "variant": VariantFile,
     "kernel": KernelDeclaration,
     "prompts": PromptSet,
+    "environments": EnvironmentFile,
     "policy": Policy,
     "promotion": Promotions,
     "legacy": LegacyImport,

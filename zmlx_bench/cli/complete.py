@@ -68,6 +68,11 @@ def prompts(incomplete: str) -> list[str]:
     return [",".join([*before, name]) for name in _starting(known, last) if name not in before]
 
 
+def environment(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete an environment of the workspace."""
+    return _starting(_tables(_root(context) / "variants" / "environments.toml", "environment"), incomplete)
+
+
 def artifact(incomplete: str) -> list[str]:
     """Complete the kind of an artifact."""
     from zmlx_bench.cli.artifacts import KINDS

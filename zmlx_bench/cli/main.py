@@ -23,6 +23,7 @@ from zmlx_bench.cli import (
     capsule,
     check,
     doctor,
+    environments,
     generate,
     init,
     kernels,
@@ -53,6 +54,12 @@ _PRINTING = ("echo", "print", "print_json")
 """Functions of typer, rich and ours that write to standard output."""
 
 
+_NUMBERS = {"int_": "a whole number in digits, such as 12", "float_": "a number, such as 0.5"}
+"""What a value must be, by the beginning of pydantic's type of error."""
+_SHOWN = 40
+"""Characters of a refused value that are told."""
+
+
 class Terminated(BaseException):
     """SIGTERM arrived."""
 
@@ -79,6 +86,7 @@ app.add_typer(capsule.app, name="capsule", short_help="show, verify, replay or i
 app.add_typer(sessions.app, name="sessions", short_help="list the sessions begun and not finished, drop one")
 app.command("variants", short_help="list the variants and which run here")(variants.variants)
 app.add_typer(kernels.app, name="kernels", short_help="list the kernels, measure them, start a new one")
+app.add_typer(environments.app, name="environments", short_help="other MLX or mlx-lm versions to measure in")
 app.command("models", short_help="list the families and the checkpoints usable here")(models.models)
 app.command("generate", context_settings=options.PASSED_ON, short_help="generate text with the promoted variant")(
     generate.generate
@@ -151,12 +159,24 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _say_usage(error: TyperException) -> None:
-    message = error.format_message().replace("Value error, ", "")
+    message = _in_our_words(error) or error.format_message().replace("Value error, ", "")
     if message.startswith("Usage: "):
         # A command with commands of its own was given none: its help is many lines, all of them Typer's.
         typer.echo(message, err=True)
     else:
         _say(f"{message.rstrip('.?')}; see `{_place(error)} --help`")
+
+
+def _in_our_words(error: TyperException) -> str | None:
+    """Return what is wrong with a value that is no number; None where something else is."""
+    from pydantic_core import ValidationError
+
+    option, refused = getattr(error, "param", None), error.__cause__
+    if option is None or not isinstance(refused, ValidationError):
+        return None
+    first = refused.errors(include_url=False)[0]
+    kind = next((wanted for start, wanted in _NUMBERS.items() if first["type"].startswith(start)), None)
+    return None if kind is None else f"{option.opts[0]} {one_line(str(first['input']))[:_SHOWN]}: must be {kind}"
 
 
 def _place(error: TyperException) -> str:

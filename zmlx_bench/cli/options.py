@@ -78,6 +78,16 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Build a synthetic ch
 LayersOption = Annotated[
     int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
 ]
+ContextOption = Annotated[
+    int | None, typer.Option("--context", metavar="N", help="Tokens of text in the cache before each prompt.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", metavar="N", help="Sequences decoded at once.")]
+KvBitsOption = Annotated[
+    int | None, typer.Option("--kv-bits", metavar="N", help="Quantise the cache to N bits, from the first token on.")
+]
+MaxKvSizeOption = Annotated[
+    int | None, typer.Option("--max-kv-size", metavar="N", help="Let the cache hold the last N tokens only.")
+]
 KernelNames = Annotated[
     list[str] | None,
     typer.Argument(
@@ -91,3 +101,9 @@ FamiliesOption = Annotated[
     ),
 ]
 WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Return the parameters that the command line gave, and not their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}

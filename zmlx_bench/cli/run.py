@@ -10,21 +10,27 @@ import typer
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
+    BatchOption,
+    ContextOption,
     FamilyArgument,
     ForceOption,
     JsonOption,
+    KvBitsOption,
     LayersOption,
+    MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
     TrustOption,
     VariantsOption,
     WorkspaceOption,
+    given,
 )
 
 Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
 
 
 def run(
+    command: typer.Context,
     family: FamilyArgument,
     tokens: Tokens = None,
     runs: Annotated[
@@ -78,6 +84,10 @@ def run(
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
+    context: ContextOption = None,
+    batch: BatchOption = 1,
+    kv_bits: KvBitsOption = None,
+    max_kv_size: MaxKvSizeOption = None,
     audit: Annotated[
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
@@ -99,7 +109,7 @@ def run(
     from zmlx_bench.machine import tested
     from zmlx_bench.report import words
     from zmlx_bench.report.session_table import session_summary, session_table
-    from zmlx_bench.session import api, store
+    from zmlx_bench.session import api, planned, store
     from zmlx_bench.session.log import finished
     from zmlx_bench.session.records import runs_of
     from zmlx_bench.session.request import Request, cooldown_of
@@ -110,35 +120,41 @@ def run(
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")
+    cooldown_s, cool = cooldown_of(cooldown)
+    request = Request(
+        family=family,
+        tokens=tokens or [200],
+        runs=runs,
+        until_decided=until_decided,
+        at_most=at_most,
+        variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+        checkpoint=checkpoint,
+        backend=backend,
+        null_arm=not no_null,
+        cooldown_s=cooldown_s,
+        cool=cool,
+        timeout_s=timeout,
+        seed=seed,
+        prompts=prompts,
+        trust_remote_code=trust_remote_code,
+        force=force,
+        layers=layers,
+        audit=audit,
+        context=context,
+        batch=batch,
+        kv_bits=kv_bits,
+        max_kv_size=max_kv_size,
+        share_device=share_device,
+        command=("zmlx", *sys.argv[1:]),
+    )
     if (again := resume or extend) is not None:
-        of = store.load(place, again).plan.family
-        if of != family:
-            raise UnusableInput(f"--{'resume' if resume else 'extend'} {again}: is a session of {of}, not of {family}")
+        option = f"--{'resume' if resume else 'extend'}"
+        begun = store.load(place, again)
+        if begun.plan.family != family:
+            raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
+        planned.check(begun, request, given(command), option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
-        cooldown_s, cool = cooldown_of(cooldown)
-        request = Request(
-            family=family,
-            tokens=tokens or [200],
-            runs=runs,
-            until_decided=until_decided,
-            at_most=at_most,
-            variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
-            checkpoint=checkpoint,
-            backend=backend,
-            null_arm=not no_null,
-            cooldown_s=cooldown_s,
-            cool=cool,
-            timeout_s=timeout,
-            seed=seed,
-            prompts=prompts,
-            trust_remote_code=trust_remote_code,
-            force=force,
-            layers=layers,
-            audit=audit,
-            share_device=share_device,
-            command=("zmlx", *sys.argv[1:]),
-        )
         prepared = api.prepare(place, request, incumbent_of)
     session = prepared.session
     chosen, plan = prepared.located, session.plan
@@ -147,6 +163,8 @@ def run(
         f"checkpoint {chosen.checkpoint.label} ({words.digest(chosen.checkpoint.digest)})"
         f" on {session.machine.device} ({plan.backend}), mlx {session.software.mlx}"
     )
+    if under := ", ".join(words.conditions(plan.conditions)):
+        say(f"conditions: {under}")
     if odd := tested.warning(session.software.mlx, session.software.mlx_lm, session.software.python):
         say(odd)
     if chosen.why:

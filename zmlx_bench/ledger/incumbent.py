@@ -11,7 +11,9 @@ from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.workspace import Workspace
 
 
-def incumbent_of(workspace: Workspace, family: str, located: Located, machine: Machine) -> str | None:
-    """Return the name of the variant promoted for this family, checkpoint and machine."""
-    key = key_of(family, located.checkpoint, Conditions(), machine, installed("mlx"), installed("mlx-lm"))
+def incumbent_of(
+    workspace: Workspace, family: str, located: Located, machine: Machine, conditions: Conditions
+) -> str | None:
+    """Return the name of the variant promoted for this family, checkpoint, machine and these conditions."""
+    key = key_of(family, located.checkpoint, conditions, machine, installed("mlx"), installed("mlx-lm"))
     return promotions.incumbent(promotions.read(workspace), key)

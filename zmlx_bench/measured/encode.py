@@ -1,7 +1,8 @@
 """`python -m zmlx_bench.measured.encode`: texts on standard input, their token ids on standard output.
 
 Once a session, in a process of its own: a chat template may write the time, and what reads text may read it by the
-locale. In: `path`, `trust_remote_code`, `texts` by name. Out: `token_ids` by name and `chat_template`, or `error`.
+locale. In: `path`, `trust_remote_code`, `texts` by name, `pieces` of a context. Out: `token_ids` by name,
+`chat_template` and `context_pieces`, or `error`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ def main() -> int:
     try:
         tokenizer = load_tokenizer(Path(told["path"]), trust_remote_code=told["trust_remote_code"])
         found = {name: encode(tokenizer, text) for name, text in told["texts"].items()}
-        answer = {"token_ids": found, "chat_template": bool(tokenizer.has_chat_template)}
+        pieces = [[int(i) for i in tokenizer.encode(text, add_special_tokens=False)] for text in told["pieces"]]
+        answer = {
+            "token_ids": found,
+            "chat_template": bool(tokenizer.has_chat_template),
+            "context_pieces": [piece for piece in pieces if piece],
+        }
     except Exception as error:  # noqa: BLE001 - a tokenizer's files may make it raise anything
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}"}

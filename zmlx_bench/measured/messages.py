@@ -10,11 +10,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from zmlx_bench.measured.variant import KernelUse, Variant
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the instructions and of the events; a worker refuses instructions of another one."""
 
 
@@ -24,6 +24,18 @@ class Prompt:
 
     id: str
     token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How the model is run where that is not the default way."""
+
+    context: tuple[int, ...] = ()
+    """Token ids that stand before every prompt; each process prefills them once."""
+    batches: tuple[tuple[str, ...], ...]
+    """The prompts that are answered in turn, each with those decoded beside it: every tuple as long as the batch."""
+    kv_bits: int | None = None
+    max_kv_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,8 @@ class Instructions:
     """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
     forced: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
+    conditions: Conditions | None = None
+    """None: one sequence after the other, with nothing before it, and the model's own cache."""
 
     def encoded(self) -> bytes:
         """Return the JSON that `instructions` reads; escapes alone, so that any path comes through."""
@@ -68,12 +82,20 @@ def instructions(data: bytes) -> Instructions:
             "run the zmlx_bench of the process that gave them"
         )
     if (variant := told["variant"]) is not None:
-        uses = tuple(KernelUse(**{**use, "sites": tuple(use["sites"])}) for use in variant["kernels"])
+        uses = tuple(_kernel_use(use) for use in variant["kernels"])
         told["variant"] = Variant(**{**variant, "kernels": uses})
     told["prompts"] = tuple(Prompt(prompt["id"], tuple(prompt["token_ids"])) for prompt in told["prompts"])
     told["prefixes"] = tuple(told["prefixes"])
     told["forced"] = {prompt: tuple(tokens) for prompt, tokens in told["forced"].items()}
+    if (asked := told["conditions"]) is not None:
+        batches = tuple(tuple(batch) for batch in asked["batches"])
+        told["conditions"] = Conditions(**{**asked, "context": tuple(asked["context"]), "batches": batches})
     return Instructions(**told)
+
+
+def _kernel_use(use: dict[str, Any]) -> KernelUse:
+    caches = None if use["caches"] is None else tuple(use["caches"])
+    return KernelUse(**{**use, "sites": tuple(use["sites"]), "caches": caches})
 
 
 def digest(token_ids: Sequence[int]) -> str:
@@ -109,6 +131,55 @@ class Patched(Event):
 
     event = "patched"
     hosts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Memory when every sequence had `length` tokens in the cache, those of the context included."""
+
+    length: int
+    active_gb: float
+    cache_gb: float
+    peak_gb: float
+
+
+@dataclass(frozen=True)
+class Filled(Event):
+    """The context is prefilled: how many tokens of which `digest`, how long it took, and what it took on the way."""
+
+    event = "filled"
+    tokens: int
+    sha256: str
+    seconds: float
+    depths: tuple[Depth, ...]
+
+
+@dataclass(frozen=True)
+class CacheKind:
+    """The caches of one class that a model has."""
+
+    name: str
+    layers: int
+    bits: int | None = None
+    group_size: int | None = None
+    max_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Caches(Event):
+    """What the caches were after the first token."""
+
+    event = "caches"
+    caches: tuple[CacheKind, ...]
+
+
+@dataclass(frozen=True)
+class Deepened(Event):
+    """What a prompt's answer took as it grew; told after its end."""
+
+    event = "deepened"
+    prompt: str
+    depths: tuple[Depth, ...]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ class KernelUse:
     sites: tuple[str, ...]
     max_tokens: int | None = None
     """Most tokens (batch x sequence) of one call it serves; None: any."""
+    max_batch: int | None = None
+    """Most sequences that are decoded at once where it serves; None: any."""
+    caches: tuple[str, ...] | None = None
+    """Kinds of cache that it serves (`measured.conditions.asked.Kind`); None: any."""
 
 
 @dataclass(frozen=True)

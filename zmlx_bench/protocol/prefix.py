@@ -8,7 +8,7 @@ from typing import Any
 
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import output_hash
-from zmlx_bench.schema.run import Run
+from zmlx_bench.schema.run import Depth, Generation, Run
 
 _MEASURED = {
     "tokens",
@@ -40,8 +40,11 @@ class Taken:
     peak_footprint_gb: float | None = None
 
 
-def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken) -> Run:
-    """Return the run of the first `tokens` tokens of a timed process; `ids` are the token ids of the whole."""
+def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken, beside: Sequence[Sequence[int]] = ()) -> Run:
+    """Return the run of the first `tokens` tokens of a timed process.
+
+    `ids` are the token ids of the whole, `beside` those of the sequences decoded in the same steps.
+    """
     (generation,) = whole.generations
     own = {
         "output": output_hash(list(ids[:tokens])),
@@ -51,6 +54,11 @@ def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken) -> Run:
         "supervisor_decode_s": taken.supervisor_decode_s,
         "peak_mem_gb": taken.peak_mem_gb,
         "cache_gb": taken.cache_gb,
+        "beside": tuple(
+            each.model_copy(update={"output": output_hash(list(theirs[:tokens]))})
+            for each, theirs in zip(generation.beside, beside, strict=True)
+        ),
+        "depths": _until(generation, tokens),
     }
     return whole.model_copy(
         update={
@@ -66,6 +74,12 @@ def cut(whole: Run, tokens: int, ids: Sequence[int], taken: Taken) -> Run:
     )
 
 
+def _until(generation: Generation, tokens: int) -> tuple[Depth, ...]:
+    """Return the depths that were reached within the first `tokens` tokens; the last one is no prefix's."""
+    last = generation.depths[-1].length - generation.tokens + tokens if generation.depths else 0
+    return tuple(depth for depth in generation.depths if depth.length <= last)
+
+
 def cut_failed(whole: Run, tokens: int) -> Run:
     """Return the run of a shorter budget of a process that failed: it failed for every budget that it serves."""
     return whole.model_copy(update={"tokens": tokens, "of_tokens": whole.tokens})
@@ -79,4 +93,8 @@ def facts(run: Run, outputs: Mapping[str, Sequence[int]], tokens: int) -> dict[s
         found |= {f"{place}.{name}": getattr(generation, name) for name in _SHARED}
         found[f"{place}.output"] = list(outputs.get(generation.output, ()))[:tokens]
         found[f"{place}.token_us"] = list(generation.token_us[: tokens - 1])
+        found[f"{place}.beside"] = [
+            [each.prompt, each.prompt_tokens, each.prompt_sha256, list(outputs.get(each.output, ()))[:tokens]]
+            for each in generation.beside
+        ]
     return {name: content_hash(value) for name, value in found.items()}

@@ -66,6 +66,10 @@ def prepare(workspace: Workspace, capsule: Capsule, overrides: Overrides) -> Rep
             trust_remote_code=overrides.trust_remote_code,
             force=capsule.machine.backend == "cpu",
             layers=capsule.checkpoint.layers if option == "synthetic" else None,
+            context=capsule.conditions.context,
+            batch=capsule.conditions.batch,
+            kv_bits=capsule.conditions.kv_bits,
+            max_kv_size=capsule.conditions.max_kv_size,
             share_device=overrides.share_device,
             command=overrides.command,
         )

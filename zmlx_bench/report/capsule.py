@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from zmlx_bench.analysis.throughput import by_block, decode_tok_s
+from zmlx_bench.measured.conditions.asked import listed
 from zmlx_bench.printable import said
-from zmlx_bench.report import measures, words
+from zmlx_bench.report import growth, measures, words
 from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Ratio
@@ -38,6 +39,9 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "identity", f"{variant.identity.digest[:12]} (measured path {variant.identity.path[:12]})"
     checkpoint = f"{capsule.checkpoint.label} ({words.digest(capsule.checkpoint.digest)})"
     yield "model", f"{capsule.family}, {checkpoint}, {capsule.tokens} tokens"
+    if asked := ", ".join(words.conditions(capsule.conditions)):
+        yield "conditions", asked + words.of_batch(capsule.conditions)
+        yield "cache", listed(next((run.caches for run in capsule.runs.variant if run.caches), ()))
     yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"
     busy, shared = capsule.figures.busy_by_others, capsule.protocol.shared_device
@@ -106,6 +110,8 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     )
     for name, value, reference, places in rows:
         yield name, _number(value, places), _number(reference, places), NOTHING, NOTHING
+    for row in growth.rows(figures):
+        yield row.name, row.variant, row.baseline, NOTHING, NOTHING
 
 
 def _blocks(capsule: Capsule) -> Iterator[RenderableType]:

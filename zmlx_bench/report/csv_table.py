@@ -24,7 +24,8 @@ Row = dict[str, object]
 ROLES: tuple[Role, ...] = ("variant", "incumbent", "null", "baseline")
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 MEASURES = (
-    "decode_tok_s", "prefill_tok_s", "ttft_ms", "token_p50_ms", "token_p95_ms", "token_p99_ms", "energy_j_per_token",
+    "decode_tok_s", "prefill_tok_s", "context_prefill_tok_s", "ttft_ms", "token_p50_ms", "token_p95_ms",
+    "token_p99_ms", "energy_j_per_token",
 )  # fmt: skip
 SHARED = (
     "capsule", "session", "time", "family", "checkpoint", "checkpoint_digest", "backend", "device", "cores", "mlx",

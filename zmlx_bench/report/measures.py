@@ -10,6 +10,9 @@ from zmlx_bench.report import words
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Figures, Latency, Ratio, Ratios
 
+SELDOM = ("context_prefill_tok_s", "energy_j_per_token")
+"""Keys of what is shown only where it was measured: where there was a context, and where a counter tells."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -46,8 +49,8 @@ def of_capsule(capsule: Capsule) -> tuple[Measure, ...]:
 
 
 def of_figures(figures: Figures, found: Ratios | None = None) -> tuple[Measure, ...]:
-    """Return decode and prefill speed, time to first token, percentiles of the time per token, and energy where a
-    counter told; `found` stands for ratios that the figures lack."""
+    """Return decode and prefill speed, that of a context where there was one, time to first token, percentiles of the
+    time per token, and energy where a counter told; `found` stands for ratios that the figures lack."""
     found = figures.ratios or found
     ttft, energy = (found.ttft, found.energy) if found else (None, None)
     every = (
@@ -58,6 +61,10 @@ def of_figures(figures: Figures, found: Ratios | None = None) -> tuple[Measure, 
             "prefill_tok_s", "prefill", "tok/s", 1, figures.prefill_tok_s, figures.baseline_prefill_tok_s,
             figures.prefill,
         ),
+        Measure(
+            "context_prefill_tok_s", "context prefill", "tok/s", 1, figures.context_prefill_tok_s,
+            figures.baseline_context_prefill_tok_s, figures.context_prefill,
+        ),
         Measure("ttft_ms", "first token", "ms", 1, figures.ttft_ms, figures.baseline_ttft_ms, ttft),
         *_latencies(figures.latency, figures.baseline_latency, found),
         Measure(
@@ -65,7 +72,7 @@ def of_figures(figures: Figures, found: Ratios | None = None) -> tuple[Measure, 
             figures.baseline_energy_j_per_token, energy,
         ),
     )  # fmt: skip
-    return tuple(m for m in every if m.key != "energy_j_per_token" or (m.value, m.baseline) != (None, None))
+    return tuple(m for m in every if m.key not in SELDOM or (m.value, m.baseline) != (None, None))
 
 
 def beside(measures: Sequence[Measure]) -> tuple[Measure, ...]:

@@ -202,7 +202,9 @@ def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy)
     if label not in ("tiny", "synthetic", "full"):
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
-    start = f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens}"
+    start = " ".join(
+        [f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens}", *key.conditions.options]
+    )
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason != "checkpoint"]
     unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]

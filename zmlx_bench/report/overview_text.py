@@ -15,7 +15,6 @@ from zmlx_bench.report import measures, words
 from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.report.overview import GroupOverview, Line
 from zmlx_bench.schema.matrix import MatrixRow
-from zmlx_bench.schema.plan import Conditions
 
 NOTE = (
     "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
@@ -43,11 +42,7 @@ def surroundings(key: GroupKey) -> Iterator[str]:
     yield f"mlx {key.mlx}"
     if key.mlx_lm is not None:
         yield f"mlx-lm {key.mlx_lm}"
-    plain = Conditions()
-    for name in type(plain).model_fields:
-        value = getattr(key.conditions, name)
-        if value != getattr(plain, name):
-            yield f"{name} {value}"
+    yield from words.conditions(key.conditions)
 
 
 def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], refusals: Sequence[Refusal]) -> str:

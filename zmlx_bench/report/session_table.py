@@ -45,7 +45,8 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
         rows = ranked(capsules, tokens)
         if rows:
             blocks = f"{session.blocks} block{'s' if session.blocks > 1 else ''}"
-            title = Text(f"{session.plan.family}, {tokens} tokens, {blocks}", style="bold")
+            what = [session.plan.family, f"{tokens} tokens", *words.conditions(session.plan.conditions), blocks]
+            title = Text(", ".join(what) + words.of_batch(session.plan.conditions), style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows)), *_beside(rows)]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if session.stopped is not None:
@@ -85,6 +86,7 @@ def session_summary(session: Session, capsules: Sequence[Capsule], spent: Spent 
         "checkpoint": session.plan.checkpoint.model_dump(mode="json"),
         "machine": session.machine.model_dump(mode="json"),
         "tokens": list(session.plan.tokens),
+        "conditions": session.plan.conditions.model_dump(mode="json"),
         "blocks": session.blocks,
         "stopped": None if session.stopped is None else session.stopped.model_dump(mode="json"),
         "shared_device": session.shared_device,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
 from zmlx_bench.schema.figures import Fidelity, Ratio
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.session.spent import Spent
 
 DASH = "-"
@@ -29,6 +30,17 @@ def ratio(value: Ratio | None) -> str:
     return f"{value.value:.3f}x [{value.low:.3f}, {value.high:.3f}]"
 
 
+def conditions(value: Conditions) -> Iterator[str]:
+    """Yield `context 3000`, `batch 4`, ...: what is not as by default."""
+    names, values = value.options[::2], value.options[1::2]
+    yield from (f"{name.removeprefix('--').replace('-', ' ')} {each}" for name, each in zip(names, values, strict=True))
+
+
+def of_batch(value: Conditions) -> str:
+    """Return what tok/s are of where several sequences are decoded at once; empty where one is."""
+    return "" if value.batch == 1 else f"; tok/s are of all {value.batch} sequences together"
+
+
 def interval(value: Ratio | None) -> str:
     """Return `1.010-1.036`, the interval alone."""
     if value is None or value.low is None or value.high is None:
@@ -43,7 +55,7 @@ def fidelity(value: Fidelity | None) -> str:
     if value.verdict == "identical":
         return "identical"
     worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
-    return f"diverged at {worst.matched} ({worst.prompt})"
+    return f"diverged at {worst.first_divergence} ({worst.prompt})"
 
 
 _SPENT = (

@@ -20,6 +20,7 @@ from zmlx_bench.schema.base import (
 )
 from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.machine import MachineState
+from zmlx_bench.schema.run import CacheKind, Depth, Filled
 
 
 class Loaded(StrictModel):
@@ -38,6 +39,27 @@ class Patched(StrictModel):
 
     event: Literal["patched"] = "patched"
     hosts: dict[Site, Positive]
+
+
+class FilledEvent(Filled):
+    """The context is prefilled."""
+
+    event: Literal["filled"] = "filled"
+
+
+class Caches(StrictModel):
+    """What the caches were after the first token."""
+
+    event: Literal["caches"] = "caches"
+    caches: tuple[CacheKind, ...]
+
+
+class Deepened(StrictModel):
+    """What a prompt's answer took as it grew; told after its end."""
+
+    event: Literal["deepened"] = "deepened"
+    prompt: Name
+    depths: tuple[Depth, ...]
 
 
 class Warmed(StrictModel):
@@ -72,6 +94,8 @@ class Token(StrictModel):
     id: Count
     t_ns: Count
     margin: NonNegative | None = None
+    others: tuple[Count, ...] | None = None
+    """Those of the sequences decoded beside it in the same step; null where it is decoded alone."""
 
 
 class Prefix(StrictModel):
@@ -144,7 +168,10 @@ WorkerEvent = Annotated[
     Loaded
     | Patched
     | Prompts
+    | FilledEvent
+    | Caches
     | Warmed
+    | Deepened
     | PromptStart
     | Token
     | Prefix

@@ -6,6 +6,7 @@ from typing import Literal
 
 from zmlx_bench.schema.base import Count, Name, NonNegative, Positive, StrictModel
 from zmlx_bench.schema.kernel import Site
+from zmlx_bench.schema.run import Depth
 
 
 class Ratio(StrictModel):
@@ -24,7 +25,7 @@ class Ratio(StrictModel):
 
 
 class PromptFidelity(StrictModel):
-    """One prompt's tokens against the baseline's."""
+    """One prompt's tokens against the baseline's; of a batch, those of all sequences that it leads."""
 
     prompt: Name
     identical: bool
@@ -32,9 +33,9 @@ class PromptFidelity(StrictModel):
     """Tokens before the first difference."""
     total: Positive
     first_divergence: Count | None
-    """Index (from 0) of the first token that differs; null when identical."""
+    """Index (from 0) of the first token that differs; null when identical. Of a batch: of the first step."""
     baseline_margin: NonNegative | None
-    """The baseline's top-1 minus top-2 log-probability there; null when identical or not recorded."""
+    """The baseline's top-1 minus top-2 log-probability there; null when identical or not recorded, and of a batch."""
     distinct_8grams: NonNegative
     """Share of the baseline output's 8-grams that are distinct; 1 below 8 tokens."""
     loops: bool
@@ -115,6 +116,14 @@ class Figures(StrictModel):
     """The variant against the incumbent in the same blocks."""
     prefill: Ratio | None
     """Prefill speed against the baseline and null in the same blocks."""
+    context_prefill_tok_s: NonNegative | None = None
+    """Tokens of the context over the time that prefilling it took, median over blocks; null without a context."""
+    baseline_context_prefill_tok_s: NonNegative | None = None
+    context_prefill: Ratio | None = None
+    """The same against the baseline and null in the same blocks."""
+    depths: tuple[Depth, ...] = ()
+    """Memory as the cache grew, the largest over the timed processes at each length that all reached."""
+    baseline_depths: tuple[Depth, ...] = ()
     latency: Latency | None
     baseline_latency: Latency | None
     memory: Memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,6 +42,24 @@ class Mode(StrictModel):
         return self
 
 
+Cache = Literal["plain", "rotating", "quantised"]
+"""A cache that grows in the model's own type, one that holds the last tokens only, one of fewer bits."""
+
+
+class Serves(StrictModel):
+    """Under which conditions a kernel serves decoding; asked for others, it is unavailable."""
+
+    batch: Positive | Literal["any"] = "any"
+    """Most sequences decoded at once."""
+    caches: Annotated[tuple[Cache, ...], Field(min_length=1)] | None = None
+    """Kinds of cache; null: any, for a kernel that never sees one."""
+
+    @property
+    def most_batch(self) -> int | None:
+        """Most sequences; None for any."""
+        return None if self.batch == "any" else self.batch
+
+
 class KernelDeclaration(StrictModel):
     """What a kernel folder offers, readable without importing MLX."""
 
@@ -52,6 +70,8 @@ class KernelDeclaration(StrictModel):
     """The sites it covers at once; several are contiguous in the data flow and fused."""
     max_tokens: Positive | Literal["any"]
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
+    serves: Serves = Serves()
+    """Which batch and cache it serves; by default any."""
     mode: dict[Name, Mode] = Field(min_length=1)
 
     @model_validator(mode="before")

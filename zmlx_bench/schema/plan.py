@@ -31,13 +31,29 @@ class Conditions(StrictModel):
     """How the model is run, whatever the kernels; evidence never crosses them."""
 
     context: Positive | None = None
-    """Tokens in the cache when timing begins; null is the prompt's."""
+    """Tokens of text in the cache before the prompt goes in; null is none."""
     batch: Positive = 1
     """Sequences at once."""
     kv_bits: Positive | None = None
     """Bits of a quantised cache; null is the model's own type."""
     max_kv_size: Positive | None = None
     """Tokens that the cache holds at most; null is all."""
+
+    @property
+    def default(self) -> bool:
+        """Whether this is how a model is run where nothing else is asked for."""
+        return self == DEFAULT
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of `zmlx run` that ask for it."""
+        asked = [(name, getattr(self, name)) for name in type(self).model_fields]
+        changed = [(name, value) for name, value in asked if value != getattr(DEFAULT, name)]
+        return tuple(part for name, value in changed for part in (f"--{name.replace('_', '-')}", str(value)))
+
+
+DEFAULT = Conditions()
+"""How a model is run where nothing else is asked for."""
 
 
 class Checkpoint(StrictModel):
@@ -144,6 +160,12 @@ class Plan(StrictModel):
     def _encoded_fits_prompts(self) -> Plan:
         if self.encoded is not None:
             self.encoded.check(self.prompts)
+        return self
+
+    @model_validator(mode="after")
+    def _context_fits(self) -> Plan:
+        if self.encoded is not None and (self.conditions.context is not None) != bool(self.encoded.context_pieces):
+            raise ValueError("encoded.context_pieces: must be there where, and only where, there is a context")
         return self
 
     def token_ids(self, prompt: str) -> tuple[int, ...]:

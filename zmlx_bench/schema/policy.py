@@ -18,6 +18,8 @@ from zmlx_bench.schema.base import (
 )
 
 FUTILITY_POWER = 0.1
+OUTLIER_BLOCKS = 0.5
+OUTLIER_SHARE = 0.5
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -36,6 +38,11 @@ class Policy(StrictModel):
     """Level of the unadjusted interval that is printed, and that decides `equivalent`."""
     bias_level: Fraction
     """Level of the interval of the null arm; where it excludes zero, the session is biased."""
+    outlier_blocks: Fraction = OUTLIER_BLOCKS
+    """Outliers are a variant's own where the estimate sets aside so many blocks more in which it was slow than in which
+    the stock model was; parts of a block count."""
+    outlier_share: Fraction = OUTLIER_SHARE
+    """Share of the estimated gain (log) that the plain mean must exceed where they are."""
     min_blocks: dict[Positive, Positive] = Field(min_length=1)
     """Budgets that a verdict needs (tokens), and the fewest blocks at each."""
 
@@ -96,5 +103,10 @@ class Policy(StrictModel):
 
         A field that came later is left out while it has its default: it turned no verdict of before.
         """
-        later = {"futility_power"} if self.futility_power == FUTILITY_POWER else set()
+        came_later = {
+            "futility_power": FUTILITY_POWER,
+            "outlier_blocks": OUTLIER_BLOCKS,
+            "outlier_share": OUTLIER_SHARE,
+        }
+        later = {field for field, value in came_later.items() if getattr(self, field) == value}
         return content_hash(self.model_dump(mode="json", exclude=later))

@@ -44,6 +44,8 @@ class Encoded(StrictModel):
     """Whether the tokenizer's chat template was applied."""
     token_ids: dict[Name, Annotated[tuple[Count, ...], Field(min_length=1)]]
     """Of each prompt by its id."""
+    context_pieces: tuple[Annotated[tuple[Count, ...], Field(min_length=1)], ...] = ()
+    """The sentences that a context is drawn from (`protocol.context`), without template; empty without a context."""
 
     def check(self, prompts: PromptSet) -> None:
         """Raise ValueError where these are not the prompts of the set."""

@@ -4,9 +4,51 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from zmlx_bench.schema.base import Count, Name, NonNegative, Positive, Role, Sha256, Status, StrictModel
+from zmlx_bench.schema.base import Count, Name, NonEmpty, NonNegative, Positive, Role, Sha256, Status, StrictModel
 from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.machine import MachineState
+
+
+class Depth(StrictModel):
+    """MLX's memory when every sequence had `length` tokens, those of the context included."""
+
+    length: Positive
+    active_gb: NonNegative
+    cache_gb: NonNegative
+    peak_gb: NonNegative
+    """Since the prompt went in; of the context since it did."""
+
+
+class Filled(StrictModel):
+    """The context that a process prefilled once, before every prompt."""
+
+    tokens: Positive
+    sha256: Sha256
+    """Of its token ids."""
+    seconds: NonNegative
+    depths: tuple[Depth, ...] = ()
+
+
+class CacheKind(StrictModel):
+    """The caches of one class that a model had after the first token."""
+
+    name: NonEmpty
+    layers: Positive
+    bits: Positive | None = None
+    group_size: Positive | None = None
+    """Values that share a scale."""
+    max_size: Positive | None = None
+    """Most tokens that one holds; null: all."""
+
+
+class Beside(StrictModel):
+    """A sequence that was decoded in the same steps as the prompt's own."""
+
+    prompt: Name
+    prompt_tokens: Positive
+    prompt_sha256: Sha256 | None
+    output: Sha256
+    """Hash of its generated token ids, as many as the prompt's own."""
 
 
 class Generation(StrictModel):
@@ -36,6 +78,10 @@ class Generation(StrictModel):
     """`mx.get_cache_memory()` after this prompt."""
     margins: tuple[NonNegative, ...] = ()
     """Top-1 minus top-2 log-probability at each token; only where the untimed process recorded them."""
+    beside: tuple[Beside, ...] = ()
+    """The other sequences of the batch; empty where one is decoded at once. `tokens` and times are of the steps."""
+    depths: tuple[Depth, ...] = ()
+    """Memory at each power of two of the length and at the last one; empty under the default conditions."""
 
 
 class Run(StrictModel):
@@ -61,6 +107,10 @@ class Run(StrictModel):
     generations: tuple[Generation, ...] = ()
     calls_per_token: dict[Site, NonNegative] = {}
     """How often each replaced site ran per decoded token, counted in the process."""
+    filled: Filled | None = None
+    """The context that stood before every prompt; null where there was none."""
+    caches: tuple[CacheKind, ...] = ()
+    """What the caches were after the first token; empty under the default conditions."""
     peak_rss_gb: NonNegative | None = None
     """Peak resident set of the process (on macOS getrusage's, which leaves out what Metal wires)."""
     peak_footprint_gb: NonNegative | None = None

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from zmlx_bench import __version__
 from zmlx_bench.analysis import screen as analysis
-from zmlx_bench.analysis.decision.power import blocks_needed
+from zmlx_bench.analysis.decision.power import blocks_with_looks
 from zmlx_bench.analysis.intervals import ratio_of_logs
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.protocol.looks import AT_MOST, looks_of
 from zmlx_bench.schema.base import utc_now
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.screen.request import screen_command, session_command
@@ -48,7 +49,7 @@ def report(screen: Screen) -> Screening:
         surroundings=tuple(_surroundings(screen, env) for env in screen.sets),
         ran=tuple(_process(found) for found in screen.processes),
         seconds=math.ceil(time.monotonic() - screen.begun),
-        session=session_command(request, option, _names(worth), screen.policy.min_blocks, _runs(screen, worth))
+        session=session_command(request, option, _names(worth), screen.policy.min_blocks, _at_most(screen, worth))
         if worth
         else None,
         again=screen_command(request, option, _names(undecided), _more(screen, undecided)) if undecided else None,
@@ -129,18 +130,11 @@ def _names(rows: Sequence[ScreenedVariant]) -> list[str]:
     return [row.variant for row in rows]
 
 
-def _runs(screen: Screen, worth: Sequence[ScreenedVariant]) -> int:
-    """Return how many blocks find gains as large as the smallest that the intervals of `worth` allow, or the policy's
-    planned effect if that is larger, with the noise that the stock model's processes had here."""
-    policy = screen.policy
-    fewest = max(policy.min_blocks.values())
+def _at_most(screen: Screen, worth: Sequence[ScreenedVariant]) -> int:
+    """Return how many blocks a session of `worth` may take: those of one that names no number, or more where its last
+    look would find the policy's planned effect too seldom, with the noise that the stock model had here."""
     scatter = analysis.pair_scatter(_stock(screen, NO_VARIABLES))
-    if scatter is None:
-        return fewest
-    least = min(row.ratio.low for row in worth if row.ratio is not None and row.ratio.low is not None)
-    aimed = policy.model_copy(update={"planned_effect": max(policy.planned_effect, least - 1)})
-    needed = blocks_needed(dict.fromkeys(policy.min_blocks, scatter), len(worth), aimed)
-    return fewest if needed is None else needed[0]
+    return AT_MOST if scatter is None else max(AT_MOST, blocks_with_looks(scatter, len(worth), screen.policy, looks_of))
 
 
 def _more(screen: Screen, undecided: Sequence[ScreenedVariant]) -> int:

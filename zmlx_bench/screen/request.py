@@ -59,10 +59,12 @@ def check(request: Request) -> Timeouts:
     return session_request.timeouts_of(request.of_session)
 
 
-def session_command(request: Request, checkpoint: str, names: Iterable[str], budgets: Iterable[int], runs: int) -> str:
-    """Return the `zmlx run` that measures the variants `names` as the policy asks for it."""
+def session_command(
+    request: Request, checkpoint: str, names: Iterable[str], budgets: Iterable[int], at_most: int
+) -> str:
+    """Return the `zmlx run` that measures the variants `names` as the policy asks for it, until they are decided."""
     asked = [part for tokens in sorted(budgets) for part in ("--tokens", str(tokens))]
-    return _command("run", request, checkpoint, names, [*asked, "--runs", str(runs)])
+    return _command("run", request, checkpoint, names, [*asked, "--until-decided", "--at-most", str(at_most)])
 
 
 def screen_command(request: Request, checkpoint: str, names: Iterable[str], processes: int) -> str:

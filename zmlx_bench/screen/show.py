@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.analysis.screen import drifted
 from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Command, Fitting, Flow
@@ -16,6 +17,11 @@ from zmlx_bench.screen.schema import ScreenedProcess, ScreenedVariant, Screening
 NOTE = (
     "Ratios are paired within processes against stock; intervals are 90% over processes, unadjusted. Tokens were "
     "compared on one prompt. A screening sorts: it is no evidence, and nothing of it is recorded."
+)
+QUIETER = (
+    "a stock model changed its speed while it was measured: the machine was busy with something else, or grew warm. "
+    "Close what else runs, let it cool, and screen again; where neither can be helped, more --processes leave enough "
+    "that count, and --tokens of a few hundred make each steadier"
 )
 _SAYS = {"session": "worth a session", "more": "undecided", "no": "no gain above the floor", None: ""}
 
@@ -31,6 +37,7 @@ def view(found: Screening) -> Group:
     waiting = [row.variant for row in found.variants if row.status == "waiting"]
     parts += [Flow(["not measured:", *waiting], hang=4)] if waiting else []
     parts += [Flow([dropped_line(one)], hang=4) for one in found.ran if one.reason is not None]
+    parts += [Flow([QUIETER], hang=4)] if any(not one.counts and drifted(one.drift) for one in found.ran) else []
     parts.append(Flow([NOTE], style="dim", hang=0))
     if found.session is not None:
         parts += [Text("next, a session of those worth one:"), Command(found.session)]

@@ -37,12 +37,12 @@ from zmlx_bench.session.environment import shared_variables, software, without_s
 from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
-from zmlx_bench.session.request import Request, check, timeouts_of
+from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.workspace import Workspace
 
-Incumbent = Callable[[Workspace, str, Located, Machine], str | None]
-"""Tells the name of the variant promoted for (workspace, family, checkpoint, machine), or None."""
+Incumbent = Callable[[Workspace, str, Located, Machine, Conditions], str | None]
+"""Tells the name of the variant promoted for (workspace, family, checkpoint, machine, conditions), or None."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,11 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         )
     prompts = prompt_catalog.load(request.prompts)
     located = _locate(workspace, request, machine)
-    promoted = incumbent_of(workspace, request.family, located, machine)
+    conditions = request.conditions
+    promoted = incumbent_of(workspace, request.family, located, machine, conditions)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
-    usable, left_out = _resolved(catalog, names, backend, explicit=request.variants is not None)
+    usable, left_out = _resolved(catalog, names, backend, conditions, explicit=request.variants is not None)
     name = store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
@@ -93,7 +94,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
-        conditions=Conditions(),
+        conditions=conditions,
         backend=backend,
         tokens=request.tokens,
         blocks=request.most_blocks,
@@ -105,7 +106,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         encoded=encoded,
         arms=arms_of(
             usable,
-            catalog.identify(catalog.resolve(promoted), backend) if promoted is not None else None,
+            catalog.identify(catalog.resolve(promoted), backend, conditions) if promoted is not None else None,
             null_arm=request.null_arm,
         ),
         first_look=first_look,
@@ -262,8 +263,10 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
     before = request.encoded_before
     known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
     try:
-        encoded = known or encode(located, prompts)
-        context.check(located, encoded, max(request.tokens))
+        asked = request.conditions.context
+        encoded = known or encode(located, prompts, pieces=() if asked is None else prompt_catalog.context_pieces())
+        context.check(located, encoded, max(request.tokens), asked or 0)
+        check_batch(request.batch, encoded)
     except BaseException:
         for lock in locks:
             lock.release()
@@ -272,14 +275,14 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
 
 
 def _resolved(
-    catalog: Catalog, names: Sequence[str], backend: Backend, *, explicit: bool
+    catalog: Catalog, names: Sequence[str], backend: Backend, conditions: Conditions, *, explicit: bool
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
     usable: list[ResolvedVariant] = []
     left_out: list[str] = []
     for variant in (catalog.resolve(name) for name in names):
-        reason = catalog.missing_on(variant, backend)
+        reason = catalog.missing_on(variant, backend) or catalog.unserved(variant, conditions)
         if reason is None:
-            usable.append(catalog.identify(variant, backend))
+            usable.append(catalog.identify(variant, backend, conditions))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -325,4 +328,4 @@ def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool
     now = catalog.resolve(planned.name)
     if planned.identity is None:
         return now != planned
-    return catalog.identify(now, session.plan.backend).identity != planned.identity
+    return catalog.identify(now, session.plan.backend, session.plan.conditions).identity != planned.identity

@@ -57,7 +57,8 @@ def _capsule(
         return None
     timed_set = _run_set(plan, arm, timed)
     fidelity_set = _run_set(plan, arm, untimed)
-    named = {g.output for runset in (timed_set, fidelity_set) for run in _all(runset) for g in run.generations}
+    generations = [g for runset in (timed_set, fidelity_set) for run in _all(runset) for g in run.generations]
+    named = {name for g in generations for name in (g.output, *(each.output for each in g.beside))}
     own_outputs = {digest: outputs[digest] for digest in sorted(named)}
     null_arm = any(a.role == "null" for a in plan.arms)
     prompts = [prompt.id for prompt in plan.prompts.prompt]

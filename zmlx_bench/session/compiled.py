@@ -16,14 +16,23 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.user_cache import user_cache_path
 
+_FOLDERS = "mlx-*"
+"""Of which there is one for each MLX and architecture."""
 _MLX = "mlx"
 """MLX's folder in the temporary one."""
 _SOURCE = ".cpp"
+MOST_BYTES = 256 * 2**20
+"""Of the files kept for an MLX and architecture; a CPU's kernel takes 20 kB, a GPU's some hundred."""
+UNUSED_S = 90 * 24 * 3600.0
+"""After which what an MLX and architecture kept is removed, seconds."""
+_BEGUN_S = 24 * 3600.0
+"""After which a copy that was begun and not named is somebody's who was killed, seconds."""
 
 
 class Compiled:
@@ -42,6 +51,8 @@ class Compiled:
     def __enter__(self) -> Compiled:
         with contextlib.suppress(OSError):
             _take_out(self._kept, self.folder)
+        with contextlib.suppress(OSError):
+            prune(self._kept, MOST_BYTES)
         self._known.update(_made(self.folder))
         return self
 
@@ -68,8 +79,44 @@ class Compiled:
 
 def place() -> Path:
     """Return where what this MLX compiled on this architecture is kept for the user."""
-    key = f"mlx-{installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
+    key = f"{_FOLDERS.rstrip('*')}{installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
     return user_cache_path("zmlx") / "compiled" / re.sub(r"[^A-Za-z0-9.+_-]", "_", key)
+
+
+def prune(kept: Path, most_bytes: int) -> None:
+    """Remove what was kept longest ago until the rest takes `most_bytes` at most, and what other MLXs left unused.
+
+    Another process may do the same, or read and keep, at the same time.
+    """
+    now = time.time()
+    entries = []
+    for entry in kept.iterdir() if kept.is_dir() else ():
+        with contextlib.suppress(OSError):
+            since = entry.stat().st_mtime
+            if not entry.name.startswith("."):
+                entries.append((since, entry.name, sum(f.stat().st_size for f in entry.rglob("*") if f.is_file())))
+            elif now - since > _BEGUN_S:
+                shutil.rmtree(entry, ignore_errors=True)
+    taken = 0
+    for _, name, size in sorted(entries, reverse=True):
+        taken += size
+        if taken > most_bytes:
+            _remove(kept / name)
+    if kept.is_dir():
+        # Tells when this MLX was last used.
+        os.utime(kept)
+    for other in kept.parent.glob(_FOLDERS):
+        with contextlib.suppress(OSError):
+            if other != kept and now - other.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def _remove(entry: Path) -> None:
+    """Remove a kept file, out of sight before it is taken apart: nobody finds half of it."""
+    aside = Path(tempfile.mkdtemp(dir=entry.parent, prefix="."))
+    with contextlib.suppress(OSError):
+        entry.rename(aside / entry.name)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _made(temporary: Path) -> list[Path]:
@@ -81,13 +128,15 @@ def _take_out(kept: Path, temporary: Path) -> None:
     for entry in sorted(kept.iterdir()) if kept.is_dir() else ():
         if entry.name.startswith("."):
             continue
-        files = [path for path in entry.rglob("*") if path.is_file()]
-        if len(files) != 1 or _digest(files[0]) != entry.name:
-            shutil.rmtree(entry, ignore_errors=True)
-            continue
-        target = temporary / files[0].relative_to(entry)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(files[0], target)
+        # Another session may remove it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            files = [path for path in entry.rglob("*") if path.is_file()]
+            if len(files) != 1 or _digest(files[0]) != entry.name:
+                shutil.rmtree(entry, ignore_errors=True)
+                continue
+            target = temporary / files[0].relative_to(entry)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files[0], target)
 
 
 def _keep(path: Path, temporary: Path, kept: Path) -> None:

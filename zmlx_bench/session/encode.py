@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from zmlx_bench.checkpoints.resolve import Located
@@ -19,8 +20,9 @@ LIMIT_S = 600.0
 """For an answer; a tokenizer takes seconds to load, over a slow network or on a busy machine more."""
 
 
-def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> Encoded:
-    """Return the prompts as token ids of the checkpoint's tokenizer, with its chat template.
+def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S, *, pieces: Sequence[str] = ()) -> Encoded:
+    """Return the prompts as token ids of the checkpoint's tokenizer, with its chat template, and the sentences of a
+    context without it.
 
     UnusableInput where the tokenizer cannot be loaded or its template not be applied, or makes no token of a prompt;
     CannotHere where the process does not answer within `limit_s` seconds.
@@ -29,6 +31,7 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> En
         "path": told_path(located.path),
         "trust_remote_code": located.checkpoint.trust_remote_code,
         "texts": {prompt.id: prompt.text for prompt in prompts.prompt},
+        "pieces": list(pieces),
     }
     where = f"checkpoint {located.path}: tokenizer"
     answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
@@ -39,6 +42,8 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S) -> En
     for name, ids in answer["token_ids"].items():
         if not ids:
             raise UnusableInput(f"{where}: makes no token of prompt {name!r}; mend its chat template or the prompt")
+    if pieces and not answer["context_pieces"]:
+        raise UnusableInput(f"{where}: makes no token of the text that a context is filled with; leave --context out")
     return Encoded.model_validate(answer)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.protocol.batch import members
 from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.event import (
+    Caches,
+    Deepened,
     Done,
+    FilledEvent,
     JobEvent,
     Loaded,
     Patched,
@@ -21,7 +25,7 @@ from zmlx_bench.schema.event import (
     Warmed,
 )
 from zmlx_bench.schema.plan import Job, Plan
-from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.run import Beside, Filled, Generation, Run
 from zmlx_bench.session.log import JobLog
 
 Outputs = dict[str, tuple[int, ...]]
@@ -53,12 +57,14 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
     end = log.end
     if end is None:
         raise ValueError(f"job {job.id} has not ended")
-    generations = _generations(log, outputs, timed=job.kind != "fidelity") if end.status == "ok" else []
+    generations = _generations(plan, log, outputs, timed=job.kind != "fidelity") if end.status == "ok" else []
     events = [line.event for line in log.events]
     loaded = next((e for e in events if isinstance(e, Loaded)), None)
     warmed = next((e for e in events if isinstance(e, Warmed)), None)
     patched = next((e for e in events if isinstance(e, Patched)), None)
     done = next((e for e in events if isinstance(e, Done)), None)
+    filled = next((e for e in events if isinstance(e, FilledEvent)), None)
+    caches = next((e.caches for e in events if isinstance(e, Caches)), ())
     return Run(
         arm=job.arm,
         role=plan.arm(job.arm).role,
@@ -73,6 +79,8 @@ def _run(plan: Plan, job: Job, log: JobLog, outputs: Outputs) -> Run:
         warm_up_s=warmed.warm_up_s if warmed else None,
         generations=tuple(generations),
         calls_per_token=warmed.calls_per_token if warmed and patched else {},
+        filled=None if filled is None else Filled.model_validate(filled.model_dump(exclude={"event"})),
+        caches=caches,
         peak_rss_gb=done.peak_rss_gb if done else None,
         peak_footprint_gb=done.peak_footprint_gb if done else None,
         energy_j=end.energy_j if end.status == "ok" else None,
@@ -90,11 +98,14 @@ def _prefixes(job: Job, log: JobLog, whole: Run, outputs: Outputs) -> Iterator[R
         return
     lines = [line for line in log.events if isinstance(line.event, Token)]
     times = [line.event.t_ns for line in lines if isinstance(line.event, Token)]
-    ids = outputs[whole.generations[0].output] if job.prefixes else ()
+    (generation,) = whole.generations if job.prefixes else (None,)
+    names = () if generation is None else (generation.output, *(each.output for each in generation.beside))
+    ids, *beside = [outputs[name] for name in names] or [()]
     for line in log.events:
         mark = line.event
         if isinstance(mark, Prefix):
-            outputs[output_hash(ids[: mark.tokens])] = ids[: mark.tokens]
+            for each in (ids, *beside):
+                outputs[output_hash(each[: mark.tokens])] = each[: mark.tokens]
             taken = Taken(
                 decode_s=(times[mark.tokens - 1] - times[0]) / 1e9,
                 supervisor_decode_s=max(0.0, lines[mark.tokens - 1].at - lines[0].at),
@@ -106,10 +117,10 @@ def _prefixes(job: Job, log: JobLog, whole: Run, outputs: Outputs) -> Iterator[R
                 energy_j=log.end.prefix_energy_j.get(mark.tokens),
                 peak_footprint_gb=mark.peak_footprint_gb,
             )
-            yield cut(whole, mark.tokens, ids, taken)
+            yield cut(whole, mark.tokens, ids, taken, beside)
 
 
-def _generations(log: JobLog, outputs: Outputs, *, timed: bool) -> list[Generation]:
+def _generations(plan: Plan, log: JobLog, outputs: Outputs, *, timed: bool) -> list[Generation]:
     found: list[Generation] = []
     told = prefilled(log)
     start: PromptStart | None = None
@@ -121,8 +132,26 @@ def _generations(log: JobLog, outputs: Outputs, *, timed: bool) -> list[Generati
         elif isinstance(event, Token):
             tokens.append(line)
         elif isinstance(event, PromptEnd) and start is not None and tokens:
-            found.append(_generation(start, told.get(start.prompt), tokens, event, outputs, timed=timed))
+            whole = _generation(start, told.get(start.prompt), tokens, event, outputs, timed=timed)
+            found.append(whole.model_copy(update={"beside": _beside(plan, start.prompt, told, tokens, outputs)}))
+        elif isinstance(event, Deepened):
+            found[-1] = found[-1].model_copy(update={"depths": event.depths})
     return found
+
+
+def _beside(
+    plan: Plan, prompt: str, told: Mapping[str, str], lines: Sequence[JobEvent], outputs: Outputs
+) -> tuple[Beside, ...]:
+    """Return the sequences that were decoded in the same steps as a prompt's own."""
+    _, *names = members([each.id for each in plan.prompts.prompt], prompt, plan.conditions.batch)
+    steps = [line.event.others or () for line in lines if isinstance(line.event, Token)]
+    found: list[Beside] = []
+    for index, name in enumerate(names):
+        ids = tuple(others[index] for others in steps)
+        outputs[output_hash(ids)] = ids
+        count = len(plan.token_ids(name))
+        found.append(Beside(prompt=name, prompt_tokens=count, prompt_sha256=told.get(name), output=output_hash(ids)))
+    return tuple(found)
 
 
 def _generation(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import AT_MOST
-from zmlx_bench.schema.plan import Timeouts
+from zmlx_bench.schema.plan import Conditions, Timeouts
 from zmlx_bench.schema.prompts import Encoded
 
 BLOCKS = 3
@@ -50,8 +50,17 @@ class Request:
     force: bool = False
     layers: int | None = None
     audit: bool = False
+    context: int | None = None
+    batch: int = 1
+    kv_bits: int | None = None
+    max_kv_size: int | None = None
     share_device: bool = False
     command: tuple[str, ...] = ()
+
+    @property
+    def conditions(self) -> Conditions:
+        """Return how the model is to be run; UnusableInput where it cannot be."""
+        return conditions_of(context=self.context, batch=self.batch, kv_bits=self.kv_bits, max_kv_size=self.max_kv_size)
 
     @property
     def most_blocks(self) -> int:
@@ -67,6 +76,8 @@ def check(request: Request) -> None:
         if budget < 2:
             raise UnusableInput(f"--tokens {budget}: must be at least 2 (decode speed needs two tokens)")
     _check_blocks(request)
+    if not request.conditions.default and request.audit:
+        raise UnusableInput("--audit: compares logits under the default conditions alone; leave it out, or the others")
     if request.layers is not None and request.layers < 1:
         raise UnusableInput(f"--layers {request.layers}: must be at least 1")
     if request.seed < 0:
@@ -87,6 +98,46 @@ def _check_blocks(request: Request) -> None:
     if not 1 <= request.most_blocks <= MOST_BLOCKS:
         bound = "at least 1" if request.most_blocks < 1 else f"at most {MOST_BLOCKS}"
         raise UnusableInput(f"{option} {request.most_blocks}: must be {bound}")
+
+
+KV_BITS = (2, 3, 4, 5, 6, 8)
+MOST_CONTEXT = 1 << 20
+MOST_BATCH = 256
+LEAST_KV_SIZE = 5
+"""mlx-lm's rotating cache never lets its first four tokens go."""
+STEP_OF_PREFILL = 2048
+"""Tokens that mlx-lm prefills at once: sequences of a batch begin together where all prompts are within it."""
+
+
+def conditions_of(
+    *, context: int | None = None, batch: int = 1, kv_bits: int | None = None, max_kv_size: int | None = None
+) -> Conditions:
+    """Return the conditions; UnusableInput for what is none, and what mlx-lm cannot run whatever the model."""
+    bounds = (
+        ("--context", context, 1, MOST_CONTEXT),
+        ("--batch", batch, 1, MOST_BATCH),
+        ("--max-kv-size", max_kv_size, LEAST_KV_SIZE, None),
+    )
+    for option, value, least, most in bounds:
+        if value is not None and not (least <= value and (most is None or value <= most)):
+            raise UnusableInput(f"{option} {value}: must be at {f'most {most}' if value > least else f'least {least}'}")
+    if kv_bits is not None and kv_bits not in KV_BITS:
+        raise UnusableInput(f"--kv-bits {kv_bits}: must be one of {', '.join(map(str, KV_BITS))}")
+    if kv_bits is not None and max_kv_size is not None:
+        raise UnusableInput("--kv-bits: mlx-lm quantises no cache that rotates; leave it or --max-kv-size out")
+    if kv_bits is not None and batch > 1:
+        raise UnusableInput("--kv-bits: mlx-lm's batched generation has no quantised cache; leave it or --batch out")
+    return Conditions(context=context, batch=batch, kv_bits=kv_bits, max_kv_size=max_kv_size)
+
+
+def check_batch(batch: int, encoded: Encoded) -> None:
+    """Raise UnusableInput where mlx-lm would not begin all sequences of a batch in the same step."""
+    for name, ids in encoded.token_ids.items():
+        if batch > 1 and not 1 < len(ids) <= STEP_OF_PREFILL:
+            raise UnusableInput(
+                f"--batch {batch}: prompt {name!r} has {len(ids)} tokens; mlx-lm begins the sequences of a batch "
+                f"together where each has from 2 to {STEP_OF_PREFILL}"
+            )
 
 
 def cooldown_of(text: str) -> tuple[float, bool]:

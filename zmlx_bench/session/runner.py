@@ -14,9 +14,12 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
-from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.conditions.asked import Asked
+from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
+from zmlx_bench.protocol.batch import members
+from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
@@ -29,7 +32,7 @@ from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.failing import StockFails
 from zmlx_bench.session.log import EventLog, ends, finished
 from zmlx_bench.session.supervise import Outcome, Worker
-from zmlx_bench.session.tally import Tally
+from zmlx_bench.session.tally import DEFAULT, Expected, Tally
 from zmlx_bench.workspace import Workspace
 
 WORKER_MODULE = "zmlx_bench.measured.worker"
@@ -170,7 +173,7 @@ def _run_job(
         WORKER_MODULE,
     )
 
-    tally = Tally(job, forced, {name: plan.token_ids(name) for name in job.prompts})
+    tally = Tally(job, forced, {name: plan.token_ids(name) for name in _prefilled(plan, job)}, _expected(plan, job))
     gauge = DecodeEnergy(Meter(plan.backend))
 
     def on_event(at: float, event: WorkerEvent) -> None:
@@ -234,7 +237,43 @@ def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, .
         kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
         prefixes=job.prefixes,
-        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in job.prompts),
+        prompts=tuple(Prompt(name, plan.token_ids(name)) for name in _prefilled(plan, job)),
         margins=job.kind == "fidelity" and arm.role == "baseline",
         forced=forced,
+        conditions=_conditions(plan, job),
+    )
+
+
+def _prefilled(plan: Plan, job: Job) -> tuple[str, ...]:
+    """Return the prompts that a job's process prefills: its own, and those decoded beside them."""
+    return tuple(dict.fromkeys(name for batch in _batches(plan, job) for name in batch))
+
+
+def _batches(plan: Plan, job: Job) -> tuple[tuple[str, ...], ...]:
+    prompts = [prompt.id for prompt in plan.prompts.prompt]
+    return tuple(members(prompts, name, plan.conditions.batch) for name in job.prompts)
+
+
+def _context(plan: Plan) -> tuple[int, ...]:
+    if plan.conditions.context is None or plan.encoded is None:
+        return ()
+    return context_ids(plan.encoded.context_pieces, plan.conditions.context)
+
+
+def _expected(plan: Plan, job: Job) -> Expected:
+    asked = plan.conditions
+    if asked.default or job.kind == "audit":
+        return DEFAULT
+    return Expected(Asked(asked.batch, asked.kv_bits, asked.max_kv_size), _context(plan), told=True)
+
+
+def _conditions(plan: Plan, job: Job) -> Conditions | None:
+    asked = plan.conditions
+    if asked.default:
+        return None
+    return Conditions(
+        context=_context(plan),
+        batches=_batches(plan, job),
+        kv_bits=asked.kv_bits,
+        max_kv_size=asked.max_kv_size,
     )

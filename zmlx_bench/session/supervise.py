@@ -19,8 +19,11 @@ from zmlx_bench.process import Child, ending
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
+    Caches,
+    Deepened,
     Done,
     Failed,
+    FilledEvent,
     Forced,
     Loaded,
     Patched,
@@ -101,9 +104,9 @@ class Worker:
                         failed = event
                     case Done():
                         done = event
-                    case Loaded() | Patched():
+                    case Loaded() | Patched() | FilledEvent() | Caches():
                         limit, phase = timeouts.prefill_s, "warming up"
-                    case Warmed() | PromptEnd():
+                    case Warmed() | PromptEnd() | Deepened():
                         limit, phase = timeouts.prefill_s, "between prompts"
                     case Forced() | Audited():
                         limit, phase = timeouts.prefill_s, "forcing tokens"

@@ -17,6 +17,7 @@ from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.use import decide
+from zmlx_bench.use.arguments import conditions
 from zmlx_bench.use.decide import NONE, PROMOTED, Choice, NotChosen
 from zmlx_bench.use.failures import in_one_line
 from zmlx_bench.use.outcome import Applied, NotApplied
@@ -122,9 +123,10 @@ def _names(family: str, located: Located) -> tuple[str, ...]:
 
 
 def _choice(workspace: Workspace, request: UseRequest, machine: Machine, located: Located) -> Choice:
+    under = conditions(request.arguments)
     if request.variant == PROMOTED:
-        return decide.for_checkpoint(workspace, request.family, machine, located, strict=request.strict)
-    return decide.by_name(workspace, request.family, request.variant, machine)
+        return decide.for_checkpoint(workspace, request.family, machine, located, under, strict=request.strict)
+    return decide.by_name(workspace, request.family, request.variant, machine, under)
 
 
 def _put_in(model: Any, workspace: Workspace, request: UseRequest, located: Located, say: Say) -> None:
@@ -134,7 +136,8 @@ def _put_in(model: Any, workspace: Workspace, request: UseRequest, located: Loca
         say("variant none: mlx-lm's own model")
         return
     try:
-        applied: Applied = put_in(model, workspace, request.variant, located, strict=request.strict)
+        under = conditions(request.arguments)
+        applied: Applied = put_in(model, workspace, request.variant, located, under, strict=request.strict)
     except NotChosen as reason:
         _refuse_if_named(request, reason)
         say(f"no variant: {reason}")

@@ -18,7 +18,7 @@ from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
-from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.plan import DEFAULT, Conditions
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
@@ -55,27 +55,36 @@ def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None =
     return text
 
 
-def promoted_here(workspace: Workspace, family: str, machine: Machine) -> tuple[Promotion, ...]:
-    """Return the promotions for this family, machine and its versions, of any checkpoint."""
+def promoted_here(workspace: Workspace, family: str, machine: Machine, conditions: Conditions) -> tuple[Promotion, ...]:
+    """Return the promotions for this family, machine, its versions and these conditions, of any checkpoint."""
     found = [(promotions.key_of(promotion), promotion) for promotion in promotions.read(workspace).promotion]
-    here = [(key, promotion) for key, promotion in found if key.covers(_group(family, key.checkpoint, machine))]
+    here = [
+        (key, promotion) for key, promotion in found if key.covers(_group(family, key.checkpoint, machine, conditions))
+    ]
     # What was measured with these very cores counts before what did not record them.
     return tuple(promotion for key, promotion in sorted(here, key=lambda pair: pair[0].cores is None))
 
 
-def _group(family: str, digest: str, machine: Machine) -> GroupKey:
+def _group(family: str, digest: str, machine: Machine, conditions: Conditions) -> GroupKey:
     versions = installed("mlx") or "none", installed("mlx-lm")
-    return GroupKey(family, digest, Conditions(), machine.backend, machine.device, machine.cores, *versions)
+    return GroupKey(family, digest, conditions, machine.backend, machine.device, machine.cores, *versions)
 
 
 def for_checkpoint(
-    workspace: Workspace, family: str, machine: Machine, located: Located, *, strict: bool = False
+    workspace: Workspace,
+    family: str,
+    machine: Machine,
+    located: Located,
+    conditions: Conditions = DEFAULT,
+    *,
+    strict: bool = False,
 ) -> Choice:
-    """Return the variant promoted for this checkpoint on this machine; NotChosen says why there is none."""
-    here = promoted_here(workspace, family, machine)
+    """Return the variant promoted for this checkpoint on this machine under these conditions; NotChosen says why there
+    is none."""
+    here = promoted_here(workspace, family, machine, conditions)
     of_checkpoint = [p for p in here if p.checkpoint_digest == located.checkpoint.digest]
     if not of_checkpoint:
-        raise NotChosen(nothing_promoted(workspace, family, machine, located))
+        raise NotChosen(nothing_promoted(workspace, family, machine, located, conditions))
     return of_promotion(workspace, of_checkpoint[0], strict=strict)
 
 
@@ -88,7 +97,7 @@ def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = F
     name = promotion.variant
     if name not in catalog.specs:
         raise NotChosen(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
-    variant = catalog.identify(catalog.resolve(name), promotion.backend)
+    variant = catalog.identify(catalog.resolve(name), promotion.backend, promotion.conditions)
     then = promotions.parts_of(promotion, carried.read(workspace))
     since = () if then is None or variant.identity is None else changed(then, variant.identity)
     if then is None or DECLARATION in since:
@@ -107,16 +116,19 @@ def earlier(since: tuple[str, ...]) -> str:
 
 
 def _again(promotion: Promotion) -> str:
-    return f"measure it again with `zmlx run {promotion.family} --variants {promotion.variant}`"
+    asked = " ".join(["--variants", promotion.variant, *promotion.conditions.options])
+    return f"measure it again with `zmlx run {promotion.family} {asked}`"
 
 
-def by_name(workspace: Workspace, family: str, name: str, machine: Machine) -> Choice:
-    """Return the variant called `name`, promoted or not; UnusableInput without one, NotChosen where it cannot run."""
+def by_name(workspace: Workspace, family: str, name: str, machine: Machine, conditions: Conditions = DEFAULT) -> Choice:
+    """Return the variant called `name`, promoted or not; UnusableInput without one, NotChosen where it cannot run or
+    does not serve these conditions."""
     catalog = Catalog(workspace, family)
     if name not in catalog.specs:
         raise unknown(f"{family} variant", name, catalog.specs)
     variant = catalog.resolve(name)
-    if (reason := catalog.missing_on(variant, machine.backend)) is not None:
+    reason = catalog.missing_on(variant, machine.backend) or catalog.unserved(variant, conditions)
+    if reason is not None:
         raise NotChosen(reason)
     return Choice(variant, catalog.plain(variant))
 
@@ -126,16 +138,27 @@ def environment_missing(variant: ResolvedVariant) -> dict[str, str]:
     return {name: value for name, value in variant.env.items() if os.environ.get(name) != value}
 
 
-def nothing_promoted(workspace: Workspace, family: str, machine: Machine, located: Located | None) -> str:
+def nothing_promoted(
+    workspace: Workspace,
+    family: str,
+    machine: Machine,
+    located: Located | None,
+    conditions: Conditions = DEFAULT,
+) -> str:
     """Say that nothing is promoted for this group, what is promoted nearby, and how to find out."""
-    here = f"{machine.device} ({machine.backend}), mlx {installed('mlx')}"
+    here = ", ".join([f"{machine.device} ({machine.backend})", f"mlx {installed('mlx')}", *_words(conditions)])
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
     option = f" --checkpoint {located.option}" if located is not None else ""
+    asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])
     return (
         f"nothing is promoted for {family}{which} on {here}{others}; "
-        f"`zmlx run {family}{option} --tokens 200 --tokens 1024` and `zmlx promote` find out"
+        f"`zmlx run {family}{option} {asked}` and `zmlx promote` find out"
     )
+
+
+def _words(conditions: Conditions) -> tuple[str, ...]:
+    return (" ".join(conditions.options),) if conditions.options else ()
 
 
 def locate_for(promotion: Promotion, machine: Machine, workspace: Workspace) -> Located | None:
@@ -152,5 +175,10 @@ def _hub_id(promotion: Promotion, workspace: Workspace) -> str:
 
 
 def _listed(found: Sequence[Promotion]) -> str:
-    each = [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend}), mlx {p.mlx}" for p in found]
+    each = [
+        ", ".join(
+            [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend})", f"mlx {p.mlx}", *_words(p.conditions)]
+        )
+        for p in found
+    ]
     return f" (promoted elsewhere: {'; '.join(each)})" if each else ""

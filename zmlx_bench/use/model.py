@@ -18,7 +18,9 @@ from zmlx_bench.measured.families import loading
 from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion
+from zmlx_bench.session.request import conditions_of
 from zmlx_bench.use import decide, sharded, weights
 from zmlx_bench.use.decide import NONE, PROMOTED, Choice, NotChosen
 from zmlx_bench.use.outcome import Applied, NotApplied
@@ -32,6 +34,10 @@ def apply(
     checkpoint: str | Path | None = None,
     workspace: str | Path | None = None,
     strict: bool = False,
+    context: int | None = None,
+    batch: int = 1,
+    kv_bits: int | None = None,
+    max_kv_size: int | None = None,
 ) -> Applied:
     """Patch a loaded mlx-lm model with the variant promoted for exactly this family, checkpoint, backend, device and
     MLX version, or say why not and change nothing.
@@ -42,15 +48,19 @@ def apply(
     by default the nearest one upwards, else what came with zmlx. Where the promoted variant's kernels or the path
     around them changed since it was measured, it is applied and `why` says so. With `strict`, NotApplied is raised
     there, and where nothing can be applied; UnusableInput always, for a variant, checkpoint or workspace that there
-    is not.
+    is not, and for conditions that mlx-lm cannot run.
+
+    `context`, `batch`, `kv_bits` and `max_kv_size` say how the model will be run, in the words of `zmlx run`: what is
+    applied was promoted under exactly these conditions, and its kernels serve them.
 
     Returns what was done; its `undo()` gives the unpatched model back.
     """
     place = workspaces.find_or_packaged(Path(workspace) if workspace is not None else None)
     if variant == NONE:
         return Applied(None, "no variant was asked for: the model is mlx-lm's own")
+    conditions = conditions_of(context=context, batch=batch, kv_bits=kv_bits, max_kv_size=max_kv_size)
     try:
-        return put_in(model, place, variant, checkpoint, strict=strict)
+        return put_in(model, place, variant, checkpoint, conditions, strict=strict)
     except (NotChosen, CannotHere) as reason:
         if strict:
             raise NotApplied(str(reason)) from None
@@ -58,7 +68,13 @@ def apply(
 
 
 def put_in(
-    model: Any, place: Workspace, variant: str, checkpoint: str | Path | Located | None, *, strict: bool = False
+    model: Any,
+    place: Workspace,
+    variant: str,
+    checkpoint: str | Path | Located | None,
+    conditions: Conditions,
+    *,
+    strict: bool = False,
 ) -> Applied:
     """Do what `apply` does; raise NotChosen, with nothing changed, where nothing can be applied."""
     family = family_of(model, place)
@@ -71,18 +87,18 @@ def put_in(
         raise NotChosen("a variant sits in this model already; undo it first")
     part = sharded.part_of(model)
     if variant != PROMOTED:
-        choice = decide.by_name(place, family, variant, machine)
+        choice = decide.by_name(place, family, variant, machine, conditions)
     elif part is not None:
         raise NotChosen(
             f"this process holds {part}, and promotions are measured with the whole model in one process; "
             "a variant asked for by name is applied where it can be"
         )
     elif located is not None:
-        choice = decide.for_checkpoint(place, family, machine, located, strict=strict)
+        choice = decide.for_checkpoint(place, family, machine, located, conditions, strict=strict)
         if (odd := weights.difference(model, located.path)) is not None:
             raise NotChosen(f"the model is not the checkpoint {located.checkpoint.label}: {odd}")
     else:
-        choice = _recognised(model, place, family, machine, strict=strict)
+        choice = _recognised(model, place, family, machine, conditions, strict=strict)
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise NotChosen(f"{choice.variant.name} needs {settings} in the environment before Python starts")
@@ -112,8 +128,10 @@ def backend_in_use() -> Backend:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, strict: bool) -> Choice:
-    here = decide.promoted_here(place, family, machine)
+def _recognised(
+    model: Any, place: Workspace, family: str, machine: Machine, conditions: Conditions, *, strict: bool
+) -> Choice:
+    here = decide.promoted_here(place, family, machine, conditions)
     reasons: list[str] = []
     for promotion in here:
         located = decide.locate_for(promotion, machine, place)
@@ -123,7 +141,7 @@ def _recognised(model: Any, place: Workspace, family: str, machine: Machine, *, 
             reasons.append(f"{promotion.variant} is for {promotion.checkpoint}, which the model is not: {odd}")
         else:
             return decide.of_promotion(place, promotion, strict=strict)
-    raise NotChosen("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None))
+    raise NotChosen("; ".join(reasons) or decide.nothing_promoted(place, family, machine, None, conditions))
 
 
 def _grounds(choice: Choice) -> str:

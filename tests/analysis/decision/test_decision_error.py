@@ -61,14 +61,14 @@ def test_three_percent_is_found(error: ModuleType, variants: int, blocks: int) -
 
 
 def test_the_median_rule_shows_its_quarter(error: ModuleType) -> None:
-    drawn = error.simulate(np.random.default_rng(1), 8000, 1, (6, 6), error.Noise(0.01))
+    drawn = error.simulate(np.random.default_rng(1), 8000, 1, (6, 6), error.Noise(0.01), POLICY)
     rates = error.others(np.random.default_rng(2), drawn, error.true_gains((0.0, 0.0), 1, one=False), 0.02)
     assert rates["median"] == pytest.approx(0.25, abs=0.02)
     assert rates["pooled"] > rates["welch"]
 
 
 def test_an_equal_rival_does_not_replace_the_incumbent(model: ModuleType) -> None:
-    drawn = model.simulate(np.random.default_rng(5), 4000, 2, (12, 12), model.Noise(0.005, arm_sd=0.01))
+    drawn = model.simulate(np.random.default_rng(5), 4000, 2, (12, 12), model.Noise(0.005, arm_sd=0.01), POLICY)
     in_a_session, for_good = model.replacement(drawn, 0.0, POLICY)
     assert for_good <= slack(0.01, 1000)
     assert in_a_session > for_good
@@ -78,7 +78,7 @@ def test_an_equal_rival_does_not_replace_the_incumbent(model: ModuleType) -> Non
 @pytest.fixture
 def drawn_sessions(model: ModuleType) -> Iterator[tuple]:
     noise = model.Noise(0.01, arm_sd=0.01)
-    return model.simulate(np.random.default_rng(7), 60, 3, (6, 6), noise)
+    return model.simulate(np.random.default_rng(7), 60, 3, (6, 6), noise, POLICY)
 
 
 def test_the_simulation_decides_as_zmlx_does(model: ModuleType, drawn_sessions: object) -> None:

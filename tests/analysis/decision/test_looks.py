@@ -129,3 +129,26 @@ def test_the_levels_hold_for_every_plan(monkeypatch: pytest.MonkeyPatch, looks: 
     for level in (0.05, 0.02, 0.004, 0.001):
         rate = float(np.mean(overall(found, len(looks)) <= level))
         assert rate <= level * 1.06 + 4 * np.sqrt(level / len(found))
+
+
+@pytest.mark.parametrize("planned", [2, 5, 12, 24])
+def test_the_table_holds_at_its_points_between_them_and_below(planned: int) -> None:
+    nominal, level = levels_of(planned)
+    assert overall(nominal, planned) == pytest.approx(level, rel=1e-12)
+    assert [level_of_each(each, planned) for each in level] == pytest.approx(nominal, rel=1e-12)
+    between = [(a * b) ** 0.5 for a, b in pairwise(nominal)]
+    assert overall(between, planned) == pytest.approx([(a * b) ** 0.5 for a, b in pairwise(level)], rel=1e-12)
+    halves = [(a * b) ** 0.5 for a, b in pairwise(level)]
+    assert [level_of_each(each, planned) for each in halves] == pytest.approx(between, rel=1e-12)
+    assert overall(nominal[0] / 3, planned) == pytest.approx(level[0] / 3, rel=1e-12)
+    assert level_of_each(level[0] / 3, planned) == pytest.approx(nominal[0] / 3, rel=1e-12)
+
+
+def test_p_values_are_real_numbers_whatever_they_came_as() -> None:
+    assert (sequential([0, 1], 2).dtype, overall([0, 1], 1).dtype) == (np.float64, np.float64)
+    assert float(sequential([], 1)) == 1.0
+
+
+def test_the_looks_of_each_session_are_its_own() -> None:
+    p = np.random.default_rng(2).random((4, 3))
+    assert np.array_equal(sequential(p, 6), [float(sequential(row, 6)) for row in p])

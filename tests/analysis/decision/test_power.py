@@ -5,7 +5,9 @@ import pytest
 from scipy import stats
 
 from tests.analysis.decision.evidence_of import POLICY
-from zmlx_bench.analysis.decision.power import blocks_needed, power
+from zmlx_bench.analysis.decision.looks import level_of_each
+from zmlx_bench.analysis.decision.power import blocks_needed, blocks_with_looks, power
+from zmlx_bench.protocol.looks import looks_of
 
 
 @pytest.mark.parametrize("hypotheses", [1, 5, 20])
@@ -42,3 +44,23 @@ def test_the_noisier_budget_decides_and_nothing_is_guessed() -> None:
     assert blocks_needed({}, 1, POLICY) is None
     assert blocks_needed({200: 0.0, 1024: 0.0}, 1, POLICY) == (3, False)
     assert blocks_needed({200: 0.5, 1024: 0.0}, 1, POLICY) == (POLICY.max_blocks, True)
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.005, 0.01, 0.02, 0.03])
+def test_looks_ask_for_the_blocks_that_their_level_takes_and_no_fewer(sd: float) -> None:
+    found = blocks_with_looks(sd, 2, POLICY, looks_of)
+    alpha = level_of_each(POLICY.faster_alpha, len(looks_of(3, found)))
+    stricter = POLICY.model_copy(update={"faster_alpha": alpha})
+    needed = blocks_needed({200: sd, 1024: sd}, 2, stricter)
+    assert needed is not None
+    assert needed[0] <= found
+    plain = blocks_needed({200: sd, 1024: sd}, 2, POLICY)
+    assert plain is not None
+    assert (found == plain[0] == 3) if sd == 0.0 else (plain[0] < found <= 2 * plain[0])
+    assert blocks_with_looks(1.0, 2, POLICY, looks_of) == POLICY.max_blocks
+
+
+def test_below_two_blocks_there_is_no_power_and_without_scatter_it_is_certain() -> None:
+    assert power(1, 0.0, 1, POLICY) == 0.0
+    assert power(2, 0.0, 1, POLICY) == 1.0
+    assert 0 < power(2, 1e-9, 1, POLICY) <= 1

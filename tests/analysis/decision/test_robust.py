@@ -144,3 +144,59 @@ def test_the_cut_off_is_the_textbooks_for_many_blocks_and_wider_for_few() -> Non
     assert robust.cut_off(5) == pytest.approx(2 * 4.685)
     assert robust.cut_off(10) == pytest.approx(1.25 * 4.685)
     assert robust.cut_off(10**6) == pytest.approx(4.685)
+
+
+def by_the_book(sample: tuple[float, ...]) -> tuple[float, float, list[float], float]:
+    """(location, asymptotic standard error, weights, scale) after Beaton and Tukey, block by block."""
+    n = len(sample)
+    distances = sorted(abs(a - b) for i, a in enumerate(sample) for b in sample[i + 1 :])
+    scale = 1.0483 * float(np.median(distances))
+    reach = 4.685 * (1 + 25 / n**2) * scale
+    at = float(np.median(sample))
+    for _ in range(10):
+        weights = [(1 - ((x - at) / reach) ** 2) ** 2 if abs(x - at) < reach else 0.0 for x in sample]
+        at = math.fsum(w * x for w, x in zip(weights, sample, strict=True)) / math.fsum(weights)
+    inside = [u for x in sample if abs(u := (x - at) / reach) < 1]
+    weights = [(1 - ((x - at) / reach) ** 2) ** 2 if abs(x - at) < reach else 0.0 for x in sample]
+    score = math.fsum((u * reach * (1 - u**2) ** 2) ** 2 for u in inside)
+    slope = math.fsum((1 - u**2) * (1 - 5 * u**2) for u in inside)
+    return at, math.sqrt(score * n / (n - 1)) / slope, weights, scale
+
+
+@pytest.mark.parametrize("outliers", [(), (-0.2,), (0.05,), (0.02, 0.045), (0.012, 0.3), (-5.0, 5.0)])
+@pytest.mark.parametrize("clean", [CLEAN, (0.01, 0.013, 0.008, 0.011, 0.017, 0.009, 0.002, 0.012, 0.01, 0.0185)])
+def test_it_is_the_textbooks_estimate(clean: tuple[float, ...], outliers: tuple[float, ...]) -> None:
+    sample = (*clean, *outliers)
+    at, se, weights, scale = by_the_book(sample)
+    plain, scaled = (robust.bisquare(np.array(sample), calibrated=wanted) for wanted in (False, True))
+    freedom, factor = freedom_and_factor(len(sample))
+    for found in (plain, scaled, robust.bisquare(np.array(sample))):
+        assert float(found.value) == pytest.approx(at, rel=1e-9)
+        assert found.weight == pytest.approx(weights, abs=1e-9)
+        assert float(found.scale) == pytest.approx(scale, rel=1e-12)
+    assert (float(plain.se), plain.freedom) == (pytest.approx(se, rel=1e-9), len(sample) - 1)
+    assert (float(scaled.se), scaled.freedom) == (pytest.approx(factor * se, rel=1e-9), freedom)
+    assert robust.bisquare(np.array(sample)).se == scaled.se
+
+
+def test_from_six_blocks_on_weight_is_lost_and_each_sample_loses_its_own() -> None:
+    six = (*CLEAN[:5], -0.2)
+    below, above = lost_weight(six, "bisquare")
+    assert float(below) == pytest.approx(1, abs=0.05)
+    assert float(above) < 0.05
+    assert [float(x) for x in lost_weight(six[1:], "bisquare")] == [0.0, 0.0]
+    two = np.array([six, tuple(-x for x in six)])
+    each = lost_weight(two, "bisquare")
+    assert each[0] == pytest.approx([below, above])
+    assert each[1] == pytest.approx([above, below])
+    assert [x.shape for x in lost_weight(np.zeros((3, 2, 4)), "bisquare")] == [(3, 2), (3, 2)]
+    assert [x.shape for x in lost_weight(np.zeros((3, 2, 8)))] == [(3, 2), (3, 2)]
+
+
+def test_the_digits_do_not_depend_on_how_the_sample_was_kept() -> None:
+    narrow = np.array(CLEAN, dtype=np.float32)
+    for estimator in ("mean", "bisquare"):
+        found = estimate(narrow, estimator)  # type: ignore[arg-type]
+        assert (found.mean.dtype, found.se.dtype) == (np.float64, np.float64)
+        assert float(found.mean) == float(estimate(narrow.astype(np.float64), estimator).mean)  # type: ignore[arg-type]
+    assert lost_weight(narrow, "bisquare") == lost_weight(narrow.astype(np.float64), "bisquare")

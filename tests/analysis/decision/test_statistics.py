@@ -11,10 +11,12 @@ from scipy import stats
 
 from zmlx_bench.analysis.decision.statistics import (
     biased,
+    difference_interval,
     estimate,
     floor_of,
     holm,
     interval,
+    mean_interval,
     p_above,
     p_below,
 )
@@ -122,3 +124,60 @@ def test_everything_works_over_leading_axes() -> None:
     assert found.shape == (4, 3)
     assert float(found[2, 1]) == pytest.approx(float(p_above(estimate(sample[2, 1]), 0.01)))
     assert holm(found)[2] == pytest.approx(holm(found[2]))
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (2, 3, 0)])
+def test_without_blocks_nothing_is_known(shape: tuple[int, ...]) -> None:
+    found = estimate(np.empty(shape))
+    assert (found.blocks, found.freedom) == (0, -1.0)
+    for each in (found.mean, found.se, p_above(found, 0.0), *interval(found, 0.9)):
+        assert each.shape == shape[:-1]
+        assert each.dtype == np.float64
+        assert np.isnan(each).all()
+    assert float(floor_of(found, 0.01).max()) == np.log1p(0.01)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 1)])
+def test_one_block_has_a_place_and_no_interval(shape: tuple[int, ...]) -> None:
+    found = estimate(np.full(shape, 0.05))
+    assert (found.blocks, found.freedom) == (1, 0.0)
+    assert np.all(found.mean == 0.05)
+    for each in (found.se, p_above(found, 0.0), p_below(found, 0.0), *interval(found, 0.9)):
+        assert each.shape == shape[:-1]
+        assert np.isnan(each).all()
+    assert not biased(found, 0.99).any()
+    assert np.all(floor_of(found, 0.01) == 0.05)
+
+
+def test_adjusted_p_values_are_real_numbers() -> None:
+    assert holm(np.array([0.01, 0.02], dtype=np.float32)).dtype == np.float64
+    assert holm([0, 1]).tolist() == [0.0, 1.0]
+
+
+def test_the_interval_of_a_sample_in_one_call() -> None:
+    sample = (0.01, 0.03, 0.02, 0.024)
+    expected = stats.ttest_1samp(sample, 0.0).confidence_interval(0.9)
+    assert mean_interval(sample, 0.9) == pytest.approx((np.mean(sample), expected.low, expected.high))
+    assert mean_interval((0.01, 0.03), 0.5)[0] == pytest.approx(0.02)
+    with pytest.raises(ValueError, match=r"^an interval needs at least two values$"):
+        mean_interval((0.01,), 0.9)
+    many = (*sample, 0.021, 0.019, 0.022, -0.5)
+    assert (
+        mean_interval(many, 0.9, "bisquare")[0]
+        == float(estimate(many, "bisquare").mean)
+        > 0
+        > mean_interval(many, 0.9)[0]
+    )
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+def test_the_difference_of_two_samples_has_welchs_interval(level: float) -> None:
+    then, now = (0.01, 0.03, 0.02), (0.05, 0.09, 0.04, 0.06, 0.055)
+    found = difference_interval(estimate(then), estimate(now), level)
+    expected = stats.ttest_ind(now, then, equal_var=False).confidence_interval(level)
+    assert found == pytest.approx((np.mean(now) - np.mean(then), expected.low, expected.high))
+    one = difference_interval(estimate((0.01, 0.01)), estimate((0.03, 0.03)), level)
+    assert one == pytest.approx((0.02, 0.02, 0.02))
+    # Squares of scatter this small would vanish.
+    tiny = difference_interval(estimate(np.array(then) * 1e-9), estimate(np.array(now) * 1e-9), level)
+    assert tiny == pytest.approx(tuple(1e-9 * x for x in found), rel=1e-6)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, only, session
 from zmlx_bench.analysis.decision import ArmEvidence, SessionEvidence, decide_group, judge_session
+from zmlx_bench.analysis.decision.looks import level_of_each
+from zmlx_bench.analysis.decision.power import power
 from zmlx_bench.analysis.decision.stopping import Stop, seen_until, stop, undecided
 from zmlx_bench.protocol.looks import looks_of
 
@@ -92,9 +95,8 @@ def test_a_variant_whose_own_stalls_eat_its_gain_is_no_candidate() -> None:
     stock = tuple(-x if x < 0 else x for x in STALLS)
     budgets = {tokens: replace(b, estimator="bisquare") for tokens, b in arm(stock, stock, null=CALM).budgets.items()}
     assert judge_session(session(replace(tested, budgets=budgets)), POLICY)[0].verdict == "CANDIDATE"
-    once = (*STALLS[:8], 0.0295, *STALLS[9:])
+    once = tuple(max(x, -0.1) if i != 8 else 0.0295 for i, x in enumerate(STALLS))
     budgets = {tokens: replace(b, estimator="bisquare") for tokens, b in arm(once, once, null=CALM).budgets.items()}
-    assert sum(once) > 0
     assert judge_session(session(replace(tested, budgets=budgets)), POLICY)[0].verdict == "CANDIDATE"
     # Evidence that rests on means has no such gate, and no verdict of it changes.
     assert all(gate.id != "outliers" for gate in judge_session(session(tested), POLICY)[0].gates)
@@ -136,3 +138,32 @@ def test_a_variant_without_a_budget_is_undecided() -> None:
     tested = calm(FAST)
     short = replace(tested, budgets=only(tested.budgets, 200))
     assert undecided(made(short, blocks=3), POLICY) == ("fused",)
+
+
+def test_a_session_without_looks_or_blocks_is_at_its_end() -> None:
+    undecided_one = session(calm(WILD))
+    assert stop(replace(undecided_one, looks=LOOKS), POLICY) == Stop("most", ("fused",))
+    assert stop(replace(undecided_one, blocks=5), POLICY) == Stop("most", ("fused",))
+
+
+def test_futile_is_what_has_less_than_the_policys_power_with_all_the_blocks_planned() -> None:
+    tested = made(calm(WILD), blocks=6)
+    last = POLICY.model_copy(update={"faster_alpha": level_of_each(POLICY.faster_alpha, len(LOOKS))})
+    budget = tested.arms[0].budgets[200]
+    at_most = power(LOOKS[-1], float(budget.estimate(budget.gain).sd), 1, last)
+    assert at_most > power(LOOKS[-2], float(budget.estimate(budget.gain).sd), 1, last)
+    assert stop(tested, POLICY.model_copy(update={"futility_power": at_most})) is None
+    more = float(np.nextafter(at_most, 1))
+    assert stop(tested, POLICY.model_copy(update={"futility_power": more})) == Stop("futile", ("fused",))
+
+
+def robustly(gain: tuple[float, ...], name: str = "fused") -> ArmEvidence:
+    tested = calm(gain, name)
+    return replace(tested, budgets={t: replace(b, estimator="bisquare") for t, b in tested.budgets.items()})
+
+
+def test_a_faster_variant_is_decided_unless_its_own_outliers_ask_for_more_blocks() -> None:
+    assert stop(made(robustly(FAST), blocks=8), POLICY) == Stop("decided")
+    assert undecided(made(robustly(STALLS), blocks=10), POLICY) == ("fused",)
+    slow = tuple(-0.1 - x for x in STALLS)
+    assert stop(made(robustly(slow), blocks=10), POLICY) == Stop("decided")

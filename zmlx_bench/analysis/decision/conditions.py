@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterable
 
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
-from zmlx_bench.analysis.decision.statistics import biased, interval, lost_weight
+from zmlx_bench.analysis.decision.outliers import set_aside
+from zmlx_bench.analysis.decision.statistics import biased, interval
 from zmlx_bench.analysis.decision.verdict import Gate, Outcome
 from zmlx_bench.schema.figures import Fidelity, Figures
 from zmlx_bench.schema.policy import Policy
@@ -144,25 +145,24 @@ def session_bias(session: SessionEvidence, policy: Policy) -> list[Gate]:
 
 
 def outliers(arm: ArmEvidence, policy: Policy) -> list[Gate]:
-    """Whether the slow processes that the estimate set aside are the variant's own.
+    """Whether the slow processes that the estimate set aside are the variant's own and eat its gain: see `outliers`.
 
-    An estimate that survives outliers would call a variant faster whose every sixth process stalls, though on average
-    it gains nothing. Where more weight was taken from blocks below the estimate than from blocks above it, the plain
-    mean must be above 0 too. Evidence that rests on means sets nothing aside and has no such gate.
+    Evidence that rests on means sets nothing aside and has no such gate.
     """
     gates = []
     for budget in judged(arm, policy):
         if budget.estimator == "mean" or not budget.gain:
             continue
-        below, above = (float(weight) for weight in lost_weight(budget.gain, budget.estimator))
-        plain = math.fsum(budget.gain) / len(budget.gain)
-        own = below > above and plain <= 0
+        found = set_aside(budget.gain, budget.estimator, policy)
+        plain, needed = math.exp(found.plain), math.exp(found.needed)
         text = (
-            f"at {budget.tokens} tokens the estimate sets aside {below:.1f} blocks in which the variant is slow and "
-            f"{above:.1f} in which the stock model is; with them the mean is {math.exp(plain):.3f}x"
+            f"at {budget.tokens} tokens the estimate sets aside {found.below:.1f} blocks in which the variant is slow "
+            f"and {found.above:.1f} in which the stock model is; with them the mean is {plain:.3f}x"
         )
-        outcome: Outcome = "fail" if own else "pass"
-        gates.append(Gate("outliers", outcome, math.exp(plain), 1.0, (budget.capsule,), text))
+        if found.mostly_own:
+            text += f", above {needed:.3f}x needed"
+        outcome: Outcome = "fail" if found.eats_the_gain else "pass"
+        gates.append(Gate("outliers", outcome, plain, needed, (budget.capsule,), text))
     return gates
 
 
@@ -228,7 +228,9 @@ def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 def prefill(arm: ArmEvidence, policy: Policy) -> Gate:
     """Prefill speed at the worst budget."""
     least = 1 - policy.prefill_tolerance
-    known = [(found.value, b) for b in judged(arm, policy) if (found := b.figures.prefill) is not None]
+    # A context is what is prefilled mostly, where there is one.
+    each = [(b.figures.context_prefill or b.figures.prefill, b) for b in judged(arm, policy)]
+    known = [(found.value, b) for found, b in each if found is not None]
     if not known:
         return Gate("prefill", "unknown", None, least, _paths(arm, policy), "prefill was not measured")
     ratio, budget = min(known, key=lambda pair: pair[0])

@@ -24,8 +24,7 @@ def sequential(p: npt.ArrayLike, planned: int) -> Array:
     values = np.asarray(p, dtype=np.float64)
     if values.shape[-1] > planned:
         raise ValueError(f"{values.shape[-1]} looks were taken, {planned} planned")
-    values = np.where(np.isnan(values), 1.0, values)
-    return overall(values.min(axis=-1, initial=1.0), planned)
+    return overall(np.fmin.reduce(values, axis=-1, initial=1.0), planned)
 
 
 def overall(smallest: npt.ArrayLike, planned: int) -> Array:

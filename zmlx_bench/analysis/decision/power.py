@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from scipy import special
 
+from zmlx_bench.analysis.decision.looks import level_of_each
 from zmlx_bench.schema.policy import Policy
 
 
@@ -51,3 +52,19 @@ def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy)
                 low = middle + 1
         needed = low
     return needed, False
+
+
+def blocks_with_looks(sd: float, hypotheses: int, policy: Policy, looks_of: Callable[[int, int], Sequence[int]]) -> int:
+    """Return the blocks that `blocks_needed` asks for with the level that a session's looks leave each of them.
+
+    `sd` is the standard deviation of d at every budget, `looks_of` tells the looks from the fewest blocks to the most.
+    """
+    scatter = dict.fromkeys(policy.min_blocks, sd)
+    fewest = most = max(policy.min_blocks.values())
+    while True:
+        alpha = level_of_each(policy.faster_alpha, len(looks_of(fewest, most)))
+        needed = blocks_needed(scatter, hypotheses, policy.model_copy(update={"faster_alpha": alpha}))
+        if needed is None or needed[0] <= most:
+            return most
+        # More blocks are more looks, which leave each of them less.
+        most = needed[0]

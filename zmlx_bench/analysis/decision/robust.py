@@ -65,7 +65,7 @@ def bisquare(values: Array, *, calibrated: bool = True) -> Location:
     if blocks < FEWEST:
         raise ValueError(f"{blocks} blocks cannot tell an outlier from scatter; {FEWEST} are needed")
     # Sums do not depend on the order of the blocks when they are taken in one order.
-    ordered = np.sort(values, axis=-1)
+    ordered = np.sort(values)
     scale = shamos(ordered)
     reach = cut_off(blocks) * np.where(scale > 0, scale, 1.0)[..., None]
     at = np.median(ordered, axis=-1, keepdims=True)

@@ -57,9 +57,7 @@ def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy, planned_looks
     The p-values are those of the look alone; its interval is as wide as one of `planned_looks` must be.
     """
     margin = np.log1p(policy.min_gain)
-    level = policy.interval_level
-    if planned_looks > 1:
-        level = 1 - 2 * level_of_each((1 - level) / 2, planned_looks)
+    level = 1 - 2 * level_of_each((1 - policy.interval_level) / 2, planned_looks)
     low, high = interval(gain, level)
     return Evidence(p_above(gain, floor), p_below(gain, 0.0), (low >= -margin) & (high <= margin))
 
@@ -70,7 +68,7 @@ def over_looks(taken: Sequence[Evidence], planned: int) -> Evidence:
         (only,) = taken
         return only
     above, below = (np.stack([getattr(one, side) for one in taken], axis=-1) for side in ("above", "below"))
-    within = np.asarray(np.stack([one.within for one in taken], axis=-1).any(axis=-1), dtype=np.bool_)
+    within = np.asarray(np.stack([one.within for one in taken], axis=-1).any(axis=-1))
     return Evidence(sequential(above, planned), sequential(below, planned), within)
 
 
@@ -82,10 +80,10 @@ def judge(found: Evidence, policy: Policy) -> Judgement:
     At a single budget `faster` takes Holm over the variants there; that is never stricter than the test of all
     budgets, and says only which budget a variant's fate hangs on. Precedence: slower, unresolved, equivalent, faster.
     """
-    unadjusted = np.where(np.isnan(found.above), 1.0, found.above)
-    above = np.swapaxes(holm(np.swapaxes(unadjusted, -1, -2)), -1, -2)
-    below = holm(found.below.reshape(*found.below.shape[:-2], -1)).reshape(found.below.shape)
-    faster = holm(unadjusted.max(axis=-1))
+    above = np.swapaxes(holm(np.swapaxes(found.above, -1, -2)), -1, -2)
+    *leading, variants, budgets = found.below.shape
+    below = holm(found.below.reshape(*leading, variants * budgets)).reshape(found.below.shape)
+    faster = holm(found.above.max(axis=-1))
     speed = np.select(
         [below <= policy.slower_alpha, above <= policy.faster_alpha, found.within],
         [Speed.SLOWER, Speed.FASTER, Speed.EQUIVALENT],

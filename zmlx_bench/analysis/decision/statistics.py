@@ -80,7 +80,7 @@ def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
 
     Without scatter it is 0 above the floor and 1 elsewhere; below two blocks it is NaN.
     """
-    excess = of.mean - np.asarray(floor, dtype=np.float64)
+    excess = of.mean - np.asarray(floor)
     if of.blocks < 2:
         return np.full(np.shape(excess), np.nan)
     scatter = of.se > 0
@@ -91,7 +91,7 @@ def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
 def p_below(of: Estimate, ceiling: npt.ArrayLike) -> Array:
     """One-sided t p-value of "the mean is at least `ceiling`"."""
     mirrored = replace(of, mean=-of.mean)
-    return p_above(mirrored, -np.asarray(ceiling, dtype=np.float64))
+    return p_above(mirrored, -np.asarray(ceiling))
 
 
 def interval(of: Estimate, level: float) -> tuple[Array, Array]:
@@ -147,8 +147,8 @@ def holm(p: npt.ArrayLike) -> Array:
     """Return p-values adjusted after Holm 1979 along the last axis; an unknown one (NaN) counts as 1."""
     values = np.asarray(p, dtype=np.float64)
     values = np.where(np.isnan(values), 1.0, values)
-    order = np.argsort(values, axis=-1, kind="stable")
-    factors = np.arange(values.shape[-1], 0, -1, dtype=np.float64)
+    order = np.argsort(values)
+    factors = np.arange(values.shape[-1], 0, -1)
     stepped = np.minimum(1.0, np.take_along_axis(values, order, axis=-1) * factors)
     running = np.maximum.accumulate(stepped, axis=-1)
-    return np.take_along_axis(running, np.argsort(order, axis=-1, kind="stable"), axis=-1)
+    return np.take_along_axis(running, np.argsort(order), axis=-1)

@@ -12,6 +12,7 @@ from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
 from zmlx_bench.ledger.check.audit import check_audit
+from zmlx_bench.ledger.check.conditions import check_conditions
 from zmlx_bench.ledger.check.prefixes import Begun, begun
 from zmlx_bench.ledger.check.raw import check_blocks, check_outputs, check_prompts, check_runs
 from zmlx_bench.schema.base import content_hash
@@ -58,7 +59,7 @@ def _run_hashes(capsule: Capsule) -> tuple[tuple[int, int, str], ...]:
 def check_capsule(capsule: Capsule, file: str, session: Session | None = None) -> list[Finding]:
     """Return every fault of a capsule."""
     findings = [*_identity(capsule, file)]
-    for check in (check_outputs, check_prompts, check_runs, check_blocks):
+    for check in (check_outputs, check_prompts, check_runs, check_blocks, check_conditions):
         findings += check(capsule, file)
     findings += _figures(capsule, file)
     findings += check_audit(capsule, file, session)

@@ -30,15 +30,15 @@ def check_outputs(capsule: Capsule, file: str) -> Iterator[Finding]:
     named: set[str] = set()
     for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
         for index, generation in enumerate(run.generations):
-            named.add(generation.output)
-            tokens = capsule.outputs.get(generation.output, ())
             field = f"{place}.generations[{index}]"
-            if not tokens:
-                yield finding(
-                    file, f"{field}.output", f"names tokens that are not in outputs: {generation.output[:12]}"
-                )
-            elif len(tokens) != generation.tokens:
-                yield finding(file, f"{field}.tokens", f"says {generation.tokens}, its output has {len(tokens)}")
+            beside = ((f"{field}.beside[{at}]", each.output) for at, each in enumerate(generation.beside))
+            for where, output in ((field, generation.output), *beside):
+                named.add(output)
+                tokens = capsule.outputs.get(output, ())
+                if not tokens:
+                    yield finding(file, f"{where}.output", f"names tokens that are not in outputs: {output[:12]}")
+                elif len(tokens) != generation.tokens:
+                    yield finding(file, f"{field}.tokens", f"says {generation.tokens}, {where} has {len(tokens)}")
     for name in capsule.outputs:
         if name not in named:
             yield finding(file, f"outputs.{name[:12]}", "named by no run")

@@ -15,6 +15,7 @@ from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
 
@@ -26,15 +27,15 @@ class _Today:
         self._workspace = workspace
         self._catalogs: dict[str, Catalog] = {}
 
-    def identity(self, family: str, name: str, backend: Backend) -> Identity | str:
-        """Return a variant's identity, or in words why there is none."""
+    def identity(self, family: str, name: str, backend: Backend, conditions: Conditions) -> Identity | str:
+        """Return a variant's identity under these conditions, or in words why there is none."""
         try:
             if family not in self._catalogs:
                 self._catalogs[family] = Catalog(self._workspace, family)
             catalog = self._catalogs[family]
             if name not in catalog.specs:
                 return "is no longer declared"
-            found = catalog.identify(catalog.resolve(name), backend).identity
+            found = catalog.identify(catalog.resolve(name), backend, conditions).identity
         except UnusableInput as error:
             return f"cannot be compared with today's code: {error}"
         assert found is not None
@@ -50,7 +51,7 @@ def notes(workspace: Workspace, evidence: Mapping[GroupKey, Sequence[SessionCaps
 def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
     table = carried.read(workspace)
     for promotion in found.promotion:
-        now = today.identity(promotion.family, promotion.variant, promotion.backend)
+        now = today.identity(promotion.family, promotion.variant, promotion.backend, promotion.conditions)
         then = promotions.parts_of(promotion, table)
         place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {promotion.device}"
         if isinstance(now, str):
@@ -77,7 +78,7 @@ def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _To
             for arm in session.evidence.arms:
                 arms.setdefault(arm.variant, []).append(arm)
         for name, measured in sorted(arms.items()):
-            now = today.identity(key.family, name, backend)
+            now = today.identity(key.family, name, backend, key.conditions)
             if isinstance(now, str):
                 yield f"the sessions of {name} ({backend}) do not count: the variant {now}"
                 continue

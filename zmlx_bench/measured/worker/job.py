@@ -44,6 +44,11 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
         audit.run(pipe, model, forcings, lambda: patched(variant))
         pipe.send(usage.done())
         return
+    if instructions.conditions is not None:
+        from zmlx_bench.measured.conditions import run
+
+        run.measure(instructions, instructions.conditions, model, pipe, usage, patched)
+        return
     patch = None if variant is None else patched(variant)
     generate = streamer(model)
     pipe.send(_told(prompts))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from zmlx_bench.measured.conditions.asked import listed
 from zmlx_bench.printable import said
-from zmlx_bench.report import words
+from zmlx_bench.report import growth, words
 from zmlx_bench.schema.capsule import Capsule, Protocol
 from zmlx_bench.schema.figures import Memory
 from zmlx_bench.schema.machine import MachineState
@@ -32,14 +33,16 @@ def _footprint(ours: Memory, stock: Memory) -> list[MemoryLine]:
 def memory(capsule: Capsule) -> list[MemoryLine]:
     """Return every figure of memory."""
     ours, stock = capsule.figures.memory, capsule.figures.baseline_memory
+    held = "the weights" if capsule.conditions.context is None else "the weights and the context"
     return [
         MemoryLine("peak (MLX), GB", words.gigabytes(ours.peak_mem_gb), words.gigabytes(stock.peak_mem_gb)),
-        MemoryLine("above the weights, GB", words.gigabytes(ours.temporary_gb), words.gigabytes(stock.temporary_gb)),
+        MemoryLine(f"above {held}, GB", words.gigabytes(ours.temporary_gb), words.gigabytes(stock.temporary_gb)),
         MemoryLine("MLX's cache, GB", words.gigabytes(ours.cache_gb), words.gigabytes(stock.cache_gb)),
         *_footprint(ours, stock),
         MemoryLine("peak resident, GB", words.gigabytes(ours.peak_rss_gb), words.gigabytes(stock.peak_rss_gb)),
         MemoryLine("page faults, minor", *_pair(ours.page_faults_minor, stock.page_faults_minor)),
         MemoryLine("page faults, major", *_pair(ours.page_faults_major, stock.page_faults_major)),
+        *(MemoryLine(row.name, row.variant, row.baseline) for row in growth.rows(capsule.figures)),
     ]
 
 
@@ -84,6 +87,9 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
             f"timed prompt {capsule.timed_prompt}, {'a' if capsule.chat_template else 'no'} chat template"
         ),
     )
+    if asked := ", ".join(words.conditions(capsule.conditions)):
+        caches = next((run.caches for run in capsule.runs.variant if run.caches), ())
+        yield "conditions", f"{asked}{words.of_batch(capsule.conditions)}; cache {listed(caches)}"
     if company := words.company(capsule.figures.busy_by_others, shared=protocol.shared_device):
         yield "company", company
     yield from conditions(capsule.runs)

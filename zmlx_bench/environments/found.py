@@ -1,0 +1,100 @@
+"""What an environment is, as its own interpreter says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from zmlx_bench.environments import room
+from zmlx_bench.environments.asked import Asked
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.files import first_error
+from zmlx_bench.machine.command import output_of
+from zmlx_bench.measured.messages import PROTOCOL
+from zmlx_bench.printable import one_line
+from zmlx_bench.process import UTF8
+from zmlx_bench.schema.environment import Distribution, Environment, Package
+
+OLDEST = (3, 11)
+_TIMEOUT_S = 120.0
+_UNKNOWN = "0" * 64
+_PROBE = "zmlx_bench.measured.environment"
+
+
+Wheels = Mapping[str, tuple[str, ...]]
+"""The hashes of what was installed, by the distribution's name."""
+
+
+def look(
+    python: Path, asked: Asked, wheels: Wheels = MappingProxyType({}), requirements: tuple[str, ...] = ()
+) -> Environment:
+    """Return what the environment of an interpreter is; CannotHere where it does not say."""
+    told = _told(python, asked.text)
+    version = tuple(int(part) for part in str(told["python"]).split(".")[:2])
+    if version < OLDEST:
+        raise CannotHere(f"environment {asked.text}: is Python {told['python']}; measured processes need 3.11 or newer")
+    if told["protocol"] != PROTOCOL:
+        raise CannotHere(f"environment {asked.text}: speaks protocol {told['protocol']}, and this zmlx {PROTOCOL}")
+    try:
+        found = Environment(
+            asked=asked.text,
+            requirements=requirements,
+            python=told["python"],
+            implementation=told["implementation"],
+            platform=told["platform"],
+            distributions=tuple(
+                Distribution(**one, wheel_sha256=wheels.get(one["name"], ())) for one in told["distributions"]
+            ),
+            packages={name: _package(one) for name, one in told["packages"].items()},
+            lacks=None if told["lacks"] is None else one_line(told["lacks"]),
+            digest=_UNKNOWN,
+        )
+    except ValidationError as error:
+        raise CannotHere(f"environment {asked.text}: {first_error(error)}") from None
+    return found.model_copy(update={"digest": found.digest_of()})
+
+
+def _package(told: Mapping[str, str]) -> Package:
+    commit, dirty = _checkout(Path(told["folder"]))
+    return Package(version=told["version"], sha256=told["sha256"], commit=commit, dirty=dirty)
+
+
+def _checkout(folder: Path) -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout that holds a package, and whether it differs from it; nothing for one that is
+    installed, wherever its environment lies."""
+    if {"site-packages", "dist-packages"} & set(folder.parts):
+        return None, None
+    commit = output_of("git", "-C", str(folder), "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = output_of("git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no")
+    return commit, None if changes is None else bool(changes)
+
+
+def _told(python: Path, called: str) -> Any:
+    with room.handed() as folder:
+        try:
+            done = subprocess.run(
+                [str(python), "-m", _PROBE],
+                env={**room.variables(os.environ, folder), **UTF8},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = getattr(error, "strerror", None) or f"did not answer within {_TIMEOUT_S:g} s"
+            raise CannotHere(f"environment {called}: its Python cannot be run: {why}") from None
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        said = one_line(done.stderr.decode("utf-8", "replace")) or f"left with code {done.returncode}"
+        raise CannotHere(f"environment {called}: its Python does not say what it is: {said}") from None

@@ -1,0 +1,113 @@
+"""Holds what a session is taken up again with against what it was planned with: its plan is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from zmlx_bench.catalog import prompts as prompt_catalog
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.schema.plan import Plan
+from zmlx_bench.schema.session import Session
+from zmlx_bench.session.request import Request, timeouts_of
+
+Option = Callable[[Session, Request], tuple[object, object]]
+"""Returns what the plan says and what is asked; equal where the option changes nothing."""
+
+
+def check(session: Session, request: Request, given: Collection[str], again: str) -> None:
+    """Raise UnusableInput naming every option of `given` (parameters of `zmlx run`) that asks for something else.
+
+    `again` is the option that takes the session up, for the message.
+    """
+    others = list(_differing(session, request, given))
+    if others:
+        options = ", ".join(others)
+        raise UnusableInput(
+            f"{again} {session.session}: was planned otherwise than {options} {'says' if len(others) == 1 else 'say'}, "
+            f"and a plan is not changed; leave {'it' if len(others) == 1 else 'them'} out, or start a new session"
+        )
+
+
+def _differing(session: Session, request: Request, given: Collection[str]) -> Iterator[str]:
+    for field, (option, of) in _OPTIONS.items():
+        if field in given:
+            planned, asked = of(session, request)
+            if planned != asked:
+                yield option
+
+
+def _tokens(session: Session, request: Request) -> tuple[object, object]:
+    return set(session.plan.tokens), set(request.tokens)
+
+
+def _blocks(session: Session, request: Request) -> tuple[object, object]:
+    return None if session.plan.looks else session.plan.blocks, request.runs
+
+
+def _at_most(session: Session, request: Request) -> tuple[object, object]:
+    return session.plan.blocks if session.plan.looks else None, request.at_most
+
+
+def _variants(session: Session, request: Request) -> tuple[object, object]:
+    if request.variants == ["all"]:
+        # Which are all is another question now; the session keeps those of then.
+        return None, None
+    arms = {role: {arm.name for arm in session.plan.arms if arm.role == role} for role in ("incumbent", "variant")}
+    asked = set(request.variants or ())
+    return arms["variant"] | (arms["incumbent"] & asked), asked
+
+
+def _checkpoint(session: Session, request: Request) -> tuple[object, object]:
+    planned = {session.checkpoint_option, session.plan.checkpoint.label, "auto"}
+    return True, request.checkpoint in planned
+
+
+def _timeouts(session: Session, request: Request) -> tuple[object, object]:
+    return session.plan.timeouts, timeouts_of(request)
+
+
+def _cooldown(session: Session, request: Request) -> tuple[object, object]:
+    plan = session.plan
+    return (plan.cooldown_s, plan.cool_at_most_s is not None), (request.cooldown_s, request.cool)
+
+
+def _prompts(session: Session, request: Request) -> tuple[object, object]:
+    return session.plan.prompts, prompt_catalog.load(request.prompts)
+
+
+def _null_arm(session: Session, request: Request) -> tuple[object, object]:
+    return any(arm.role == "null" for arm in session.plan.arms), request.null_arm
+
+
+def _of_plan(planned: Callable[[Plan], object], asked: Callable[[Request], object]) -> Option:
+    return lambda session, request: (planned(session.plan), asked(request))
+
+
+_OPTIONS: Mapping[str, tuple[str, Option]] = {
+    "tokens": ("--tokens", _tokens),
+    "runs": ("--runs", _blocks),
+    "until_decided": ("--until-decided", _of_plan(lambda plan: bool(plan.looks), lambda asked: asked.until_decided)),
+    "at_most": ("--at-most", _at_most),
+    "variants": ("--variants", _variants),
+    "checkpoint": ("--checkpoint", _checkpoint),
+    "backend": ("--backend", lambda session, asked: (True, asked.backend in (session.plan.backend, "auto"))),
+    "no_null": ("--no-null", _null_arm),
+    "cooldown": ("--cooldown", _cooldown),
+    "timeout": ("--timeout", _timeouts),
+    "prompts": ("--prompts", _prompts),
+    "seed": ("--seed", _of_plan(lambda plan: plan.seed, lambda asked: asked.seed)),
+    "trust_remote_code": (
+        "--trust-remote-code",
+        _of_plan(lambda plan: plan.checkpoint.trust_remote_code, lambda asked: asked.trust_remote_code),
+    ),
+    "layers": ("--layers", _of_plan(lambda plan: plan.checkpoint.layers, lambda asked: asked.layers)),
+    "context": ("--context", _of_plan(lambda plan: plan.conditions.context, lambda asked: asked.context)),
+    "batch": ("--batch", _of_plan(lambda plan: plan.conditions.batch, lambda asked: asked.batch)),
+    "kv_bits": ("--kv-bits", _of_plan(lambda plan: plan.conditions.kv_bits, lambda asked: asked.kv_bits)),
+    "max_kv_size": (
+        "--max-kv-size",
+        _of_plan(lambda plan: plan.conditions.max_kv_size, lambda asked: asked.max_kv_size),
+    ),
+    "audit": ("--audit", _of_plan(lambda plan: plan.audit_positions is not None, lambda asked: asked.audit)),
+}
+"""By the option's name as a parameter of `zmlx run`; `--force` and `--share-device` are no part of a plan."""
