@@ -34,7 +34,7 @@ class Chain : public Work {
       mlx::core::array workspace);
   ~Chain() override;
 
-  // Begins to capture a step with these buffers and numbers; another thread does it.
+  // Has a step with these buffers and numbers captured by another thread, after those that were asked for before.
   void prepare(const Buffers& buffers, const std::vector<int>& numbers);
 
   // How many steps were launched as a captured graph, and how many one by one.
