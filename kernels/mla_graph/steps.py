@@ -41,9 +41,8 @@ class ChainSteps(StackSteps):
     def _step(self, h: mx.array, held: Held) -> mx.array:
         end = held.end + 1
         out: mx.array = self._extension.step(h, self.chain, held.buffers, [held.end, end])
-        if self._ahead and end + 1 < held.capacity:
-            # The step after the next, which is being captured.
-            self.chain.prepare(held.buffers, [end + 1, end + 2])
+        if self._ahead and end < held.capacity:
+            self.chain.prepare(held.buffers, [end, end + 1])
         return out
 
     def _serves(self, h: mx.array, caches: Sequence[Any]) -> bool:

@@ -1,8 +1,7 @@
 #include "cuda_ahead.h"
 
-#include <algorithm>
+#include <memory>
 #include <stdexcept>
-#include <utility>
 
 #include "cuda_graph.h"
 
@@ -17,7 +16,7 @@ Ahead::Ahead() {
 Ahead::~Ahead() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    over_ = true;
+    state_ = State::over;
   }
   changed_.notify_all();
   thread_.join();
@@ -29,29 +28,26 @@ Ahead::~Ahead() {
 }
 
 void Ahead::begin(std::vector<uint64_t> values, Enqueue enqueue) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (jobs_.size() == DEPTH) {
-      jobs_.pop_front();
-    }
-    jobs_.push_back(std::make_shared<Job>(Job{std::move(values), std::move(enqueue)}));
-  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this]() { return state_ != State::asked; });
+  values_ = std::move(values);
+  enqueue_ = std::move(enqueue);
+  state_ = State::asked;
+  lock.unlock();
   changed_.notify_all();
 }
 
 CUgraphExec Ahead::take(const std::vector<uint64_t>& values) {
   std::unique_lock<std::mutex> lock(mutex_);
-  taken_ = nullptr;
-  const auto found = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& job) { return job->values == values; });
-  if (found == jobs_.end()) {
+  if (state_ == State::nothing || values != values_) {
     return nullptr;
   }
-  const auto job = *found;
-  jobs_.erase(jobs_.begin(), found);
-  changed_.wait(lock, [&]() { return job->state == State::captured || job->state == State::failed; });
-  jobs_.pop_front();
-  taken_ = job->made;
-  return taken_ != nullptr ? taken_->handle : nullptr;
+  changed_.wait(lock, [this]() { return state_ != State::asked; });
+  if (state_ != State::captured) {
+    return nullptr;
+  }
+  state_ = State::nothing;
+  return latest_->handle;
 }
 
 void Ahead::run(CUcontext context) {
@@ -62,28 +58,25 @@ void Ahead::run(CUcontext context) {
       cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS &&
       cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS;
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto next = [this]() {
-    return std::find_if(jobs_.begin(), jobs_.end(), [](const auto& job) { return job->state == State::asked; });
-  };
   while (true) {
-    changed_.wait(lock, [&]() { return over_ || next() != jobs_.end(); });
-    if (over_) {
+    changed_.wait(lock, [this]() { return state_ == State::asked || state_ == State::over; });
+    if (state_ == State::over) {
       break;
     }
-    const auto job = *next();
-    job->state = State::begun;
+    // Values and what enqueues them stay as they are until this has answered.
     lock.unlock();
-    Executable* made = nullptr;
+    bool captured = ready;
     try {
-      if (ready) {
-        made = capture(*job, stream);
+      if (captured) {
+        capture(stream);
       }
     } catch (const std::exception&) {
-      made = nullptr; // the step is launched one by one, which says what is wrong
+      captured = false; // the step is launched one by one, which says what is wrong
     }
     lock.lock();
-    job->made = made;
-    job->state = made != nullptr ? State::captured : State::failed;
+    if (state_ == State::asked) {
+      state_ = captured ? State::captured : State::nothing;
+    }
     changed_.notify_all();
   }
   if (stream != nullptr) {
@@ -91,37 +84,12 @@ void Ahead::run(CUcontext context) {
   }
 }
 
-bool Ahead::is_waited_for(const Executable& executable) const {
-  return &executable == taken_ || std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& job) {
-    return job->made == &executable;
-  });
-}
-
-Ahead::Executable& Ahead::place_for(const Kind& kind) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  // Of this kind the one used longest ago and not by a step that may be under way, else the one of any kind.
-  Executable* own = nullptr;
-  Executable* oldest = nullptr;
-  for (auto& each : executables_) {
-    if (is_waited_for(each)) {
-      continue;
-    }
-    if (each.kind == kind && each.used + DEPTH <= captures_ && (own == nullptr || each.used < own->used)) {
-      own = &each;
-    }
-    if (oldest == nullptr || each.used < oldest->used) {
-      oldest = &each;
-    }
-  }
-  return own != nullptr ? *own : *oldest; // more than DEPTH and the one taken are never waited for
-}
-
-Ahead::Executable* Ahead::capture(const Job& job, CUstream stream) {
+void Ahead::capture(CUstream stream) {
   CUgraph graph = nullptr;
   Kind kind;
   check(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
   try {
-    kind = job.enqueue(job.values, stream);
+    kind = enqueue_(values_, stream);
   } catch (...) {
     cuStreamEndCapture(stream, &graph);
     if (graph != nullptr) {
@@ -131,19 +99,30 @@ Ahead::Executable* Ahead::capture(const Job& job, CUstream stream) {
   }
   check(cuStreamEndCapture(stream, &graph), "ending a capture");
   const std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)> captured(graph, &cuGraphDestroy);
-  Executable& place = place_for(kind);
-  CUgraphExecUpdateResultInfo info{};
-  if (place.kind != kind || cuGraphExecUpdate(place.handle, graph, &info) != CUDA_SUCCESS) {
-    if (place.handle != nullptr) {
-      cuGraphExecDestroy(place.handle);
+  // Of this kind the one used longest ago and not by a step that may be under way, else the one of any kind.
+  Executable* own = nullptr;
+  Executable* oldest = &executables_[0];
+  for (auto& each : executables_) {
+    if (each.kind == kind && each.used + 2 <= captures_ && (own == nullptr || each.used < own->used)) {
+      own = &each;
     }
-    place = {};
-    check(cuGraphInstantiate(&place.handle, graph, 0), "making a captured step executable");
-    place.kind = std::move(kind);
+    if (each.used < oldest->used) {
+      oldest = &each;
+    }
   }
-  place.used = ++captures_;
-  check(cuGraphUpload(place.handle, stream), "bringing a captured step to the GPU");
-  return &place;
+  CUgraphExecUpdateResultInfo info{};
+  if (own == nullptr || cuGraphExecUpdate(own->handle, graph, &info) != CUDA_SUCCESS) {
+    own = own != nullptr ? own : oldest;
+    if (own->handle != nullptr) {
+      cuGraphExecDestroy(own->handle);
+    }
+    *own = {};
+    check(cuGraphInstantiate(&own->handle, graph, 0), "making a captured step executable");
+    own->kind = std::move(kind);
+  }
+  own->used = ++captures_;
+  latest_ = own;
+  check(cuGraphUpload(own->handle, stream), "bringing a captured step to the GPU");
 }
 
 } // namespace zmlx

@@ -3,9 +3,7 @@
 #include <array>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -16,7 +14,7 @@
 
 namespace zmlx {
 
-// A thread that captures what steps will launch as executable graphs, before the steps are asked for.
+// A thread that captures what a step will launch as an executable graph, before the step is asked for.
 class Ahead {
  public:
   // Enqueues launches with these values on a stream that is being captured; returns what kind of graph they make.
@@ -27,17 +25,17 @@ class Ahead {
   Ahead(const Ahead&) = delete;
   Ahead& operator=(const Ahead&) = delete;
 
-  // Has one more step captured, after those before it; of more than DEPTH the first is given up.
+  // Begins to capture; what was captured and not taken is given up. A failure shows as nothing captured.
   void begin(std::vector<uint64_t> values, Enqueue enqueue);
 
-  // What was captured for exactly these values, or null; nothing changes it until the next is taken. Waits for a
-  // capture of them that is under way, and gives up those that were to be taken before.
+  // What was captured for exactly these values, or null. Waits for a capture of them that is under way.
   CUgraphExec take(const std::vector<uint64_t>& values);
 
  private:
-  static constexpr size_t DEPTH = 2;
-  // cuBLASLt's kernels follow what the length leaves divided by eight, so there are few kinds at a time.
-  static constexpr size_t SETS = 8;
+  enum class State { nothing, asked, captured, over };
+
+  void run(CUcontext context);
+  void capture(CUstream stream);
 
   // Only a graph of the same kind updates an executable one: CUDA does not update a node correctly with a kernel of
   // another cluster (MLX's device.cpp says so too).
@@ -47,27 +45,14 @@ class Ahead {
     uint64_t used = 0;
   };
 
-  enum class State { asked, begun, captured, failed };
-
-  struct Job {
-    std::vector<uint64_t> values;
-    Enqueue enqueue;
-    State state = State::asked;
-    Executable* made = nullptr;
-  };
-  using Jobs = std::deque<std::shared_ptr<Job>>;
-
-  void run(CUcontext context);
-  Executable* capture(const Job& job, CUstream stream);
-  Executable& place_for(const Kind& kind);
-  // Whether a step is to be launched from it still.
-  bool is_waited_for(const Executable& executable) const;
-
+  // cuBLASLt's kernels follow what the length leaves divided by eight, so there are few kinds at a time.
+  static constexpr size_t SETS = 8;
   std::array<Executable, SETS> executables_;
+  Executable* latest_ = nullptr;
   uint64_t captures_ = 0;
-  Jobs jobs_; // in the order of their steps
-  Executable* taken_ = nullptr;
-  bool over_ = false;
+  State state_ = State::nothing;
+  std::vector<uint64_t> values_;
+  Enqueue enqueue_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::thread thread_;

@@ -36,9 +36,8 @@ Chain::Chain(
   }
   mx::cu::device(mx::Device::gpu).make_current();
   check(cuModuleLoadData(&module_, machine_code.data()), "loading the chain's machine code");
-  check(cuStreamCreate(&side_, CU_STREAM_NON_BLOCKING), "making a stream");
-  check(cuEventCreate(&fork_, CU_EVENT_DISABLE_TIMING), "making an event");
-  check(cuEventCreate(&join_, CU_EVENT_DISABLE_TIMING), "making an event");
+  make(launched_side_);
+  make(captured_side_);
   keep(workspace_);
   for (const auto& link : links) {
     for (const auto& each : parameters_of(link)) {
@@ -66,16 +65,27 @@ Chain::~Chain() {
   if (!entered) {
     return;
   }
-  for (auto event : {fork_, join_}) {
+  destroy(launched_side_);
+  destroy(captured_side_);
+  if (module_ != nullptr) {
+    cuModuleUnload(module_);
+  }
+}
+
+void Chain::make(Side& side) {
+  check(cuStreamCreate(&side.stream, CU_STREAM_NON_BLOCKING), "making a stream");
+  check(cuEventCreate(&side.fork, CU_EVENT_DISABLE_TIMING), "making an event");
+  check(cuEventCreate(&side.join, CU_EVENT_DISABLE_TIMING), "making an event");
+}
+
+void Chain::destroy(const Side& side) {
+  for (auto event : {side.fork, side.join}) {
     if (event != nullptr) {
       cuEventDestroy(event);
     }
   }
-  if (side_ != nullptr) {
-    cuStreamDestroy(side_);
-  }
-  if (module_ != nullptr) {
-    cuModuleUnload(module_);
+  if (side.stream != nullptr) {
+    cuStreamDestroy(side.stream);
   }
 }
 
@@ -129,7 +139,7 @@ void Chain::multiply(const Made& made, const Values& values, CUstream stream, Ki
   products_.multiply(sizes, at(0), at(1), at(2), workspace, stream);
 }
 
-void Chain::launch_between(const Values& values, CUstream stream, Kind* kind) {
+void Chain::launch_between(const Values& values, CUstream stream, const Side& side, Kind* kind) {
   const std::lock_guard<std::mutex> lock(products_mutex_);
   bool forked = false;
   for (size_t i = 1; i + 1 < links_.size(); ++i) {
@@ -137,15 +147,15 @@ void Chain::launch_between(const Values& values, CUstream stream, Kind* kind) {
     if (made.function != nullptr) {
       launch_one(made, values, stream);
     } else if (made.product->aside) {
-      check(cuEventRecord(fork_, stream), "recording an event");
-      check(cuStreamWaitEvent(side_, fork_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
-      multiply(made, values, side_, kind);
-      check(cuEventRecord(join_, side_), "recording an event");
+      check(cuEventRecord(side.fork, stream), "recording an event");
+      check(cuStreamWaitEvent(side.stream, side.fork, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
+      multiply(made, values, side.stream, kind);
+      check(cuEventRecord(side.join, side.stream), "recording an event");
       forked = true;
     } else {
       multiply(made, values, stream, kind);
       if (forked) {
-        check(cuStreamWaitEvent(stream, join_, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
+        check(cuStreamWaitEvent(stream, side.join, CU_EVENT_WAIT_DEFAULT), "waiting for an event");
         forked = false;
       }
     }
@@ -162,7 +172,7 @@ void Chain::enqueue(const Values& values, CUstream stream) {
     check(cuGraphLaunch(captured, stream), "launching a captured step");
     ++captured_;
   } else {
-    launch_between(values, stream);
+    launch_between(values, stream, launched_side_);
     ++one_by_one_;
   }
   launch_one(links_.back(), values, stream);
@@ -176,7 +186,7 @@ void Chain::prepare(const Buffers& buffers, const std::vector<int>& numbers) {
   // Addresses are read here, by the thread that the arrays belong to.
   ahead_->begin(values(buffers, numbers), [this](const Values& values, CUstream stream) {
     Kind kind;
-    launch_between(values, stream, &kind);
+    launch_between(values, stream, captured_side_, &kind);
     return kind;
   });
 }

@@ -34,7 +34,7 @@ class Chain : public Work {
       mlx::core::array workspace);
   ~Chain() override;
 
-  // Has a step with these buffers and numbers captured by another thread, after those that were asked for before.
+  // Begins to capture a step with these buffers and numbers; another thread does it.
   void prepare(const Buffers& buffers, const std::vector<int>& numbers);
 
   // How many steps were launched as a captured graph, and how many one by one.
@@ -54,15 +54,23 @@ class Chain : public Work {
   Made made(const Product& product) const;
   int size(const std::variant<int, Number>& given, const Values& values) const;
   void launch_one(const Made& made, const Values& values, CUstream stream) const;
+  // The stream of products aside, and what forks to it and joins it again. While a step is captured its own are part of
+  // the capture, until that has ended: what is launched beside it must not touch them.
+  struct Side {
+    CUstream stream = nullptr;
+    CUevent fork = nullptr, join = nullptr;
+  };
+
+  static void make(Side& side);
+  static void destroy(const Side& side);
   // `kind`, where it is given, becomes what kind of graph the launches make: the products', since all else stays.
-  void launch_between(const Values& values, CUstream stream, Kind* kind = nullptr);
+  void launch_between(const Values& values, CUstream stream, const Side& side, Kind* kind = nullptr);
   void multiply(const Made& made, const Values& values, CUstream stream, Kind* kind);
 
   CUmodule module_ = nullptr;
   std::vector<Made> links_;
   Parameter workspace_;
-  CUstream side_ = nullptr; // of products aside
-  CUevent fork_ = nullptr, join_ = nullptr;
+  Side launched_side_, captured_side_;
   std::mutex products_mutex_;
   Products products_;
   int captured_ = 0;
