@@ -42,7 +42,7 @@ def fusions(root: Path) -> str:
 def _contract(root: Path, wanted: Callable[[Span], bool], heading: str) -> str:
     rows: dict[tuple[str, ...], list[str]] = {}
     place = Workspace(root)
-    for name in families.names(place):
+    for name in (*families.names(place), families.ANY):
         for block in loading.load(families.folder(name, place)).blocks:
             for run in filter(wanted, block.runs()):
                 gets, returns = run.words(run.inputs, given=False), run.words(run.outputs, given=True)

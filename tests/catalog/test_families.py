@@ -80,3 +80,34 @@ def test_wrong_facts_are_named_with_file_and_field(place: Workspace) -> None:
     folder = add(place, "wrong", facts_of("wrong_moe").replace("memory_gb = 1.0", "memory_gb = -1.0"))
     with pytest.raises(UnusableInput, match=f"{folder / 'facts.toml'}: memory_gb"):
         families.facts("wrong", place)
+
+
+def test_an_architecture_without_a_folder_is_a_family_too(place: Workspace) -> None:
+    name = families.named_by("llama", place)
+    assert name == "any-llama"
+    assert families.is_structural(name, place)
+    assert families.architecture(name, place) == families.Architecture(name, "llama")
+    assert families.folder(name, place) == families.folder(families.ANY)
+    assert families.declared_as(name, place) == families.ANY
+    assert families.ANY not in families.names(place), "it is no family that could be measured by itself"
+    with pytest.raises(UnusableInput, match="model family 'any': name the model"):
+        families.check_name(families.ANY, place)
+
+
+def test_an_architecture_with_a_folder_is_that_family(place: Workspace) -> None:
+    for name in PACKAGED:
+        model_type = families.facts(name).model_type
+        assert families.named_by(model_type, place) == name
+        assert families.declared_as(name, place) == name
+        assert not families.is_structural(name, place)
+    # A family may be called as another architecture is: the two never meet.
+    assert families.named_by(PACKAGED[0], place) == f"any-{PACKAGED[0]}"
+    add(place, "any-llama", facts_of("planted_moe"))
+    assert not families.is_structural("any-llama", place), "the workspace's own goes before"
+
+
+@pytest.mark.parametrize("model_type", ["", "../evil", "a b", "a/b", "\x1b[31m", "a" * 61, ".a", "é"])
+def test_a_model_type_that_no_file_could_be_named_by_is_refused(place: Workspace, model_type: str) -> None:
+    with pytest.raises(UnusableInput, match="must be letters, digits"):
+        families.named_by(model_type, place)
+    assert not families.is_structural(f"any-{model_type}", place)

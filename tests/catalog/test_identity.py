@@ -180,6 +180,18 @@ def test_another_family_and_what_loads_or_reports_leave_the_path_alone(room: Pat
     assert path_of(room, "qwen3") == known
 
 
+def test_under_conditions_the_path_has_their_modules_and_by_default_none(room: Path) -> None:
+    family = room / "families" / "qwen3"
+    plain = path_sources(family, room=room)
+    asked = path_sources(family, room=room, conditions=True)
+    more = set(asked) - set(plain)
+    assert set(plain) < set(asked)
+    assert {"conditions/run.py", "conditions/decode.py", "conditions/caches.py", "conditions/depth.py"} <= more
+    assert all(name.startswith("conditions/") for name in more)
+    known = identities.path_digest(ROOM / "families" / "qwen3", conditions=True)
+    assert known != identities.path_digest(ROOM / "families" / "qwen3")
+
+
 def test_what_is_left_out_of_the_path_is_there_and_says_why() -> None:
     for name, why in NOT_BETWEEN_TOKENS.items():
         assert (ROOM / name).is_file(), name

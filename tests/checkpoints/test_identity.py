@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,16 @@ def test_full_hub_id_and_folder_are_one_group(caches: Path, links: bool, monkeyp
     assert {key.checkpoint for key in keys} == {tiny.digest}
     assert len(keys) == 1
     assert found[0].checkpoint.weights == tiny.weights
+
+
+def test_equal_weights_with_another_chat_template_are_one_group(caches: Path) -> None:
+    """A template decides prompts' token ids, which stand in every capsule, and no prompt is part of a group."""
+    folder = Path(shutil.copytree(TINY / "tiny_qwen3", caches / "copied"))
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told["chat_template"] = "{{ messages[0]['content'] }}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    found = [locate("qwen3", wanted, LARGE).checkpoint for wanted in ("tiny", str(folder))]
+    assert len({key_of("qwen3", each, Conditions(), LARGE, "1", "2") for each in found}) == 1
 
 
 @pytest.mark.parametrize("links", [True, False])

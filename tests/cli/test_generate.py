@@ -105,6 +105,7 @@ def test_a_folder_that_is_named_like_an_option(zmlx: Callable[..., Any], tmp_pat
         (("--model=x/y",), 3, "--model: the model is named by FAMILY and --checkpoint here"),
         (("--mode", "x/y"), 3, "--model: the model is named by FAMILY and --checkpoint here"),
         (("--trust-remote",), 3, "--trust-remote-code: write it out in full"),
+        (("--draft-model", "."), 3, "--draft-model .: lacks its config.json; give the folder of an mlx-lm checkpoint"),
     ],
 )
 def test_what_cannot_be_used(

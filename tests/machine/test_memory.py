@@ -13,7 +13,7 @@ from tests.machine import mac
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.doctor import checkup
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import container, facts, memory, state
 from zmlx_bench.schema.machine import Machine
 
@@ -80,6 +80,24 @@ def test_auto_takes_the_published_weights_where_they_fit(
         assert "Metal recommends at most 17.2 GB here (`sudo sysctl iogpu.wired_limit_mb=N` moves that)" in found.why
         with pytest.raises(CannotHere, match=r"Metal recommends at most 17\.2 GB here"):
             locate("qwen3", "full", machine)
+
+
+def test_auto_goes_on_to_tiny_where_the_published_weights_were_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    tiny = families.known("qwen3").tiny
+    assert tiny is not None
+    hub_id = families.facts("qwen3").hub_id
+    folder = snapshot(tmp_path, hub_id, *(f for f in tiny.iterdir() if f.suffix != ".md"))
+    blob = (folder / "model.safetensors").resolve()
+    blob.write_bytes(blob.read_bytes()[:-100])
+    found = locate("qwen3", "auto", apple(60.0, 64.0))
+    assert found.checkpoint.kind == "tiny"
+    assert found.why.startswith(f"{hub_id} lies in the hub cache and cannot be used: {folder}")
+    with pytest.raises(UnusableInput, match=r"model\.safetensors"):
+        locate("qwen3", "full", apple(60.0, 64.0))
 
 
 @pytest.mark.process

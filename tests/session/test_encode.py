@@ -98,6 +98,16 @@ def test_a_template_that_fails_is_one_line(folder: Path) -> None:
     )
 
 
+def test_a_folder_without_a_tokenizer_is_named_with_the_file_that_it_lacks(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(UnusableInput) as refused:
+        encode.encode(located(folder), prompts.load("primes"))
+    assert str(refused.value) == (
+        f"checkpoint {folder}: has no tokenizer.json, nor any other file that a tokenizer is made of; "
+        "copy it from where the weights come from"
+    )
+
+
 def test_a_template_that_makes_nothing_of_a_prompt_is_refused(folder: Path) -> None:
     change_template(folder, lambda _: "{# nothing #}")
     with pytest.raises(UnusableInput, match=r"tokenizer: makes no token of prompt 'primes'"):

@@ -37,6 +37,7 @@ OTHERS: dict[str, tuple[str, Any, str, str]] = {
     "cool": ("cool", True, "cooldown", "--cooldown"),
     "timeout": ("timeout_s", 12.5, "timeout", "--timeout"),
     "prompts": ("prompts", "primes", "prompts", "--prompts"),
+    "environment": ("environments", ["mlx==9.9"], "environment", "--environment"),
     "seed": ("seed", 77, "seed", "--seed"),
     "trust": ("trust_remote_code", True, "trust_remote_code", "--trust-remote-code"),
     "layers": ("layers", 3, "layers", "--layers"),

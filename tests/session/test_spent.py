@@ -13,12 +13,14 @@ from zmlx_bench.report import words
 from zmlx_bench.schema.event import (
     Done,
     Failed,
+    FilledEvent,
     JobEnd,
     JobEvent,
     JobStart,
     Loaded,
     Patched,
     PromptEnd,
+    Prompts,
     PromptStart,
     Token,
     Warmed,
@@ -70,6 +72,18 @@ def test_every_phase_is_told_and_all_adds_up(plan: Plan) -> None:
     assert "timed decode 6.0 s" in told
     assert not [part for part in told if part.startswith("audits")], "there were none"
     assert sum(float(part.split()[-2]) for part in told[1:]) == pytest.approx(40.5)
+
+
+def test_a_context_is_prefill_and_its_rehearsal_is_warm_up(plan: Plan) -> None:
+    filled = FilledEvent(tokens=8, sha256="0" * 64, seconds=2.0)
+    told = Prompts(sha256={"p0": "0" * 64})
+    later = tuple((after + 3.0, event) for after, event in WHOLE[2:])
+    events = (*WHOLE[:2], (3.5, told), (6.5, filled), *later)
+    spent, without = (spent_of(plan, [(1, log(1, 100.0, each, 18.0))]) for each in (events, WHOLE))
+    assert spent is not None
+    assert without is not None
+    assert spent.prefill_s - without.prefill_s == pytest.approx(2.0)
+    assert spent.warm_up_s - without.warm_up_s == pytest.approx(1.0)
 
 
 def test_the_time_until_a_session_is_taken_up_again_is_not_its_own(plan: Plan) -> None:

@@ -6,11 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zmlx_bench.measured.conditions.asked import Asked
 from zmlx_bench.schema.audit import ArmTrace
-from zmlx_bench.schema.event import Audited, Done, Prefix, PromptEnd, Prompts, PromptStart, Token, WorkerEvent
+from zmlx_bench.schema.event import (
+    Audited,
+    Caches,
+    Deepened,
+    Done,
+    FilledEvent,
+    Prefix,
+    PromptEnd,
+    Prompts,
+    PromptStart,
+    Token,
+    WorkerEvent,
+)
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.prompts import ids_hash
-from zmlx_bench.session.tally import BrokenProtocol, Tally
+from zmlx_bench.schema.run import CacheKind
+from zmlx_bench.session.tally import BrokenProtocol, Expected, Tally
 
 JOB = Job(id=0, kind="fidelity", arm="a", tokens=2, prompts=("p", "q"))
 TIMED = Job(id=0, kind="timed", arm="a", tokens=4, prefixes=(2, 3), prompts=("p",))
@@ -136,6 +150,50 @@ def test_a_prompt_of_another_length() -> None:
     tell((start("p"), token(1), token(1), end("p")))
     with pytest.raises(BrokenProtocol, match="counts 3 tokens of q, which has 2"):
         tell((start("p"), token(1), token(1), end("p"), event))
+
+
+CONTEXT = (4, 5, 6)
+FILLED = FilledEvent(tokens=3, sha256=ids_hash(CONTEXT), seconds=0.1)
+TWO = Caches(caches=(CacheKind(name="BatchKVCache", layers=2),))
+PAIR = Job(id=0, kind="timed", arm="a", tokens=2, prompts=("p",))
+GROWN = Deepened(prompt="p", depths=())
+
+
+def step(t_ns: int, *others: int) -> Token:
+    return Token(id=1, t_ns=t_ns, others=others or None)
+
+
+def tell_pair(*events: WorkerEvent) -> None:
+    tally = Tally(PAIR, {}, TOKEN_IDS, Expected(Asked(batch=2), CONTEXT, told=True))
+    for event in (TOLD, *events):
+        tally.note(event)
+
+
+def test_an_honest_worker_under_conditions_passes() -> None:
+    tell_pair(FILLED, TWO, start("p"), step(1, 7), step(2, 8), end("p"), GROWN, DONE)
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ((TWO, start("p")), "did not say what its context is before p"),
+        ((FILLED, start("p")), "did not say what its caches are before p"),
+        ((FilledEvent(tokens=3, sha256=ids_hash((4, 5, 7)), seconds=0.1),), "other token ids than the session's"),
+        ((FilledEvent(tokens=2, sha256=ids_hash(CONTEXT), seconds=0.1),), "other token ids than the session's"),
+        ((Caches(caches=(CacheKind(name="KVCache", layers=2),)),), "--batch 2 asks for BatchKVCache"),
+        ((FILLED, TWO, start("p"), step(1)), "a step of 1 sequences, not 2"),
+        ((FILLED, TWO, start("p"), step(1, 2, 3)), "a step of 3 sequences, not 2"),
+        ((FILLED, TWO, start("p"), GROWN), "told what p took before its end"),
+    ],
+)
+def test_what_no_honest_worker_reports_under_conditions(events: tuple[WorkerEvent, ...], says: str) -> None:
+    with pytest.raises(BrokenProtocol, match=says):
+        tell_pair(*events)
+
+
+def test_a_batch_that_nobody_asked_for() -> None:
+    with pytest.raises(BrokenProtocol, match="a step of 2 sequences, not 1"):
+        tell((start("p"), step(1, 7)))
 
 
 @given(gone=st.integers(0, len(HONEST) - 2))

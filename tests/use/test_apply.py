@@ -239,7 +239,8 @@ def test_a_model_that_zmlx_does_not_know() -> None:
         def __call__(self, x: mx.array) -> mx.array:
             return x
 
-    assert "no sites in a model of type 'llama'" in zmlx_bench.apply(Other()).why
+    assert "nothing is promoted for any-llama" in zmlx_bench.apply(Other()).why
+    assert "`zmlx run any-llama --checkpoint FOLDER_OR_HUB_ID " in zmlx_bench.apply(Other()).why
     with pytest.raises(zmlx_bench.NotApplied):
         zmlx_bench.apply(Other(), strict=True)
 

@@ -61,6 +61,17 @@ def test_a_model_that_is_not_here_is_refused_and_the_served_one_stays(client: op
     assert ask("tiny") == expected
 
 
+def test_a_draft_model_that_is_not_here_is_refused_and_the_served_one_stays(client: openai.OpenAI) -> None:
+    def ask(**more: Any) -> str:
+        asked = client.completions.create(model="tiny", prompt="Once upon a time", max_tokens=2, extra_body=more)
+        return asked.choices[0].text
+
+    expected = ask()
+    with pytest.raises(openai.NotFoundError, match=r"no draft model 'nobody/has-this' here"):
+        ask(draft_model="nobody/has-this")
+    assert ask() == expected
+
+
 def test_a_stream_says_the_same(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"model": "tiny", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
     said = client.completions.create(**asked)

@@ -1,10 +1,13 @@
 """The model families that there are: one folder each with `facts.toml` and `family.py`, in the workspace or packaged.
 
-A workspace's family goes before a packaged one of the same name. Imports no MLX.
+A workspace's family goes before a packaged one of the same name. An architecture without a folder of its own is a
+family too, `any-<model_type>`: its sites are found by what its modules are, by the structural family's folder `any`.
+Imports no MLX.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +20,11 @@ from zmlx_bench.schema.base import NonEmpty, NonNegative, StrictModel
 from zmlx_bench.workspace import Workspace
 
 FACTS = "facts.toml"
+ANY = "any"
+"""Folder of the structural family, and stem of its variants: no family that is measured is called so."""
+_OF_ANY = re.compile(rf"{ANY}-(?P<model_type>[A-Za-z0-9][A-Za-z0-9_.\-]{{0,59}})")
 _PACKAGED = Path(packaged.__file__).resolve().parent
+REMEDY = "(or give a checkpoint's folder, or a hub id OWNER/NAME)"
 TINY = Path(__file__).resolve().parent.parent / "checkpoints"
 """Where the small trained checkpoints lie, `tiny_<family>` each."""
 
@@ -43,21 +50,35 @@ class FamilyFacts(StrictModel):
 
 
 def names(workspace: Workspace | None = None) -> list[str]:
-    """Return the names of all families, the workspace's and the packaged ones."""
-    return sorted(_folders(workspace))
+    """Return the names of all families with a folder of their own, the workspace's and the packaged ones."""
+    return sorted(_folders(workspace).keys() - {ANY})
 
 
 def check_name(name: str, workspace: Workspace | None = None) -> str:
     """Return `name` when there is such a family; UnusableInput names the nearest one otherwise."""
+    if name == ANY:
+        raise UnusableInput(f"model family {ANY!r}: name the model: its checkpoint's folder, or its hub id OWNER/NAME")
     folder(name, workspace)
     return name
+
+
+def is_structural(name: str, workspace: Workspace | None = None) -> bool:
+    """Return whether a family is an architecture without a folder of its own, whose sites are found in the model."""
+    return _OF_ANY.fullmatch(name) is not None and name not in _folders(workspace)
+
+
+def declared_as(name: str, workspace: Workspace | None = None) -> str:
+    """Return the stem of the file under `variants/` that declares the variants of the family called `name`."""
+    return ANY if is_structural(name, workspace) else name
 
 
 def folder(name: str, workspace: Workspace | None = None) -> Path:
     """Return the folder of the family called `name`; UnusableInput where there is none or a file of it is missing."""
     known = _folders(workspace)
+    if is_structural(name, workspace):
+        name = ANY
     if name not in known:
-        raise unknown("model family", name, known)
+        raise unknown("model family", name, names(workspace), REMEDY)
     found = known[name]
     if not (found / "family.py").is_file():
         raise UnusableInput(f"{found}: has {FACTS} but no family.py with the class that it names")
@@ -70,11 +91,11 @@ def facts(name: str, workspace: Workspace | None = None) -> FamilyFacts:
 
 
 @dataclass(frozen=True)
-class Known:
-    """A family that there is."""
+class Architecture:
+    """A family by its name, and the architecture of mlx-lm that it is of."""
 
     name: str
-    facts: FamilyFacts
+    model_type: str
 
     @property
     def tiny(self) -> Path | None:
@@ -83,16 +104,42 @@ class Known:
         return found if found.is_dir() else None
 
 
+@dataclass(frozen=True)
+class Known(Architecture):
+    """A family with a folder of its own."""
+
+    facts: FamilyFacts
+
+
 def known(name: str, workspace: Workspace | None = None) -> Known:
-    """Return the family called `name`."""
-    return Known(name, facts(name, workspace))
+    """Return the family called `name`, which has a folder of its own."""
+    found = facts(name, workspace)
+    return Known(name, found.model_type, found)
+
+
+def architecture(name: str, workspace: Workspace | None = None) -> Architecture:
+    """Return the family called `name`, whether it has a folder of its own or not."""
+    of_any = _OF_ANY.fullmatch(name)
+    if of_any is not None and is_structural(name, workspace):
+        return Architecture(name, of_any["model_type"])
+    return known(name, workspace)
+
+
+def named_by(model_type: str, workspace: Workspace | None = None) -> str:
+    """Return the family of an architecture; UnusableInput for a `model_type` that cannot stand in a family's name."""
+    found = of_model_type(model_type, workspace) or f"{ANY}-{model_type}"
+    if found not in names(workspace) and _OF_ANY.fullmatch(found) is None:
+        raise UnusableInput(
+            f"model_type {model_type!r}: must be letters, digits, '_', '.' and '-', 60 at most, as mlx-lm's are"
+        )
+    return found
 
 
 def of_model_type(model_type: str, workspace: Workspace | None = None) -> str | None:
     """Return the family of an mlx-lm architecture, None where there is none."""
     known = _folders(workspace)
     # The workspace's come first here too.
-    for name in sorted(known, key=lambda one: (known[one].parent == _PACKAGED, one)):
+    for name in sorted(known.keys() - {ANY}, key=lambda one: (known[one].parent == _PACKAGED, one)):
         if facts(name, workspace).model_type == model_type:
             return name
     return None

@@ -54,17 +54,19 @@ def identity(
     backend: str,
     kernels: Path,
     folder: Path,
+    environment: str | None = None,
     *,
     conditions: bool = False,
 ) -> Identity:
-    """Return the identity of a variant of `family`, whose folder is `folder`; `kernels` is the workspace's.
+    """Return the identity of a variant of `family`, whose folder is `folder`; `kernels` is the workspace's, and
+    `environment` the digest of another environment that it runs in.
 
     With `conditions` it is the one under any but the default ones. ValueError names a source that cannot be read.
     """
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
     digests = {name: kernel_digest(kernels, name, limits[name], backend) for name in sorted(found)}
-    declaration = declaration_digest(parts, env, family, backend)
+    declaration = declaration_digest(parts, env, family, backend, environment)
     outside = [one for sources in found.values() for one in sources.outside]
     path = path_digest(folder, outside, conditions=conditions)
     return Identity(FORMULA, whole(declaration, digests, path), declaration, digests, path)
@@ -81,9 +83,12 @@ def path_digest(folder: Path, also: Iterable[Import] = (), *, conditions: bool =
     return files_digest(path_sources(folder, also, conditions=conditions))
 
 
-def declaration_digest(parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str) -> str:
+def declaration_digest(
+    parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str, environment: str | None = None
+) -> str:
     """Return the digest of what is declared, whatever the variant is called."""
-    return _hash([family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)])
+    declared = [family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)]
+    return _hash(declared if environment is None else [*declared, environment])
 
 
 def whole(declaration: str, kernels: Mapping[str, str], path: str) -> str:

@@ -33,6 +33,7 @@ NOT_BETWEEN_TOKENS = {
     "worker/job.py": "loads, patches and warms up before the first token",
     "environment.py": "says what an environment is, in a process of its own",
     "encode.py": "makes prompts token ids, before any worker starts",
+    "survey.py": "finds a model's sites for the plan, before any worker starts",
     "worker/failing.py": "says why a process failed",
     "screening.py": "reads the instructions of `zmlx screen`, whose figures are no evidence",
     "worker/crossover.py": "changes between stock and variants for `zmlx screen`, around the loop",

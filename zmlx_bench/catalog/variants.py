@@ -11,6 +11,8 @@ from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import Part, identity
 from zmlx_bench.catalog.kernels import Kernel
+from zmlx_bench.environments.asked import FILE as ENVIRONMENTS
+from zmlx_bench.environments.asked import declared as declared_environments
 from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.measured.conditions.asked import Asked, unserved
 from zmlx_bench.measured.variant import KernelUse, Variant
@@ -31,17 +33,28 @@ class Catalog:
     def __init__(self, workspace: Workspace, family: str) -> None:
         self.workspace = workspace
         self.family = family
-        self.path = workspace.variants / f"{family}.toml"
+        stem = family_catalog.declared_as(family, workspace)
+        self.path = workspace.variants / f"{stem}.toml"
         if not self.path.is_file():
             raise UnusableInput(f"{self.path}: no such file; the family {family!r} has no variants in this workspace")
         declared = files.read_toml(self.path, VariantFile)
-        if declared.family != family:
+        if declared.family != stem:
             raise UnusableInput(
-                f"{self.path}: family: is {declared.family!r}; must be {family!r}, as the file's name says"
+                f"{self.path}: family: is {declared.family!r}; must be {stem!r}, as the file's name says"
             )
         self.specs = declared.variant
         self.kernels = kernel_catalog.load(workspace)
         self._check()
+
+    def add(self, name: str, spec: VariantSpec) -> None:
+        """Take in a variant that no file declares; UnusableInput where the name is taken."""
+        if name in self.specs and self.specs[name] != spec:
+            raise UnusableInput(f"{self.path}: variant.{name}: is declared here; give the environment another name")
+        self.specs = {**self.specs, name: spec}
+
+    def environment_of(self, name: str) -> str | None:
+        """Return the environment that a variant names, itself or by what it extends; None is the one zmlx is in."""
+        return next((spec.environment for spec in self._chain(name) if spec.environment is not None), None)
 
     def names(self) -> list[str]:
         """Return all variants in the order of the file."""
@@ -52,9 +65,13 @@ class Catalog:
         return [name for name, spec in self.specs.items() if spec.default]
 
     def choose(self, wanted: Sequence[str] | None) -> list[str]:
-        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named."""
+        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named.
+
+        Of an architecture whose sites are found in the model every variant is a default: those that do not serve the
+        model are left out before anything is measured.
+        """
         if wanted is None:
-            return self.defaults()
+            return self.names() if family_catalog.is_structural(self.family, self.workspace) else self.defaults()
         if not wanted:
             raise UnusableInput("--variants: names no variant; give names by comma, or 'all'")
         if list(wanted) == ["all"]:
@@ -97,6 +114,7 @@ class Catalog:
         parts = [Part(k.kernel, k.mode, k.sites, self.kernels[k.kernel].most_tokens) for k in variant.kernels]
         folder = family_catalog.folder(self.family, self.workspace)
         try:
+            elsewhere = variant.environment.digest if variant.environment is not None else None
             found = identity(
                 parts,
                 variant.env,
@@ -104,6 +122,7 @@ class Catalog:
                 backend,
                 self.workspace.kernels,
                 folder,
+                elsewhere,
                 conditions=not conditions.default,
             )
         except (SyntaxError, ValueError) as error:
@@ -131,6 +150,13 @@ class Catalog:
                 return f"{kernel.kernel}.{kernel.mode} runs on {', '.join(mode.backends)}, not on {backend}"
         return None
 
+    def not_in_process(self, name: str, backend: Backend) -> str | None:
+        """Say why a variant cannot be put into a model of a process of this environment; None where it can."""
+        environment = self.environment_of(name)
+        if environment is not None:
+            return f"it needs the environment {environment}, and this process runs in another"
+        return self.missing_on(self.resolve(name), backend)
+
     def unserved(self, variant: ResolvedVariant, conditions: Conditions) -> str | None:
         """Say which kernel does not serve the conditions, or None when all do."""
         asked = Asked(conditions.batch, conditions.kv_bits, conditions.max_kv_size)
@@ -153,7 +179,10 @@ class Catalog:
             if spec.extends is not None and spec.extends not in self.specs:
                 raise self._error(name, "extends", str(unknown("variant", spec.extends, self.specs)))
             references, _ = self._merged(name)
-            if not references:
+            environment = self.environment_of(name)
+            if environment is not None and environment not in declared_environments(self.workspace):
+                raise self._error(name, "environment", f"{environment!r} is not in {ENVIRONMENTS}; declare it there")
+            if not references and environment is None:
                 raise self._error(
                     name, "kernels", "names no kernel: that is the baseline, which every session measures"
                 )
@@ -161,6 +190,15 @@ class Catalog:
                 self._find(name, site, reference)
 
     def _merged(self, name: str) -> tuple[dict[Site, str], dict[str, str]]:
+        references: dict[Site, str] = {}
+        env: dict[str, str] = {}
+        for spec in reversed(self._chain(name)):
+            references.update(spec.kernels)
+            env.update(spec.env)
+        return references, env
+
+    def _chain(self, name: str) -> list[VariantSpec]:
+        """Return a variant's declaration, then those that it extends."""
         chain: list[VariantSpec] = []
         seen: list[str] = []
         at: str | None = name
@@ -172,12 +210,7 @@ class Catalog:
             at = self.specs[at].extends
             if at is not None and at not in self.specs:
                 break
-        references: dict[Site, str] = {}
-        env: dict[str, str] = {}
-        for spec in reversed(chain):
-            references.update(spec.kernels)
-            env.update(spec.env)
-        return references, env
+        return chain
 
     def _find(self, name: str, site: Site, reference: str) -> tuple[Kernel, str, Mode]:
         kernel_name, _, mode_name = reference.partition(".")

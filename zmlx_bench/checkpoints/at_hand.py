@@ -16,7 +16,7 @@ def digest_again(name: str, checkpoint: Checkpoint, option: str, workspace: Work
     `option` is what `--checkpoint` said. None where they are not here, or are made by a recipe; UnusableInput where
     they cannot be used any more.
     """
-    family = families.known(name, workspace)
+    family = families.architecture(name, workspace)
     place = family.tiny if checkpoint.kind == "tiny" else _place(checkpoint, option)
     if place is None:
         return None

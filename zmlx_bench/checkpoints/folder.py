@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zmlx_bench import files
-from zmlx_bench.catalog.families import Known
+from zmlx_bench.catalog.families import Architecture
 from zmlx_bench.checkpoints import safetensors
 from zmlx_bench.checkpoints.safetensors import Tensor
 from zmlx_bench.errors import UnusableInput
@@ -22,15 +22,38 @@ _WEIGHTS = "model*.safetensors"
 """What mlx-lm loads."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "tiktoken.model", "vocab.json", "vocab.txt")
 _NUMBERED = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.safetensors")
+_LENGTHS = ("max_position_embeddings", "n_positions")
 _INDEX = "model.safetensors.index.json"
 
 
-def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict[str, Any]:
+def read_config(folder: Path, family: Architecture, *, trust_remote_code: bool) -> dict[str, Any]:
     """Return config.json of a checkpoint of `family`.
 
     UnusableInput when the folder is not a checkpoint, is of another architecture, or names code to run and
     `trust_remote_code` is false.
     """
+    config = _config(folder)
+    model_type = config.get("model_type")
+    wanted = family.model_type
+    if model_type != wanted:
+        raise UnusableInput(
+            f"{folder / 'config.json'}: model_type: is {model_type!r}, but {family.name} needs {wanted!r}"
+        )
+    _refuse_code(folder, config, trust_remote_code=trust_remote_code)
+    return config
+
+
+def model_type(folder: Path) -> str:
+    """Return which architecture of mlx-lm a checkpoint is of; UnusableInput when the folder is not a checkpoint."""
+    found = _config(folder).get("model_type")
+    if not isinstance(found, str) or not found:
+        raise UnusableInput(
+            f"{folder / 'config.json'}: model_type: is {found!r}; must name an architecture of mlx-lm, such as 'llama'"
+        )
+    return found
+
+
+def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UnusableInput(f"checkpoint {folder}: is not a folder")
     path = folder / "config.json"
@@ -44,11 +67,6 @@ def read_config(folder: Path, family: Known, *, trust_remote_code: bool) -> dict
         raise UnusableInput(f"{path}: {error}") from None
     if not isinstance(config, dict):
         raise UnusableInput(f"{path}: must hold a JSON object")
-    model_type = config.get("model_type")
-    wanted = family.facts.model_type
-    if model_type != wanted:
-        raise UnusableInput(f"{path}: model_type: is {model_type!r}, but {family.name} needs {wanted!r}")
-    _refuse_code(folder, config, trust_remote_code=trust_remote_code)
     return config
 
 
@@ -166,8 +184,13 @@ def _refuse_ambiguous(held: Mapping[Path, Mapping[str, Tensor]]) -> None:
 
 def context_length(config: dict[str, Any]) -> int | None:
     """Return the longest sequence that the model was made for, or None when the config does not say."""
-    value = config.get("max_position_embeddings")
-    return value if isinstance(value, int) and value > 0 else None
+    inner = config.get("text_config")
+    for holder in (config, inner if isinstance(inner, dict) else {}):
+        for name in _LENGTHS:
+            value = holder.get(name)
+            if isinstance(value, int) and value > 0:
+                return value
+    return None
 
 
 def config_hash(config: Any) -> str:

@@ -8,7 +8,7 @@ from zmlx_bench.checkpoints import folder
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.printable import one_line
 
-_ELSEWHERE = "connect to the network, copy it here and name its folder, or use --checkpoint tiny"
+_ELSEWHERE = "connect to the network, or copy it here and name its folder"
 PATTERNS = [
     "*.json", "model*.safetensors", "*.txt", "*.jinja", "*.jsonl", "*.py", "*.tiktoken", "tokenizer.model",
     "tiktoken.model",
@@ -45,8 +45,11 @@ def cached(repo: str, revision: str | None = None, cache: Path | None = None) ->
         return None
 
 
-def fetch(repo: str, revision: str | None = None) -> Path:
-    """Return the snapshot's folder, downloading what is missing; errors say what to do without a network."""
+def fetch(repo: str, revision: str | None = None, named_by: str = "checkpoint") -> Path:
+    """Return the snapshot's folder, downloading what is missing; errors say what to do without a network.
+
+    `named_by` is what they begin with.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -60,27 +63,25 @@ def fetch(repo: str, revision: str | None = None) -> Path:
     held = cached(repo, revision)
     if held is not None:
         return held
+    elsewhere = f"{_ELSEWHERE}, or use --checkpoint tiny" if named_by == "checkpoint" else _ELSEWHERE
+    what = f"{named_by} {repo}"
     try:
         found = Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
     except HFValidationError:
-        raise UnusableInput(f"checkpoint {repo!r}: neither a folder nor a hub id of the form OWNER/NAME") from None
+        raise UnusableInput(f"{named_by} {repo!r}: neither a folder nor a hub id of the form OWNER/NAME") from None
     except GatedRepoError:
-        raise UnusableInput(
-            f"checkpoint {repo}: is gated; accept its terms on the hub and run `hf auth login`"
-        ) from None
+        raise UnusableInput(f"{what}: is gated; accept its terms on the hub and run `hf auth login`") from None
     except RevisionNotFoundError:
-        raise UnusableInput(f"checkpoint {repo}: has no revision {revision!r}") from None
+        raise UnusableInput(f"{what}: has no revision {revision!r}") from None
     except RepositoryNotFoundError:
-        raise UnusableInput(f"checkpoint {repo}: there is no such repository on the hub (or it is private)") from None
+        raise UnusableInput(f"{what}: there is no such repository on the hub (or it is private)") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
         raise CannotHere(
-            f"checkpoint {repo}: is not in the local cache and cannot be downloaded ({_short(error)}); {_ELSEWHERE}"
+            f"{what}: is not in the local cache and cannot be downloaded ({_short(error)}); {elsewhere}"
         ) from None
     if (lacking := folder.lacks(found)) is not None:
         # Where the hub cannot be asked, its client gives what the cache has.
-        raise CannotHere(
-            f"checkpoint {repo}: the local cache lacks {lacking} and the hub did not give it; {_ELSEWHERE}"
-        )
+        raise CannotHere(f"{what}: the local cache lacks {lacking} and the hub did not give it; {elsewhere}")
     return found
 
 

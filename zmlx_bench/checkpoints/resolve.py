@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zmlx_bench.catalog.families import TINY as TINY
-from zmlx_bench.catalog.families import FamilyFacts, Known, known
+from zmlx_bench.catalog.families import Architecture, FamilyFacts, Known, architecture, known
 from zmlx_bench.checkpoints import digest, hub
 from zmlx_bench.checkpoints import folder as checkpoint_folder
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
@@ -60,7 +60,37 @@ def locate(
     `layers` builds only so many of its decoder layers.
     Raises UnusableInput for what cannot be used, CannotHere for what this machine cannot do.
     """
-    family = known(name, workspace)
+    family = architecture(name, workspace)
+    if isinstance(family, Known):
+        found = _of_family(
+            family, wanted, machine, seed=seed, trust_remote_code=trust_remote_code, force=force, layers=layers
+        )
+        if found is not None:
+            return found
+    elif wanted.split("@")[0] in KINDS:
+        raise UnusableInput(
+            f"checkpoint {wanted}: {name} is any model of type {family.model_type!r}, and zmlx knows none by name; "
+            "give a checkpoint's folder, or a hub id OWNER/NAME"
+        )
+    if (path := existing(wanted)) is not None:
+        return _from_folder(family, "path", path, trust_remote_code)
+    repo, revision = hub.split(wanted)
+    if "/" not in repo or wanted.startswith((".", "/", "~")):
+        raise unknown("checkpoint", wanted, KINDS, "(or give a folder that exists, or a hub id OWNER/NAME)")
+    return _from_hub(family, "hub", repo, revision, trust_remote_code)
+
+
+def _of_family(
+    family: Known,
+    wanted: str,
+    machine: Machine,
+    *,
+    seed: int,
+    trust_remote_code: bool,
+    force: bool,
+    layers: int | None,
+) -> Located | None:
+    """Return the checkpoint that a family names, None where `wanted` is no such name."""
     if wanted == "auto":
         return _auto(family, machine, trust_remote_code, seed, force=force, layers=layers)
     if wanted == "tiny":
@@ -71,16 +101,11 @@ def locate(
         _, revision = hub.split(wanted)
         _needs_memory(family, machine)
         return _from_hub(family, "full", family.facts.hub_id, revision, trust_remote_code)
-    if (path := _existing(wanted)) is not None:
-        return _from_folder(family, "path", path, trust_remote_code)
-    repo, revision = hub.split(wanted)
-    if "/" not in repo or wanted.startswith((".", "/", "~")):
-        raise unknown("checkpoint", wanted, KINDS, "(or give a folder that exists, or a hub id OWNER/NAME)")
-    return _from_hub(family, "hub", repo, revision, trust_remote_code)
+    return None
 
 
-def _existing(wanted: str) -> Path | None:
-    """Return the folder that `--checkpoint` names, or None; UnusableInput for what can be no path."""
+def existing(wanted: str) -> Path | None:
+    """Return the path that `--checkpoint` or FAMILY names, or None; UnusableInput for what can be no path."""
     if not wanted:
         # As a path it would be the folder that the command runs in.
         return None
@@ -147,14 +172,17 @@ def _auto(
 ) -> Located:
     need = family.facts.memory_gb
     snapshot = hub.cached(family.facts.hub_id)
-    if snapshot is not None and memory_gb(machine) * _auto_share(machine) >= need:
-        found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
-        return _because(found, "the published checkpoint is in the hub cache and fits")
-    reason = (
-        f"{family.facts.hub_id} is not in the hub cache"
-        if snapshot is None
-        else f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
-    )
+    if snapshot is None:
+        reason = f"{family.facts.hub_id} is not in the hub cache"
+    elif memory_gb(machine) * _auto_share(machine) < need:
+        reason = f"{family.facts.hub_id} needs {need} GB and room beside it, and {_have(machine)}"
+    else:
+        try:
+            found = _from_hub(family, "full", family.facts.hub_id, None, trust_remote_code)
+        except UnusableInput as error:
+            reason = f"{family.facts.hub_id} lies in the hub cache and cannot be used: {error}"
+        else:
+            return _because(found, "the published checkpoint is in the hub cache and fits")
     if family.tiny is not None:
         return _because(_tiny(family), reason)
     reason = f"{reason}, and {family.name} has no tiny checkpoint"
@@ -185,7 +213,7 @@ def _smaller(family: Known) -> str:
     return "use tiny"
 
 
-def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
+def _from_folder(family: Architecture, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
     config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
     weights = checkpoint_folder.weight_files(path)
     config_sha = checkpoint_folder.config_hash(config)
@@ -206,7 +234,9 @@ def _from_folder(family: Known, kind: CheckpointKind, path: Path, trust_remote_c
     return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
 
 
-def _from_hub(family: Known, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool) -> Located:
+def _from_hub(
+    family: Architecture, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool
+) -> Located:
     snapshot = hub.fetch(repo, revision)
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
     config_sha = checkpoint_folder.config_hash(config)

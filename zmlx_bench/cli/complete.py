@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def family(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a model family, the workspace's among them."""
     roots = (_PACKAGE / "measured" / "families", _root(context) / "families")
-    return _starting({path.parent.name for root in roots for path in root.glob("*/facts.toml")}, incomplete)
+    return _starting({path.parent.name for root in roots for path in root.glob("*/facts.toml")} - {"any"}, incomplete)
 
 
 def variants(context: typer.Context, incomplete: str) -> list[str]:

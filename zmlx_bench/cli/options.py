@@ -19,7 +19,11 @@ RehashOption = Annotated[
 ]
 FamilyArgument = Annotated[
     str,
-    typer.Argument(metavar="FAMILY", help="Model family; `zmlx models` lists them.", autocompletion=complete.family),
+    typer.Argument(
+        metavar="FAMILY",
+        help="Model family, as `zmlx models` lists them; or a checkpoint's folder or hub id.",
+        autocompletion=complete.family,
+    ),
 ]
 OptionalFamily = Annotated[
     str | None,

@@ -44,6 +44,15 @@ def run(
         int | None, typer.Option("--at-most", metavar="N", help="Most blocks of --until-decided; default: 40.")
     ] = None,
     variants: VariantsOption = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--environment",
+            metavar="E",
+            help="Also the stock model in another environment: mlx==0.32.3, a name, a Python's path; may be repeated.",
+            autocompletion=complete.environment,
+        ),
+    ] = None,
     checkpoint: MeasuredOption = "auto",
     backend: BackendOption = "auto",
     no_null: Annotated[bool, typer.Option("--no-null", help="Leave out the second baseline (the A/A arm).")] = False,
@@ -99,9 +108,12 @@ def run(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same."""
+    """Measure every variant of FAMILY against the stock model: speed, memory, and whether every token is the same.
+
+    In FAMILY's place may stand a checkpoint of any text model that mlx-lm loads: its folder, or its hub id OWNER/NAME.
+    """
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.catalog import families
+    from zmlx_bench.checkpoints.named import named
     from zmlx_bench.cli.output import console, print_json, say
     from zmlx_bench.cli.progress import Progress
     from zmlx_bench.errors import UnusableInput
@@ -116,7 +128,7 @@ def run(
     from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
-    families.check_name(family, place)
+    family, checkpoint = named(family, checkpoint, place)
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")
@@ -128,6 +140,7 @@ def run(
         until_decided=until_decided,
         at_most=at_most,
         variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+        environments=environment or (),
         checkpoint=checkpoint,
         backend=backend,
         null_arm=not no_null,
@@ -155,7 +168,7 @@ def run(
         planned.check(begun, request, given(command), option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
-        prepared = api.prepare(place, request, incumbent_of)
+        prepared = api.prepare(place, request, incumbent_of, say)
     session = prepared.session
     chosen, plan = prepared.located, session.plan
     say(

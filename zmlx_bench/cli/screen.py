@@ -56,7 +56,7 @@ def screen(
     """
     from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.catalog import families
+    from zmlx_bench.checkpoints.named import named
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.screening import Progress
     from zmlx_bench.errors import ZmlxError
@@ -66,7 +66,7 @@ def screen(
     from zmlx_bench.screen.schema import Screening
 
     place = workspaces.find(workspace)
-    families.check_name(family, place)
+    family, checkpoint = named(family, checkpoint, place)
     people = console(stderr=True)
     screening = run.prepare(
         place,

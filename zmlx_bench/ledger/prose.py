@@ -66,6 +66,8 @@ def _kernels(capsules: Iterable[Capsule], decision: GroupDecision) -> Iterable[s
             for k in variant.kernels
         ]
         parts += [f"{variable}={clean(value)}" for variable, value in sorted(variant.env.items())]
+        if (other := variant.environment) is not None:
+            parts.append(f"in the environment {clean(other.asked)} (`{other.digest[:SHORT]}`)")
         yield f"- `{name}`: {', '.join(parts) or 'the stock model'}. {_sentence(clean(variant.why))}"
 
 

@@ -63,6 +63,8 @@ class Instructions:
     prompts: tuple[Prompt, ...]
     margins: bool
     """Whether to record the top-1/top-2 margin of every token (slow; only where nothing is timed)."""
+    elsewhere: bool = False
+    """Whether this is another environment than the supervisor's: what it lacks is no fault of the arm."""
     forced: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """For the audit: the tokens to force after each prompt, in place of generating. Empty: generate."""
     conditions: Conditions | None = None
@@ -141,6 +143,14 @@ class Depth:
     active_gb: float
     cache_gb: float
     peak_gb: float
+
+
+@dataclass(frozen=True)
+class Filling(Event):
+    """So many tokens of the context are in the cache: said after each chunk, for a long one takes minutes."""
+
+    event = "filling"
+    tokens: int
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,8 @@ def jobs_2(wanted: Wanted) -> tuple[Job, ...]:
         if others and arm.name != BASELINE:
             jobs.append(Job(id=len(jobs), kind="fidelity", arm=arm.name, tokens=longest, prompts=tuple(others)))
     for arm in arms:
-        if wanted.audit_positions is not None and arm.variant is not None:
+        # An audit compares logits in one process, and so in one environment.
+        if wanted.audit_positions is not None and arm.variant is not None and arm.variant.environment is None:
             jobs.append(
                 Job(id=len(jobs), kind="audit", arm=arm.name, tokens=wanted.audit_positions, prompts=wanted.prompts)
             )

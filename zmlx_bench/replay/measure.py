@@ -18,6 +18,7 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.session import api
+from zmlx_bench.session.elsewhere import name_of
 from zmlx_bench.session.request import EncodedBefore, Request
 from zmlx_bench.session.runner import Observer
 from zmlx_bench.workspace import Workspace
@@ -49,12 +50,16 @@ def prepare(workspace: Workspace, capsule: Capsule, overrides: Overrides) -> Rep
         raise UnusableInput("the capsule's content is not what was hashed; `zmlx capsule verify` says where")
     backend, no_backend = _backend(capsule)
     option, no_checkpoint = _checkpoint(workspace, capsule, overrides, facts.read(backends.choose(backend)))
+    # The stock model in an environment is declared by no file.
+    other = capsule.variant.environment
+    elsewhere = other is not None and name_of(other.asked) == capsule.variant.name
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
             family=capsule.family,
             tokens=(capsule.tokens,),
             runs=overrides.runs or capsule.protocol.blocks,
-            variants=(capsule.variant.name,),
+            variants=None if elsewhere else (capsule.variant.name,),
+            environments=(other.asked,) if other is not None and elsewhere else (),
             checkpoint=option,
             backend=backend,
             null_arm=capsule.protocol.null_arm,

@@ -163,6 +163,8 @@ def _what(capsule: Capsule) -> str:
     known = {k.kernel: identity.kernels[k.kernel] if identity else k.source_sha256 for k in variant.kernels}
     kernels = [f"{k.kernel}.{k.mode}@{known[k.kernel][:12]}" for k in variant.kernels]
     path = [f"path@{identity.path[:12]}"] if identity else []
+    if variant.environment is not None:
+        path.append(f"environment@{variant.environment.digest[:12]}")
     env = (f"{name}={value}" for name, value in sorted(variant.env.items()))
     return " ".join([variant.name, *kernels, *path, *env])
 

@@ -35,6 +35,8 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
         yield "kernel", f"{'+'.join(kernel.sites)} = {kernel.kernel}.{kernel.mode} ({kernel.source_sha256[:12]})"
     for name, value in variant.env.items():
         yield "env", f"{name}={value}"
+    if variant.environment is not None:
+        yield "environment", words.environment(variant.environment)
     if variant.identity is not None:
         yield "identity", f"{variant.identity.digest[:12]} (measured path {variant.identity.path[:12]})"
     checkpoint = f"{capsule.checkpoint.label} ({words.digest(capsule.checkpoint.digest)})"

@@ -16,6 +16,8 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.catalog.variants import families as with_variants
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
+from zmlx_bench.environments.asked import asked
+from zmlx_bench.environments.listing import recorded
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
@@ -57,12 +59,22 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     "kernels": {"+".join(k.sites): f"{k.kernel}.{k.mode}" for k in variant.kernels},
                     "env": variant.env,
                     "why": variant.why,
-                    "not_here": catalog.missing_on(variant, backend),
+                    "environment": catalog.environment_of(variant_name),
+                    "not_here": catalog.missing_on(variant, backend) or unmade(catalog, variant_name),
                     "verified": here
                     and verified.last(reports, variant, verified.digests(workspace, variant, backend), here),
                 }
             )
     return rows
+
+
+def unmade(catalog: Catalog, name: str) -> str | None:
+    """Say that a variant's environment is not made, as far as that is known without running it."""
+    text = catalog.environment_of(name)
+    wanted = None if text is None else asked(catalog.workspace, text)
+    if wanted is None or wanted.python is not None or recorded(wanted) is not None:
+        return None
+    return f"its environment is not made: zmlx environments make {text}"
 
 
 def variant_list(rows: Sequence[Row]) -> Group:
@@ -80,6 +92,8 @@ def variant_list(rows: Sequence[Row]) -> Group:
             parts.append(Flow(said, hang=4))
             parts.append(Flow([f"{site} = {kernel}" for site, kernel in row["kernels"].items()], indent=4, hang=4))
             parts += [Flow([f"{name}={value}"], indent=4) for name, value in row["env"].items()]
+            if row["environment"] is not None:
+                parts.append(Flow([f"in the environment {row['environment']}"], indent=4))
             parts.append(Flow([row["why"]], indent=4, style="dim"))
         parts.append(Text())
     parts.append(Text("* measured by `zmlx run FAMILY` without --variants", style="dim"))

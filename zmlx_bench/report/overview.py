@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +22,10 @@ from zmlx_bench.schema.figures import Ratios
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.verification import Verification
+from zmlx_bench.session.elsewhere import name_of
 
+_FINAL = ("checkpoint", "environment")
+"""Why a CANDIDATE stays one, however often it is measured."""
 RatiosOf = Callable[[str], Ratios]
 """Of the capsule at a path in the workspace."""
 
@@ -206,18 +210,23 @@ def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy)
         [f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens}", *key.conditions.options]
     )
     least = max(policy.min_blocks.values())
-    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason != "checkpoint"]
+    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
     unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
-        yield f"{start} --variants {_names(found)} --runs {blocks}"
+        yield f"{start} {_arms(found)} --runs {blocks}"
     if unsure:
         most = max(AT_MOST, *(line.blocks_needed or 0 for line in unsure))
-        yield f"{start} --variants {_names(unsure)} --until-decided --at-most {most}"
+        yield f"{start} {_arms(unsure)} --until-decided --at-most {most}"
 
 
-def _names(lines: Sequence[Line]) -> str:
-    return ",".join(sorted(line.variant for line in lines))
+def _arms(lines: Sequence[Line]) -> str:
+    """Return the options that name variants, and environments in which the stock model was measured."""
+    asked = {line.variant: cell.environment for line in lines for cell in line.cells if cell.environment is not None}
+    bare = {name: text for name, text in asked.items() if name_of(text) == name}
+    names = ",".join(sorted(line.variant for line in lines if line.variant not in bare))
+    variants = [f"--variants {names}"] if names else []
+    return " ".join([*variants, *(f"--environment {shlex.quote(text)}" for _, text in sorted(bare.items()))])
 
 
 def _recommendation(recommended: str | None, promoted: str | None, action: str, why: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import AuditFigures
+from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.session.spent import Spent
@@ -111,6 +112,16 @@ def gigabytes(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def environment(value: Environment) -> str:
+    """Return what an arm ran in where that is not the environment of its baseline."""
+    asked = f", as {', '.join(value.requirements)}" if value.requirements else ""
+    parts = [f"Python {value.python}, {value.platform}"]
+    for name, package in value.packages.items():
+        commit = "" if package.commit is None else f" at {package.commit[:SHORT]}{' (dirty)' if package.dirty else ''}"
+        parts.append(f"{name.replace('_', '-')} {package.version or 'of no version'}{commit}")
+    return f"{said(value.asked)} ({value.digest[:SHORT]}){asked}: {', '.join(parts)}"
 
 
 def company(busy_by_others: float | None, *, shared: bool) -> str:

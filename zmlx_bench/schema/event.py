@@ -41,6 +41,13 @@ class Patched(StrictModel):
     hosts: dict[Site, Positive]
 
 
+class Filling(StrictModel):
+    """So many tokens of the context are in the cache: said after each chunk."""
+
+    event: Literal["filling"] = "filling"
+    tokens: Positive
+
+
 class FilledEvent(Filled):
     """The context is prefilled."""
 
@@ -168,6 +175,7 @@ WorkerEvent = Annotated[
     Loaded
     | Patched
     | Prompts
+    | Filling
     | FilledEvent
     | Caches
     | Warmed

@@ -57,6 +57,8 @@ class MatrixRow(StrictModel):
     peak_rss_gb: NonNegative | None
     energy_j_per_token: NonNegative | None = None
     baseline_energy_j_per_token: NonNegative | None = None
+    environment: NonEmpty | None = None
+    """By what name the variant asked for an environment of its own; null where it ran in the group's."""
     status: Status
     mlx: NonEmpty
     mlx_lm: NonEmpty
@@ -110,6 +112,7 @@ def row_of(capsule: Capsule) -> MatrixRow:
         peak_rss_gb=figures.memory.peak_rss_gb,
         energy_j_per_token=figures.energy_j_per_token,
         baseline_energy_j_per_token=figures.baseline_energy_j_per_token,
+        environment=capsule.variant.environment.asked if capsule.variant.environment else None,
         status=capsule.status,
         mlx=capsule.software.mlx,
         mlx_lm=capsule.software.mlx_lm,

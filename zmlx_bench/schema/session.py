@@ -6,6 +6,7 @@ from typing import Literal
 
 from zmlx_bench.schema.base import Count, FileName, Name, NonEmpty, NonNegative, Positive, Sha256, StrictModel, UtcTime
 from zmlx_bench.schema.capsule import Software
+from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.migrations import session as migrations
 from zmlx_bench.schema.plan import Plan
@@ -18,6 +19,21 @@ class CapsuleRef(StrictModel):
     file: FileName
     """Name in the session's folder."""
     content_sha256: Sha256
+
+
+class FoundSites(StrictModel):
+    """Modules of one class and size that have sites, or seem to have them: what was found in the loaded model."""
+
+    sites: tuple[Site, ...]
+    module: NonEmpty
+    """Class of the modules."""
+    first: str
+    """Path of the first of them in the model."""
+    modules: Positive
+    sizes: str
+    """Of their quantised weights, and how these are packed, in words."""
+    why_not: NonEmpty | None
+    """Why they are not offered to kernels; null where they are."""
 
 
 class Stopped(StrictModel):
@@ -53,6 +69,8 @@ class Session(Sealed):
     environment: dict[str, str] = {}
     shared_device: bool = False
     plan: Plan
+    sites: tuple[FoundSites, ...] = ()
+    """Of a model whose architecture has no family of its own: what its sites were found to be."""
     stopped: Stopped | None = None
     """Null before the timed blocks have ended, and in a session without looks."""
     machine: Machine

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from zmlx_bench.schema.base import KernelRef, Name, NonEmpty, Sha256, StrictModel
+from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Numerics, Site
 
@@ -35,6 +36,8 @@ class VariantSpec(StrictModel):
     """`site = "kernel"` or `site = "kernel.mode"`. A fused kernel stands at each of its sites."""
     env: VariantEnv = {}
     """Environment of the worker; only ZMLX_* and MLX_*."""
+    environment: NonEmpty | None = None
+    """The Python environment of the worker: a name of `variants/environments.toml`; null is the one that zmlx is in."""
     default: bool = False
     """Whether `zmlx run` measures it without being asked by name; at most four in a family."""
 
@@ -68,3 +71,5 @@ class ResolvedVariant(StrictModel):
     env: VariantEnv = {}
     identity: Identity | None = Field(default=None, exclude_if=lambda value: value is None)
     """What it is on the backend that it is measured on; absent from what was recorded before there was one."""
+    environment: Environment | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The environment that its processes ran in; absent where that is the one that zmlx is in."""

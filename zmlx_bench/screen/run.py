@@ -258,7 +258,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
         layers=request.layers,
     )
     resolved = {name: catalog.resolve(name) for name in names}
-    missing = {name: catalog.missing_on(variant, backend) for name, variant in resolved.items()}
+    missing = {name: catalog.not_in_process(name, backend) for name in resolved}
     absent = {name: Fallen("unavailable", reason) for name, reason in missing.items() if reason is not None}
     screen = Screen(request, timeouts, catalog, located, machine, policy, resolved, absent)
     if not screen.left():

@@ -6,13 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from filelock import BaseFileLock
 
+from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
@@ -28,9 +31,9 @@ from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
-from zmlx_bench.schema.session import CapsuleRef, Session
+from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, extend, looking, store
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -39,6 +42,7 @@ from zmlx_bench.session.log import ends, finished
 from zmlx_bench.session.records import runs_of
 from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
+from zmlx_bench.session.sites import applicable, survey
 from zmlx_bench.workspace import Workspace
 
 Incumbent = Callable[[Workspace, str, Located, Machine, Conditions], str | None]
@@ -65,14 +69,15 @@ class Prepared:
             lock.release()
 
 
-def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> Prepared:
+def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say: Say = lambda _: None) -> Prepared:
     """Check everything that can be checked without a model, make the prompts token ids, draw up the plan, and write
-    `session.json`."""
+    `session.json`. `say` gets a line for people about what takes long."""
     began = time.perf_counter()
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
-    names = catalog.choose(request.variants)
+    others = elsewhere.declare(catalog, request.environments)
+    names = [*(catalog.choose(request.variants) if request.variants or not others else ()), *others]
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
     if request.cool and not heat.known(state.read(backend)):
@@ -86,11 +91,16 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
     promoted = incumbent_of(workspace, request.family, located, machine, conditions)
     if promoted is not None and promoted not in catalog.specs:
         promoted = None
-    usable, left_out = _resolved(catalog, names, backend, conditions, explicit=request.variants is not None)
+    made: elsewhere.Found = {}
+    explicit = request.variants is not None or bool(others)
+    usable, left_out = _resolved(
+        catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
+    )
     name = store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
     encoded = _encoded(request, located, prompts, locks)
+    sites, usable, unserved = _surveyed(request, located, catalog, backend, usable, locks)
     plan = draw_up(
         family=request.family,
         checkpoint=located.checkpoint,
@@ -123,12 +133,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent) -> 
         environment=shared_variables(),
         shared_device=request.share_device,
         plan=plan,
+        sites=sites,
         machine=machine,
         software=software(workspace.root),
         content_sha256=UNSEALED,
     )
-    ground = Ground(workspace, located.path, catalog)
-    return Prepared(store.write(workspace, session), ground, located, left_out, tuple(map(_note, alike(plan))), locks)
+    ground = Ground(workspace, located.path, catalog, made)
+    out = (*left_out, *unserved)
+    return Prepared(store.write(workspace, session), ground, located, out, tuple(map(_note, alike(plan))), locks)
 
 
 def _note(names: tuple[str, ...]) -> str:
@@ -148,6 +160,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
         extend.check(workspace, session)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
+    made = elsewhere.again(catalog, plan)
     machine = facts.read(backends.choose(plan.backend))
     located = locate(
         plan.family,
@@ -177,7 +190,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
             extend.remove(workspace, session)
         update = {"resumed": session.resumed + 1, "shared_device": session.shared_device or share_device}
         session = store.write(workspace, session.model_copy(update=update))
-    ground = Ground(workspace, located.path, catalog)
+    ground = Ground(workspace, located.path, catalog, made)
     return Prepared(session, ground, located, locks=locks)
 
 
@@ -274,15 +287,47 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
     return encoded
 
 
+def _surveyed(
+    request: Request,
+    located: Located,
+    catalog: Catalog,
+    backend: Backend,
+    usable: list[ResolvedVariant],
+    locks: Sequence[BaseFileLock],
+) -> tuple[tuple[FoundSites, ...], list[ResolvedVariant], tuple[str, ...]]:
+    """Return the sites of a model without a family of its own, the variants to measure, and why others are not: one
+    that was not asked for by name is measured where it can be applied. A refusal frees the locks."""
+    if not families.is_structural(request.family, catalog.workspace):
+        return (), usable, ()
+    # What another environment's mlx-lm makes of the model is its own process's business.
+    here, there = ([one for one in usable if (one.environment is None) is same] for same in (True, False))
+    try:
+        found = survey(located, catalog, backend, here, seed=request.seed)
+        kept, left_out = applicable(found, here) if request.variants is None and here else (here, ())
+        return found.sites, [*kept, *there], left_out
+    except BaseException:
+        for lock in locks:
+            lock.release()
+        raise
+
+
 def _resolved(
-    catalog: Catalog, names: Sequence[str], backend: Backend, conditions: Conditions, *, explicit: bool
+    catalog: Catalog,
+    names: Sequence[str],
+    backend: Backend,
+    conditions: Conditions,
+    placed: Callable[[ResolvedVariant], ResolvedVariant],
+    *,
+    explicit: bool,
 ) -> tuple[list[ResolvedVariant], tuple[str, ...]]:
     usable: list[ResolvedVariant] = []
     left_out: list[str] = []
     for variant in (catalog.resolve(name) for name in names):
         reason = catalog.missing_on(variant, backend) or catalog.unserved(variant, conditions)
+        if reason is None and not explicit:
+            reason = elsewhere.not_made(catalog, variant)
         if reason is None:
-            usable.append(catalog.identify(variant, backend, conditions))
+            usable.append(catalog.identify(placed(variant), backend, conditions))
         elif explicit:
             raise CannotHere(f"{catalog.path}: variant.{variant.name}: {reason}")
         else:
@@ -325,7 +370,7 @@ def _refuse_changed(session: Session, catalog: Catalog) -> None:
 
 def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
     """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
-    now = catalog.resolve(planned.name)
+    now = elsewhere.as_now(catalog, catalog.resolve(planned.name))
     if planned.identity is None:
         return now != planned
     return catalog.identify(now, session.plan.backend, session.plan.conditions).identity != planned.identity

@@ -77,9 +77,9 @@ class Compiled:
                     path.unlink()
 
 
-def place() -> Path:
-    """Return where what this MLX compiled on this architecture is kept for the user."""
-    key = f"{_FOLDERS.rstrip('*')}{installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
+def place(mlx: str | None = None) -> Path:
+    """Return where what an MLX compiled on this architecture is kept for the user; by default the one that is here."""
+    key = f"{_FOLDERS.rstrip('*')}{mlx or installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
     return user_cache_path("zmlx") / "compiled" / re.sub(r"[^A-Za-z0-9.+_-]", "_", key)
 
 

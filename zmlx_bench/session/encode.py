@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from zmlx_bench.checkpoints.folder import has_tokenizer
 from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.printable import one_line, said
@@ -35,6 +36,12 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S, *, pi
     }
     where = f"checkpoint {located.path}: tokenizer"
     answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
+    if "error" in answer and not has_tokenizer(located.path):
+        # What a library makes of that is which other library it would like.
+        raise UnusableInput(
+            f"checkpoint {located.path}: has no tokenizer.json, nor any other file that a tokenizer is made of; "
+            "copy it from where the weights come from"
+        )
     if "error" in answer:
         raise UnusableInput(
             f"{where}: {one_line(without_secrets(answer['error']))}; mend the checkpoint's files or name another"

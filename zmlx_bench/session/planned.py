@@ -8,6 +8,7 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session
+from zmlx_bench.session import elsewhere
 from zmlx_bench.session.request import Request, timeouts_of
 
 Option = Callable[[Session, Request], tuple[object, object]]
@@ -54,7 +55,12 @@ def _variants(session: Session, request: Request) -> tuple[object, object]:
         return None, None
     arms = {role: {arm.name for arm in session.plan.arms if arm.role == role} for role in ("incumbent", "variant")}
     asked = set(request.variants or ())
+    arms["variant"] -= elsewhere.bare(session.plan).keys()
     return arms["variant"] | (arms["incumbent"] & asked), asked
+
+
+def _environments(session: Session, request: Request) -> tuple[object, object]:
+    return set(elsewhere.bare(session.plan).values()), set(request.environments)
 
 
 def _checkpoint(session: Session, request: Request) -> tuple[object, object]:
@@ -89,6 +95,7 @@ _OPTIONS: Mapping[str, tuple[str, Option]] = {
     "until_decided": ("--until-decided", _of_plan(lambda plan: bool(plan.looks), lambda asked: asked.until_decided)),
     "at_most": ("--at-most", _at_most),
     "variants": ("--variants", _variants),
+    "environment": ("--environment", _environments),
     "checkpoint": ("--checkpoint", _checkpoint),
     "backend": ("--backend", lambda session, asked: (True, asked.backend in (session.plan.backend, "auto"))),
     "no_null": ("--no-null", _null_arm),

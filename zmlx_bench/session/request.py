@@ -35,6 +35,8 @@ class Request:
     until_decided: bool = False
     at_most: int | None = None
     variants: Sequence[str] | None = None
+    environments: Sequence[str] = ()
+    """The stock model in each of these is measured too; then no variant is, unless it is named."""
     checkpoint: str = "auto"
     backend: str = "auto"
     null_arm: bool = True

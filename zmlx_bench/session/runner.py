@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.environments.kept import Made
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import state, tested
 from zmlx_bench.machine.energy import Meter
@@ -21,12 +22,12 @@ from zmlx_bench.process import told_path
 from zmlx_bench.protocol.batch import members
 from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.schema.base import Status, utc_now
-from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Opened, WorkerEvent
+from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Loaded, Opened, WorkerEvent
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
-from zmlx_bench.session import cooling, opened, store
+from zmlx_bench.session import cooling, elsewhere, opened, store
 from zmlx_bench.session.audit import answers
-from zmlx_bench.session.compiled import Compiled
+from zmlx_bench.session.elsewhere import Home, Homes
 from zmlx_bench.session.energy import DecodeEnergy
 from zmlx_bench.session.environment import without_secrets, worker_environment
 from zmlx_bench.session.failing import StockFails
@@ -65,6 +66,8 @@ class Ground:
     checkpoint_path: Path
     catalog: Catalog
     """The variants and kernels of the session's family."""
+    made: Mapping[str, Made] = field(default_factory=dict)
+    """The environments of arms that have one of their own, by digest."""
 
 
 Look = Callable[[Session, int], Session]
@@ -90,7 +93,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     looked = 0
-    with contextlib.closing(log), Compiled() as compiled:
+    with contextlib.closing(log), Homes(ground.made) as homes:
         for job in plan.jobs:
             blocks = _blocks_before(plan, job)
             if session.stopped is None and blocks in plan.looks and blocks != looked:
@@ -102,8 +105,9 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             forced = _forced(plan, job, path)
             if job.kind == "audit" and not forced:
                 continue
-            outcome = _run_job(session, job, forced, ground, log, observer, compiled)
-            compiled.ended(well=outcome.status == "ok")
+            home = homes.of(plan.arm(job.arm))
+            outcome = _run_job(session, job, forced, ground, log, observer, home)
+            home.compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
@@ -155,7 +159,7 @@ def _run_job(
     ground: Ground,
     log: EventLog,
     observer: Observer,
-    compiled: Compiled,
+    home: Home,
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
@@ -168,9 +172,10 @@ def _run_job(
     own = time.process_time()
     worker = Worker(
         _instructions(plan, job, arm, forced, ground),
-        worker_environment(arm) | compiled.environment | (_EXACT if job.kind == "audit" else {}),
+        home.variables(worker_environment(arm)) | (_EXACT if job.kind == "audit" else {}),
         store.log_path(ground.workspace, session.session, job.id),
         WORKER_MODULE,
+        home.python,
     )
 
     tally = Tally(job, forced, {name: plan.token_ids(name) for name in _prefilled(plan, job)}, _expected(plan, job))
@@ -181,6 +186,8 @@ def _run_job(
             gauge.note(event)
         log.write(JobEvent(job=job.id, at=at, event=event))
         tally.note(event)
+        if isinstance(event, Loaded):
+            elsewhere.check(arm, event)
         if isinstance(event, Opened):
             opened.check(event.files, opened.known_to(ground.catalog, arm), ground.workspace.root.resolve())
         observer.event(job, at, event)
@@ -233,7 +240,8 @@ def _instructions(plan: Plan, job: Job, arm: Arm, forced: dict[str, tuple[int, .
         layers=plan.checkpoint.layers,
         trust_remote_code=plan.checkpoint.trust_remote_code,
         backend=plan.backend,
-        variant=ground.catalog.plain(arm.variant) if arm.variant is not None else None,
+        variant=ground.catalog.plain(arm.variant) if arm.variant is not None and arm.variant.kernels else None,
+        elsewhere=arm.variant is not None and arm.variant.environment is not None,
         kernels=told_path(ground.workspace.kernels),
         tokens=job.tokens,
         prefixes=job.prefixes,

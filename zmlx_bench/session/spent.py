@@ -6,7 +6,18 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zmlx_bench.schema.event import Done, JobStart, Loaded, Patched, PromptEnd, PromptStart, Token, Warmed
+from zmlx_bench.schema.event import (
+    Done,
+    FilledEvent,
+    JobStart,
+    Loaded,
+    Patched,
+    PromptEnd,
+    Prompts,
+    PromptStart,
+    Token,
+    Warmed,
+)
 from zmlx_bench.schema.plan import JobKind, Plan
 from zmlx_bench.session.log import JobLog
 
@@ -27,7 +38,7 @@ class Spent:
     warm_up_s: float = 0.0
     """Kernels compiled, and the prompt answered until nothing is new."""
     prefill_s: float = 0.0
-    """Of timed and untimed prompts, to the first token."""
+    """Of contexts, and of timed and untimed prompts to the first token."""
     timed_decode_s: float = 0.0
     untimed_decode_s: float = 0.0
     audit_s: float = 0.0
@@ -77,8 +88,14 @@ def _job(spent: Spent, kind: JobKind, start: JobStart, log: JobLog) -> float:
                 last = line.at
             case Patched() if kind != "audit":
                 found.bind_s = line.at - last
+            case Prompts() if kind != "audit":
+                last = line.at
+            case FilledEvent():
+                # What came before it was a rehearsal.
+                found.prefill_s += line.event.seconds
+                found.warm_up_s += max(0.0, line.at - last - line.event.seconds)
             case Warmed():
-                found.warm_up_s = line.event.warm_up_s
+                found.warm_up_s += line.event.warm_up_s
             case PromptStart():
                 prompt, tokens = line.at, 0
             case Token():

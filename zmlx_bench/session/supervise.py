@@ -24,6 +24,7 @@ from zmlx_bench.schema.event import (
     Done,
     Failed,
     FilledEvent,
+    Filling,
     Forced,
     Loaded,
     Patched,
@@ -62,11 +63,13 @@ class Outcome:
 class Worker:
     """One worker process in a process group of its own."""
 
-    def __init__(self, instructions: Instructions, env: dict[str, str], log: Path, module: str) -> None:
+    def __init__(
+        self, instructions: Instructions, env: dict[str, str], log: Path, module: str, python: str = sys.executable
+    ) -> None:
         self._log = log
         self._oom_kills = _oom_kills()
         with files.open_new(log) as output:
-            self._child = Child([sys.executable, "-m", module], instructions.encoded(), output, env)
+            self._child = Child([python, "-m", module], instructions.encoded(), output, env)
 
     def watch(self, timeouts: Timeouts, on_event: OnEvent) -> Outcome:
         """Pass every event on until the worker ends, and say how it ended. Kills it when it is silent too long."""
@@ -106,6 +109,8 @@ class Worker:
                         done = event
                     case Loaded() | Patched() | FilledEvent() | Caches():
                         limit, phase = timeouts.prefill_s, "warming up"
+                    case Filling():
+                        limit, phase = timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
                     case Warmed() | PromptEnd() | Deepened():
                         limit, phase = timeouts.prefill_s, "between prompts"
                     case Forced() | Audited():

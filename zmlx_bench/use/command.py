@@ -7,10 +7,10 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from zmlx_bench.catalog import families
+from zmlx_bench.checkpoints.named import named
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.machine import backend as backends
@@ -49,7 +49,8 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
     Where nothing is promoted the stock model runs; a variant asked for by name that cannot be applied raises
     NotApplied. UnusableInput for a family, checkpoint, variant or argument that cannot be used.
     """
-    families.check_name(request.family, workspace)
+    family, checkpoint = named(request.family, request.checkpoint, workspace)
+    request = replace(request, family=family, checkpoint=checkpoint)
     machine = facts.read(backends.choose("auto"))
     located = locate(
         request.family,

@@ -46,11 +46,11 @@ class Choice:
 def option_of(family: str, checkpoint: str | Path, workspace: Workspace | None = None) -> str:
     """Return what `--checkpoint` calls a folder or hub id: `tiny` and `full` are the ones that the family names."""
     text = str(checkpoint)
-    known = families.known(family, workspace)
+    known = families.architecture(family, workspace)
     if known.tiny is not None and Path(text).expanduser().resolve() == known.tiny.resolve():
         return "tiny"
     repo, revision = hub.split(text)
-    if repo == known.facts.hub_id:
+    if isinstance(known, families.Known) and repo == known.facts.hub_id:
         return f"full@{revision}" if revision else "full"
     return text
 
@@ -97,6 +97,8 @@ def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = F
     name = promotion.variant
     if name not in catalog.specs:
         raise NotChosen(f"{name} is promoted here, but {catalog.path.name} no longer declares it; run `zmlx check`")
+    if (environment := catalog.environment_of(name)) is not None:
+        raise NotChosen(f"{name} is promoted here, but it needs the environment {environment}: this is another one")
     variant = catalog.identify(catalog.resolve(name), promotion.backend, promotion.conditions)
     then = promotions.parts_of(promotion, carried.read(workspace))
     since = () if then is None or variant.identity is None else changed(then, variant.identity)
@@ -127,9 +129,9 @@ def by_name(workspace: Workspace, family: str, name: str, machine: Machine, cond
     if name not in catalog.specs:
         raise unknown(f"{family} variant", name, catalog.specs)
     variant = catalog.resolve(name)
-    reason = catalog.missing_on(variant, machine.backend) or catalog.unserved(variant, conditions)
+    reason = catalog.not_in_process(name, machine.backend) or catalog.unserved(variant, conditions)
     if reason is not None:
-        raise NotChosen(reason)
+        raise NotChosen(f"{name} cannot be applied: {reason}")
     return Choice(variant, catalog.plain(variant))
 
 
@@ -150,6 +152,8 @@ def nothing_promoted(
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
     option = f" --checkpoint {located.option}" if located is not None else ""
+    if located is None and families.is_structural(family, workspace):
+        option = " --checkpoint FOLDER_OR_HUB_ID"
     asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])
     return (
         f"nothing is promoted for {family}{which} on {here}{others}; "

@@ -10,7 +10,7 @@ import mlx.core as mx
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
@@ -82,8 +82,7 @@ def put_in(
     located = checkpoint if isinstance(checkpoint, Located) else None
     if located is None and checkpoint is not None and not isinstance(checkpoint, Located):
         located = locate(family, decide.option_of(family, checkpoint, place), machine, workspace=place)
-    hosts = loading.load(families.folder(family, place)).hosts(model)
-    if any(hasattr(type(host.module), "composed_call") for host in hosts):
+    if any(hasattr(type(module), "composed_call") for _, module in model.named_modules()):
         raise NotChosen("a variant sits in this model already; undo it first")
     part = sharded.part_of(model)
     if variant != PROMOTED:
@@ -102,6 +101,7 @@ def put_in(
     if missing := decide.environment_missing(choice.variant):
         settings = " ".join(f"{name}={value}" for name, value in missing.items())
         raise NotChosen(f"{choice.variant.name} needs {settings} in the environment before Python starts")
+    hosts = loading.load(families.folder(family, place)).hosts(model)
     if part is not None:
         hosts = sharded.hosts_of_part(hosts, choice.plain)
     try:
@@ -114,11 +114,12 @@ def put_in(
 def family_of(model: Any, place: Workspace) -> str:
     """Return the family of a loaded mlx-lm model; raise NotChosen where zmlx has none for its architecture."""
     model_type = getattr(model, "model_type", None)
-    if model_type is not None and (name := families.of_model_type(model_type, place)) is not None:
-        return name
-    known = ", ".join(families.facts(name, place).model_type for name in families.names(place))
-    found = f"a model of type {model_type!r}" if model_type else f"a {type(model).__name__}, which is no mlx-lm model"
-    raise NotChosen(f"zmlx knows no sites in {found}; it knows {known}")
+    if not isinstance(model_type, str):
+        raise NotChosen(f"zmlx knows no sites in a {type(model).__name__}, which is no mlx-lm model")
+    try:
+        return families.named_by(model_type, place)
+    except UnusableInput as reason:
+        raise NotChosen(f"zmlx knows no sites in a {type(model).__name__}: {reason}") from None
 
 
 def backend_in_use() -> Backend:

@@ -44,12 +44,14 @@ def serving(
                 self._model_map[name] = cli_args.model
                 self._adapter_map[name] = cli_args.adapter_path
 
-        def load(self, model_path: str, *args: Any, **kwargs: Any) -> Any:
+        def load(self, model_path: str, adapter_path: Any = None, draft_model_path: str | None = None) -> Any:
             # mlx-lm lets the served model go before it looks for another, which may not be there.
             if model_path not in self._model_map and not _is_here(model_path):
                 known = ", ".join(names)
                 raise ValueError(f"no model {model_path!r} here; there is {known}, and what the hub cache holds")
-            return super().load(model_path, *args, **kwargs)
+            if draft_model_path not in (None, *self._draft_model_map) and not _is_here(draft_model_path):
+                raise ValueError(f"no draft model {draft_model_path!r} here; there is what the hub cache holds")
+            return super().load(model_path, adapter_path, draft_model_path)
 
         def _load(self, model_path: str, *args: Any, **kwargs: Any) -> None:
             super()._load(model_path, *args, **kwargs)
@@ -105,11 +107,11 @@ class Connections(ThreadingHTTPServer):
             logging.error("a request from %s: %s", client_address[0], in_one_line("server", error))
 
 
-def _is_here(model: str) -> bool:
+def _is_here(model: Any) -> bool:
     """Whether mlx-lm finds the model without asking the hub: a checkpoint's folder, or a repository in the cache."""
     try:
         return (Path(model) / "config.json").is_file() or hub.cached(model) is not None
-    except (OSError, ValueError, ZmlxError):
+    except (OSError, TypeError, ValueError, ZmlxError):
         return False
 
 

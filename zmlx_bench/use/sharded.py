@@ -58,7 +58,7 @@ def _group(module: Any) -> Any:
 
 
 def _is_stack(host: Host) -> bool:
-    return bool(host.places or host.whole)
+    return bool(host.whole) or any(len(modules) > 1 for modules in host.places.values())
 
 
 def _summed(host: Host) -> Callable[[Any, Any], Callable[..., Any]]:

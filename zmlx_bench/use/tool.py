@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.printable import encodable, printable
+from zmlx_bench.use import draft
 
 Tool = Literal["generate", "server"]
 
@@ -23,11 +24,13 @@ class Owned:
     trust_remote_code: bool
 
     def check(self, found: argparse.Namespace) -> None:
-        """Raise UnusableInput where the arguments, as mlx-lm reads them, say otherwise."""
+        """Raise UnusableInput where the arguments, as mlx-lm reads them, say otherwise or name no draft model."""
         if getattr(found, "model", self.model) != self.model:
             raise UnusableInput("--model: the model is named by FAMILY and --checkpoint here")
         if getattr(found, "trust_remote_code", False) and not self.trust_remote_code:
             raise UnusableInput("--trust-remote-code: write it out in full, for zmlx checks the checkpoint by it")
+        if (named := getattr(found, "draft_model", None)) is not None:
+            draft.check(named)
 
 
 def main(tool: Tool, module: Any, arguments: Sequence[str], owned: Owned) -> None:

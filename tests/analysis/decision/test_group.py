@@ -53,6 +53,13 @@ def test_sessions_too_close_do_not_promote() -> None:
     assert of(decide_group(group(session(fast()), session(fast(), hour=1)), POLICY)) == ("CANDIDATE", "gap")
 
 
+def test_what_needs_another_environment_is_never_the_default() -> None:
+    elsewhere = replace(fast(), environment="mlx==0.32.5")
+    decision = decide_group(group(session(elsewhere), session(elsewhere, hour=2)), POLICY)
+    assert of(decision) == ("CANDIDATE", "environment")
+    assert (decision.action, decision.recommended) == ("none", None)
+
+
 def test_a_checkpoint_kind_outside_the_policy_ends_at_candidate() -> None:
     sessions = session(fast()), session(fast(), hour=2)
     published_only = POLICY.model_copy(update={"promotable_checkpoints": ("full",)})

@@ -101,7 +101,7 @@ def test_it_reports_what_mlx_lms_own_loops_answer(case: str, tmp_path: Path) -> 
     own = alone if len(conditions.batches[0]) == 1 else together
     assert steps(found) == own(model, conditions)
     kinds = [e["event"] for e in found if e["event"] not in ("token", "loaded")]
-    filled = ["filled"] if conditions.context else []
+    filled = ["filling", "filled"] if conditions.context else []
     answers = ["prompt", "prompt_end", "deepened"] * 2
     assert kinds == ["prompts", *filled, "caches", "warmed", *answers, "done"]
     (told,) = (e["caches"] for e in found if e["event"] == "caches")

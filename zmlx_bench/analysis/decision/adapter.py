@@ -102,7 +102,9 @@ def session_evidence(
         budgets = {**(before.budgets if before else {}), capsule.tokens: budget}
         calls: Mapping[str, float] = {str(site): count for site, count in capsule.figures.calls_per_token.items()}
         coverage = calls or (before.coverage if before else None)
-        arms[name] = ArmEvidence(name, identity, budgets, bytes_identity(capsule.variant), coverage, parts)
+        environment = capsule.variant.environment.asked if capsule.variant.environment is not None else None
+        bytes_then = bytes_identity(capsule.variant)
+        arms[name] = ArmEvidence(name, identity, budgets, bytes_then, coverage, parts, environment)
     planned = tuple(arm.name for arm in session.plan.arms if arm.role in ("incumbent", "variant"))
     return SessionEvidence(
         session=session.session,

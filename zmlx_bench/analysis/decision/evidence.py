@@ -105,6 +105,8 @@ class ArmEvidence:
     """Calls of each site per decoded token; None where no process ended well, and then not compared."""
     parts: Identity | None = None
     """What `identity` is made of; None where that is not known."""
+    environment: str | None = None
+    """By what name it asked for another environment than its baseline's; None where they share one."""
 
 
 @dataclass(frozen=True)

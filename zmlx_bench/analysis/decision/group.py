@@ -183,6 +183,9 @@ def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, 
     text = f"evidence of a {group.checkpoint_kind} checkpoint {'may promote' if allowed else 'ends at CANDIDATE'}"
     names = ", ".join(policy.promotable_checkpoints)
     gates.append(Gate("checkpoint", "pass" if allowed else "fail", group.checkpoint_kind, names, capsules, text))
+    if (environment := valid[0].arm.environment) is not None:
+        text = f"it needs the environment {environment}: a default is what the group's own environment can apply"
+        gates.append(Gate("environment", "fail", environment, "none", capsules, text))
     return gates
 
 

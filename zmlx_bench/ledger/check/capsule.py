@@ -74,6 +74,9 @@ def _identity(capsule: Capsule, file: str) -> Iterator[Finding]:
         yield finding(file, "file", f"its content belongs to {capsule_file_name(capsule)}")
     if folder and folder.rpartition("/")[2] != capsule.session:
         yield finding(file, "session", f"says {capsule.session}, the folder is {folder.rpartition('/')[2]}")
+    environment = capsule.variant.environment
+    if environment is not None and environment.digest != environment.digest_of():
+        yield finding(file, "variant.environment.digest", "is not of the environment that is recorded")
     if not capsule.intact:
         yield finding(file, "content_sha256", "the content is not what was hashed: edited after it was written")
 

@@ -76,7 +76,9 @@ def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _To
         arms: dict[str, list[ArmEvidence]] = {}
         for session in sessions:
             for arm in session.evidence.arms:
-                arms.setdefault(arm.variant, []).append(arm)
+                # Evidence of another environment says nothing of this one's code.
+                if arm.environment is None:
+                    arms.setdefault(arm.variant, []).append(arm)
         for name, measured in sorted(arms.items()):
             now = today.identity(key.family, name, backend, key.conditions)
             if isinstance(now, str):

@@ -19,25 +19,30 @@ Heard = Callable[[Sequence[Any]], None]
 """Told the caches after the first token of all, and after the last one of every prompt."""
 
 
-def fill(model: Any, caching: Caching, ids: Sequence[int]) -> tuple[list[Any], Filled]:
-    """Prefill the context and return its cache; peak memory is counted from here."""
+def fill(model: Any, caching: Caching, ids: Sequence[int], filling: Callable[[int], None]) -> tuple[list[Any], Filled]:
+    """Prefill the context and return its cache; peak memory is counted from here. `filling` is told chunks' ends."""
     cache = caching.make(model)
     depths = Depths()
     mx.clear_cache()
     mx.reset_peak_memory()
     start = time.perf_counter()
-    prefill(model, caching, cache, ids, depths)
+
+    def grown(length: int) -> None:
+        depths.grown(length)
+        filling(length)
+
+    prefill(model, caching, cache, ids, grown)
     seconds = time.perf_counter() - start
     return cache, Filled(len(ids), digest(ids), seconds, depths.end())
 
 
-def prefill(model: Any, caching: Caching, cache: list[Any], ids: Sequence[int], depths: Depths) -> None:
-    """Take all of `ids` into the cache, by mlx-lm's own loop and in its chunks."""
+def prefill(model: Any, caching: Caching, cache: list[Any], ids: Sequence[int], grown: Callable[[int], None]) -> None:
+    """Take all of `ids` into the cache, by mlx-lm's own loop and in its chunks, each of whose ends `grown` is told."""
 
     def progress(done: int, total: int) -> None:
         # mlx-lm takes the last token by itself, in the step that would begin an answer.
-        if done != total - 1:
-            depths.grown(done)
+        if done not in (0, total - 1):
+            grown(done)
 
     with wired_limit(model, [stream]):
         loop = generate_step(

@@ -10,12 +10,12 @@ from zmlx_bench.measured.apply import Patch
 from zmlx_bench.measured.conditions.asked import Asked, other_cache, unserved
 from zmlx_bench.measured.conditions.caches import GROUP_SIZES, Before, Caching, kinds
 from zmlx_bench.measured.conditions.decode import Decoding, StepPipe, fill, prefill
-from zmlx_bench.measured.conditions.depth import Depths
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.messages import (
     Caches,
     Conditions,
     Deepened,
+    Filling,
     Instructions,
     Prompts,
     Warmed,
@@ -54,7 +54,7 @@ def measure(
     caching = _rehearsed(model, asked, conditions.context, stock=patch is None)
     before = None
     if conditions.context:
-        cache, filled = fill(model, caching, conditions.context)
+        cache, filled = fill(model, caching, conditions.context, lambda tokens: pipe.send(Filling(tokens)))
         pipe.send(filled)
         before = Before(cache, 1 + len(conditions.batches))
         del cache
@@ -116,7 +116,7 @@ def _rehearse(model: Any, caching: Caching, context: Sequence[int]) -> None:
     before = None
     if context:
         cache = caching.make(model)
-        prefill(model, caching, cache, context, Depths())
+        prefill(model, caching, cache, context, lambda _: None)
         before = Before(cache, 1)
     decoding = Decoding(model, caching, before, len(context), lambda _: None)
     # Any model has these ids. Of several sequences, each has a length of its own.

@@ -21,8 +21,10 @@ def main() -> int:
     pipe.leave_with_reader()
     # The supervisor resolved and checked the checkpoint: nothing is fetched from here.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    elsewhere = False
     try:
         instructions = messages.instructions(sys.stdin.buffer.read())
+        elsewhere = instructions.elsewhere
         from zmlx_bench.measured.worker import device
 
         device.take(instructions.backend)
@@ -35,7 +37,7 @@ def main() -> int:
         pipe.send(messages.Opened(tuple(files)))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
         traceback.print_exc()
-        pipe.send(failed(error))
+        pipe.send(failed(error, elsewhere=elsewhere))
         return 1
     return 0
 

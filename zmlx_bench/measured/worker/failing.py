@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Literal
 
 from zmlx_bench.measured.contract import Unavailable
@@ -13,9 +14,22 @@ _OOM_WORDS = (
 )  # fmt: skip
 
 
-def failed(error: Exception) -> Failed:
-    """Return the last event of a worker that ends with `error`."""
-    return Failed(status=classify(error), message=f"{type(error).__name__}: {error}")
+def failed(error: Exception, *, elsewhere: bool = False) -> Failed:
+    """Return the last event of a worker that ends with `error`; `elsewhere` says that its environment is another than
+    the supervisor's, whose MLX and mlx-lm may lack what is asked of them."""
+    message = f"{type(error).__name__}: {error}"
+    if elsewhere and lacks(error):
+        return Failed(status="unavailable", message=f"{message}: this environment lacks it")
+    return Failed(status=classify(error), message=message)
+
+
+def lacks(error: Exception) -> bool:
+    """Whether `error` says that MLX, mlx-lm or another library lacks a module, a name, an argument or a model type."""
+    if isinstance(error, AttributeError):
+        return isinstance(error.obj, ModuleType | type)
+    if isinstance(error, TypeError):
+        return "unexpected keyword argument" in str(error) or "incompatible function arguments" in str(error)
+    return isinstance(error, ImportError) or (isinstance(error, ValueError) and "Model type" in str(error))
 
 
 def classify(error: Exception) -> Literal["crash", "oom", "unavailable"]:

@@ -78,6 +78,8 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
                 f"source SHA-256 {kernel.source_sha256}"
             ),
         )
+    if (other := capsule.variant.environment) is not None:
+        yield "its environment", words.environment(other)
     for name, value in {**protocol.environment, **capsule.variant.env}.items():
         yield "environment", f"{name}={value}"
     yield (

@@ -1,0 +1,149 @@
+"""Arms that run in another Python environment than the one that zmlx is in."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.environments import room
+from zmlx_bench.environments.asked import asked
+from zmlx_bench.environments.kept import Made
+from zmlx_bench.environments.make import Say, make, present
+from zmlx_bench.errors import CannotHere
+from zmlx_bench.schema.event import Loaded
+from zmlx_bench.schema.plan import Arm, Plan
+from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
+from zmlx_bench.session.compiled import Compiled, place
+from zmlx_bench.session.tally import BrokenProtocol
+
+Found = dict[str, Made]
+"""Environments by their digest."""
+_PARTS_OF_A_PYTHON = re.compile(r"bin|python[\d.]*|\.?v?env|")
+
+
+def name_of(text: str) -> str:
+    """Return what the arm is called that is the stock model in the environment that `text` asks for."""
+    last = next((part for part in reversed(text.split("/")) if not _PARTS_OF_A_PYTHON.fullmatch(part)), "python")
+    return f"in_{re.sub(r'[^A-Za-z0-9_.]+', '-', last if '/' in text else text).strip('-')}"[:100]
+
+
+def declare(catalog: Catalog, texts: Sequence[str]) -> list[str]:
+    """Take the stock model in each of these environments into the catalog; return what the variants are called."""
+    for text in texts:
+        asked(catalog.workspace, text)
+        catalog.add(name_of(text), VariantSpec(why=f"what does the environment {text} change?", environment=text))
+    return [name_of(text) for text in texts]
+
+
+def not_made(catalog: Catalog, variant: ResolvedVariant) -> str | None:
+    """Say that a variant's environment is not made; None where it is, and where it names none."""
+    text = catalog.environment_of(variant.name)
+    if text is None or present(asked(catalog.workspace, text)) is not None:
+        return None
+    return f"its environment is not made: zmlx environments make {text}"
+
+
+def placed(catalog: Catalog, found: Found, say: Say, variant: ResolvedVariant) -> ResolvedVariant:
+    """Return a variant with the environment that it names, made where it is not there; `found` gets it.
+
+    CannotHere where it cannot be had.
+    """
+    text = catalog.environment_of(variant.name)
+    if text is None:
+        return variant
+    made = make(asked(catalog.workspace, text), say)
+    found[made.environment.digest] = made
+    return variant.model_copy(update={"environment": made.environment})
+
+
+def again(catalog: Catalog, plan: Plan) -> Found:
+    """Return the environments of a plan's arms as they are now, those that no file declares taken into the catalog."""
+    found: Found = {}
+    for arm in plan.arms:
+        if arm.variant is not None and arm.variant.environment is not None:
+            if arm.name not in catalog.specs:
+                declare(catalog, [arm.variant.environment.asked])
+            if arm.name in catalog.specs:
+                as_now(catalog, catalog.resolve(arm.name), found)
+    return found
+
+
+def as_now(catalog: Catalog, variant: ResolvedVariant, found: Found | None = None) -> ResolvedVariant:
+    """Return a variant with the environment that it names now; without one where that can no longer be had."""
+    text = catalog.environment_of(variant.name)
+    with contextlib.suppress(CannotHere):
+        made = None if text is None else present(asked(catalog.workspace, text))
+        if made is not None:
+            if found is not None:
+                found[made.environment.digest] = made
+            return variant.model_copy(update={"environment": made.environment})
+    return variant
+
+
+def bare(plan: Plan) -> dict[str, str]:
+    """Return the arms that are the stock model in an environment that `--environment` asked for, with what it said."""
+    found = {arm.name: arm.variant.environment for arm in plan.arms if arm.variant is not None}
+    return {name: one.asked for name, one in found.items() if one is not None and name_of(one.asked) == name}
+
+
+def check(arm: Arm, loaded: Loaded) -> None:
+    """Raise BrokenProtocol where an arm's process runs other versions than its environment has."""
+    environment = None if arm.variant is None else arm.variant.environment
+    if environment is None:
+        return
+    for name, told in (("mlx", loaded.mlx), ("mlx_lm", loaded.mlx_lm)):
+        if told != environment.version(name):
+            raise BrokenProtocol(f"runs {name} {told}, and its environment has {environment.version(name)}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where an arm's processes run."""
+
+    python: str
+    compiled: Compiled
+    handed: Path | None
+    """The folder with the measured room; None where the interpreter has it already."""
+
+    def variables(self, of: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables `of` a process as it has them here."""
+        own = dict(of) if self.handed is None else room.variables(of, self.handed)
+        return own | self.compiled.environment
+
+
+class Homes:
+    """The homes of a session's arms, each with what is compiled in it; use it as a context manager."""
+
+    def __init__(self, made: Mapping[str, Made]) -> None:
+        """`made` are the environments of the arms by their digest."""
+        self._made = made
+        self._stack = contextlib.ExitStack()
+        self._homes: dict[str | None, Home] = {}
+
+    def __enter__(self) -> Homes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def of(self, arm: Arm) -> Home:
+        """Return where an arm's processes run."""
+        environment = None if arm.variant is None else arm.variant.environment
+        key = None if environment is None else environment.digest
+        if key not in self._homes:
+            self._homes[key] = self._here() if key is None else self._there(self._made[key])
+        return self._homes[key]
+
+    def _here(self) -> Home:
+        return Home(sys.executable, self._stack.enter_context(Compiled()), None)
+
+    def _there(self, made: Made) -> Home:
+        # Other builds of MLX compile other things under the same names.
+        kept = place(f"{made.environment.version('mlx')}-{made.environment.digest[:16]}")
+        compiled = self._stack.enter_context(Compiled(kept))
+        return Home(str(made.python), compiled, self._stack.enter_context(room.handed()))
