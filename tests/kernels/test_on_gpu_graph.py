@@ -157,6 +157,24 @@ def test_two_sequences_in_turn(as_stock: Any) -> None:
     as_stock(script)
 
 
+def test_two_sequences_in_turn_that_nobody_waits_for(as_stock: Any) -> None:
+    """A step of one is launched piece by piece while the next of the other is being captured."""
+
+    def script(model: Model) -> list[mx.array]:
+        caches = [make_prompt_cache(model) for _ in range(2)]
+        found = []
+        for at, cache in enumerate(caches):
+            prefill(model, cache, TOKENS[100 * at :][:60])
+        for token in TOKENS[300:340]:
+            for cache in caches:
+                found.append(model(mx.array([[token]]), cache=cache))
+                mx.async_eval(found[-1])
+        mx.eval(found)
+        return found
+
+    as_stock(script)
+
+
 def test_sequences_after_each_other(as_stock: Any) -> None:
     """Lengths begin anew at other remainders of eight, which decides between cuBLASLt's kernels."""
     ends = ((64, 60), (64, 33), (65, 62), (240, 41), (64, 36), (72, 64), (500, 21), (64, 58), (1000, 30), (64, 100))
