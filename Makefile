@@ -6,7 +6,7 @@ ZMLX := $(VENV)/bin/zmlx
 # A worker a physical core; tests/marks.py says which tests one worker must take together.
 PYTEST := $(PYTHON) -m pytest -n auto --maxprocesses 12 --dist loadgroup
 
-.PHONY: setup run quick test test-slow lint check bench changelog clean
+.PHONY: setup run quick test test-slow lint check bench mutants changelog clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,11 @@ test: lint check
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
+
+# Hours, at the lowest priority; goes on where it was interrupted. Not in CI.
+mutants: setup
+	$(PYTHON) -m pip install --quiet --editable ".[mutants]"
+	nice -n 15 $(PYTHON) tools/mutants.py
 
 bench: setup
 	$(PYTHON) benchmarks/against_mlx_lm.py

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, OUTLIERS, Shape, sessions
+from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, OUTLIERS, STALLS, Shape, sessions
 
 from zmlx_bench.analysis.decision.group import EARLY, allowance
 from zmlx_bench.analysis.decision.outliers import set_aside
@@ -201,6 +201,21 @@ def promoted_lines(share: int, worst: Rates) -> Iterator[str]:
             yield line(f"{sd:.1%}, {variants}", [f"{100 * rate:.2f}" for rate in rates])
 
 
+def stalling_lines(share: int) -> Iterator[str]:
+    """Yield how often a variant that stalls, and so gains nothing on average, is a candidate and promoted."""
+    yield from head(
+        ("it stalls in, it gains between stalls", "wrong CANDIDATE", "its blocks", "promoted by two sessions")
+    )
+    for often, rate in STALLS.items():
+        gain = float(np.expm1(-Shape.mean_loss(rate)))
+        rng = np.random.default_rng([SEED, often])
+        shape = Shape(0.0, rate, BUDGETS_TOGETHER)
+        found = run(rng, max(PIECE, SESSIONS[1] // share), 1, shape, _gains(1, gain, gain), LOOKS)
+        rates = found.candidate.mean(), promoted(found, LOOKS)
+        cells = [f"{100 * rates[0]:.1f}", f"{found.blocks.mean():.1f}", f"{100 * rates[1]:.1f}"]
+        yield line(f"1 process in {often}, {gain:+.1%}", cells)
+
+
 def fixed_lines(share: int) -> Iterator[str]:
     """Yield what plans of fixed blocks find of one variant that gains 3%, process sd 1%."""
     yield from head(("blocks", "calm", "outliers", "outliers, one process"))
@@ -245,6 +260,7 @@ def main() -> int:
     for title, lines in (
         ("## One session, at most 40 blocks", calm_lines(share, worst)),
         ("## Two sessions, an arm off by 1% for a session", promoted_lines(share, worst)),
+        ("## A variant that stalls", stalling_lines(share)),
         ("## Fixed plans, +3%", fixed_lines(share)),
     ):
         sections[title] = []

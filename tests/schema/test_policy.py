@@ -33,6 +33,18 @@ def test_the_hash_follows_the_figures_not_the_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "value"), [("futility_power", "0.1"), ("outlier_blocks", "0.5"), ("outlier_share", "0.5")]
+)
+def test_a_field_that_came_later_changes_no_hash_until_it_has_another_value(
+    tmp_path: Path, field: str, value: str
+) -> None:
+    before = edited(tmp_path, f"{field} = {value}", "")
+    assert before == edited(tmp_path, "min_gain", "min_gain")
+    assert before.sha256 == edited(tmp_path, "min_gain", "min_gain").sha256
+    assert before.sha256 != edited(tmp_path, f"{field} = {value}", f"{field} = 0.2").sha256
+
+
+@pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("min_gain = 0.01", "min_gain = 1.5", "min_gain"),

@@ -25,7 +25,7 @@ from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.screen import run, show
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.report import report
-from zmlx_bench.screen.request import Request
+from zmlx_bench.screen.request import Request, screen_command, session_command
 from zmlx_bench.screen.run import Process, Screen
 from zmlx_bench.screen.schema import Dropped, ScreenedVariant, Screening
 from zmlx_bench.workspace import Workspace
@@ -209,6 +209,9 @@ def test_what_deserves_a_session_gets_its_command_and_the_undecided_theirs(plant
     assert {each.variant: each.advice for each in found.variants} == {"no_op": "session", "slow": "more", "other": "no"}
     command = "zmlx run qwen3 --variants no_op --checkpoint tiny --tokens 200 --tokens 1024"
     assert found.session == f"{command} --until-decided --at-most 40 --backend cpu --layers 2"
+    asked = replace(REQUEST, batch=2, context=9)
+    assert session_command(asked, "tiny", ["no_op"], [8], 40).endswith("--backend cpu --context 9 --batch 2")
+    assert screen_command(asked, "tiny", ["no_op"], 2).endswith("--backend cpu --context 9 --batch 2")
     needed = row(found, "slow").needed
     assert needed is not None
     assert f"zmlx screen qwen3 --variants slow --checkpoint tiny --tokens 8 --processes {needed}" in str(found.again)

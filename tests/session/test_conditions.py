@@ -41,10 +41,11 @@ def test_conditions_stand_in_plan_capsule_row_and_group(deep: Finished, quantise
     row = row_of(capsule)
     assert capsule.conditions == row.conditions == key_of_row(row).conditions == DEEP
     words = [*surroundings(key_of_row(row))]
-    assert {"context 24", "batch 3", "max kv size 40"} <= set(words)
+    assert {"context 24", "batch 3 (tok/s of all together)", "max kv size 40"} <= set(words)
     assert session_summary(quantised.session, [])["conditions"]["kv_bits"] == 8
-    assert "conditions: context 24, batch 3, max kv size 40" in deep.done.stderr
-    assert "tok/s are of all 3 sequences together" in " ".join(deep.done.stdout.split())
+    told = "context 24, batch 3 (tok/s of all together), max kv size 40"
+    assert f"conditions: {told}" in deep.done.stderr
+    assert f"6 tokens, {told}, 1 block" in " ".join(deep.done.stdout.split())
 
 
 @pytest.mark.parametrize("tokens", [3, 6])

@@ -58,7 +58,7 @@ def test_only_what_was_promoted_under_these_conditions_goes_in(tiny: Tiny, place
 )
 def test_a_variant_asked_for_by_name_must_serve(tiny: Tiny, place: Workspace, under: dict[str, int], says: str) -> None:
     assert apply(tiny, place, variant="doubles", context=50).variant == "doubles"
-    assert apply(tiny, place, variant="doubles", **under).why == says
+    assert apply(tiny, place, variant="doubles", **under).why == f"doubles cannot be applied: {says}"
 
 
 def test_conditions_that_mlx_lm_cannot_run_are_refused(tiny: Tiny, place: Workspace) -> None:
@@ -94,3 +94,4 @@ def test_whole_steps_serve_one_sequence_with_a_plain_cache(repository: Workspace
         assert catalog.unserved(catalog.resolve(name), Conditions(context=8192)) is None
     graph = Catalog(repository, "glm47")
     assert "mla_graph serves one sequence" in str(graph.unserved(graph.resolve("glm_graph"), PAIR))
+    assert "mla_attention serves one sequence" in str(graph.unserved(graph.resolve("glm_fused"), PAIR))

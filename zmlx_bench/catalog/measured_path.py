@@ -37,6 +37,7 @@ NOT_BETWEEN_TOKENS = {
     "worker/failing.py": "says why a process failed",
     "screening.py": "reads the instructions of `zmlx screen`, whose figures are no evidence",
     "worker/crossover.py": "changes between stock and variants for `zmlx screen`, around the loop",
+    "conditions/crossed.py": "conditions for `zmlx screen`, whose figures are no evidence",
     "worker/lean.py": "imports mlx-lm's loop, before anything is loaded",
     "worker/load.py": "loads the checkpoint",
     "worker/audit.py": "forces tokens; nothing there is timed",

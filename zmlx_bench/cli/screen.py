@@ -9,10 +9,14 @@ import typer
 from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
+    BatchOption,
+    ContextOption,
     FamilyArgument,
     ForceOption,
     JsonOption,
+    KvBitsOption,
     LayersOption,
+    MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
     TrustOption,
@@ -44,6 +48,10 @@ def screen(
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
+    context: ContextOption = None,
+    batch: BatchOption = 1,
+    kv_bits: KvBitsOption = None,
+    max_kv_size: MaxKvSizeOption = None,
     share_device: Annotated[
         bool, typer.Option("--share-device", help="Screen although another command measures on the device.")
     ] = False,
@@ -60,6 +68,7 @@ def screen(
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.screening import Progress
     from zmlx_bench.errors import ZmlxError
+    from zmlx_bench.report import words
     from zmlx_bench.screen import run, show
     from zmlx_bench.screen.report import report
     from zmlx_bench.screen.request import Request
@@ -83,12 +92,18 @@ def screen(
             trust_remote_code=trust_remote_code,
             force=force,
             layers=layers,
+            context=context,
+            batch=batch,
+            kv_bits=kv_bits,
+            max_kv_size=max_kv_size,
             share_device=share_device,
             workspace=None if workspace is None else str(workspace),
         ),
     )
     chosen, machine = screening.located.checkpoint.label, screening.machine
     people.print(f"screening {family}, checkpoint {chosen}, on {machine.device} ({machine.backend})")
+    if under := ", ".join(words.conditions(screening.request.of_session.conditions)):
+        people.print(f"conditions: {under}")
     if screening.located.why:
         people.print(f"checkpoint auto chose {chosen}: {screening.located.why}")
 

@@ -42,7 +42,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     checkpoint = f"{capsule.checkpoint.label} ({words.digest(capsule.checkpoint.digest)})"
     yield "model", f"{capsule.family}, {checkpoint}, {capsule.tokens} tokens"
     if asked := ", ".join(words.conditions(capsule.conditions)):
-        yield "conditions", asked + words.of_batch(capsule.conditions)
+        yield "conditions", asked
         yield "cache", listed(next((run.caches for run in capsule.runs.variant if run.caches), ()))
     yield "machine", f"{machine.device}, {machine.backend}, {machine.os}"
     commit = software.commit[:12] + (" (dirty)" if software.dirty else "") if software.commit else "no commit"

@@ -46,7 +46,7 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
         if rows:
             blocks = f"{session.blocks} block{'s' if session.blocks > 1 else ''}"
             what = [session.plan.family, f"{tokens} tokens", *words.conditions(session.plan.conditions), blocks]
-            title = Text(", ".join(what) + words.of_batch(session.plan.conditions), style="bold")
+            title = Text(", ".join(what), style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows)), *_beside(rows)]
             parts += [Flow(_floor(rows[0]), style="dim"), Text()]
     if session.stopped is not None:

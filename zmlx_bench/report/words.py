@@ -32,14 +32,10 @@ def ratio(value: Ratio | None) -> str:
 
 
 def conditions(value: Conditions) -> Iterator[str]:
-    """Yield `context 3000`, `batch 4`, ...: what is not as by default."""
-    names, values = value.options[::2], value.options[1::2]
-    yield from (f"{name.removeprefix('--').replace('-', ' ')} {each}" for name, each in zip(names, values, strict=True))
-
-
-def of_batch(value: Conditions) -> str:
-    """Return what tok/s are of where several sequences are decoded at once; empty where one is."""
-    return "" if value.batch == 1 else f"; tok/s are of all {value.batch} sequences together"
+    """Yield `context 3000`, `kv bits 8`, ...: what is not as by default."""
+    for name, each in zip(value.options[::2], value.options[1::2], strict=True):
+        together = " (tok/s of all together)" if name == "--batch" else ""
+        yield f"{name.removeprefix('--').replace('-', ' ')} {each}{together}"
 
 
 def interval(value: Ratio | None) -> str:

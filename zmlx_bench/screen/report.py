@@ -42,6 +42,7 @@ def report(screen: Screen) -> Screening:
         zmlx=__version__,
         prompt=screen.prompts[0].id if screen.prompts else None,
         tokens=request.tokens,
+        conditions=request.of_session.conditions,
         seed=request.seed,
         shared_device=request.share_device,
         processes=request.processes,

@@ -29,6 +29,10 @@ class Request:
     trust_remote_code: bool = False
     force: bool = False
     layers: int | None = None
+    context: int | None = None
+    batch: int = 1
+    kv_bits: int | None = None
+    max_kv_size: int | None = None
     share_device: bool = False
     workspace: str | None = None
     """As it was given, for the commands."""
@@ -47,6 +51,10 @@ class Request:
             trust_remote_code=self.trust_remote_code,
             force=self.force,
             layers=self.layers,
+            context=self.context,
+            batch=self.batch,
+            kv_bits=self.kv_bits,
+            max_kv_size=self.max_kv_size,
             share_device=self.share_device,
         )
 
@@ -83,6 +91,7 @@ def _command(command: str, request: Request, checkpoint: str, names: Iterable[st
         ("--workspace", request.workspace),
     ):
         words += [option, str(value)] if value is not None else []
+    words += request.of_session.conditions.options
     for option, wanted in (("--trust-remote-code", request.trust_remote_code), ("--force", request.force)):
         words += [option] if wanted else []
     return shlex.join(words)

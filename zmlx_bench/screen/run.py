@@ -23,22 +23,26 @@ from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
-from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
+from zmlx_bench.protocol.batch import members
+from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import Conditions as AskedConditions
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.schema.policy import Policy
-from zmlx_bench.schema.prompts import PromptSet
+from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import child_environment, without_secrets
+from zmlx_bench.session.request import check_batch
 from zmlx_bench.workspace import Workspace
 
 Variables = tuple[tuple[str, str], ...]
@@ -113,6 +117,8 @@ class Screen:
         self.finished = False
         self.begun = time.monotonic()
         self.prompts: tuple[Prompt, ...] = ()
+        self.conditions: Conditions | None = None
+        """None: the default ones."""
         self.lock: BaseFileLock | None = None
         self.timeouts = timeouts
 
@@ -231,6 +237,7 @@ class Screen:
                 tokens=request.tokens,
                 prompts=self.prompts,
                 margins=False,
+                conditions=self.conditions,
             )
             for name in (None, *names)
         ]
@@ -246,7 +253,8 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     policy = read_policy(workspace)
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
-    prompts = PromptSet(prompt=prompt_catalog.load(request.prompts).prompt[:1])
+    asked = request.of_session.conditions
+    prompts = PromptSet(prompt=prompt_catalog.load(request.prompts).prompt[: asked.batch])
     located = locate(
         request.family,
         request.checkpoint,
@@ -258,7 +266,10 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
         layers=request.layers,
     )
     resolved = {name: catalog.resolve(name) for name in names}
-    missing = {name: catalog.not_in_process(name, backend) for name in resolved}
+    missing = {
+        name: catalog.not_in_process(name, backend) or catalog.unserved(variant, asked)
+        for name, variant in resolved.items()
+    }
     absent = {name: Fallen("unavailable", reason) for name, reason in missing.items() if reason is not None}
     screen = Screen(request, timeouts, catalog, located, machine, policy, resolved, absent)
     if not screen.left():
@@ -266,14 +277,27 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
-        encoded = encode(located, prompts)
-        context.check(located, encoded, request.tokens)
+        encoded = encode(located, prompts, pieces=() if asked.context is None else prompt_catalog.context_pieces())
+        context.check(located, encoded, request.tokens, asked.context or 0)
+        check_batch(asked.batch, encoded)
     except BaseException:
         screen.release()
         raise
-    ((name, ids),) = encoded.token_ids.items()
-    screen.prompts = (Prompt(name, tuple(ids)),)
+    screen.prompts = tuple(Prompt(name, tuple(ids)) for name, ids in encoded.token_ids.items())
+    screen.conditions = _conditions(asked, encoded)
     return screen
+
+
+def _conditions(asked: AskedConditions, encoded: Encoded) -> Conditions | None:
+    if asked.default:
+        return None
+    names = list(encoded.token_ids)
+    return Conditions(
+        context=() if asked.context is None else context_ids(encoded.context_pieces, asked.context),
+        batches=(members(names, names[0], asked.batch),),
+        kv_bits=asked.kv_bits,
+        max_kv_size=asked.max_kv_size,
+    )
 
 
 def variables(variant: ResolvedVariant) -> Variables:

@@ -22,6 +22,7 @@ from zmlx_bench.schema.base import (
 from zmlx_bench.schema.event import Done, Failed, Loaded, Patched, PromptEnd, PromptStart, Token
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.plan import DEFAULT, Conditions
 from zmlx_bench.schema.variant import VariantEnv
 
 
@@ -108,6 +109,7 @@ class Screening(StrictModel):
     prompt: Name | None
     """Null where no process was to be started."""
     tokens: Positive
+    conditions: Conditions = DEFAULT
     seed: Count
     shared_device: bool
     processes: Positive

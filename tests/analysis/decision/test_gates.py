@@ -65,6 +65,7 @@ def test_tokens_that_differ_are_named_at_the_first_budget_where_they_do() -> Non
 def test_tokens_that_the_baseline_does_not_repeat_are_held_against_nobody(unsteady: dict[str, bool]) -> None:
     gate = of.fidelity(made({"fidelity": DIFFERENT.model_copy(update=unsteady)}, {}), POLICY)
     assert said(gate) == ("fidelity", "unknown", "412/600", "all", (SHORT,))
+    assert gate.text == "at 200 tokens the outputs differ, but the baseline does not repeat itself either"
 
 
 def test_status() -> None:
@@ -139,6 +140,25 @@ def test_bias_names_the_arm_and_budget_that_are_off_most() -> None:
 def test_without_a_null_arm_there_is_no_bias_to_tell() -> None:
     (gate,) = of.session_bias(session(PLAIN, null_arm=False), POLICY)
     assert said(gate) == ("null_arm", "fail", "off", "on", BOTH)
+    assert gate.text == "the session ran without a null arm, so nothing shows that its arms are comparable"
+
+
+def test_of_two_that_are_off_alike_the_first_is_named() -> None:
+    null = (0.02, 0.0201, 0.0199, 0.02)
+    gate = of.session_bias(session(arm(FAST, FAST, null=null)), POLICY)[1]
+    assert gate.capsules == (SHORT,)
+
+
+def test_what_lies_on_a_limit_is_within_it() -> None:
+    assert of.memory(made({"peak_mem_gb": 1.02}, {}), POLICY)[0].outcome == "pass"
+    edge = POLICY.clock_disagreement
+    assert of.measurement(made({"clock_disagreement": edge}, {}), POLICY)[0].outcome == "pass"
+    plain = PLAIN.budgets[200]
+    assert plain.figures.prefill is not None
+    least = plain.figures.prefill.model_copy(update={"value": 1 - POLICY.prefill_tolerance})
+    figures = plain.figures.model_copy(update={"prefill": least})
+    gate = of.prefill(replace(PLAIN, budgets={200: replace(plain, figures=figures)}), POLICY)
+    assert (gate.outcome, gate.figure) == ("pass", gate.threshold)
 
 
 def robustly(gain: tuple[float, ...], tokens: int = 200) -> BudgetEvidence:

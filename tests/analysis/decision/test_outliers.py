@@ -63,3 +63,10 @@ def test_each_sample_of_an_array_is_told_by_itself() -> None:
     both = set_aside(np.array([(*GAIN, -0.3), (*GAIN, 0.3)]), "bisquare", POLICY)
     assert both.eats_the_gain.tolist() == [True, False]
     assert float(both.plain[1]) == pytest.approx(np.mean((*GAIN, 0.3)))
+
+
+def test_the_digits_do_not_depend_on_how_the_sample_was_kept() -> None:
+    narrow = np.array((*GAIN, -0.3), dtype=np.float32)
+    found = set_aside(narrow, "bisquare", POLICY)
+    assert found.plain.dtype == found.needed.dtype == np.float64
+    assert float(found.plain) == float(narrow.astype(np.float64).mean())

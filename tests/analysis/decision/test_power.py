@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from tests.analysis.decision.evidence_of import POLICY
 from zmlx_bench.analysis.decision.looks import level_of_each
@@ -64,3 +64,35 @@ def test_below_two_blocks_there_is_no_power_and_without_scatter_it_is_certain() 
     assert power(1, 0.0, 1, POLICY) == 0.0
     assert power(2, 0.0, 1, POLICY) == 1.0
     assert 0 < power(2, 1e-9, 1, POLICY) <= 1
+
+
+@pytest.mark.parametrize("blocks", [5, 12, 37, POLICY.max_blocks])
+def test_power_that_is_just_enough_is_enough(blocks: int) -> None:
+    sd = 0.006 * blocks**0.5
+    there = power(blocks, sd, 1, POLICY)
+    planned = POLICY.model_copy(update={"planned_power": 1 - 2 * (1 - there)})
+    assert 1 - (1 - planned.planned_power) / 2 == there
+    found = blocks_needed({200: sd, 1024: 0.0}, 1, planned)
+    assert found == (blocks, False)
+    assert isinstance(found[0], int)
+
+
+def test_the_search_finds_what_counting_finds() -> None:
+    each = 1 - (1 - POLICY.planned_power) / 2
+    for sd in np.linspace(0.002, 0.045, 40):
+        fewest = next(n for n in range(3, POLICY.max_blocks + 1) if power(n, float(sd), 3, POLICY) >= each)
+        assert blocks_needed({200: float(sd)}, 3, POLICY) == (fewest, False)
+
+
+def test_where_the_series_has_no_value_the_power_is_certain() -> None:
+    """Its normal limit there is 1 to the last digit, whichever way the critical value is taken."""
+    excess = np.log1p(POLICY.planned_effect) - np.log1p(POLICY.min_gain)
+    seen = 0
+    for blocks in range(2, 201, 3):
+        for sd in np.geomspace(1e-6, 0.02, 60):
+            critical = float(special.stdtrit(blocks - 1, 1 - POLICY.faster_alpha))
+            shift = excess / sd * np.sqrt(blocks)
+            if np.isnan(special.nctdtr(blocks - 1, shift, critical)):
+                seen += 1
+                assert power(blocks, float(sd), 1, POLICY) == 1.0 == special.ndtr(shift + critical)
+    assert seen

@@ -13,6 +13,7 @@ import pytest
 
 from tests.instructions import TOKENS, instructions
 from tests.variants import variant
+from zmlx_bench.measured.messages import Conditions
 from zmlx_bench.measured.worker.crossover import LeftTraces, cross_over
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.workspace import Workspace
@@ -23,9 +24,10 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
     return make_workspace("no_op", "doubles", "unavailable", "shy", "stays", "raises_late")
 
 
-def crossed(planted: Workspace, folder: Path, *names: str) -> list[dict[str, Any]]:
-    """Cross over with planted kernels; return the events, those before an exception too."""
-    told = [instructions("qwen3", planted.kernels)]
+def crossed(planted: Workspace, folder: Path, *names: str, **stock: Any) -> list[dict[str, Any]]:
+    """Cross over with planted kernels; return the events, those before an exception too. `stock` replaces fields of
+    the stock model's instructions."""
+    told = [instructions("qwen3", planted.kernels, **stock)]
     for name in names:
         made = variant("qwen3", f"combine={name}").model_copy(update={"name": name})
         told.append(instructions("qwen3", planted.kernels, made))
@@ -69,6 +71,21 @@ def test_every_arm_has_the_same_mean_position_and_what_diverges_or_is_unavailabl
     assert dropped["unavailable"]["message"] == "needs a machine that is not here"
     assert "never called" in dropped["shy"]["message"]
     assert found[-1]["event"] == "done"
+
+
+def test_under_conditions_every_segment_has_the_same_context_and_the_same_batch(
+    planted: Workspace, tmp_path: Path
+) -> None:
+    asked = Conditions(context=tuple(range(40, 52)), batches=(("p0", "p1"),), max_kv_size=16)
+    found = crossed(planted, tmp_path, "no_op", "doubles", conditions=asked)
+    steps = [
+        (event["id"], *event["others"]) for event in found if event["event"] == "token" and len(event["others"]) == 1
+    ]
+    whole = [tokens for arm, tokens in segments(found) if arm != "doubles"]
+    assert [len(tokens) for tokens in whole] == [TOKENS] * 6
+    assert len({*map(tuple, whole)}) == 1
+    assert len(steps) == sum(event["event"] == "token" for event in found)
+    assert [event["arm"] for event in found if event["event"] == "dropped"] == ["doubles"]
 
 
 def test_a_prompt_goes_in_anew_for_each_segment(planted: Workspace, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ class Caching:
 class Before:
     """What stands in the cache before every prompt; each answer takes it anew, the last one without a copy."""
 
-    def __init__(self, cache: list[Any], answers: int) -> None:
+    def __init__(self, cache: list[Any], answers: int | None) -> None:
+        """`answers` is how many will take it; None: nobody knows, and each takes a copy."""
         self._cache: list[Any] | None = cache
         self._left = answers
 
@@ -48,8 +49,9 @@ class Before:
         """Return a cache to go on with; RuntimeError where all answers have theirs."""
         if self._cache is None:
             raise RuntimeError("the context's cache was taken more often than there are prompts")
-        self._left -= 1
-        if self._left > 0:
+        if self._left is not None:
+            self._left -= 1
+        if self._left != 0:
             return copy.deepcopy(self._cache)
         taken, self._cache = self._cache, None
         return taken

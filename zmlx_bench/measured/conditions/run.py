@@ -51,7 +51,7 @@ def measure(
         raise Unavailable(why)
     patch = None if told.variant is None else patched(told.variant)
     pipe.send(Prompts({name: digest(ids) for name, ids in texts.items()}))
-    caching = _rehearsed(model, asked, conditions.context, stock=patch is None)
+    caching = rehearsed(model, asked, conditions.context, stock=patch is None)
     before = None
     if conditions.context:
         cache, filled = fill(model, caching, conditions.context, lambda tokens: pipe.send(Filling(tokens)))
@@ -93,7 +93,7 @@ class _Seen:
             raise Unavailable(why)
 
 
-def _rehearsed(model: Any, asked: Asked, context: Sequence[int], *, stock: bool) -> Caching:
+def rehearsed(model: Any, asked: Asked, context: Sequence[int], *, stock: bool) -> Caching:
     """Return how caches are made, once a short answer has come through; what it compiled is no part of any time."""
     for group_size in GROUP_SIZES:
         caching = Caching(asked, group_size)

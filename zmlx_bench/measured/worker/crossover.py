@@ -63,7 +63,12 @@ def cross_over(told: Sequence[Instructions], pipe: Pipe) -> None:
     model, loaded = load(stock, family)
     pipe.send(loaded)
     variants = {each.variant.name: each.variant for each in told if each.variant is not None}
-    segments = _Segments(pipe, usage, stock, streamer(model))
+    generate, out = streamer(model), pipe
+    if stock.conditions is not None:
+        from zmlx_bench.measured.conditions.crossed import crossed
+
+        generate, out = crossed(model, stock.prompts, stock.conditions, pipe)
+    segments = _Segments(out, usage, stock, generate)
     state, dropped = _state(model), set[str]()
     order = (BASELINE, *variants, NULL)
     for name in (*order, *reversed(order)):

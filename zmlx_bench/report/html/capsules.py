@@ -91,7 +91,7 @@ def provenance(capsule: Capsule) -> Iterator[tuple[str, str]]:
     )
     if asked := ", ".join(words.conditions(capsule.conditions)):
         caches = next((run.caches for run in capsule.runs.variant if run.caches), ())
-        yield "conditions", f"{asked}{words.of_batch(capsule.conditions)}; cache {listed(caches)}"
+        yield "conditions", f"{asked}; cache {listed(caches)}"
     if company := words.company(capsule.figures.busy_by_others, shared=protocol.shared_device):
         yield "company", company
     yield from conditions(capsule.runs)

@@ -15,6 +15,7 @@ from zmlx_bench.analysis.decision import Gate
 from zmlx_bench.analysis.decision.statistics import estimate, floor_of
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.files import read_json, refuse_outside
+from zmlx_bench.report import words
 from zmlx_bench.report.html import capsules as parts
 from zmlx_bench.report.html import charts
 from zmlx_bench.report.measures import Measure, beside, of_capsule, titles
@@ -68,6 +69,8 @@ class BudgetView:
     measures: Sequence[Measure]
     """What was measured beside decode speed."""
     memory: Sequence[parts.MemoryLine]
+    conditions: str
+    """Those that are not as by default."""
     provenance: Sequence[tuple[str, str]]
     failures: Sequence[str]
 
@@ -227,6 +230,7 @@ def budget(capsule: Capsule, link: Link | None, found: Charts) -> BudgetView:
         together=0 if made is None else made[1],
         measures=beside(of_capsule(capsule)),
         memory=parts.memory(capsule),
+        conditions=", ".join(words.conditions(capsule.conditions)),
         provenance=list(parts.provenance(capsule)),
         failures=parts.failures(capsule),
     )

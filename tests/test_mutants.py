@@ -1,0 +1,57 @@
+"""The list of mutants that are explained, and how `tools/mutants.py` names one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOOL = Path(__file__).parents[1] / "tools" / "mutants.py"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tools_mutants", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tools_mutants"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_explained_mutant_is_of_a_function_that_there_is(tool: ModuleType) -> None:
+    reasons = tool.explained(tool.EXPLAINED)
+    assert reasons
+    for key, why in reasons.items():
+        place, _, line = key.partition(": ")
+        module, *names = place.split(".")
+        found = importlib.import_module(f"zmlx_bench.analysis.decision.{module}")
+        for name in names:
+            found = getattr(found, name)
+        assert callable(found), key
+        assert line, key
+        assert len(why) > 20, key
+
+
+def test_a_mutant_is_known_by_its_function_and_its_line(tool: ModuleType) -> None:
+    place = "zmlx_bench.analysis.decision"
+    assert tool.key_of(f"{place}.looks.x_overall__mutmut_33", "return 1") == "looks.overall: return 1"
+    assert tool.key_of(f"{place}.robust.x__weight__mutmut_8", "pass") == "robust._weight: pass"
+    assert tool.key_of(f"{place}.evidence.xǁGroupKeyǁcovers__mutmut_9", "pass") == "evidence.GroupKey.covers: pass"
+    with pytest.raises(ValueError, match="no name of a mutant"):
+        tool.key_of("elsewhere.x_f__mutmut_1", "pass")
+
+
+def test_what_was_tried_is_read_from_the_files_that_mutmut_keeps(tool: ModuleType, tmp_path: Path) -> None:
+    for name, codes in {"a": {"one": 0, "two": None}, "b": {"three": 1}}.items():
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        (tmp_path / "deep" / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": codes}))
+    assert tool.states(tmp_path) == {"one": 0, "two": None, "three": 1}
+    assert {0, 33} & tool.KILLED == set()
+    assert 1 in tool.KILLED
