@@ -120,6 +120,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
             null_arm=request.null_arm,
         ),
         first_look=first_look,
+        contrast=request.contrast,
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
