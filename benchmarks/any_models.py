@@ -74,9 +74,9 @@ def measure(name: str, model: Any, workspace: Workspace) -> Row:
         row.why_not = "two answers of the stock model differ" if stock else "its random weights give no number"
         return row
     for _, host, reason in family.tried(model):
-        for step in host.block.steps:
+        for step in (each for each in host.block.steps if each.site):
             if reason is None:
-                row.sites[step.site] = row.sites.get(step.site, 0) + 1
+                row.sites[step.site] = row.sites.get(step.site, 0) + len(host.modules((step.site,)))
             else:
                 row.refused.setdefault(f"{step.site} of {type(host.module).__name__}", reason)
     for variant in (catalog.resolve(each) for each in catalog.names()):

@@ -17,8 +17,8 @@ bench, tiny = tiny_models.module("any_models"), tiny_models.module("tiny_models"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "any-models.md"
 SERVED = {
     "llama": {"any_qkv_joined", "any_native_linear"},
-    "mixtral": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native"},
-    "deepseek_v3": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native"},
+    "mixtral": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native", "any_native_moe"},
+    "deepseek_v3": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native", "any_native_moe"},
     "gemma3n": {"any_qkv_joined", "any_native_linear"},
     "gpt_oss": {"any_native_linear"},
     "mamba2": {"any_native_linear"},

@@ -116,7 +116,13 @@ def test_a_mixture_of_experts_in_every_variant(dense: Ran, zmlx: Zmlx) -> None:
     folder = tiny_models.save("mixtral", dense.place.root / "mixture")
     ran = run(zmlx, dense.place, folder)
     assert {(row["status"], row["fidelity"]) for row in ran.rows().values()} == {("ok", "identical")}
-    assert ran.rows().keys() == {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native"}
+    assert ran.rows().keys() == {
+        "any_qkv_joined",
+        "any_native_linear",
+        "any_native_experts",
+        "any_native",
+        "any_native_moe",
+    }
     screened = zmlx("screen", str(folder), "--tokens", "8", "--processes", "1", "--json", cwd=dense.place.root)
     assert "any_native" in screened.stdout, screened.stderr
 

@@ -55,7 +55,7 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                 {
                     "family": name,
                     "variant": variant_name,
-                    "default": catalog.specs[variant_name].default,
+                    "default": name == families.ANY or catalog.specs[variant_name].default,
                     "kernels": {"+".join(k.sites): f"{k.kernel}.{k.mode}" for k in variant.kernels},
                     "env": variant.env,
                     "why": variant.why,
@@ -175,6 +175,7 @@ def model_list(rows: Sequence[Row]) -> Group:
                 table.add_row("", "", Text(row["not_here"], "dim"))
         parts.append(table)
     parts.append(Text("measure one: zmlx run FAMILY --checkpoint tiny | synthetic | full | FOLDER | HUB_ID", "dim"))
+    parts.append(Text("any other text model that mlx-lm loads: zmlx run FOLDER | HUB_ID", "dim"))
     return Group(*parts)
 
 

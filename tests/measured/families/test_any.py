@@ -41,12 +41,19 @@ def refused(model: Tiny) -> dict[tuple[str, str], str]:
 
 
 def offered(model: Tiny) -> Counter[str]:
-    return Counter(step.site for host in model.hosts() for step in host.block.steps)
+    return Counter(step.site for host in model.hosts() for step in host.block.steps if step.site)
 
 
 @pytest.mark.parametrize(
     "kernels",
-    [("experts=mirror",), ("down=mirror",), ("experts+down=mirror",), ("qkv=qkv_joined",), ("linear=mirror",)],
+    [
+        ("experts=mirror",),
+        ("down=mirror",),
+        ("combine=moe_combine",),
+        ("experts+down+combine=mirror",),
+        ("qkv=qkv_joined",),
+        ("linear=mirror",),
+    ],
 )
 def test_what_is_put_together_has_the_models_bits(mixture: Tiny, planted: Workspace, kernels: tuple[str, ...]) -> None:
     stock, state = [*mixture.logits(steps=2), *mixture.logits((9, 8, 7), 1, batch=2)], mixture.state()
@@ -63,10 +70,10 @@ def test_what_is_put_together_has_the_models_bits(mixture: Tiny, planted: Worksp
 
 
 def test_sites_are_found_by_what_modules_are(mixture: Tiny) -> None:
-    assert offered(mixture) == {"experts": 2, "down": 2, "qkv": 2, "linear": 11}
+    assert offered(mixture) == {"router": 2, "experts": 2, "down": 2, "combine": 2, "qkv": 2, "linear": 11}
     assert refused(mixture) == {}
     latent = tiny_models.model("deepseek_v3")
-    assert offered(latent) == {"experts": 1, "down": 1, "qkv": 2, "linear": 19}
+    assert offered(latent) == {"router": 1, "experts": 1, "down": 1, "combine": 1, "qkv": 2, "linear": 19}
     assert offered(tiny_models.model("mamba2"))["linear"] > 0
 
 
@@ -74,8 +81,10 @@ def test_a_kernel_that_does_not_serve_says_why(mixture: Tiny, planted: Workspace
     biased = tiny_models.model("gpt_oss")
     with pytest.raises(Unavailable, match="without bias"):
         biased.patch(variant("any-gpt_oss", "qkv=qkv_joined"), planted.kernels)
-    with pytest.raises(Unavailable, match="this model has no site combine"):
-        mixture.patch(variant("any-mixtral", "combine=moe_combine"), planted.kernels)
+    with pytest.raises(Unavailable, match="router of kind softmax or sigmoid_bias; this model's is of"):
+        mixture.patch(variant("any-mixtral", "router=native_router"), planted.kernels)
+    with pytest.raises(Unavailable, match="this model has no site shared_experts"):
+        biased.patch(variant("any-gpt_oss", "shared_experts=mirror"), planted.kernels)
 
 
 def test_a_residual_stream_of_the_known_form_has_the_models_bits(planted: Workspace) -> None:
@@ -166,7 +175,7 @@ def work(model: Tiny) -> Iterator[Counter[str]]:
     """Count passes over the model, and results that are compared."""
     found: Counter[str] = Counter()
     trial = sys.modules[f"{type(model.family).__module__.rpartition('.')[0]}.trial"]
-    compare = trial._digest
+    compare = trial.digest
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -176,11 +185,11 @@ def work(model: Tiny) -> Iterator[Counter[str]]:
         return run
 
     undo = replace_call(model.model, counted("passes", stock_call(model.model)))
-    trial._digest = counted("compared", compare)  # type: ignore[attr-defined]
+    trial.digest = counted("compared", compare)  # type: ignore[attr-defined]
     try:
         yield found
     finally:
-        trial._digest = compare  # type: ignore[attr-defined]
+        trial.digest = compare  # type: ignore[attr-defined]
         undo()
 
 
@@ -205,3 +214,31 @@ def test_a_hundred_layers_are_asked_as_often_as_two() -> None:
 
 def test_five_hundred_experts_are_asked_as_often_as_four() -> None:
     assert asked("mixtral", num_local_experts=512) == asked("mixtral", num_local_experts=4)
+
+
+ROUTERS = {
+    "qwen3_moe": "softmax",
+    "mixtral": "softmax_of_chosen",
+    "qwen2_moe": "softmax_descending",
+    "deepseek_v3": "given",
+    "granitemoe": "given",
+}
+"""By architecture, how its router weighs and orders the experts, where more than two are chosen."""
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_a_blocks_form_is_recognised_by_its_bits(name: str, planted: Workspace) -> None:
+    model = tiny_models.model(name, num_experts_per_tok=4)
+    blocks = [host for host in model.hosts() if host.offers(("combine",))]
+    assert {host.kinds(("router",))["router"] for host in blocks} == {ROUTERS[name]}
+    stock = [*model.logits(steps=2), *model.logits((9, 8, 7), 1, batch=2)]
+    patch = model.patch(variant(f"any-{name}", "experts+down+combine=mirror"), planted.kernels)
+    try:
+        assert equal([*model.logits(steps=2), *model.logits((9, 8, 7), 1, batch=2)], stock)
+    finally:
+        patch.undo()
+
+
+def test_a_block_of_another_form_keeps_the_sites_of_its_experts() -> None:
+    model = tiny_models.model("lfm2_moe")
+    assert (offered(model)["experts"], offered(model)["combine"]) == (1, 0)

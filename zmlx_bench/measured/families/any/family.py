@@ -7,7 +7,7 @@ from typing import Any
 
 from zmlx_bench.measured.api import LINEAR, LINEAR_PER_HEAD, NORM_BLOCK, Family, Host, linear_hosts
 
-from . import experts, projections, residual
+from . import blocks, experts, projections, residual
 from .trial import Candidate, fallen
 
 
@@ -17,9 +17,9 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 
 class Structural(Family):
-    """SwitchGLUs, attention's projections of one input, residual streams of a known form, and quantised projections."""
+    """Blocks of experts, attention's projections of one input, the residual stream, and quantised projections."""
 
-    blocks = (experts.BLOCK, *projections.BLOCKS, NORM_BLOCK, LINEAR, LINEAR_PER_HEAD)
+    blocks = (*blocks.FORMS.values(), experts.BLOCK, *projections.BLOCKS, NORM_BLOCK, LINEAR, LINEAR_PER_HEAD)
     _known: tuple[Any, list[tuple[str, Host, str | None]]] | None = None
 
     def hosts(self, model: Any) -> Sequence[Host]:
@@ -33,7 +33,10 @@ class Structural(Family):
         """
         if self._known is None or self._known[0] is not model:
             paths = {id(module): path for path, module in model.named_modules()}
-            named = [*experts.hosts(model), *projections.hosts(model), *residual.hosts(model)]
+            whole = list(blocks.hosts(model))
+            held = {id(switch) for _, host in whole for switch in host.module.children().values()}
+            named = [*whole, *(each for each in experts.hosts(model) if id(each[1].module) not in held)]
+            named += [*projections.hosts(model), *residual.hosts(model)]
             named += [(paths[id(host.module)], host) for host in linear_hosts(model)]
             candidates = [Candidate(path, host) for path, host in sorted(named, key=lambda each: _order(each[0]))]
             reasons = fallen(model, candidates)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ def fallen(model: Any, candidates: Sequence[Candidate]) -> dict[Hashable, str]:
 def _differing(model: Any, stock: _Heard, chosen: Sequence[Candidate], found: dict[Hashable, str]) -> str | None:
     """Put the hosts' steps together; say why not where one of them differs, and note those of several inputs."""
     mirrored = _Heard()
-    mirrored.listen(model, [(one, _mirrored(one.host)) for one in chosen])
+    mirrored.listen(model, [(one, stock_line(one.host)) for one in chosen])
     found.update(dict.fromkeys(mirrored.separate, SEPARATE))
     odd = [one for one in mirrored.first if one in mirrored.raised or mirrored.digests[one] != stock.digests[one]]
     return mirrored.raised.get(odd[0], OTHER) if odd else None
@@ -127,7 +127,7 @@ class _Heard:
                 if not args:
                     raise TypeError("its input is given by name")
                 out = call(*args, **kwargs)
-                noted = _digest(out)
+                noted = digest(out)
             except Exception as error:  # noqa: BLE001 - a form that was only supposed may fail in any way
                 self.raised.setdefault(one.structure, f"{OTHER}: {type(error).__name__}: {error}")
                 out, noted = stock(*args, **kwargs), "raised"
@@ -137,6 +137,33 @@ class _Heard:
             return out
 
         return listened
+
+
+def recorded(model: Any, modules: Mapping[str, Any]) -> dict[str, list[tuple[mx.array, str]]]:
+    """Return by path what each module was given and the digest of what it gave, call by call.
+
+    What takes more than one argument is not recorded; nothing is where the model does not answer.
+    """
+    found: dict[str, list[tuple[mx.array, str]]] = {path: [] for path in modules}
+
+    def listening(path: str, stock: Callable[..., Any]) -> Callable[..., Any]:
+        def listened(*args: Any, **kwargs: Any) -> Any:
+            out = stock(*args, **kwargs)
+            if len(args) == 1 and not kwargs:
+                found[path].append((args[0], digest(out)))
+            return out
+
+        return listened
+
+    undo = [replace_call(module, listening(path, stock_call(module))) for path, module in modules.items()]
+    try:
+        _answer(model)
+    except Exception:  # noqa: BLE001 - it is said where the hosts are tried
+        return {path: [] for path in modules}
+    finally:
+        for put_back in undo:
+            put_back()
+    return found
 
 
 def _answer(model: Any) -> None:
@@ -153,7 +180,7 @@ def _rows(module: Any) -> int:
     return int(module.weight.shape[0]) if embeds else 0
 
 
-def _mirrored(host: Host) -> Callable[..., Any]:
+def stock_line(host: Host) -> Callable[..., Any]:
     """Return the host's call as it is put together with the model's own step at every site."""
     block = host.block
     each: dict[tuple[str, ...], Any] = {s.sites: _stock(host, s) for s in block.runs() if len(s.sites) == 1}
@@ -172,7 +199,7 @@ def _stock(host: Host, span: Any) -> Any:
     return calls if step.site in host.places else calls[0]
 
 
-def _digest(out: Any) -> str:
+def digest(out: Any) -> str:
     """Return the SHA-256 of every array of a call's results, with its shape and dtype."""
     found = hashlib.sha256()
     for path, array in tree_flatten(out if isinstance(out, list | tuple | dict) else [out]):
