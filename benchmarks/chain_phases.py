@@ -54,7 +54,9 @@ class Bench:
         self.model, self.shape = model, part("mla_graph.shape").shape_of(model.model)
         self.links = self.plans.Plan(model.model, self.shape, self.extension).links()
         planned = [each for each in self.links if isinstance(each, self.graphs.Planned)]
-        self.code = self.graphs.machine_code(self.extension, self.graphs.program(self.plans.HEADERS, planned))
+        self.code = part("_lib.graph.compiled").machine_code(
+            self.extension, self.graphs.program(self.plans.HEADERS, planned)
+        )
         self.spares = [mx.zeros((1, 1, self.shape.d), self.shape.dtype) for _ in range(4)]
         mx.eval(self.spares)
 
@@ -63,7 +65,7 @@ class Bench:
         caches = make_prompt_cache(self.model)
         self.model(mx.random.randint(0, 1000, (1, keys - 1), key=mx.random.key(7)), cache=caches)
         mx.eval([each.state for each in caches])
-        return part("mla_graph.steps").hold(self.shape, self.extension, caches)
+        return part("mla_graph.steps").sequences(self.shape, self.extension).hold(caches)
 
     def microseconds(self, held: Any, links: Sequence[Any], *, ahead: bool = True) -> float:
         """Return the least mean time of a step; every step is of the same token."""

@@ -71,7 +71,7 @@ class Bench:
             text, names = with_stamps(text, address(self.stamps))
         spares = [mx.zeros((1, 1, self.shape.d), self.shape.dtype) for _ in range(4)]
         mx.eval(spares)
-        code = self.launches.machine_code(self.extension, text)
+        code = part("_lib.graph.compiled").machine_code(self.extension, text)
         return self.launches.make_graph(self.extension, code, found, spares), names
 
     def buffers(self, capacity: int) -> Any:

@@ -85,7 +85,8 @@ def checked_out(commit: str, given: Path | None, folder: Path) -> Iterator[Path]
 
 def session(code: Path, workspace: Path, question: argparse.Namespace, temporary: Path) -> Took:
     """Run a session with the code of a checkout in a workspace of its own."""
-    env = {**os.environ, "PYTHONPATH": str(code), "TMPDIR": str(temporary)}
+    path = os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
 
     def zmlx(*arguments: str) -> None:
         done = subprocess.run(

@@ -4,10 +4,11 @@ DONE = 0
 """The command did what it was asked; `run` recorded its session, whatever the verdict."""
 
 NO = 1
-"""The command worked and the answer is no: `check` found something, `replay` disagrees."""
+"""The command worked and the answer is no: `check` found something, `replay` disagrees, the ends of `bisect` are the
+same."""
 
 INCONCLUSIVE = 2
-"""`replay` could not tell."""
+"""`replay` or `bisect` could not tell."""
 
 UNUSABLE = 3
 """Unusable input or usage (click's own 2 is remapped to this)."""

@@ -1,8 +1,8 @@
 """A decode step of a whole stack of MoE layers for one sequence, started by the host as one CUDA graph.
 
 The launches are decoder_step's with attention and output projection between them, MLX's order of every sum included.
-Keys and values are written where mlx-lm's own caches hold them; what the graph does not serve takes decoder_step's
-launches. CUDA only.
+Keys and values are written where mlx-lm's own caches hold them; what the graph does not serve takes the model's own
+calls. CUDA only.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def decoder_graph(stack: Any) -> Binding:
         extension = load()
     except NotBuilt as error:
         raise Unavailable(str(error)) from error
-    launches = decoder_step(stack)
+    joined = decoder_step(stack)
     try:
-        return Binding(GraphSteps(stack, launches.call, extension), launches.undo)
+        return Binding(GraphSteps(stack, extension), joined.undo)
     except BaseException:
-        if launches.undo is not None:
-            launches.undo()
+        if joined.undo is not None:
+            joined.undo()
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,7 @@ from .._lib.gpu.cuda_rows import ROW_STEP, mma_bytes
 from .._lib.gpu.launch import WORDS
 from .._lib.gpu.packed import Weights, weights_of
 from .._lib.gpu.settle import bits
-from .._lib.graph.launches import Parameter, Planned, planned
+from .._lib.graph.launches import Parameter, Planned, array, by_name, named, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
 from ..moe_router.gpu import SOFTMAX, SOFTMAX_KEYS, SOFTMAX_SCORES
@@ -127,21 +126,6 @@ class Between:
         self.tickets = room("tickets", s.hq, dtype=mx.uint32)
         rooms = [*self.x, *self.early, *(each for each in vars(self).values() if isinstance(each, Parameter))]
         mx.eval([each.value for each in rooms])
-
-
-def named(name: str, parameter: Parameter) -> Parameter:
-    """Return the parameter under the name that a body has for it."""
-    return parameter._replace(name=name)
-
-
-def array(name: str, value: mx.array) -> Parameter:
-    """Return the parameter of an array that stays."""
-    return Parameter(name, value, value.dtype)
-
-
-def by_name(*parameters: Parameter) -> Mapping[str, Parameter]:
-    """Return the parameters by their names."""
-    return {each.name: each for each in parameters}
 
 
 class Plan:

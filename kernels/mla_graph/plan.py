@@ -16,7 +16,7 @@ from .._lib.gpu.cuda_rows import ROW_STEP, check_rows
 from .._lib.gpu.launch import WORDS
 from .._lib.gpu.packed import Weights, weights_of
 from .._lib.gpu.settle import bits
-from .._lib.graph.launches import Link, Multiplied, Parameter, Planned, planned
+from .._lib.graph.launches import Link, Multiplied, Parameter, Planned, array, by_name, named, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_moe import cuda as moe
 from ..gather_qmm_swiglu import cuda as swiglu
@@ -25,7 +25,7 @@ from ..mla_norm_rope import cuda as norm_rope
 from ..mla_norm_rope.kernel import front_of
 from ..moe_router.gpu import LANES, SIGMOID
 from ..residual_norm.gpu import plan_stock, spread
-from .shape import Between, Shape, array, by_name, named, packed
+from .shape import Between, Shape, packed
 
 _HERE = Path(__file__).resolve().parent
 _GPU = _HERE.parent / "_lib" / "gpu"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import mlx.core as mx
 from zmlx_bench.measured.api import Unavailable
 
 from .._lib.gpu.packed import Weights, weights_of
-from .._lib.graph.launches import Parameter
+from .._lib.graph.launches import Parameter, array
 from ..mla_norm_rope.kernel import front_of
 
 
@@ -97,21 +96,6 @@ class Between:
         mx.eval([each.value for each in rooms])
 
 
-def named(name: str, parameter: Parameter) -> Parameter:
-    """Return the parameter under the name that a body has for it."""
-    return parameter._replace(name=name)
-
-
-def array(name: str, value: mx.array) -> Parameter:
-    """Return the parameter of an array that stays."""
-    return Parameter(name, value, value.dtype)
-
-
 def packed(prefix: str, weights: Weights) -> list[Parameter]:
     """Return the parameters of packed weights: `<prefix>w`, `<prefix>s`, `<prefix>b`."""
     return [array(f"{prefix}{part}", each) for part, each in zip("wsb", weights, strict=True)]
-
-
-def by_name(*parameters: Parameter) -> Mapping[str, Parameter]:
-    """Return the parameters by their names."""
-    return {each.name: each for each in parameters}

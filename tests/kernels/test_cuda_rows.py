@@ -77,6 +77,7 @@ def algorithm(mode: str, tokens: int) -> str:
 CASES = [
     ("stock", 1, 2048, "bf16"),
     ("stock", 1, 1152, "fp16"),
+    ("stock", 1, 192, "bf16"),  # a row in which some lanes have nothing
     ("stock", 2, 2048, "bf16"),
     ("stock", 2, 768, "fp16"),
     ("fp32", 1, 768, "bf16"),
@@ -110,6 +111,12 @@ def test_routed_and_shared_experts_together() -> None:
     case.h = h[:TOP][None, None]
     exact = case.exact_out() + experts.exact(doubles(h)[TOP], case.shared.down_proj)[0]
     assert error(out, exact) < ERROR["slots"]
+
+
+def test_lanes_that_take_no_step_add_what_they_begin_with() -> None:
+    case = Experts(1, mx.bfloat16, 192, 128)
+    wrong = changed(case.swiglu("stock"), "narrow[i] = P::twice(0);", "narrow[i] = P::twice(0x3f80);")
+    assert error(case.run_swiglu(wrong), case.exact_h()) > ERROR["slots"]
 
 
 PLANTED = {

@@ -157,6 +157,24 @@ def test_two_sequences_in_turn(as_stock: Any) -> None:
     as_stock(script)
 
 
+def test_two_sequences_in_turn_that_nobody_waits_for(as_stock: Any) -> None:
+    """A step of one is launched piece by piece while the next of the other is being captured."""
+
+    def script(model: Model) -> list[mx.array]:
+        caches = [make_prompt_cache(model) for _ in range(2)]
+        found = []
+        for at, cache in enumerate(caches):
+            prefill(model, cache, TOKENS[100 * at :][:60])
+        for token in TOKENS[300:340]:
+            for cache in caches:
+                found.append(model(mx.array([[token]]), cache=cache))
+                mx.async_eval(found[-1])
+        mx.eval(found)
+        return found
+
+    as_stock(script)
+
+
 def test_sequences_after_each_other(as_stock: Any) -> None:
     """Lengths begin anew at other remainders of eight, which decides between cuBLASLt's kernels."""
     ends = ((64, 60), (64, 33), (65, 62), (240, 41), (64, 36), (72, 64), (500, 21), (64, 58), (1000, 30), (64, 100))
@@ -218,7 +236,7 @@ def test_a_saved_cache(as_stock: Any, tmp_path: Path) -> None:
     as_stock(script)
 
 
-def test_what_the_graph_does_not_serve_takes_other_launches(as_stock: Any) -> None:
+def test_what_the_graph_does_not_serve_takes_the_models_own_calls(as_stock: Any) -> None:
     def script(model: Model) -> list[mx.array]:
         cache = make_prompt_cache(model)
         out = model(mx.array([TOKENS[:20], TOKENS[30:50]]), cache=cache)
@@ -264,14 +282,16 @@ def test_two_threads(as_stock: Any) -> None:
             with mx.stream(mx.new_stream(mx.gpu)):
                 cache = make_prompt_cache(model)
                 prefill(model, cache, TOKENS[at * 100 : at * 100 + 40])
-                found[at] = steps(model, cache, TOKENS[300:330])
+                for token in TOKENS[300:340]:
+                    # Waited for, so that outputs' buffers are taken again, by either thread.
+                    found[at] += steps(model, cache, [token])
 
         threads = [threading.Thread(target=run, args=(at,)) for at in range(2)]
         for each in threads:
             each.start()
         for each in threads:
             each.join()
-        assert all(len(each) == 30 for each in found)
+        assert all(len(each) == 40 for each in found)
         return [*found[0], *found[1]]
 
     as_stock(script)

@@ -149,6 +149,16 @@ def test_the_shared_expert_is_stocks_bit_for_bit(tokens: tuple[int, int], dtype:
         assert not differing(call(x=x), mlp(x))
 
 
+@dtypes
+def test_a_shared_expert_whose_rows_are_short_is_stocks(dtype: mx.Dtype) -> None:
+    """Of 192 weights a row, 12 of a warp's 32 lanes have some."""
+    mlp = experts.shared_mlp(128, hidden=192, dtype=dtype)
+    call = bound("shared_experts", mlp, "glm47", "stock")
+    for seed in range(3):
+        x = activations("normal", 1, 1, 192, dtype=dtype, seed=seed)
+        assert not differing(call(x=x), mlp(x))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_shared_expert_of_extreme_values(kind: str) -> None:
     mlp = shared(mx.bfloat16)

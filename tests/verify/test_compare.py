@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlx.core as mx
+import mlx.nn as nn
 import pytest
 
 from tests.bench.tiny_sizes import SIZES
@@ -47,3 +48,21 @@ def test_modes_of_a_kernel_are_held_against_the_same_answers(repository: Workspa
     assert first == again
     assert (first.compared, first.differing) == (other.compared, 0)
     assert other.differing > 0
+
+
+class Refused(nn.QuantizedLinear):
+    """A projection of sizes for which MLX has no kernel, as its CUDA build says it."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        raise RuntimeError(f"[quantized_matmul] No implementation for problem shape: {x.shape}")
+
+
+def test_where_the_models_own_step_does_not_run_no_kernel_is_to_blame(repository: Workspace) -> None:
+    made = comparison(repository, "qwen3", "published")
+    asked = task(repository, "qkv_joined")
+    (place,) = made._layer.places(asked.sites)
+    place.module.q_proj.__class__ = Refused
+    row = next(made.rows(asked))
+    assert row.status == "unavailable"
+    assert row.reason is not None
+    assert row.reason.startswith("MLX itself does not run the unpatched model here: [quantized_matmul]")

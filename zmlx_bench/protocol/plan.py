@@ -9,7 +9,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend, Estimator
-from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, JobKind, Plan, Timeouts
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Contrast, Job, JobKind, Plan, Timeouts
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
@@ -80,6 +80,7 @@ def draw_up(
     encoded: Encoded | None = None,
     audit_positions: int | None = None,
     first_look: int | None = None,
+    contrast: Contrast | None = None,
     estimator: Estimator = ESTIMATOR,
     algorithm: int = ALGORITHM,
 ) -> Plan:
@@ -101,6 +102,7 @@ def draw_up(
         blocks=blocks,
         estimator=estimator,
         looks=() if first_look is None else looks_of(first_look, blocks),
+        contrast=contrast,
         seed=seed,
         cooldown_s=cooldown_s,
         cool_at_most_s=cool_at_most_s,

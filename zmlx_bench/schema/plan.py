@@ -124,6 +124,24 @@ class Timeouts(StrictModel):
     decode_s: NonNegative = 60.0
 
 
+class Contrast(StrictModel):
+    """What a session that is a step of a bisection stops by, in the place of its variants' verdicts: by decode speed,
+    whether two arms differ, or which of them a third one is like."""
+
+    good: Name
+    bad: Name
+    asked: Name | None = None
+    """Null: whether the bad one differs from the good one."""
+    sign: Literal[-1, 1] | None = None
+    """Of ln(bad / good), as an earlier session found it; null with `asked`."""
+
+    @model_validator(mode="after")
+    def _sign_goes_with_asked(self) -> Contrast:
+        if (self.asked is None) != (self.sign is None):
+            raise ValueError("asked and sign go together")
+        return self
+
+
 class Plan(StrictModel):
     """Everything a session will do; fixed before its first process starts and never changed by a resume."""
 
@@ -143,6 +161,8 @@ class Plan(StrictModel):
     looks: tuple[Positive, ...] = ()
     """After how many blocks the decision is asked whether to stop, the last of them `blocks`; empty where all blocks
     are run whatever they show."""
+    contrast: Contrast | None = None
+    """What its looks ask in the place of its variants' verdicts; null in all sessions but a bisection's."""
     seed: Count
     cooldown_s: NonNegative = 0.0
     cool_at_most_s: NonNegative | None = None

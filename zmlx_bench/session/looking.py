@@ -22,7 +22,7 @@ def first(workspace: Workspace, request: Request) -> int | None:
         return None
     least = read_policy(workspace).min_blocks
     missing = sorted(set(least) - set(request.tokens))
-    if missing:
+    if missing and request.contrast is None:
         wanted = " ".join(f"--tokens {budget}" for budget in sorted(least))
         raise UnusableInput(f"--until-decided: nothing is decided without {missing[0]} tokens; ask for {wanted}")
     fewest = max(least.values())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import AT_MOST
-from zmlx_bench.schema.plan import Conditions, Timeouts
+from zmlx_bench.schema.plan import Conditions, Contrast, Timeouts
 from zmlx_bench.schema.prompts import Encoded
 
 BLOCKS = 3
@@ -34,6 +34,8 @@ class Request:
     """Blocks; None is `BLOCKS`, or with `until_decided` at most `at_most`."""
     until_decided: bool = False
     at_most: int | None = None
+    contrast: Contrast | None = None
+    """With `until_decided`: what decides, in the place of the verdicts of `zmlx promote`."""
     variants: Sequence[str] | None = None
     environments: Sequence[str] = ()
     """The stock model in each of these is measured too; then no variant is, unless it is named."""
@@ -95,7 +97,7 @@ def _check_blocks(request: Request) -> None:
         raise UnusableInput("--runs: with --until-decided the blocks are bounded by --at-most")
     if request.at_most is not None and not request.until_decided:
         raise UnusableInput("--at-most: bounds the blocks of --until-decided; a fixed number of them is --runs")
-    if request.until_decided and not request.null_arm:
+    if request.until_decided and not request.null_arm and request.contrast is None:
         raise UnusableInput("--until-decided: nothing is decided without the null arm; leave --no-null out")
     if not 1 <= request.most_blocks <= MOST_BLOCKS:
         bound = "at least 1" if request.most_blocks < 1 else f"at most {MOST_BLOCKS}"

@@ -220,6 +220,12 @@ struct SlotRows {
     for (int i = 0; i < 16; ++i) {
       slots[i] = 0.0f;
     }
+    if (K < STEP) {  // some lanes take no step, and add nothing
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        narrow[i] = P::twice(0);
+      }
+    }
 #pragma unroll
     for (int step = 0; step < STEPS; ++step) {
       const unsigned sz = __shfl_sync(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +11,9 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 
-from zmlx_bench.measured.user_cache import user_cache_path
-
 from ..gpu.cuda import CudaLaunch, Template
 from ..gpu.settle import TYPES, constants
 from ..gpu.text import short
-from .headers import cuda_include
 
 _PRELUDE = (Path(__file__).resolve().parent / "device.h").read_text()
 _TYPES = {**TYPES["cuda"], mx.uint32: "uint32_t", mx.int32: "int", mx.uint64: "unsigned long long"}
@@ -34,6 +29,21 @@ class Parameter(NamedTuple):
     value: Any
     dtype: mx.Dtype | None = None
     """Of what lies at the address; None for a number."""
+
+
+def named(name: str, parameter: Parameter) -> Parameter:
+    """Return the parameter under the name that a body has for it."""
+    return parameter._replace(name=name)
+
+
+def array(name: str, value: mx.array) -> Parameter:
+    """Return the parameter of an array that stays."""
+    return Parameter(name, value, value.dtype)
+
+
+def by_name(*parameters: Parameter) -> Mapping[str, Parameter]:
+    """Return the parameters by their names."""
+    return {each.name: each for each in parameters}
 
 
 @dataclass(frozen=True)
@@ -124,29 +134,6 @@ def program(headers: str, launches: Sequence[Planned]) -> str:
     """Return the text of all kernels of the launches, each once, after `headers`."""
     functions = dict(function(each) for each in launches)
     return short(_PRELUDE + headers + "".join(functions.values()))
-
-
-def machine_code(extension: ModuleType, text: str) -> bytes:
-    """Return the machine code of a program for the current GPU; kept in the user's cache. RuntimeError from NVRTC."""
-    include = cuda_include("cuda_bf16.h")
-    # As MLX's own: its words leave functions without an execution space.
-    options = ["--device-as-default-execution-space", "--std=c++17", f"--include-path={include}"]
-    options.append(f"--gpu-architecture={extension.architecture()}")
-    known = hashlib.sha256("\0".join([text, extension.compiler(), *options]).encode()).hexdigest()[:24]
-    path = user_cache_path("zmlx") / "cuda" / f"{known}.cubin"
-    try:
-        return path.read_bytes()
-    except OSError:
-        code: bytes = extension.compile(text, options)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(code)
-        Path(name).replace(path)
-    except OSError:
-        pass
-    return code
 
 
 def make_graph(extension: ModuleType, code: bytes, launches: Sequence[Planned], spares: Sequence[mx.array]) -> Any:

@@ -12,7 +12,14 @@ import pytest
 from scipy import special
 
 from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, only, session
-from zmlx_bench.analysis.decision import ArmEvidence, Gate, GroupVerdict, SessionEvidence, decide_group
+from zmlx_bench.analysis.decision import (
+    ArmEvidence,
+    Gate,
+    GroupVerdict,
+    SessionEvidence,
+    decide_group,
+    judge_session,
+)
 from zmlx_bench.analysis.decision.group import allowance
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
@@ -246,3 +253,69 @@ def test_other_coverage_is_told_with_the_site() -> None:
     assert "called a 1 times a token" in gate(both, "coverage").text
     found = verdict(*(covered({"router": 3.0 - (i == 0)}, 2 * i) for i in range(3)))
     assert (found.verdict, said(gate(found, "coverage"))[:3]) == ("PROMOTE", ("pass", 1, 0))
+
+
+def test_the_digits_of_the_allowance_do_not_depend_on_how_errors_were_kept() -> None:
+    narrow = np.array([0.001, 0.003], dtype=np.float32)
+    found = allowance([narrow], 1.5, 2, POLICY)
+    assert found.dtype == np.float64
+    assert np.array_equal(found, allowance([narrow.astype(np.float64)], 1.5, 2, POLICY))
+
+
+def test_fewer_agreeing_sessions_than_are_asked_for_rest_on_the_latest() -> None:
+    three = POLICY.model_copy(update={"sessions": 3})
+    sessions = [session(fast(), hour=2 * i) for i in range(2)]
+    found = decide_group(group(*sessions), three).verdicts[0]
+    assert said(gate(found, "sessions"))[:3] == ("fail", 2, 3)
+    assert found.rests_on == (sessions[1].session,)
+
+
+def test_a_gain_that_arms_off_for_a_session_may_show_fails() -> None:
+    found = verdict(*(session(fast(gain=0.015), hour=2 * i) for i in range(2)))
+    assert (gate(found, "repeat").outcome, found.why) == ("fail", gate(found, "repeat").text)
+
+
+def test_only_sessions_that_beat_this_incumbent_count() -> None:
+    held = verdict(beside(0.0, 0), beside(0.06, 2), name="new", incumbent="old")
+    assert said(gate(held, "over_incumbent"))[:3] == ("fail", 1, 2)
+    rival = fast("new", 0.09, over_incumbent=around(0.06))
+    another = session(fast("older", 0.03), rival, hour=0, incumbent="older")
+    found = verdict(another, beside(0.06, 2), name="new", incumbent="old")
+    assert said(gate(found, "over_incumbent"))[:3] == ("fail", 1, 2)
+
+
+def test_the_larger_gain_is_the_best_whatever_its_name() -> None:
+    sessions = [session(fast("a", 0.08), fast("b", 0.05), hour=2 * i) for i in range(2)]
+    assert decide_group(group(*sessions), POLICY).recommended == "a"
+
+
+def test_without_a_ratio_a_variant_comes_last_of_its_kind() -> None:
+    wild = (-0.3, 0.05, -0.2, 0.01, -0.25, 0.04)
+    none = replace(arm(FAST, FAST, "a"), budgets={})
+    decision = decide_group(group(session(none, arm(wild, wild, "b"))), POLICY)
+    assert [(v.variant, v.verdict) for v in decision.verdicts] == [("b", "INCONCLUSIVE"), ("a", "INCONCLUSIVE")]
+
+
+def test_verdicts_of_sessions_that_are_known_already_are_taken_as_they_are() -> None:
+    one = session(fast())
+    (known,) = judge_session(one, POLICY)
+    other = replace(known, verdict="HOLD", reason="told", why="so")
+    found = decide_group(group(one), POLICY, {one.session: [other]}).verdicts[0]
+    assert (found.verdict, found.reason) == ("HOLD", "told")
+    with pytest.raises(ValueError, match="zip"):
+        decide_group(group(one), POLICY, {one.session: []})
+
+
+def test_an_incumbent_keeps_its_own_verdict_beside_what_replaces_it() -> None:
+    sessions = [beside(0.06, 2 * i) for i in range(2)]
+    old, new = (verdict(*sessions, name=name, incumbent="old") for name in ("old", "new"))
+    assert (old.verdict, new.verdict) == ("PROMOTE", "PROMOTE")
+
+
+def test_a_demotion_shows_the_latest_of_the_bad_sessions() -> None:
+    bad = [session(arm(around(-0.05 - i / 50), SLOW, "old"), hour=2 * i) for i in range(2)]
+    decision = decide_group(group(*bad, incumbent="old"), POLICY)
+    latest = judge_session(bad[1], POLICY)[0]
+    assert decision.verdicts[0].latest == latest
+    assert decision.why == f"old was rejected in 2 sessions: {latest.why}"
+    assert latest.why != judge_session(bad[0], POLICY)[0].why

@@ -255,3 +255,16 @@ def test_at_a_look_only_the_blocks_so_far_are_judged() -> None:
     assert {b.speed for b in found.budgets} == {"faster"}
     before = session(arm(gain, gain, null=(0.0001, -0.0001) * 3), looks=(6,), blocks=6)
     assert {b.speed for b in judge_session(before, POLICY)[0].budgets} == {"unresolved"}
+
+
+def test_on_its_level_each_gate_decides_as_the_judgement_does() -> None:
+    def again(name: str, level: str, *arms: ArmEvidence, **changes: Any) -> SessionVerdict:
+        p = gates(judged(*arms, **changes)[-1], name)[0].figure
+        return judge_session(session(*arms, **changes), POLICY.model_copy(update={level: p}))[-1]
+
+    slow = again("slower", "slower_alpha", arm(SLOW, EQUAL))
+    assert (slow.verdict, gates(slow, "slower")[0].outcome) == ("REJECT", "fail")
+    quick = again("faster", "faster_alpha", arm(FAST, FAST))
+    assert (quick.verdict, gates(quick, "faster")[0].outcome) == ("CANDIDATE", "pass")
+    over = again("incumbent", "faster_alpha", *beside(around(0.03), around(0.2)), incumbent="old")
+    assert (over.verdict, gates(over, "incumbent")[0].outcome) == ("CANDIDATE", "pass")

@@ -38,6 +38,19 @@ def test_the_policys_levels_are_what_these_tests_stand_on() -> None:
     assert (POLICY.faster_alpha, POLICY.slower_alpha) == (JUST, JUST)
 
 
+def test_every_figure_of_the_policy_is_the_one_that_was_simulated() -> None:
+    """Whoever changes one writes the tables of docs/decision-*.md again."""
+    assert POLICY.model_dump(exclude={"schema_version", "promotable_checkpoints"}) == {
+        "min_gain": 0.01, "faster_alpha": 0.02, "slower_alpha": 0.02, "interval_level": 0.9, "bias_level": 0.99,
+        "outlier_blocks": 0.5, "outlier_share": 0.5, "min_blocks": {200: 3, 1024: 2},
+        "min_prompts": 3, "distinct_8gram_share": 0.6,
+        "memory_tolerance": 0.02, "memory_slack_gb": 0.02, "resident_tolerance": 0.1, "resident_slack_gb": 0.25,
+        "prefill_tolerance": 0.05, "clock_disagreement": 0.02,
+        "sessions": 2, "session_gap_s": 3600, "sessions_averaged": 6, "arm_effect": 0.01, "promote_alpha": 0.01,
+        "planned_effect": 0.03, "planned_power": 0.9, "max_blocks": 200, "futility_power": 0.1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("times", "expected"), [(BELOW, "CANDIDATE"), (ABOVE, "INCONCLUSIVE")])
 def test_faster_at_its_level(times: float, expected: str) -> None:
     edge = with_p(POLICY.faster_alpha * times, FLOOR)

@@ -116,6 +116,7 @@ def session_evidence(
         incumbent=incumbent,
         looks=session.plan.looks,
         blocks=session.blocks if session.plan.looks else None,
+        contrast=session.plan.contrast,
     )
 
 

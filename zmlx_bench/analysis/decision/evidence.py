@@ -10,7 +10,7 @@ from zmlx_bench.analysis.decision.statistics import Estimate, estimate
 from zmlx_bench.schema.base import CheckpointKind, Estimator, Status
 from zmlx_bench.schema.figures import Figures, Ratio
 from zmlx_bench.schema.identity import Identity
-from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.plan import Conditions, Contrast
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ class SessionEvidence:
     """After how many blocks the session was planned to be looked at; empty where its blocks were fixed."""
     blocks: int | None = None
     """Blocks that were run, where there are looks."""
+    contrast: Contrast | None = None
+    """What it stops by in the place of its variants' verdicts."""
 
     @property
     def stopped_early(self) -> bool:

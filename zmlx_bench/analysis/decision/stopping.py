@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from zmlx_bench.analysis.decision import conditions
+from zmlx_bench.analysis.decision import conditions, contrast
 from zmlx_bench.analysis.decision.calibrated import FEWEST
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, SessionEvidence
 from zmlx_bench.analysis.decision.looks import level_of_each
@@ -46,7 +46,7 @@ def stop(session: SessionEvidence, policy: Policy) -> Stop | None:
         return Stop("decided")
     if session.blocks is None or not session.looks or session.blocks >= session.looks[-1]:
         return Stop("most", left)
-    if all(_hopeless(arm, session, policy) for arm in session.arms if arm.variant in left):
+    if session.contrast is None and all(_hopeless(arm, session, policy) for arm in session.arms if arm.variant in left):
         return Stop("futile", left)
     return None
 
@@ -54,8 +54,11 @@ def stop(session: SessionEvidence, policy: Policy) -> Stop | None:
 def undecided(session: SessionEvidence, policy: Policy) -> tuple[str, ...]:
     """Return the variants that have neither failed nor a known speed; the incumbent only where it is alone.
 
-    A session whose null arm is off has decided nothing: more blocks tell whether it is.
+    A session whose null arm is off has decided nothing: more blocks tell whether it is. A step of a bisection is about
+    its own arms alone.
     """
+    if session.contrast is not None:
+        return contrast.untold(session, session.contrast, policy)
     rivals = [arm for arm in session.arms if arm.variant != session.incumbent] or list(session.arms)
     known = speeds(session, policy)
     off = _biased(session, policy)

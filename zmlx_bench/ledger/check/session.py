@@ -87,6 +87,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         arms=plan.arms,
         audit_positions=plan.audit_positions,
         first_look=plan.looks[0] if plan.looks else None,
+        contrast=plan.contrast,
     )
     yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
 

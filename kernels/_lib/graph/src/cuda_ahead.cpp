@@ -84,36 +84,12 @@ void Ahead::run(CUcontext context) {
   }
 }
 
-Ahead::Kind Ahead::kind_of(CUgraph graph) {
-  size_t count = 0;
-  check(cuGraphGetNodes(graph, nullptr, &count), "a graph's nodes");
-  std::vector<CUgraphNode> nodes(count);
-  check(cuGraphGetNodes(graph, nodes.data(), &count), "a graph's nodes");
-  Kind kind;
-  kind.reserve(3 * count);
-  for (auto node : nodes) {
-    CUgraphNodeType type{};
-    check(cuGraphNodeGetType(node, &type), "a node's type");
-    kind.push_back(type);
-    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
-      CUDA_KERNEL_NODE_PARAMS launch{};
-      check(cuGraphKernelNodeGetParams(node, &launch), "a node's kernel");
-      kind.push_back(reinterpret_cast<uint64_t>(launch.func) ^ reinterpret_cast<uint64_t>(launch.kern));
-      CUlaunchAttributeValue cluster{};
-      check(
-          cuGraphKernelNodeGetAttribute(node, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, &cluster), "a node's cluster");
-      const auto& of = cluster.clusterDim;
-      kind.push_back(static_cast<uint64_t>(of.x) << 40 | static_cast<uint64_t>(of.y) << 20 | of.z);
-    }
-  }
-  return kind;
-}
-
 void Ahead::capture(CUstream stream) {
   CUgraph graph = nullptr;
+  Kind kind;
   check(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
   try {
-    enqueue_(values_, stream);
+    kind = enqueue_(values_, stream);
   } catch (...) {
     cuStreamEndCapture(stream, &graph);
     if (graph != nullptr) {
@@ -123,7 +99,6 @@ void Ahead::capture(CUstream stream) {
   }
   check(cuStreamEndCapture(stream, &graph), "ending a capture");
   const std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)> captured(graph, &cuGraphDestroy);
-  Kind kind = kind_of(graph);
   // Of this kind the one used longest ago and not by a step that may be under way, else the one of any kind.
   Executable* own = nullptr;
   Executable* oldest = &executables_[0];

@@ -10,13 +10,15 @@
 
 #include <cuda.h>
 
+#include "cuda_products.h"
+
 namespace zmlx {
 
 // A thread that captures what a step will launch as an executable graph, before the step is asked for.
 class Ahead {
  public:
-  // Enqueues launches with these values on a stream that is being captured.
-  using Enqueue = std::function<void(const std::vector<uint64_t>&, CUstream)>;
+  // Enqueues launches with these values on a stream that is being captured; returns what kind of graph they make.
+  using Enqueue = std::function<Kind(const std::vector<uint64_t>&, CUstream)>;
 
   Ahead();
   ~Ahead();
@@ -35,11 +37,8 @@ class Ahead {
   void run(CUcontext context);
   void capture(CUstream stream);
 
-  // What a graph's nodes are, whatever they are launched with. Only a graph of the same nodes updates an executable one:
-  // CUDA does not update a node correctly with a kernel of another cluster (MLX's device.cpp says so too).
-  using Kind = std::vector<uint64_t>;
-  static Kind kind_of(CUgraph graph);
-
+  // Only a graph of the same kind updates an executable one: CUDA does not update a node correctly with a kernel of
+  // another cluster (MLX's device.cpp says so too).
   struct Executable {
     CUgraphExec handle = nullptr;
     Kind kind;

@@ -115,7 +115,7 @@ NB_MODULE(_zmlx_graph, m) {
       .def(
           "prepare",
           [](const Chain& self, const Buffers& buffers, const std::vector<int>& numbers) {
-            self.get().prepare(buffers.it, numbers);
+            self.get().prepare(*buffers.it, numbers);
           },
           "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
           "Begin to capture the step that will be asked for next, in a thread of its own.")

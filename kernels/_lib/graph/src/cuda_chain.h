@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,46 +34,43 @@ class Chain : public Work {
       mlx::core::array workspace);
   ~Chain() override;
 
-  int launch(
-      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
-      const std::vector<int>& numbers, CUstream stream) override;
-
   // Begins to capture a step with these buffers and numbers; another thread does it.
-  void prepare(const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers);
+  void prepare(const Buffers& buffers, const std::vector<int>& numbers);
 
   // How many steps were launched as a captured graph, and how many one by one.
   std::pair<int, int> counts();
 
  private:
-  // A step's values: the addresses of all arrays that stay, those of its buffers, and its numbers.
-  using Values = std::vector<uint64_t>;
-
   struct Made {
     CUfunction function = nullptr; // null for a product
     CUlaunchConfig settings{};
     CUlaunchAttribute attribute{};
-    std::vector<Parameter> parameters; // of a product a, b and out
-    std::vector<int> slots; // where a parameter's value stands among the step's; INPUT, OUTPUT
+    std::vector<size_t> places; // of a product a, b and out
     std::optional<Product> product;
   };
 
-  void add(const Launch& launch);
-  void add(const Product& product);
-  void keep(const Parameter& parameter);
-  int slot(const Parameter& parameter) const;
-  Values values(const Buffers& buffers, const std::vector<int>& numbers) const;
-  int number(const std::variant<int, Number>& size, const Values& values) const;
-  void launch_one(const Made& made, const Values& values, uint64_t in, uint64_t out, CUstream stream) const;
-  void launch_between(const Values& values, CUstream stream);
-  void multiply(const Made& made, const Values& values, CUstream stream);
+  void enqueue(const Values& values, CUstream stream) override;
+  Made made(const Launch& launch) const;
+  Made made(const Product& product) const;
+  int size(const std::variant<int, Number>& given, const Values& values) const;
+  void launch_one(const Made& made, const Values& values, CUstream stream) const;
+  // The stream of products aside, and what forks to it and joins it again. While a step is captured its own are part of
+  // the capture, until that has ended: what is launched beside it must not touch them.
+  struct Side {
+    CUstream stream = nullptr;
+    CUevent fork = nullptr, join = nullptr;
+  };
+
+  static void make(Side& side);
+  static void destroy(const Side& side);
+  // `kind`, where it is given, becomes what kind of graph the launches make: the products', since all else stays.
+  void launch_between(const Values& values, CUstream stream, const Side& side, Kind* kind = nullptr);
+  void multiply(const Made& made, const Values& values, CUstream stream, Kind* kind);
 
   CUmodule module_ = nullptr;
-  std::vector<mlx::core::array> arrays_;
-  std::map<std::uintptr_t, int> places_; // of arrays among them
   std::vector<Made> links_;
-  mlx::core::array workspace_;
-  CUstream side_ = nullptr; // of products aside
-  CUevent fork_ = nullptr, join_ = nullptr;
+  Parameter workspace_;
+  Side launched_side_, captured_side_;
   std::mutex products_mutex_;
   Products products_;
   int captured_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "mlx/backend/cuda/allocator.h"
 #include "mlx/backend/cuda/device.h"
 
 namespace mx = mlx::core;
@@ -46,40 +47,89 @@ void Turn::mark(CUstream stream) {
   last_ = stream;
 }
 
-mx::array* Work::spare() {
-  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
-  return free == spares_.end() ? nullptr : &*free;
+namespace {
+
+uint64_t address(const mx::array& array) {
+  return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
 }
 
-void Work::note(const Parameter& parameter) {
-  if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
-    buffers_ = std::max(buffers_, buffer->index + 1);
+} // namespace
+
+void Work::launch(
+    const mx::array& in, const mx::array& out, Buffers& buffers, const std::vector<int>& numbers, CUstream stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Values now = values(buffers, numbers);
+  now[INPUT] = address(in);
+  now[OUTPUT] = address(out);
+  turn_.take(stream);
+  buffers.turn.take(stream);
+  enqueue(now, stream);
+  turn_.mark(stream);
+  buffers.turn.mark(stream);
+}
+
+bool Work::lend(mx::array& out) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto free = std::find_if(spares_.begin(), spares_.end(), [](const auto& each) { return each.is_donatable(); });
+  if (free == spares_.end()) {
+    return false;
   }
-  if (const auto* number = std::get_if<Number>(&parameter)) {
+  out.copy_shared_buffer(*free);
+  return true;
+}
+
+void Work::keep(const Parameter& parameter) {
+  if (const auto* array = std::get_if<mx::array>(&parameter)) {
+    if (known_.emplace(array->id(), arrays_.size()).second) {
+      arrays_.push_back(*array);
+      const auto* buffer = static_cast<const mx::cu::CudaBuffer*>(arrays_.back().buffer().ptr());
+      lies_.emplace_back(buffer, arrays_.back().offset());
+    }
+  } else if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
+    buffers_ = std::max(buffers_, buffer->index + 1);
+  } else if (const auto* number = std::get_if<Number>(&parameter)) {
     numbers_ = std::max(numbers_, number->index + 1);
   }
 }
 
-uint64_t Work::value(
-    const Parameter& parameter, const mx::array* in, const mx::array* out, const Buffers* buffers,
-    const std::vector<int>& numbers) {
-  const auto address = [](const mx::array& array) {
-    return reinterpret_cast<uint64_t>(mx::gpu_ptr<void>(array));
-  };
+size_t Work::place(const Parameter& parameter) const {
   if (const auto* array = std::get_if<mx::array>(&parameter)) {
-    return address(*array);
+    return ARRAYS + known_.at(array->id());
   }
-  if (std::holds_alternative<Input>(parameter)) {
-    return in != nullptr ? address(*in) : 0;
-  }
-  if (std::holds_alternative<Output>(parameter)) {
-    return out != nullptr ? address(*out) : 0;
-  }
+  const size_t buffers_begin = ARRAYS + arrays_.size();
   if (const auto* buffer = std::get_if<Buffer>(&parameter)) {
-    return buffers != nullptr ? address(buffers->arrays[buffer->index]) : 0;
+    return buffers_begin + buffer->index;
   }
-  const int at = std::get<Number>(parameter).index;
-  return numbers.empty() ? 0 : static_cast<uint32_t>(numbers[at]);
+  if (const auto* number = std::get_if<Number>(&parameter)) {
+    return buffers_begin + buffers_ + number->index;
+  }
+  return std::holds_alternative<Input>(parameter) ? INPUT : OUTPUT;
+}
+
+std::vector<size_t> Work::places(const std::vector<Parameter>& parameters) const {
+  std::vector<size_t> found;
+  for (const auto& each : parameters) {
+    found.push_back(place(each));
+  }
+  return found;
+}
+
+Work::Values Work::values(const Buffers& buffers, const std::vector<int>& numbers) const {
+  if (static_cast<int>(buffers.arrays.size()) < buffers_ || static_cast<int>(numbers.size()) < numbers_) {
+    throw std::invalid_argument("a step needs more buffers or numbers");
+  }
+  Values found(ARRAYS, 0);
+  found.reserve(ARRAYS + arrays_.size() + buffers_ + numbers_);
+  for (const auto& [buffer, offset] : lies_) {
+    found.push_back(reinterpret_cast<uint64_t>(buffer->data) + offset);
+  }
+  for (int i = 0; i < buffers_; ++i) {
+    found.push_back(address(buffers.arrays[i]));
+  }
+  for (int i = 0; i < numbers_; ++i) {
+    found.push_back(static_cast<uint32_t>(numbers[i]));
+  }
+  return found;
 }
 
 CUfunction kernel_of(CUmodule module, const std::string& name, int shared_bytes) {
@@ -96,6 +146,11 @@ Graph::Graph(const std::string& machine_code, const std::vector<Launch>& launche
   mx::cu::device(mx::Device::gpu).make_current();
   check(cuModuleLoadData(&module_, machine_code.data()), "loading the graph's machine code");
   check(cuGraphCreate(&graph_, 0), "making a graph");
+  for (const auto& launch : launches) {
+    for (const auto& each : launch.parameters) {
+      keep(each);
+    }
+  }
   for (const auto& launch : launches) {
     add(launch);
   }
@@ -119,26 +174,17 @@ Graph::~Graph() {
 
 void Graph::add(const Launch& launch) {
   Node& node = nodes_.emplace_back();
-  node.parameters = launch.parameters;
-  node.values.resize(launch.parameters.size());
-  for (size_t i = 0; i < node.parameters.size(); ++i) {
-    const Parameter& parameter = node.parameters[i];
-    note(parameter);
-    node.values[i] = value(parameter, nullptr, nullptr, nullptr, {});
-    node.places.push_back(&node.values[i]);
+  node.places = places(launch.parameters);
+  node.values.resize(node.places.size());
+  for (auto& value : node.values) {
+    node.pointers.push_back(&value);
   }
   CUfunction function = kernel_of(module_, launch.kernel, launch.shared_bytes);
   CUgraphNodeParams settings{};
   settings.type = CU_GRAPH_NODE_TYPE_KERNEL;
   settings.kernel.func = function;
-  settings.kernel.gridDimX = launch.blocks[0];
-  settings.kernel.gridDimY = launch.blocks[1];
-  settings.kernel.gridDimZ = launch.blocks[2];
-  settings.kernel.blockDimX = launch.threads;
-  settings.kernel.blockDimY = 1;
-  settings.kernel.blockDimZ = 1;
-  settings.kernel.sharedMemBytes = launch.shared_bytes;
-  settings.kernel.kernelParams = node.places.data();
+  set_sizes(settings.kernel, launch);
+  settings.kernel.kernelParams = node.pointers.data();
   CUgraphEdgeData edge{};
   if (launch.ahead) {
     edge.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
@@ -150,39 +196,23 @@ void Graph::add(const Launch& launch) {
       cuGraphAddNode(&node.handle, graph_, before, first ? nullptr : &edge, first ? 0 : 1, &settings),
       "adding a launch to a graph");
   node.settings.func = function;
-  node.settings.gridDimX = launch.blocks[0];
-  node.settings.gridDimY = launch.blocks[1];
-  node.settings.gridDimZ = launch.blocks[2];
-  node.settings.blockDimX = launch.threads;
-  node.settings.blockDimY = 1;
-  node.settings.blockDimZ = 1;
-  node.settings.sharedMemBytes = launch.shared_bytes;
-  node.settings.kernelParams = node.places.data();
+  set_sizes(node.settings, launch);
+  node.settings.kernelParams = node.pointers.data();
 }
 
-int Graph::launch(
-    const mx::array& in, const mx::array& out, const std::shared_ptr<Buffers>& buffers, const std::vector<int>& numbers,
-    CUstream stream) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  int changed = 0;
+void Graph::enqueue(const Values& values, CUstream stream) {
   for (auto& node : nodes_) {
     bool differs = false;
-    for (size_t i = 0; i < node.parameters.size(); ++i) {
-      const uint64_t now = value(node.parameters[i], &in, &out, buffers.get(), numbers);
+    for (size_t i = 0; i < node.places.size(); ++i) {
+      const uint64_t now = values[node.places[i]];
       differs |= now != node.values[i];
       node.values[i] = now;
     }
     if (differs) {
       check(cuGraphExecKernelNodeSetParams(executable_, node.handle, &node.settings), "setting a launch anew");
-      ++changed;
     }
   }
-  turn_.take(stream);
-  buffers->turn.take(stream);
   check(cuGraphLaunch(executable_, stream), "launching a graph");
-  turn_.mark(stream);
-  buffers->turn.mark(stream);
-  return changed;
 }
 
 } // namespace zmlx

@@ -2,15 +2,21 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include <cuda.h>
 
 #include "mlx/mlx.h"
+
+namespace mlx::core::cu {
+struct CudaBuffer;
+}
 
 namespace zmlx {
 
@@ -70,15 +76,15 @@ class Work {
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  // Launches a step on the stream; returns how many launches were set anew.
-  virtual int launch(
-      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
-      const std::vector<int>& numbers, CUstream stream) = 0;
+  // Launches a step on the stream.
+  void launch(
+      const mlx::core::array& in, const mlx::core::array& out, Buffers& buffers, const std::vector<int>& numbers,
+      CUstream stream);
 
-  // A buffer of the output's size that nobody uses, or null.
-  mlx::core::array* spare();
+  // Gives an output a buffer of its size that nobody uses; false where there is none.
+  bool lend(mlx::core::array& out);
 
-  // How many of them its launches name.
+  // How many buffers and numbers its launches name.
   int buffers() const {
     return buffers_;
   }
@@ -87,20 +93,46 @@ class Work {
   }
 
  protected:
-  // Counts what a parameter names.
-  void note(const Parameter& parameter);
-  static uint64_t value(
-      const Parameter& parameter, const mlx::core::array* in, const mlx::core::array* out, const Buffers* buffers,
-      const std::vector<int>& numbers);
+  // A step's values: the addresses of its input and output, of all arrays that stay and of its buffers, and its numbers.
+  using Values = std::vector<uint64_t>;
+  enum : size_t { INPUT, OUTPUT, ARRAYS };
 
-  Turn turn_;
+  // Makes a parameter known; places and values are asked for when all are.
+  void keep(const Parameter& parameter);
+  // Where a parameter's value stands among the step's.
+  size_t place(const Parameter& parameter) const;
+  std::vector<size_t> places(const std::vector<Parameter>& parameters) const;
+  // The values of a step whose input and output are not known yet.
+  Values values(const Buffers& buffers, const std::vector<int>& numbers) const;
+
+  // Launches with these values; one thread at a time.
+  virtual void enqueue(const Values& values, CUstream stream) = 0;
+
   std::mutex mutex_;
 
  private:
+  Turn turn_;
   std::vector<mlx::core::array> spares_;
+  std::vector<mlx::core::array> arrays_;
+  std::map<std::uintptr_t, size_t> known_; // where an array stands among them
+  // Where each lies: MLX may move what the host touched, but never changes an array's buffer. Read at every step, so
+  // without the way there.
+  std::vector<std::pair<const mlx::core::cu::CudaBuffer*, int64_t>> lies_;
   int buffers_ = 0;
   int numbers_ = 0;
 };
+
+// Writes a launch's sizes into one of the driver's structures.
+template <typename Settings>
+void set_sizes(Settings& settings, const Launch& launch) {
+  settings.gridDimX = launch.blocks[0];
+  settings.gridDimY = launch.blocks[1];
+  settings.gridDimZ = launch.blocks[2];
+  settings.blockDimX = launch.threads;
+  settings.blockDimY = 1;
+  settings.blockDimZ = 1;
+  settings.sharedMemBytes = launch.shared_bytes;
+}
 
 // A module's kernel that may have `shared_bytes` of dynamic shared memory.
 CUfunction kernel_of(CUmodule module, const std::string& name, int shared_bytes);
@@ -112,19 +144,16 @@ class Graph : public Work {
   Graph(const std::string& machine_code, const std::vector<Launch>& launches, std::vector<mlx::core::array> spares);
   ~Graph() override;
 
-  int launch(
-      const mlx::core::array& in, const mlx::core::array& out, const std::shared_ptr<Buffers>& buffers,
-      const std::vector<int>& numbers, CUstream stream) override;
-
  private:
   struct Node {
     CUgraphNode handle = nullptr;
     CUDA_KERNEL_NODE_PARAMS settings{};
-    std::vector<Parameter> parameters;
-    std::vector<uint64_t> values;
-    std::vector<void*> places;
+    std::vector<size_t> places;
+    std::vector<uint64_t> values; // what they were set to last
+    std::vector<void*> pointers; // to these
   };
 
+  void enqueue(const Values& values, CUstream stream) override;
   void add(const Launch& launch);
 
   CUmodule module_ = nullptr;

@@ -1,6 +1,10 @@
 #include "cuda_products.h"
 
+#include <memory>
 #include <stdexcept>
+#include <string>
+
+#include "cuda_graph.h"
 
 namespace zmlx {
 
@@ -8,10 +12,36 @@ namespace {
 
 constexpr size_t MOST_PLANS = 64; // lengths come and go
 
+using zmlx::check;
+
 void check(cublasStatus_t result, const char* what) {
   if (result != CUBLAS_STATUS_SUCCESS) {
     throw std::runtime_error(std::string(what) + ": cuBLASLt's status " + std::to_string(static_cast<int>(result)));
   }
+}
+
+Kind kind_of(CUgraph graph) {
+  size_t count = 0;
+  check(cuGraphGetNodes(graph, nullptr, &count), "a graph's nodes");
+  std::vector<CUgraphNode> nodes(count);
+  check(cuGraphGetNodes(graph, nodes.data(), &count), "a graph's nodes");
+  Kind kind;
+  for (auto node : nodes) {
+    CUgraphNodeType type{};
+    check(cuGraphNodeGetType(node, &type), "a node's type");
+    kind.push_back(type);
+    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+      CUDA_KERNEL_NODE_PARAMS launch{};
+      check(cuGraphKernelNodeGetParams(node, &launch), "a node's kernel");
+      kind.push_back(reinterpret_cast<uint64_t>(launch.func) ^ reinterpret_cast<uint64_t>(launch.kern));
+      CUlaunchAttributeValue cluster{};
+      check(
+          cuGraphKernelNodeGetAttribute(node, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, &cluster), "a node's cluster");
+      const auto& of = cluster.clusterDim;
+      kind.push_back(static_cast<uint64_t>(of.x) << 40 | static_cast<uint64_t>(of.y) << 20 | of.z);
+    }
+  }
+  return kind;
 }
 
 } // namespace
@@ -26,6 +56,9 @@ Products::Products() {
 }
 
 Products::~Products() {
+  if (stream_ != nullptr) {
+    cuStreamDestroy(stream_);
+  }
   plans_.clear();
   if (preference_ != nullptr) {
     cublasLtMatmulPreferenceDestroy(preference_);
@@ -46,7 +79,7 @@ Products::Plan::~Plan() {
   }
 }
 
-const Products::Plan& Products::plan(const Sizes& sizes) {
+Products::Plan& Products::plan(const Sizes& sizes) {
   if (const auto found = plans_.find(sizes); found != plans_.end()) {
     return found->second;
   }
@@ -99,6 +132,31 @@ void Products::multiply(
           made.out, &made.chosen.algo, made.chosen.workspaceSize > 0 ? at(workspace) : nullptr,
           made.chosen.workspaceSize, stream),
       "a product");
+}
+
+const Kind& Products::kind(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace) {
+  Kind& kind = plan(sizes).kind;
+  if (!kind.empty()) {
+    return kind;
+  }
+  if (stream_ == nullptr) {
+    check(cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "making a stream");
+  }
+  check(cuStreamBeginCapture(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
+  const auto end = [&]() {
+    CUgraph graph = nullptr;
+    const CUresult result = cuStreamEndCapture(stream_, &graph);
+    check(result, "ending a capture");
+    return std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)>(graph, &cuGraphDestroy);
+  };
+  try {
+    multiply(sizes, a, b, out, workspace, stream_);
+  } catch (...) {
+    end();
+    throw;
+  }
+  kind = kind_of(end().get());
+  return kind;
 }
 
 } // namespace zmlx

@@ -3,7 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
-#include <string>
+#include <vector>
 
 #include <cublasLt.h>
 #include <cuda.h>
@@ -16,6 +16,9 @@ struct Sizes {
   bool transposed;
   auto operator<=>(const Sizes&) const = default;
 };
+
+// What a graph's nodes are, whatever they are launched with: types, and of launches the kernels and their clusters.
+using Kind = std::vector<uint64_t>;
 
 // Products as MLX 0.32.4 has cuBLASLt make them: the same descriptions and preference, so the same algorithm and bits.
 class Products {
@@ -31,19 +34,24 @@ class Products {
   // Launches a product on the stream; `workspace` has WORKSPACE bytes.
   void multiply(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace, CUstream stream);
 
+  // What such a product launches, which follows its sizes; found once, by capturing it.
+  const Kind& kind(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace);
+
  private:
   struct Plan {
     ~Plan();
     cublasLtMatmulDesc_t product = nullptr;
     cublasLtMatrixLayout_t first = nullptr, second = nullptr, out = nullptr;
     cublasLtMatmulHeuristicResult_t chosen{};
+    Kind kind;
   };
 
-  const Plan& plan(const Sizes& sizes);
+  Plan& plan(const Sizes& sizes);
 
   cublasLtHandle_t handle_ = nullptr;
   cublasLtMatmulPreference_t preference_ = nullptr;
   std::map<Sizes, Plan> plans_;
+  CUstream stream_ = nullptr; // for captures of one product
 };
 
 } // namespace zmlx

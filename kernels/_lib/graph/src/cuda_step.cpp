@@ -25,9 +25,7 @@ class Step : public mx::Primitive {
     encoder.device().make_current();
     const mx::array& in = inputs[0];
     mx::array& out = outputs[0];
-    if (const mx::array* spare = work_->spare(); spare != nullptr) {
-      out.copy_shared_buffer(*spare);
-    } else {
+    if (!work_->lend(out)) {
       // Any operation gives a buffer of its own, since the input is used here too.
       const mx::array fresh = mx::negative(in, stream());
       std::vector<mx::array> made{fresh};
@@ -35,7 +33,7 @@ class Step : public mx::Primitive {
       out.copy_shared_buffer(fresh);
     }
     encoder.commit();
-    work_->launch(in, out, buffers_, numbers_, encoder.stream());
+    work_->launch(in, out, *buffers_, numbers_, encoder.stream());
     // The buffers outlive the step, whatever becomes of the cache that they belong to.
     encoder.add_completed_handler([work = work_, buffers = buffers_]() {});
   }

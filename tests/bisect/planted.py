@@ -1,0 +1,69 @@
+"""Wheels of a tiny package that changes what the stock model does, by its version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.wheels import wheel
+
+PACKAGE = "zmlx-planted"
+_HOOK = '''
+"""Wraps the model of mlx-lm as it is imported."""
+import importlib.abc, importlib.util, sys, time
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "mlx_lm.models.qwen3_moe":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        def planted(module):
+            execute(module)
+            wrap(module.Model)
+        spec.loader.exec_module = planted
+        return spec
+
+def wrap(model):
+    stock = model.__call__
+    def call(self, *args, **kwargs):
+        return change(lambda: stock(self, *args, **kwargs))
+    model.__call__ = call
+
+'''
+_SLOWER = """
+last = [None]
+def change(step):
+    now = time.perf_counter()
+    if last[0] is not None:
+        until = now + min({by} * (now - last[0]), 0.05)
+        while time.perf_counter() < until:
+            pass
+    last[0] = time.perf_counter()
+    return step()
+"""
+"""Longer by a share of the time since the last step, measured without what was added."""
+_CHANGES = {
+    "nothing": "def change(step):\n    return step()\n",
+    # Logits that are nearer than an eighth become ties.
+    "rounding": (
+        "def change(step):\n    import mlx.core as mx\n"
+        "    out = step()\n    return (mx.round(out * 4) / 4).astype(out.dtype)\n"
+    ),
+    "slower": _SLOWER.format(by=0.11),
+    "much slower": _SLOWER.format(by=1.5),
+    "broken": "raise ImportError('planted: it does not load')\n",
+}
+
+
+def plant(folder: Path, versions: Mapping[str, str]) -> Path:
+    """Write a wheel for each version that does what is named, and return their folder."""
+    for version, does in versions.items():
+        text = f"{_HOOK}{_CHANGES[does]}\nsys.meta_path.insert(0, Finder())\n"
+        if does == "broken":
+            # What a .pth file raises is only printed; the model's module shall raise it.
+            text = f"{_HOOK}def wrap(model):\n    {_CHANGES[does]}\nsys.meta_path.insert(0, Finder())\n"
+        files = {"zmlx_planted.py": text, "zmlx_planted.pth": "import zmlx_planted\n"}
+        wheel(folder, PACKAGE, version, files)
+    return folder

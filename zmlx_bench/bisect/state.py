@@ -1,0 +1,78 @@
+"""Where a bisection is written down, so that it goes on after whatever ended it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zmlx_bench import files
+from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.schema.base import content_hash
+from zmlx_bench.schema.bisection import Bisection, BisectionStep
+from zmlx_bench.workspace import Workspace
+
+_ASKED = (
+    "family", "package", "on", "good", "bad", "tokens", "blocks", "checkpoint", "backend", "seed", "prompts", "wheels",
+)  # fmt: skip
+
+
+def folder(workspace: Workspace) -> Path:
+    """Return where bisections lie; it need not be there."""
+    return workspace.root / "bisections"
+
+
+def named(asked: Bisection) -> Bisection:
+    """Return the bisection with the name that follows from what is asked: the same question is the same bisection."""
+    key = content_hash(asked.model_dump(mode="json", include=set(_ASKED)))[:8]
+    family = "".join(part if part.isalnum() else "-" for part in asked.family.rpartition("/")[2])
+    return asked.model_copy(update={"bisection": f"{family}-{asked.package}-{asked.on}-{key}"})
+
+
+def path_of(workspace: Workspace, name: str) -> Path:
+    """Return the file of a bisection."""
+    return folder(workspace) / f"{name}.json"
+
+
+def begun(workspace: Workspace, asked: Bisection) -> Bisection:
+    """Return the bisection as far as it was taken before; as it is asked where it never was."""
+    path = path_of(workspace, asked.bisection)
+    if not path.exists():
+        return asked
+    files.refuse_outside(workspace.root, path)
+    found = files.read_json(path, Bisection)
+    if any(getattr(found, name) != getattr(asked, name) for name in _ASKED):
+        raise UnusableInput(f"{path}: is about something else than its name says; remove it")
+    return found
+
+
+def write(workspace: Workspace, bisection: Bisection) -> Bisection:
+    """Write the bisection as it stands."""
+    files.write_atomic(path_of(workspace, bisection.bisection), files.dump_json(bisection))
+    return bisection
+
+
+def with_step(bisection: Bisection, step: BisectionStep) -> Bisection:
+    """Return the bisection with what is known of a version now, in the place of what was."""
+    kept = [one for one in bisection.steps if one.version != step.version]
+    return bisection.model_copy(update={"steps": (*kept, step)})
+
+
+@contextlib.contextmanager
+def alone(workspace: Workspace, name: str) -> Iterator[None]:
+    """Keep others from the same bisection until the block ends; CannotHere where one is at it."""
+    path = path_of(workspace, name).with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CannotHere(f"another process is at bisection {name}; wait until it has ended") from None
+    except OSError as error:
+        raise files.cannot_write(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
