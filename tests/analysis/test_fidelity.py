@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.analysis.runs import OUTPUTS, failed, generation, run
 from zmlx_bench.analysis.fidelity import common_prefix, compare, distinct_ngrams
 from zmlx_bench.schema.figures import Fidelity
-from zmlx_bench.schema.run import Run
+from zmlx_bench.schema.run import Beside, Run
 
 TEXT = tuple(range(100, 120))
 tokens = st.lists(st.integers(0, 3), max_size=20)
@@ -60,6 +60,37 @@ def test_one_other_token_is_found_where_it_stands_with_the_baselines_margin(at: 
     (prompt,) = found.prompts
     assert found.verdict == "diverged"
     assert (prompt.matched, prompt.first_divergence, prompt.baseline_margin) == (at, at, float(at))
+
+
+def batch(first: tuple[int, ...], *others: tuple[int, ...]) -> Run:
+    beside = tuple(
+        Beside(prompt="q", prompt_tokens=1, prompt_sha256=None, output=generation(ids).output) for ids in others
+    )
+    return says(first, beside=beside, margins=(0.5,) * len(first))
+
+
+@given(st.integers(0, 19), st.integers(0, 2))
+def test_every_sequence_of_a_batch_is_compared_in_its_place(at: int, place: int) -> None:
+    stock = [TEXT, tuple(reversed(TEXT)), (*TEXT[5:], *TEXT[:5])]
+    other = [*stock]
+    other[place] = (*stock[place][:at], 7, *stock[place][at + 1 :])
+    found = compared([batch(*stock), batch(*other)], [batch(*stock)])
+    (prompt,) = found.prompts
+    assert found.verdict == "diverged"
+    assert (prompt.matched, prompt.total, prompt.first_divergence) == (40 + at, 60, at)
+    assert prompt.baseline_margin is None
+    assert compared([batch(*stock)], [batch(*stock)], [batch(*stock)]).null_identical
+    assert not compared([batch(*stock)], [batch(*stock)], [batch(*other)]).null_identical
+
+
+def test_the_sequences_of_a_batch_may_not_change_places() -> None:
+    assert compared([batch(TEXT, TEXT[::-1], TEXT)], [batch(TEXT, TEXT, TEXT[::-1])]).verdict == "diverged"
+
+
+def test_a_prompt_counts_by_the_sequence_that_leads_its_batch() -> None:
+    loop = (1, 2) * 10
+    assert compared([batch(TEXT, loop)], [batch(TEXT, loop)]).counting_prompts == 1
+    assert compared([batch(loop, TEXT)], [batch(loop, TEXT)]).counting_prompts == 0
 
 
 def test_a_difference_after_the_budget_does_not_count() -> None:

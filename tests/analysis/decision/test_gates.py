@@ -252,6 +252,13 @@ def test_prefill_at_its_worst_budget() -> None:
     assert said(gate) == ("prefill", "pass", pytest.approx(math.exp(-0.02)), 1 - POLICY.prefill_tolerance, (LONG,))
     assert gate.text == "prefill 0.980x at 1024 tokens, at least 0.95x needed"
     assert of.prefill(made({"prefill": None}, {"prefill": -0.2}), POLICY).outcome == "fail"
+    long = made({"prefill": 0.1}, {"prefill": 0.1})
+    context = PLAIN.budgets[200].figures.prefill
+    assert context is not None
+    slow = {"context_prefill": context.model_copy(update={"value": 0.5})}
+    evidence = replace(long.budgets[200], figures=long.budgets[200].figures.model_copy(update=slow))
+    gate = of.prefill(replace(long, budgets={**long.budgets, 200: evidence}), POLICY)
+    assert (gate.outcome, gate.figure) == ("fail", 0.5), "a context is what is prefilled mostly"
     unknown = of.prefill(made({"prefill": None}, {"prefill": None}), POLICY)
     assert said(unknown) == ("prefill", "unknown", None, 1 - POLICY.prefill_tolerance, BOTH)
     assert unknown.text == "prefill was not measured"

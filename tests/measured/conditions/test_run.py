@@ -160,6 +160,8 @@ def test_a_model_that_makes_another_cache_than_asked_for_is_unavailable(
     told = instructions("qwen3", conditions=Conditions(batches=ALONE, max_kv_size=10))
     with pytest.raises(Unavailable, match="is 4 KVCache, and --max-kv-size 10 asks for RotatingKVCache of 10 tokens"):
         events(told, tmp_path)
+    kinds = [json.loads(line)["event"] for line in (tmp_path / "events").read_text().splitlines()]
+    assert kinds == ["loaded", "prompts"], "it is found out in the rehearsal, and no wrong cache is reported"
 
 
 def test_the_context_is_prefilled_once_and_every_answer_begins_after_it(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zmlx_bench.measured.conditions.asked import Asked, other_cache
-from zmlx_bench.measured.conditions.caches import Before, kinds
+from zmlx_bench.measured.conditions.asked import Asked
+from zmlx_bench.measured.conditions.caches import Before
 from zmlx_bench.measured.conditions.decode import Decoding, StepPipe, fill
-from zmlx_bench.measured.conditions.run import rehearsed
-from zmlx_bench.measured.contract import Unavailable
+from zmlx_bench.measured.conditions.run import rehearsed, require
 from zmlx_bench.measured.messages import Conditions, Prompt
 from zmlx_bench.measured.worker.generate import Stream
 from zmlx_bench.measured.worker.pipe import Pipe
@@ -27,12 +26,7 @@ def crossed(model: Any, prompts: Sequence[Prompt], conditions: Conditions, pipe:
     before = None
     if conditions.context:
         before = Before(fill(model, caching, conditions.context, lambda _: None)[0], None)
-
-    def heard(caches: Sequence[Any]) -> None:
-        if (why := other_cache(kinds(caches), asked)) is not None:
-            raise Unavailable(why)
-
-    decoding = Decoding(model, caching, before, len(conditions.context), heard)
+    decoding = Decoding(model, caching, before, len(conditions.context), lambda caches: require(caches, asked))
     if asked.batch == 1:
         return decoding.one, pipe
 

@@ -78,19 +78,23 @@ def measure(
 
 
 class _Seen:
-    """Tells what the caches are after the first token, and holds those of every answer to it."""
+    """Tells the caches after the first token, where they are those asked for; later ones are held to it too."""
 
     def __init__(self, pipe: Pipe, asked: Asked) -> None:
         self._pipe, self._asked = pipe, asked
         self._told = False
 
     def __call__(self, caches: Sequence[Any]) -> None:
-        found = kinds(caches)
+        require(caches, self._asked)
         if not self._told:
             self._told = True
-            self._pipe.send(Caches(found))
-        if (why := other_cache(found, self._asked)) is not None:
-            raise Unavailable(why)
+            self._pipe.send(Caches(kinds(caches)))
+
+
+def require(caches: Sequence[Any], asked: Asked) -> None:
+    """Raise Unavailable where these are not the caches asked for."""
+    if (why := other_cache(kinds(caches), asked)) is not None:
+        raise Unavailable(why)
 
 
 def rehearsed(model: Any, asked: Asked, context: Sequence[int], *, stock: bool) -> Caching:
@@ -118,7 +122,7 @@ def _rehearse(model: Any, caching: Caching, context: Sequence[int]) -> None:
         cache = caching.make(model)
         prefill(model, caching, cache, context, lambda _: None)
         before = Before(cache, 1)
-    decoding = Decoding(model, caching, before, len(context), lambda _: None)
+    decoding = Decoding(model, caching, before, len(context), lambda caches: require(caches, caching.asked))
     # Any model has these ids. Of several sequences, each has a length of its own.
     prompts = [list(range(2 + index % 3)) for index in range(caching.asked.batch)]
     answer = decoding.one(prompts[0], 2) if len(prompts) == 1 else decoding.many(prompts, 2)
