@@ -19,9 +19,12 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.machine import facts
+from zmlx_bench.report import listings
 from zmlx_bench.report.build import build
+from zmlx_bench.schema.event import Loaded
 from zmlx_bench.session import api, elsewhere, planned
 from zmlx_bench.session.request import Request
+from zmlx_bench.session.tally import BrokenProtocol
 from zmlx_bench.use import decide
 from zmlx_bench.use.decide import NotChosen
 from zmlx_bench.workspace import Workspace
@@ -145,12 +148,24 @@ def test_the_session_can_be_opened_again_with_its_environments(seen: Finished) -
     asked = Request("qwen3", variants=["joined_there", "stock_there"], environments=["lacking", "changed"])
     planned.check(seen.session, asked, {"variants", "environment"}, "--resume")
     again = api.reopen(seen.workspace, seen.session.session)
-    assert {made.environment.digest for made in again.ground.made.values()} == {
-        arm.variant.environment.digest
+    assert {text: made.environment.digest for text, made in again.ground.made.items()} == {
+        arm.variant.environment.asked: arm.variant.environment.digest
         for arm in seen.session.plan.arms
         if arm.variant is not None and arm.variant.environment is not None
     }
     again.release()
+
+
+def test_an_environment_that_changed_since_is_no_longer_the_planned_one(seen: Finished) -> None:
+    catalog = Catalog(seen.workspace, "qwen3")
+    plan = seen.session.plan
+    (there,) = (arm.variant for arm in plan.arms if arm.name == "stock_there")
+    assert there is not None
+    found = elsewhere.again(catalog, plan)
+    assert catalog.identify(elsewhere.as_now(catalog, "stock_there", found), "cpu") == there
+    other = {"same": found["changed"]}
+    assert catalog.identify(elsewhere.as_now(catalog, "stock_there", other), "cpu").identity != there.identity
+    assert catalog.identify(elsewhere.as_now(catalog, "stock_there", {}), "cpu").identity != there.identity
 
 
 def test_what_needs_another_environment_is_not_applied_and_says_so(seen: Finished, zmlx_inside: Zmlx) -> None:
@@ -161,6 +176,27 @@ def test_what_needs_another_environment_is_not_applied_and_says_so(seen: Finishe
     assert done.returncode != 0
     assert "it needs the environment same" in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_a_process_of_other_versions_than_its_environment_has_breaks_the_protocol(seen: Finished) -> None:
+    arms = {arm.name: arm for arm in seen.session.plan.arms}
+    told = Loaded(load_s=1.0, mlx=MLX, mlx_lm="9.9")
+    elsewhere.check(arms["baseline"], told)
+    with pytest.raises(BrokenProtocol, match=f"runs mlx_lm 9.9, and its environment has {MLX_LM}"):
+        elsewhere.check(arms["stock_there"], told)
+
+
+def test_a_variant_whose_environment_is_not_made_is_listed_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    workspace = workspaces.create(tmp_path / "ws")
+    (workspace.variants / "environments.toml").write_text('[environment.old]\nrequirements = ["mlx==0.1"]\n')
+    with (workspace.variants / "qwen3.toml").open("a") as file:
+        file.write('\n[variant.before]\nwhy = "why"\nenvironment = "old"\ndefault = false\n')
+    row = next(row for row in listings.variants(workspace, "qwen3") if row["variant"] == "before")
+    assert (row["environment"], row["kernels"]) == ("old", {})
+    assert row["not_here"] == "its environment is not made: zmlx environments make old"
+    catalog = Catalog(workspace, "qwen3")
+    assert elsewhere.not_made(catalog, catalog.resolve("before")) == row["not_here"]
 
 
 @pytest.mark.parametrize(

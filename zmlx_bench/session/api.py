@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -177,7 +177,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
     if session.state != "finished" or more:
         if session.failure is not None:
             raise UnusableInput(f"session {name} cannot be resumed, for it failed: {session.failure}; start a new one")
-        changed = _differences(session, catalog, machine, located, workspace)
+        changed = _differences(session, catalog, made, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
         locks = _locks(workspace, name, plan.backend, share=share_device)
@@ -337,7 +337,12 @@ def _resolved(
 
 
 def _differences(
-    session: Session, catalog: Catalog, machine: Machine, located: Located, workspace: Workspace
+    session: Session,
+    catalog: Catalog,
+    made: elsewhere.Found,
+    machine: Machine,
+    located: Located,
+    workspace: Workspace,
 ) -> list[str]:
     changed: list[str] = []
     if session.plan.encoded is None:
@@ -353,25 +358,28 @@ def _differences(
             changed.append(f"machine.{field} was {before} and is {after}")
     if located.checkpoint.digest != session.plan.checkpoint.digest:
         changed.append(f"checkpoint was {session.plan.checkpoint.digest} and is {located.checkpoint.digest}")
-    for arm in session.plan.arms:
-        if arm.variant is not None and (arm.name not in catalog.specs or _other(catalog, arm.variant, session)):
-            changed.append(f"variant {arm.name}, its kernels or the measured path changed")
+    changed += [f"variant {parts} changed" for parts in _changed_arms(session, catalog, made)]
     return changed
 
 
 def _refuse_changed(session: Session, catalog: Catalog) -> None:
     """Raise ChangedMeanwhile where the jobs of a session cannot all have run what its plan says."""
-    for arm in session.plan.arms:
-        if arm.variant is not None and _other(catalog, arm.variant, session):
-            raise ChangedMeanwhile(
-                f"session {session.session}: {arm.name}, its kernels or the measured path changed while it ran; "
-                "nothing was recorded, start a new one"
-            )
+    for parts in _changed_arms(session, catalog, elsewhere.again(catalog, session.plan)):
+        raise ChangedMeanwhile(
+            f"session {session.session}: {parts} changed while it ran; nothing was recorded, start a new one"
+        )
 
 
-def _other(catalog: Catalog, planned: ResolvedVariant, session: Session) -> bool:
-    """Whether a variant is no longer what the session planned: its meaning counts, not the bytes of its sources."""
-    now = elsewhere.as_now(catalog, catalog.resolve(planned.name))
-    if planned.identity is None:
-        return now != planned
-    return catalog.identify(now, session.plan.backend, session.plan.conditions).identity != planned.identity
+def _changed_arms(session: Session, catalog: Catalog, made: elsewhere.Found) -> Iterator[str]:
+    """Yield each variant that is no longer what was planned, with what may have changed; `made` are the environments
+    as they are now. Its meaning counts, not the bytes of its sources."""
+    for planned in (arm.variant for arm in session.plan.arms if arm.variant is not None):
+        if planned.name in catalog.specs:
+            now = elsewhere.as_now(catalog, planned.name, made)
+            if planned.identity is None and now == planned:
+                continue
+            identified = catalog.identify(now, session.plan.backend, session.plan.conditions)
+            if planned.identity is not None and identified.identity == planned.identity:
+                continue
+        own = "" if planned.environment is None else ", its environment"
+        yield f"{planned.name}, its kernels{own} or the measured path"

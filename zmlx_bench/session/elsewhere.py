@@ -14,7 +14,7 @@ from zmlx_bench.environments import room
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.kept import Made
 from zmlx_bench.environments.make import Say, make, present
-from zmlx_bench.errors import CannotHere
+from zmlx_bench.errors import ZmlxError
 from zmlx_bench.schema.event import Loaded
 from zmlx_bench.schema.plan import Arm, Plan
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
@@ -22,7 +22,7 @@ from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.tally import BrokenProtocol
 
 Found = dict[str, Made]
-"""Environments by their digest."""
+"""Environments by what they are asked for by, each looked at once."""
 _PARTS_OF_A_PYTHON = re.compile(r"bin|python[\d.]*|\.?v?env|")
 
 
@@ -56,33 +56,33 @@ def placed(catalog: Catalog, found: Found, say: Say, variant: ResolvedVariant) -
     text = catalog.environment_of(variant.name)
     if text is None:
         return variant
-    made = make(asked(catalog.workspace, text), say)
-    found[made.environment.digest] = made
-    return variant.model_copy(update={"environment": made.environment})
+    if text not in found:
+        found[text] = make(asked(catalog.workspace, text), say)
+    return variant.model_copy(update={"environment": found[text].environment})
 
 
 def again(catalog: Catalog, plan: Plan) -> Found:
-    """Return the environments of a plan's arms as they are now, those that no file declares taken into the catalog."""
+    """Return the environments of a plan's arms as they are now, those that no file declares taken into the catalog; one
+    that can no longer be had is left out."""
     found: Found = {}
     for arm in plan.arms:
-        if arm.variant is not None and arm.variant.environment is not None:
-            if arm.name not in catalog.specs:
-                declare(catalog, [arm.variant.environment.asked])
-            if arm.name in catalog.specs:
-                as_now(catalog, catalog.resolve(arm.name), found)
+        if arm.variant is None or arm.variant.environment is None:
+            continue
+        text = arm.variant.environment.asked
+        with contextlib.suppress(ZmlxError):
+            if arm.name not in catalog.specs and name_of(text) == arm.name:
+                declare(catalog, [text])
+            if text not in found and (made := present(asked(catalog.workspace, text))) is not None:
+                found[text] = made
     return found
 
 
-def as_now(catalog: Catalog, variant: ResolvedVariant, found: Found | None = None) -> ResolvedVariant:
-    """Return a variant with the environment that it names now; without one where that can no longer be had."""
-    text = catalog.environment_of(variant.name)
-    with contextlib.suppress(CannotHere):
-        made = None if text is None else present(asked(catalog.workspace, text))
-        if made is not None:
-            if found is not None:
-                found[made.environment.digest] = made
-            return variant.model_copy(update={"environment": made.environment})
-    return variant
+def as_now(catalog: Catalog, name: str, found: Found) -> ResolvedVariant:
+    """Return a variant as it is now, with the environment that it names as far as that is `found`."""
+    variant, text = catalog.resolve(name), catalog.environment_of(name)
+    if text not in found:
+        return variant
+    return variant.model_copy(update={"environment": found[text].environment})
 
 
 def bare(plan: Plan) -> dict[str, str]:
@@ -120,7 +120,7 @@ class Homes:
     """The homes of a session's arms, each with what is compiled in it; use it as a context manager."""
 
     def __init__(self, made: Mapping[str, Made]) -> None:
-        """`made` are the environments of the arms by their digest."""
+        """`made` are the environments of the arms by what they are asked for by."""
         self._made = made
         self._stack = contextlib.ExitStack()
         self._homes: dict[str | None, Home] = {}
@@ -134,7 +134,7 @@ class Homes:
     def of(self, arm: Arm) -> Home:
         """Return where an arm's processes run."""
         environment = None if arm.variant is None else arm.variant.environment
-        key = None if environment is None else environment.digest
+        key = None if environment is None else environment.asked
         if key not in self._homes:
             self._homes[key] = self._here() if key is None else self._there(self._made[key])
         return self._homes[key]

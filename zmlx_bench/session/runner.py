@@ -67,7 +67,7 @@ class Ground:
     catalog: Catalog
     """The variants and kernels of the session's family."""
     made: Mapping[str, Made] = field(default_factory=dict)
-    """The environments of arms that have one of their own, by digest."""
+    """The environments of arms that have one of their own, by what they are asked for by."""
 
 
 Look = Callable[[Session, int], Session]

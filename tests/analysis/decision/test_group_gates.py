@@ -12,7 +12,14 @@ import pytest
 from scipy import special
 
 from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, only, session
-from zmlx_bench.analysis.decision import ArmEvidence, Gate, GroupVerdict, SessionEvidence, decide_group
+from zmlx_bench.analysis.decision import (
+    ArmEvidence,
+    Gate,
+    GroupVerdict,
+    SessionEvidence,
+    decide_group,
+    judge_session,
+)
 from zmlx_bench.analysis.decision.group import allowance
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
@@ -287,3 +294,28 @@ def test_without_a_ratio_a_variant_comes_last_of_its_kind() -> None:
     none = replace(arm(FAST, FAST, "a"), budgets={})
     decision = decide_group(group(session(none, arm(wild, wild, "b"))), POLICY)
     assert [(v.variant, v.verdict) for v in decision.verdicts] == [("b", "INCONCLUSIVE"), ("a", "INCONCLUSIVE")]
+
+
+def test_verdicts_of_sessions_that_are_known_already_are_taken_as_they_are() -> None:
+    one = session(fast())
+    (known,) = judge_session(one, POLICY)
+    other = replace(known, verdict="HOLD", reason="told", why="so")
+    found = decide_group(group(one), POLICY, {one.session: [other]}).verdicts[0]
+    assert (found.verdict, found.reason) == ("HOLD", "told")
+    with pytest.raises(ValueError, match="zip"):
+        decide_group(group(one), POLICY, {one.session: []})
+
+
+def test_an_incumbent_keeps_its_own_verdict_beside_what_replaces_it() -> None:
+    sessions = [beside(0.06, 2 * i) for i in range(2)]
+    old, new = (verdict(*sessions, name=name, incumbent="old") for name in ("old", "new"))
+    assert (old.verdict, new.verdict) == ("PROMOTE", "PROMOTE")
+
+
+def test_a_demotion_shows_the_latest_of_the_bad_sessions() -> None:
+    bad = [session(arm(around(-0.05 - i / 50), SLOW, "old"), hour=2 * i) for i in range(2)]
+    decision = decide_group(group(*bad, incumbent="old"), POLICY)
+    latest = judge_session(bad[1], POLICY)[0]
+    assert decision.verdicts[0].latest == latest
+    assert decision.why == f"old was rejected in 2 sessions: {latest.why}"
+    assert latest.why != judge_session(bad[0], POLICY)[0].why
