@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def python(folder: Path, *first: Path) -> Path:
     (site,) = folder.glob("lib/*/site-packages")
     (site / "borrowed.pth").write_text("".join(f"{path}\n" for path in (*first, INSTALLED)))
     return folder / "bin" / "python"
+
+
+def install(folder: Path, wheel: Path) -> None:
+    """Put the files of a wheel into the environment in `folder`."""
+    (site,) = folder.glob("lib/*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
 
 
 def changed_mlx_lm(folder: Path, changes: Mapping[str, tuple[str, str] | None]) -> Path:

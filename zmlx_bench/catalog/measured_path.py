@@ -23,6 +23,7 @@ FAMILY = "family.py"
 NOT_BETWEEN_TOKENS = {
     "loader.py": "imports the kernels, before the first token",
     "families/loading.py": "imports the family, before the first token",
+    "primitives.py": "looks for what MLX has, before the first token",
     "synthetic.py": "makes weights, before the first token",
     "inputs.py": "draws inputs for `kernels bench` and counts the bytes of weights",
     "user_cache.py": "says where a kernel keeps what it compiled",

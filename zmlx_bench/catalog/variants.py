@@ -130,12 +130,12 @@ class Catalog:
         return variant.model_copy(update={"identity": Identity.model_validate(asdict(found))})
 
     def plain(self, variant: ResolvedVariant) -> Variant:
-        """Return what a measured process takes of a variant, with the limits that its kernels declare."""
+        """Return what a measured process takes of a variant, with the limits and needs that its kernels declare."""
         told = plain(variant, {use.kernel: self.kernels[use.kernel].most_tokens for use in variant.kernels})
-        serves = {use.kernel: self.kernels[use.kernel].declaration.serves for use in told.kernels}
+        declared = [(use, self.kernels[use.kernel].declaration) for use in told.kernels]
         limited = (
-            replace(use, max_batch=serves[use.kernel].most_batch, caches=serves[use.kernel].caches)
-            for use in told.kernels
+            replace(use, max_batch=one.serves.most_batch, caches=one.serves.caches, needs=one.needs)
+            for use, one in declared
         )
         return replace(told, kernels=tuple(limited))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog import verified
-from zmlx_bench.catalog.available import why_not
+from zmlx_bench.catalog.available import lacks_primitive, why_not
 from zmlx_bench.catalog.variants import Catalog, families
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.schema.base import Backend
@@ -12,9 +12,11 @@ from zmlx_bench.workspace import Workspace
 
 
 def observations(workspace: Workspace, backend: Backend) -> list[Observation]:
-    """Return a note for each kernel that is made for `backend` and cannot run here."""
+    """Return a note for each kernel that is made for `backend` and cannot run here, but for another build of MLX."""
     reasons: dict[str, list[str]] = {}
     for kernel in kernel_catalog.load(workspace).values():
+        if lacks_primitive(kernel) is not None:
+            continue
         for mode, declared in kernel.declaration.mode.items():
             reason = why_not(workspace, kernel, mode, backend) if backend in declared.backends else None
             if reason is not None:

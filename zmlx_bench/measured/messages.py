@@ -97,7 +97,7 @@ def instructions(data: bytes) -> Instructions:
 
 def _kernel_use(use: dict[str, Any]) -> KernelUse:
     caches = None if use["caches"] is None else tuple(use["caches"])
-    return KernelUse(**{**use, "sites": tuple(use["sites"]), "caches": caches})
+    return KernelUse(**{**use, "sites": tuple(use["sites"]), "caches": caches, "needs": tuple(use["needs"])})
 
 
 def digest(token_ids: Sequence[int]) -> str:

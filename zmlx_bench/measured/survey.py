@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _variant(told: dict[str, Any]) -> Variant:
-    uses = (KernelUse(**{**use, "sites": tuple(use["sites"])}) for use in told["kernels"])
+    uses = (KernelUse(**{**use, "sites": tuple(use["sites"]), "needs": tuple(use["needs"])}) for use in told["kernels"])
     return Variant(**{**told, "kernels": tuple(uses)})
 
 
@@ -52,6 +52,7 @@ def survey(instructions: messages.Instructions, variants: Sequence[Variant]) -> 
     from zmlx_bench.measured.apply import apply
     from zmlx_bench.measured.contract import Unavailable
     from zmlx_bench.measured.families import loading
+    from zmlx_bench.measured.primitives import check_needs
     from zmlx_bench.measured.worker.load import load
 
     family = loading.load(Path(instructions.family_folder))
@@ -60,6 +61,7 @@ def survey(instructions: messages.Instructions, variants: Sequence[Variant]) -> 
 
     def why_not(variant: Variant) -> str | None:
         try:
+            check_needs(variant)
             apply(variant, hosts, instructions.backend, Path(instructions.kernels)).undo()
         except Unavailable as reason:
             return str(reason)

@@ -19,6 +19,8 @@ class KernelUse:
     """Most sequences that are decoded at once where it serves; None: any."""
     caches: tuple[str, ...] | None = None
     """Kinds of cache that it serves (`measured.conditions.asked.Kind`); None: any."""
+    needs: tuple[str, ...] = ()
+    """Primitives that MLX must have for it: `measured.primitives`."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def variant_list(rows: Sequence[Row]) -> Group:
 
 
 def kernels(workspace: Workspace) -> list[Row]:
-    """Return every kernel and mode with why it does not run here (null when it does)."""
+    """Return every kernel and mode with why it does not run here (null when it does), and which module of the MLX here
+    has each primitive that it needs (null for none)."""
     backend = backends.choose("auto")
     rows: list[Row] = []
     for kernel in kernel_catalog.load(workspace).values():
@@ -115,6 +116,7 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "changes": mode.changes,
                     "backends": list(mode.backends),
                     "max_tokens": kernel.declaration.max_tokens,
+                    "needs": probe.found_primitives(kernel),
                     "source_sha256": kernel_catalog.source_hash(workspace, kernel),
                     "summary": kernel.declaration.summary,
                     "not_here": probe.why_not(workspace, kernel, name, backend),
@@ -132,6 +134,7 @@ def kernel_list(rows: Sequence[Row]) -> Group:
         served = f"at {' + '.join(first['sites'])}"
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
+        parts += [Flow([f"needs {name}", _found(place)], indent=4) for name, place in first["needs"].items()]
         columns = Columns()
         for mode in modes:
             columns.add(f".{mode['mode']}", NUMERICS[mode["numerics"]], ", ".join(mode["backends"]))
@@ -235,6 +238,10 @@ def _grid() -> Table:
     table.add_column(overflow="fold", min_width=8)
     table.add_column(overflow="fold", ratio=1)
     return table
+
+
+def _found(place: str | None) -> Text:
+    return Text("not in this MLX", "yellow") if place is None else Text(f"in {place}", "green")
 
 
 def _here(reason: str | None) -> Text:

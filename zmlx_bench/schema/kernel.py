@@ -60,6 +60,10 @@ class Serves(StrictModel):
         return None if self.batch == "any" else self.batch
 
 
+Primitive = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of a function of `mlx.core` or of its `fast`."""
+
+
 class KernelDeclaration(StrictModel):
     """What a kernel folder offers, readable without importing MLX."""
 
@@ -72,6 +76,8 @@ class KernelDeclaration(StrictModel):
     """Most tokens (batch x sequence) of one call it serves; larger calls stay with the unpatched model."""
     serves: Serves = Serves()
     """Which batch and cache it serves; by default any."""
+    needs: tuple[Primitive, ...] = ()
+    """Primitives of a patched MLX; where neither `mlx.core` nor its `fast` has one, the kernel is unavailable."""
     mode: dict[Name, Mode] = Field(min_length=1)
 
     @model_validator(mode="before")

@@ -15,6 +15,7 @@ from zmlx_bench.machine import facts
 from zmlx_bench.measured import apply as patching
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
+from zmlx_bench.measured.primitives import check_needs
 from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.machine import Machine
@@ -105,6 +106,7 @@ def put_in(
     if part is not None:
         hosts = sharded.hosts_of_part(hosts, choice.plain)
     try:
+        check_needs(choice.plain)
         patch = patching.apply(choice.plain, hosts, machine.backend, place.kernels)
     except Unavailable as reason:
         raise NotChosen(f"{choice.variant.name} cannot be applied: {one_line(str(reason))}") from None

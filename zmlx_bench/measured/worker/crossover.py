@@ -21,6 +21,7 @@ from zmlx_bench.measured.apply import Patch, apply
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.messages import Event, Instructions
+from zmlx_bench.measured.primitives import check_needs
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.measured.worker.generate import Stream, run_prompt, streamer
 from zmlx_bench.measured.worker.load import load
@@ -107,6 +108,7 @@ class _Segments:
             self._expected = self._expected or heard
             return None
         try:
+            check_needs(variant)
             patch = apply(variant, hosts(), self._told.backend, Path(self._told.kernels))
         except Unavailable as error:
             return Dropped(name, "unavailable", str(error))

@@ -10,6 +10,7 @@ from zmlx_bench.measured.apply import Patch, apply
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.messages import Instructions, Patched, Prompts, Warmed, digest
+from zmlx_bench.measured.primitives import check_needs
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.measured.worker.generate import Stream, run_prompt, streamer
 from zmlx_bench.measured.worker.load import load
@@ -32,6 +33,7 @@ def measure(instructions: Instructions, pipe: Pipe) -> None:
     prompts = [(prompt.id, list(prompt.token_ids)) for prompt in instructions.prompts]
 
     def patched(variant: Variant) -> Patch:
+        check_needs(variant)
         applied = apply(variant, family.hosts(model), instructions.backend, Path(instructions.kernels))
         pipe.send(Patched(applied.hosts))
         return applied
