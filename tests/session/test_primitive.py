@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 
 from tests import lab_mlx
+from tests.conftest import Zmlx
 from tests.pythons import install, python
 from tests.session.conftest import Finished, finished
 from tests.wheels import MLX, wheel
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.measured import loader
+from zmlx_bench.report import listings
 from zmlx_bench.workspace import Workspace
 
 VARIANT = "qwen_mlx_swiglu"
@@ -76,3 +79,11 @@ def test_an_mlx_with_it_is_measured_and_its_tokens_are_stocks(seen: Finished) ->
     assert environment is not None
     assert "lab-mlx" in [one.name for one in environment.distributions], "what brings it is recorded"
     assert check_workspace(seen.workspace, processes=1).findings == ()
+
+
+def test_an_environment_says_which_primitives_its_mlx_has(seen: Finished, zmlx_inside: Zmlx) -> None:
+    done = zmlx_inside("environments", "check", "lab", "--json", "--workspace", str(seen.workspace.root))
+    assert json.loads(done.stdout)["primitives"] == {"gather_qmm_swiglu": "mlx.core"}, done.stderr
+    rows = {row["variant"]: row["not_here"] for row in listings.variants(seen.workspace, "qwen3")}
+    assert rows[VARIANT].startswith("mlx_gather_qmm_swiglu needs gather_qmm_swiglu, which neither")
+    assert rows["patched"] is None

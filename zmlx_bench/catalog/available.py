@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 
+from zmlx_bench.catalog import kernels
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.measured import loader, primitives
 from zmlx_bench.printable import one_line
@@ -49,3 +50,8 @@ def found_primitives(kernel: Kernel) -> dict[str, str | None]:
         return {name: primitives.present(name) for name in kernel.declaration.needs}
     except ImportError:
         return dict.fromkeys(kernel.declaration.needs)
+
+
+def needed(workspace: Workspace) -> tuple[str, ...]:
+    """Return the primitives that kernels of the workspace need, sorted."""
+    return tuple(sorted({name for kernel in kernels.load(workspace).values() for name in kernel.declaration.needs}))

@@ -60,22 +60,28 @@ def make(
 
 @app.command("check", short_help="is it what was made, and can it measure")
 def check(name: Name, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> int:
-    """Say what an environment is now, and whether a measured process can run in it; 1 where none can."""
+    """Say what an environment is now, which primitives that kernels need its MLX has, and whether a measured process
+    can run in it; 1 where none can."""
     from zmlx_bench import workspace as workspaces
+    from zmlx_bench.catalog import available
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.environments import asked
+    from zmlx_bench.environments import found as looking
     from zmlx_bench.environments import make as making
     from zmlx_bench.errors import CannotHere
     from zmlx_bench.report.environments import environment_view
 
-    found = making.present(asked.asked(workspaces.find_or_packaged(workspace), name))
+    place = workspaces.find_or_packaged(workspace)
+    found = making.present(asked.asked(place, name))
     if found is None:
         raise CannotHere(f"environment {name}: is not made; zmlx environments make {name}")
+    able = found.environment.lacks is None
+    primitives = looking.primitives(found.python, name, available.needed(place)) if able else {}
     if as_json:
-        print_json(found.environment.model_dump(mode="json"))
+        print_json({**found.environment.model_dump(mode="json"), "primitives": primitives})
     else:
-        console().print(environment_view(found.environment, found.python))
-    return exit_codes.DONE if found.environment.lacks is None else exit_codes.NO
+        console().print(environment_view(found.environment, found.python, primitives))
+    return exit_codes.DONE if able else exit_codes.NO
 
 
 @app.command("remove", short_help="remove one from the cache")

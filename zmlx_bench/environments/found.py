@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,7 @@ _TIMEOUT_S = 120.0
 _UNKNOWN = "0" * 64
 _VERSION = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 _PROBE = "zmlx_bench.measured.environment"
+_PRIMITIVES = "zmlx_bench.measured.primitives"
 
 
 Wheels = Mapping[str, tuple[str, ...]]
@@ -60,6 +61,13 @@ def look(
     return found.model_copy(update={"digest": found.digest_of()})
 
 
+def primitives(python: Path, called: str, names: Sequence[str]) -> dict[str, str | None]:
+    """Return which module of the MLX of an interpreter has each primitive, None for none; CannotHere where it does not
+    say."""
+    with room.handed() as folder:
+        return dict(_answer(_run(python, called, folder, "-m", _PRIMITIVES, *names), called)) if names else {}
+
+
 def _package(told: Mapping[str, str]) -> Package:
     commit, dirty = _checkout(Path(told["folder"]))
     return Package(version=told["version"], sha256=told["sha256"], commit=commit, dirty=dirty)
@@ -83,7 +91,10 @@ def _told(python: Path, called: str) -> Any:
         version = _run(python, called, folder, "-c", _VERSION).stdout.decode("utf-8", "replace").strip()
         if re.fullmatch(r"\d+\.\d+\.\d+", version) and tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise CannotHere(f"environment {called}: is Python {version}; measured processes need 3.11 or newer")
-        done = _run(python, called, folder, "-m", _PROBE)
+        return _answer(_run(python, called, folder, "-m", _PROBE), called)
+
+
+def _answer(done: subprocess.CompletedProcess[bytes], called: str) -> Any:
     try:
         return json.loads(done.stdout)
     except ValueError:

@@ -1,7 +1,12 @@
-"""What kernels ask of the MLX that is loaded: functions that a patched build brings and a released one may lack."""
+"""What kernels ask of the MLX that is loaded: functions that a patched build brings and a released one may lack.
+
+`python -m zmlx_bench.measured.primitives NAME...` says as JSON on standard output which module of MLX has each.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,3 +50,7 @@ def _places() -> dict[str, Any]:
     import mlx.core as mx
 
     return {"mlx.core": mx, "mlx.core.fast": mx.fast}
+
+
+if __name__ == "__main__":
+    json.dump({name: present(name) for name in sys.argv[1:]}, sys.stdout)

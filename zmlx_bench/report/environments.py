@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -44,8 +45,10 @@ def _state(row: Mapping[str, Any]) -> Iterator[str | Text]:
             yield Text(f"cannot measure: {row['lacks']}", style="yellow")
 
 
-def environment_view(environment: Environment, python: Path) -> RenderableType:
-    """Return what one environment is."""
+def environment_view(
+    environment: Environment, python: Path, primitives: Mapping[str, str | None] = MappingProxyType({})
+) -> RenderableType:
+    """Return what one environment is; `primitives` gives the module of its MLX that has each, None for none."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -55,6 +58,8 @@ def environment_view(environment: Environment, python: Path) -> RenderableType:
     table.add_row("Python", f"{environment.implementation} {environment.python}, {environment.platform}, {python}")
     for line in package_lines(environment):
         table.add_row(*line)
+    for name, where in primitives.items():
+        table.add_row("primitive", f"{name}, in {where}" if where is not None else f"{name}: not in this MLX")
     table.add_row("distributions", f"{len(environment.distributions)}, each with its hash (--json lists them)")
     table.add_row("digest", environment.digest[:SHORT])
     lacks = Text("can measure", style="green") if environment.lacks is None else Text(environment.lacks, style="red")

@@ -22,6 +22,7 @@ from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.report.layout import Columns, Flow
+from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.unfinished import Unfinished
 from zmlx_bench.workspace import Workspace
 
@@ -60,7 +61,9 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     "env": variant.env,
                     "why": variant.why,
                     "environment": catalog.environment_of(variant_name),
-                    "not_here": catalog.missing_on(variant, backend) or unmade(catalog, variant_name),
+                    "not_here": catalog.missing_on(variant, backend)
+                    or unmade(catalog, variant_name)
+                    or _lacks_primitive(catalog, variant),
                     "verified": here
                     and verified.last(reports, variant, verified.digests(workspace, variant, backend), here),
                 }
@@ -75,6 +78,14 @@ def unmade(catalog: Catalog, name: str) -> str | None:
     if wanted is None or wanted.python is not None or recorded(wanted) is not None:
         return None
     return f"its environment is not made: zmlx environments make {text}"
+
+
+def _lacks_primitive(catalog: Catalog, variant: ResolvedVariant) -> str | None:
+    """Say what the MLX here lacks for a variant; None where it runs in another environment, which is not asked."""
+    if catalog.environment_of(variant.name) is not None:
+        return None
+    reasons = ((use.kernel, probe.lacks_primitive(catalog.kernels[use.kernel])) for use in variant.kernels)
+    return next((f"{kernel} {reason}" for kernel, reason in reasons if reason is not None), None)
 
 
 def variant_list(rows: Sequence[Row]) -> Group:
