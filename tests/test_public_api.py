@@ -61,8 +61,9 @@ def test_no_other_name_is_made_up() -> None:
 def test_what_is_offered_has_not_changed_unseen() -> None:
     assert sorted(zmlx_bench.__all__) == ["Applied", "NotApplied", "__version__", "apply"]
     offered = inspect.signature(zmlx_bench.apply).parameters
-    assert list(offered) == ["model", "variant", "checkpoint", "workspace", "strict"]
-    assert [p.kind for p in list(offered.values())[1:]] == [inspect.Parameter.KEYWORD_ONLY] * 4
+    conditions = ["context", "batch", "kv_bits", "max_kv_size"]
+    assert list(offered) == ["model", "variant", "checkpoint", "workspace", "strict", *conditions]
+    assert {p.kind for p in list(offered.values())[1:]} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_type_checkers_are_told_that_there_are_types() -> None:

@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import ZMLX, Zmlx
+from tests.pythons import changed_mlx_lm, python
 from tests.wheels import MLX_LM, borrowed, of_index, wheel
+from zmlx_bench.environments.asked import Asked
+from zmlx_bench.environments.found import look
 
 pytestmark = pytest.mark.process
 UV = shutil.which("uv")
@@ -193,6 +196,33 @@ def test_a_python_that_lacks_mlx_says_so(run: Run, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "bare")
     (tmp_path / "bare").write_text("")
     assert "cannot be run" in run("check", str(tmp_path / "bare"), code=4)
+
+
+def test_a_python_that_is_too_old_says_so(run: Run, tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\nprintf 3.9.18\n")
+    old.chmod(0o755)
+    assert "is Python 3.9.18; measured processes need 3.11 or newer" in run("check", str(old), code=4)
+    old.write_text("#!/bin/sh\necho what is it >&2\n")
+    assert "does not say what it is: what is it" in run("check", str(old), code=4)
+
+
+def test_a_checkout_is_recorded_by_its_commit_and_whether_it_differs(tmp_path: Path) -> None:
+    checkout = changed_mlx_lm(tmp_path / "fork", {})
+    git = ("git", "-C", checkout, "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "fork")):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    asked = Asked("fork", python=python(tmp_path / "env", checkout))
+    assert asked.python is not None
+    clean = look(asked.python, asked)
+    assert (clean.packages["mlx_lm"].commit, clean.packages["mlx_lm"].dirty) == (commit, False)
+    assert clean.packages["mlx"].commit is None, "what is installed lies in no checkout, wherever its environment does"
+    with (checkout / "mlx_lm" / "generate.py").open("a") as file:
+        file.write("# patched\n")
+    dirty = look(asked.python, asked)
+    assert dirty.packages["mlx_lm"].dirty
+    assert dirty.digest != clean.digest
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from zmlx_bench.schema.environment import Distribution, Environment, Package
 OLDEST = (3, 11)
 _TIMEOUT_S = 120.0
 _UNKNOWN = "0" * 64
+_VERSION = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 _PROBE = "zmlx_bench.measured.environment"
 
 
@@ -37,9 +39,6 @@ def look(
 ) -> Environment:
     """Return what the environment of an interpreter is; CannotHere where it does not say."""
     told = _told(python, asked.text)
-    version = tuple(int(part) for part in str(told["python"]).split(".")[:2])
-    if version < OLDEST:
-        raise CannotHere(f"environment {asked.text}: is Python {told['python']}; measured processes need 3.11 or newer")
     if told["protocol"] != PROTOCOL:
         raise CannotHere(f"environment {asked.text}: speaks protocol {told['protocol']}, and this zmlx {PROTOCOL}")
     try:
@@ -80,21 +79,29 @@ def _checkout(folder: Path) -> tuple[str | None, bool | None]:
 
 def _told(python: Path, called: str) -> Any:
     with room.handed() as folder:
-        try:
-            done = subprocess.run(
-                [str(python), "-m", _PROBE],
-                env={**room.variables(os.environ, folder), **UTF8},
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = getattr(error, "strerror", None) or f"did not answer within {_TIMEOUT_S:g} s"
-            raise CannotHere(f"environment {called}: its Python cannot be run: {why}") from None
+        # Older ones cannot even read the measured room.
+        version = _run(python, called, folder, "-c", _VERSION).stdout.decode("utf-8", "replace").strip()
+        if re.fullmatch(r"\d+\.\d+\.\d+", version) and tuple(map(int, version.split(".")[:2])) < OLDEST:
+            raise CannotHere(f"environment {called}: is Python {version}; measured processes need 3.11 or newer")
+        done = _run(python, called, folder, "-m", _PROBE)
     try:
         return json.loads(done.stdout)
     except ValueError:
         said = one_line(done.stderr.decode("utf-8", "replace")) or f"left with code {done.returncode}"
         raise CannotHere(f"environment {called}: its Python does not say what it is: {said}") from None
+
+
+def _run(python: Path, called: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            [str(python), *arguments],
+            env={**room.variables(os.environ, folder), **UTF8},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = getattr(error, "strerror", None) or f"did not answer within {_TIMEOUT_S:g} s"
+        raise CannotHere(f"environment {called}: its Python cannot be run: {why}") from None

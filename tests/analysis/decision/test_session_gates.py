@@ -268,3 +268,15 @@ def test_on_its_level_each_gate_decides_as_the_judgement_does() -> None:
     assert (quick.verdict, gates(quick, "faster")[0].outcome) == ("CANDIDATE", "pass")
     over = again("incumbent", "faster_alpha", *beside(around(0.03), around(0.2)), incumbent="old")
     assert (over.verdict, gates(over, "incumbent")[0].outcome) == ("CANDIDATE", "pass")
+
+
+def test_an_incumbent_without_a_record_of_its_own_can_be_beaten_in_the_same_blocks() -> None:
+    (new,) = judged(arm(FAST, FAST, "new", over_incumbent=around(0.03)), incumbent="old")
+    assert gates(new, "incumbent")[0].outcome == "pass"
+
+
+def test_a_budget_that_is_missing_or_too_short_does_not_hide_the_next() -> None:
+    whole = arm(FAST[:1], FAST)
+    assert judged(whole)[0].budgets[1].p_faster is not None
+    (only_long,) = judged(replace(whole, budgets=only(whole.budgets, 1024)))
+    assert only_long.budgets[0].p_faster is not None
