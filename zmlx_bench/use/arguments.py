@@ -27,7 +27,8 @@ def conditions(arguments: Sequence[str]) -> Conditions:
     """Return the conditions under which mlx-lm will run the model.
 
     NotChosen where the cache is quantised from a later token on or in groups of one's own, which nothing is measured
-    with; UnusableInput for what is no condition. What mlx-lm does not understand it says itself: here such arguments mean the default conditions.
+    with; UnusableInput for what is no condition. What mlx-lm does not understand it says itself: here such arguments
+    mean the default conditions.
     """
     parser = _Parser(add_help=False)
     parser.add_argument("--kv-bits", type=int)
