@@ -10,7 +10,7 @@ import pytest
 from zmlx_bench.catalog import families
 from zmlx_bench.checkpoints.named import named
 from zmlx_bench.checkpoints.resolve import TINY, locate
-from zmlx_bench.errors import UnusableInput
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.machine import facts
 from zmlx_bench.workspace import Workspace
 
@@ -68,9 +68,21 @@ def test_what_is_neither(place: Workspace, tmp_path: Path) -> None:
         named(str(empty), "auto", place)
     with pytest.raises(UnusableInput, match=r"unknown model family 'lama'; .*or give a checkpoint's folder"):
         named("lama", "auto", place)
-    for path in ("./nowhere", "/nowhere/at/all", "~/nowhere/at-all"):
-        with pytest.raises(UnusableInput, match="unknown model family"):
+    for path in ("./nowhere", "../nowhere/at", "/nowhere/at/all", "~/nowhere/at-all"):
+        with pytest.raises(UnusableInput, match=f"checkpoint {path}: there is no such folder"):
             named(path, "auto", place)
+    config = checkpoint(tmp_path / "own", {"model_type": "llama"}) / "config.json"
+    with pytest.raises(UnusableInput, match=r"config\.json: is a file; give the folder"):
+        named(str(config), "auto", place)
+
+
+def test_a_hub_id_that_cannot_be_had_is_not_answered_with_another_checkpoint(
+    place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CannotHere, match=r"^hub id models/nowhere: .* name its folder$"):
+        named("models/nowhere", "auto", place)
 
 
 def test_the_checkpoint_is_named_once(place: Workspace, tmp_path: Path) -> None:

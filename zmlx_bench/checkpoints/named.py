@@ -31,12 +31,17 @@ def named(argument: str, checkpoint: str, workspace: Workspace) -> tuple[str, st
 
 
 def _place(argument: str) -> Path | None:
-    """Return the folder of the checkpoint that is named, None where the argument can name none."""
+    """Return the folder of the checkpoint that is named, None where the argument can name none; UnusableInput for a
+    path at which there is none."""
     path = existing(argument)
     if path is not None and path.is_dir():
         return path
+    if path is not None:
+        raise UnusableInput(f"checkpoint {clean(argument)}: is a file; give the folder of an mlx-lm checkpoint")
+    if argument.startswith(("/", "./", "../", "~")):
+        raise UnusableInput(f"checkpoint {clean(argument)}: there is no such folder")
     repo, revision = hub.split(argument)
     owner, slash, name = repo.partition("/")
-    if not slash or not name or "/" in name or owner in ("", ".", "..", "~"):
+    if not slash or not name or "/" in name or not owner:
         return None
-    return hub.fetch(repo, revision)
+    return hub.fetch(repo, revision, "hub id")
