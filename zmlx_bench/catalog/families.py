@@ -16,6 +16,7 @@ from typing import Any, Literal
 from zmlx_bench import files
 from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.measured import families as packaged
+from zmlx_bench.printable import shown
 from zmlx_bench.schema.base import NonEmpty, NonNegative, StrictModel
 from zmlx_bench.workspace import Workspace
 
@@ -65,6 +66,13 @@ def check_name(name: str, workspace: Workspace | None = None) -> str:
 def is_structural(name: str, workspace: Workspace | None = None) -> bool:
     """Return whether a family is an architecture without a folder of its own, whose sites are found in the model."""
     return _OF_ANY.fullmatch(name) is not None and name not in _folders(workspace)
+
+
+def refuse_superseded(name: str, workspace: Workspace | None = None) -> None:
+    """Raise UnusableInput for an architecture that has a family with a folder of its own, named as one without."""
+    model_type = architecture(name, workspace).model_type
+    if (own := of_model_type(model_type, workspace)) is not None and own != name:
+        raise UnusableInput(f"model family {name!r}: an architecture with a family of its own, {own}; name that")
 
 
 def declared_as(name: str, workspace: Workspace | None = None) -> str:
@@ -130,7 +138,7 @@ def named_by(model_type: str, workspace: Workspace | None = None) -> str:
     found = of_model_type(model_type, workspace) or f"{ANY}-{model_type}"
     if found not in names(workspace) and _OF_ANY.fullmatch(found) is None:
         raise UnusableInput(
-            f"model_type {model_type!r}: must be letters, digits, '_', '.' and '-', 60 at most, as mlx-lm's are"
+            f"model_type: is {shown(model_type)}; must be letters, digits, '_', '.' and '-', 60 at most, as mlx-lm's are"
         )
     return found
 

@@ -128,7 +128,7 @@ def run(
     from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
-    family, checkpoint = named(family, checkpoint, place)
+    family, checkpoint = named(family, checkpoint, place, anew=resume is None and extend is None)
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")
