@@ -169,7 +169,9 @@ def test_a_checkpoint_that_cannot_be_used(
 
 
 def test_a_file_as_checkpoint(refused: Callable[..., str], checkpoint: Path) -> None:
-    assert "is a file, not a folder; give the folder that it lies in" in refused(3, "run", "qwen3", "--checkpoint", str(checkpoint / "config.json"))
+    assert "is a file, not a folder; give the folder that it lies in" in refused(
+        3, "run", "qwen3", "--checkpoint", str(checkpoint / "config.json")
+    )
 
 
 @pytest.mark.parametrize("command", [("run", "qwen3"), ("variants",), ("kernels",)])

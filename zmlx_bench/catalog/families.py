@@ -138,7 +138,8 @@ def named_by(model_type: str, workspace: Workspace | None = None) -> str:
     found = of_model_type(model_type, workspace) or f"{ANY}-{model_type}"
     if found not in names(workspace) and _OF_ANY.fullmatch(found) is None:
         raise UnusableInput(
-            f"model_type: is {shown(model_type)}; must be letters, digits, '_', '.' and '-', 60 at most, as mlx-lm's are"
+            f"model_type: is {shown(model_type)}; must be letters, digits, '_', '.' and '-', "
+            "60 at most, as mlx-lm's are"
         )
     return found
 

@@ -48,7 +48,8 @@ def model_type(folder: Path) -> str:
     found = _config(folder).get("model_type")
     if not isinstance(found, str) or not found:
         raise UnusableInput(
-            f"{folder / 'config.json'}: model_type: is {shown(found)}; must name an architecture of mlx-lm, such as 'llama'"
+            f"{folder / 'config.json'}: model_type: is {shown(found)}; "
+            "must name an architecture of mlx-lm, such as 'llama'"
         )
     return found
 
