@@ -93,7 +93,7 @@ def test_the_ends_changed_or_did_not_or_nothing_is_said(ratio: float, sd: float,
     assert found.ratio is not None
     assert found.low <= found.ratio <= found.high
     if kind == "changed":
-        assert found.sign == (1 if ratio > 1 else -1)
+        assert (found.ratio > 1) == (ratio > 1)
 
 
 def test_without_blocks_nothing_is_said() -> None:

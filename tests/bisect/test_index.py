@@ -151,6 +151,14 @@ def test_pip_says_where_to_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings().indexes == ()
 
 
+@pytest.mark.process
+def test_where_pip_does_not_say_no_other_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("no section = here")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    with pytest.raises(CannotHere, match="pip does not say which index is yours"):
+        settings()
+
+
 def releases(*versions: str, yanked: str = "", unfit: str = "") -> list[Release]:
     from packaging.version import Version
 

@@ -48,11 +48,6 @@ class Change:
     """Of its 90% interval; null below two blocks."""
     high: float | None
 
-    @property
-    def sign(self) -> int:
-        """Return 1 where the later figure is the larger one, else -1."""
-        return 1 if self.ratio is not None and self.ratio > 1 else -1
-
 
 def change(
     good: Sequence[float],

@@ -67,11 +67,18 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Return where pip looks by its configuration files and variables; PyPI where there is no pip."""
-    text = output_of(sys.executable, "-m", "pip", "config", "list") if importlib.util.find_spec("pip") else None
+    """Return where pip looks by its configuration files and variables; PyPI where there is no pip.
+
+    CannotHere where pip does not say: another index than the user's may have other packages under the same names.
+    """
+    text: str | None = ""
+    if importlib.util.find_spec("pip") is not None:
+        text = output_of(sys.executable, "-m", "pip", "config", "list", timeout_s=_TIMEOUT_S)
+    if text is None:
+        raise CannotHere(f"`{sys.executable} -m pip config list` fails: pip does not say which index is yours")
     said: dict[str, str] = {}
     # A variable overrides a file.
-    for _, name, value in sorted(_SETTING.findall(text or ""), key=lambda one: one[0] == ":env:"):
+    for _, name, value in sorted(_SETTING.findall(text), key=lambda one: one[0] == ":env:"):
         said[name] = str(ast.literal_eval(value))
     off = said.get("no-index", "").lower() in ("1", "true", "yes", "on")
     indexes = () if off else (said.get("index-url", PYPI), *said.get("extra-index-url", "").split())

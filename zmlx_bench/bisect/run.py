@@ -19,10 +19,11 @@ from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger.evidence_reader import read_policy
+from zmlx_bench.machine import backend as backends
 from zmlx_bench.schema.bisection import BisectedVersion, Bisection, BisectionStep, LeftOut, On
 from zmlx_bench.schema.plan import Contrast
-from zmlx_bench.session import api, elsewhere
-from zmlx_bench.session.request import EncodedBefore, Request
+from zmlx_bench.session import api, elsewhere, looking
+from zmlx_bench.session.request import EncodedBefore, Request, check
 from zmlx_bench.session.runner import Observer
 from zmlx_bench.workspace import Workspace
 
@@ -67,8 +68,7 @@ class Bisecting:
 
         CannotHere where an end cannot be run; what ended before is written down, and the same question goes on from it.
         """
-        if self._question.prompts is not None:
-            prompt_catalog.load(self._question.prompts)
+        self._check()
         releases, left_out = self._releases()
         asked = self._asked(releases, left_out)
         with state.alone(self._workspace, asked.bisection):
@@ -82,6 +82,14 @@ class Bisecting:
             while (version := asks_next(known)) is not None:
                 known = self._step(known, version)
             return known
+
+    def _check(self) -> None:
+        """Raise UnusableInput for what no session could be asked for, before environments are made."""
+        request = self._request((), Contrast(good="good", bad="bad"))
+        check(request)
+        looking.first(self._workspace, request)
+        prompt_catalog.load(request.prompts)
+        backends.choose(request.backend)
 
     def _releases(self) -> tuple[tuple[Release, ...], tuple[LeftOut, ...]]:
         question = self._question
