@@ -25,7 +25,7 @@ ANY = "any"
 """Folder of the structural family, and stem of its variants: no family that is measured is called so."""
 _OF_ANY = re.compile(rf"{ANY}-(?P<model_type>[A-Za-z0-9][A-Za-z0-9_.\-]{{0,59}})")
 _PACKAGED = Path(packaged.__file__).resolve().parent
-REMEDY = "(or give a checkpoint's folder, or a hub id OWNER/NAME)"
+_WITHOUT_FOLDER = f"{ANY}-<model_type> is an architecture without a folder of its own"
 TINY = Path(__file__).resolve().parent.parent / "checkpoints"
 """Where the small trained checkpoints lie, `tiny_<family>` each."""
 
@@ -55,12 +55,21 @@ def names(workspace: Workspace | None = None) -> list[str]:
     return sorted(_folders(workspace).keys() - {ANY})
 
 
-def check_name(name: str, workspace: Workspace | None = None) -> str:
-    """Return `name` when there is such a family; UnusableInput names the nearest one otherwise."""
+def check_name(name: str, workspace: Workspace | None = None, *, or_else: str = _WITHOUT_FOLDER) -> str:
+    """Return `name` when there is such a family; UnusableInput names the nearest one otherwise, and says `or_else`."""
     if name == ANY:
-        raise UnusableInput(f"model family {ANY!r}: name the model: its checkpoint's folder, or its hub id OWNER/NAME")
+        raise UnusableInput(f"model family {ANY!r}: is the folder of many; {or_else}")
+    if name not in _folders(workspace) and not is_structural(name, workspace):
+        raise unknown("model family", name, names(workspace), f"({or_else})")
     folder(name, workspace)
     return name
+
+
+def check_folder(name: str, workspace: Workspace | None = None) -> str:
+    """Return `name` when there is a family of this name with a folder of its own; UnusableInput otherwise."""
+    if name not in names(workspace):
+        raise unknown("model family", name, names(workspace), "(one with a folder of its own)")
+    return check_name(name, workspace)
 
 
 def is_structural(name: str, workspace: Workspace | None = None) -> bool:
@@ -86,7 +95,7 @@ def folder(name: str, workspace: Workspace | None = None) -> Path:
     if is_structural(name, workspace):
         name = ANY
     if name not in known:
-        raise unknown("model family", name, names(workspace), REMEDY)
+        raise unknown("model family", name, names(workspace))
     found = known[name]
     if not (found / "family.py").is_file():
         raise UnusableInput(f"{found}: has {FACTS} but no family.py with the class that it names")

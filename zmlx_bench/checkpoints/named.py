@@ -11,6 +11,8 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.printable import clean
 from zmlx_bench.workspace import Workspace
 
+_OR_ELSE = "or give a checkpoint's folder, or a hub id OWNER/NAME"
+
 
 def named(argument: str, checkpoint: str, workspace: Workspace, *, anew: bool = True) -> tuple[str, str]:
     """Return the family and what `--checkpoint` says of it.
@@ -27,7 +29,7 @@ def named(argument: str, checkpoint: str, workspace: Workspace, *, anew: bool = 
         return argument, checkpoint
     place = _place(argument)
     if place is None:
-        return families.check_name(argument, workspace), checkpoint
+        return families.check_name(argument, workspace, or_else=_OR_ELSE), checkpoint
     if checkpoint != "auto":
         raise UnusableInput(
             f"--checkpoint {clean(checkpoint)}: the checkpoint stands in FAMILY's place already; name it once"
