@@ -70,7 +70,7 @@ def test_what_is_neither(place: Workspace, tmp_path: Path) -> None:
         named(str(empty), "auto", place)
     with pytest.raises(UnusableInput, match=r"unknown model family 'lama'; .*or give a checkpoint's folder"):
         named("lama", "auto", place)
-    for path in ("./nowhere", "/nowhere/at/all", "~/nowhere/at-all"):
+    for path in ("./nowhere", "../nowhere/at", "/nowhere/at/all", "~/nowhere/at-all"):
         with pytest.raises(UnusableInput, match=f"checkpoint {path}: there is no such folder; give one that exists"):
             named(path, "auto", place)
     for path in ("models/nested/nowhere", "nowhere/"):
