@@ -139,6 +139,17 @@ def test_a_variant_that_is_declared_otherwise_is_another_variant(
     assert "its kernels or its declaration changed since it was measured" in apply(tiny, own).why
 
 
+def test_what_to_run_names_a_checkpoint_of_ones_own(
+    tiny: Tiny, make_workspace: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    own, folder = make_workspace("no_op"), tmp_path / "my model"
+    shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
+    assert f"`zmlx run {tiny.name} --checkpoint '{folder}' --tokens" in apply(tiny, own, checkpoint=folder).why
+    promote(own, promotion(own, tiny.name, "no_op", checkpoint="my-model", identity="1" * 64, parts=None, rule=1))
+    again = f"`zmlx run {tiny.name} --checkpoint FOLDER_OR_HUB_ID --variants no_op`"
+    assert again in apply(tiny, own, checkpoint=folder).why
+
+
 def test_nothing_promoted_says_how_to_find_out(tiny: Tiny, place: Workspace) -> None:
     promote(place)
     assert f"`zmlx run {tiny.name} --tokens 200 --tokens 1024` and `zmlx promote` find out" in apply(tiny, place).why

@@ -129,7 +129,7 @@ def run(
 
     place = workspaces.find(workspace)
     argument = family
-    family, checkpoint = named(argument, checkpoint, place)
+    family, checkpoint = named(argument, checkpoint, place, anew=resume is None and extend is None)
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")

@@ -16,6 +16,7 @@ from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
 from zmlx_bench.ledger import carried, promotions
+from zmlx_bench.ledger.evidence_reader import KNOWN
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
@@ -119,7 +120,8 @@ def earlier(since: tuple[str, ...]) -> str:
 
 
 def _again(promotion: Promotion) -> str:
-    asked = " ".join(["--variants", promotion.variant, *promotion.conditions.options])
+    checkpoint = [] if promotion.checkpoint in KNOWN else ["--checkpoint", "FOLDER_OR_HUB_ID"]
+    asked = " ".join([*checkpoint, "--variants", promotion.variant, *promotion.conditions.options])
     return f"measure it again with `zmlx run {promotion.family} {asked}`"
 
 
