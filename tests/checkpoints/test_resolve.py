@@ -44,6 +44,13 @@ def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path)
     assert locate("qwen3", one.option, CPU).checkpoint == one.checkpoint
 
 
+@pytest.mark.parametrize("name", ["tiny", "full", "synthetic", "auto"])
+def test_a_folder_of_ones_own_is_never_labelled_as_a_checkpoint_that_zmlx_knows(tmp_path: Path, name: str) -> None:
+    shutil.copytree(TINY / "tiny_qwen3", tmp_path / name)
+    found = locate("qwen3", str(tmp_path / name), CPU).checkpoint
+    assert (found.kind, found.label) == ("path", f"{name}-{found.digest[:8]}")
+
+
 def test_evidence_of_different_weights_never_meets() -> None:
     ids = {locate(family, "tiny", CPU).checkpoint.digest for family in family_catalog.names()}
     ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.digest for seed in (0, 1)}

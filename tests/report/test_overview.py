@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from zmlx_bench.report import overview_text, words
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import report_page
 from zmlx_bench.report.overview import GroupOverview, as_json
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.workspace import Workspace
 
 MADE = [
@@ -116,6 +119,17 @@ def test_each_figure_beside_decode_speed_stands_with_its_ratio_everywhere(tmp_pa
         assert measure.ratio is not None
         assert f"<strong>{measure.ratio.value:.3f}x</strong>" in page
         assert measure.title in page
+
+
+def test_groups_of_other_conditions_have_other_headings_on_the_page(workspace: Workspace) -> None:
+    report = build(workspace, None)
+    group = only(report)
+    other = replace(group, key=replace(group.key, conditions=Conditions(context=64, batch=2)))
+    found = replace(report, groups=(group, other))
+    page = report_page(found, workspace, read_policy(workspace), workspace.root)
+    headings = [text.strip() for text in re.findall(r"<h2>([^<]*)<span", page)]
+    assert headings == [group.key.family, f"{group.key.family}, {', '.join(words.conditions(other.key.conditions))}"]
+    assert "batch 2" in headings[1]
 
 
 def test_evidence_that_says_no_ratios_has_them_from_its_raw_runs(tmp_path: Path) -> None:

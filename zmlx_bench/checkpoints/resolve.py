@@ -284,6 +284,9 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
 
 
 def label(name: str, identity: str) -> str:
-    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest."""
+    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest.
+
+    What `--checkpoint` calls checkpoints that zmlx knows is no label of another.
+    """
     slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60].rstrip("-.")
-    return slug or f"checkpoint-{identity[:8]}"
+    return slug if slug and slug not in KINDS else f"{slug or 'checkpoint'}-{identity[:8]}"

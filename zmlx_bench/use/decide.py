@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,7 @@ def nothing_promoted(
     here = ", ".join([f"{machine.device} ({machine.backend})", f"mlx {installed('mlx')}", *_words(conditions)])
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
-    option = f" --checkpoint {located.option}" if located is not None else ""
+    option = f" --checkpoint {shlex.quote(located.option)}" if located is not None else ""
     if located is None and families.is_structural(family, workspace):
         option = " --checkpoint FOLDER_OR_HUB_ID"
     asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])
