@@ -101,6 +101,7 @@ def add_session(
     kind: CheckpointKind = "tiny",
     family: str = "qwen3",
     checkpoint: Checkpoint | None = None,
+    option: str | None = None,
 ) -> Session:
     """Record a session that starts `hour` hours after the first: `session.json`, capsules, matrix rows."""
     start = START + timedelta(hours=hour)
@@ -122,7 +123,7 @@ def add_session(
     ended = _utc(start + timedelta(minutes=10))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
+        checkpoint_option=option or kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]

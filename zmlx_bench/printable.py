@@ -39,6 +39,11 @@ def shortened(text: str, longest: int = LONGEST) -> str:
     return f"{cut if len(cut) >= longest // 2 else text[: longest - 1]}…"
 
 
+def shown(value: object, longest: int = 60) -> str:
+    """Return a value that a file says as Python writes it, at most `longest` characters long."""
+    return shortened(repr(value), longest)
+
+
 def one_line(text: str, longest: int = LONGEST) -> str:
     """Return a text of several lines as one, printable and at most `longest` characters long.
 

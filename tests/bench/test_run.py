@@ -111,6 +111,7 @@ def answered(zmlx: Zmlx, repository: Workspace, *arguments: str) -> subprocess.C
         (("moe_combin",), 3, "did you mean 'moe_combine'"),
         (("moe_combine.exact",), 3, "unknown mode of moe_combine 'exact'"),
         (("moe_combine", "--family", "qwen"), 3, "unknown model family 'qwen'"),
+        (("moe_combine", "--family", "any-llama"), 3, "unknown model family 'any-llama'"),
         (("moe_combine", "--batch", "0"), 3, "--batch"),
         (("moe_router", "--backend", "cpu", "--family", "qwen3"), 4, "not on cpu"),
     ],

@@ -67,6 +67,17 @@ def test_an_unknown_name_is_told_the_nearest_one(place: Workspace) -> None:
     add(place, "planted", facts_of("planted_moe"))
     with pytest.raises(UnusableInput, match="unknown model family 'plantet'; did you mean 'planted'"):
         families.check_name("plantet", place)
+    for path in ("models/mine", "owner/name", "./mine"):
+        with pytest.raises(UnusableInput, match=r"known: .*\(any-<model_type> is an architecture without a folder"):
+            families.check_name(path, place)
+
+
+def test_where_a_folder_of_its_own_is_needed_an_architecture_is_none(place: Workspace) -> None:
+    add(place, "planted", facts_of("planted_moe"))
+    assert families.check_folder("planted", place) == "planted"
+    for name in ("any-llama", families.ANY, "plantet"):
+        with pytest.raises(UnusableInput, match=r"unknown model family .*\(one with a folder of its own\)"):
+            families.check_folder(name, place)
 
 
 def test_a_folder_that_is_half_a_family_is_named_with_what_is_missing(place: Workspace) -> None:
@@ -90,7 +101,7 @@ def test_an_architecture_without_a_folder_is_a_family_too(place: Workspace) -> N
     assert families.folder(name, place) == families.folder(families.ANY)
     assert families.declared_as(name, place) == families.ANY
     assert families.ANY not in families.names(place), "it is no family that could be measured by itself"
-    with pytest.raises(UnusableInput, match="model family 'any': name the model"):
+    with pytest.raises(UnusableInput, match="model family 'any': is the folder of many; any-<model_type> is"):
         families.check_name(families.ANY, place)
 
 

@@ -64,7 +64,7 @@ def test_a_cache_whose_main_cannot_be_read(tmp_path: Path, monkeypatch: pytest.M
     folder = snapshot(tmp_path, "someone/a-model", *TOKENIZER)
     (folder.parents[1] / "refs" / "main").write_bytes(b"\xff\xfe")
     assert hub.cached("someone/a-model", cache=tmp_path) is None
-    with pytest.raises(CannotHere, match="is not in the local cache and cannot be downloaded"):
+    with pytest.raises(CannotHere, match="is no folder here, not in the local cache and cannot be downloaded"):
         hub.fetch("someone/a-model")
 
 

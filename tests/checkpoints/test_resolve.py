@@ -44,6 +44,13 @@ def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path)
     assert locate("qwen3", one.option, CPU).checkpoint == one.checkpoint
 
 
+@pytest.mark.parametrize("name", ["tiny", "full", "synthetic", "auto"])
+def test_a_folder_of_ones_own_is_never_labelled_as_a_checkpoint_that_zmlx_knows(tmp_path: Path, name: str) -> None:
+    shutil.copytree(TINY / "tiny_qwen3", tmp_path / name)
+    found = locate("qwen3", str(tmp_path / name), CPU).checkpoint
+    assert (found.kind, found.label) == ("path", f"{name}-{found.digest[:8]}")
+
+
 def test_evidence_of_different_weights_never_meets() -> None:
     ids = {locate(family, "tiny", CPU).checkpoint.digest for family in family_catalog.names()}
     ids |= {locate("qwen3", "synthetic", GPU, seed=seed).checkpoint.digest for seed in (0, 1)}
@@ -66,14 +73,24 @@ def test_full_says_what_is_missing() -> None:
         locate("qwen3", "full", GPU)
 
 
-@pytest.mark.parametrize("name", ["", "ful", "TINY", "./nowhere", "~/nowhere", "nowhere"])
+@pytest.mark.parametrize("name", ["", "ful", "TINY", "nowhere"])
 def test_what_is_neither_a_kind_nor_a_folder_nor_a_hub_id(name: str) -> None:
     with pytest.raises(UnusableInput, match="unknown checkpoint"):
         locate("qwen3", name, CPU)
 
 
+@pytest.mark.parametrize("name", ["./nowhere", "~/nowhere", "/nowhere/x", "../nowhere/at/all", ".nowhere"])
+def test_a_folder_that_is_not_there(name: str) -> None:
+    with pytest.raises(UnusableInput, match=f"checkpoint {name}: there is no such folder"):
+        locate("qwen3", name, CPU)
+
+
 def test_a_hub_id_without_a_network() -> None:
-    with pytest.raises(CannotHere, match="owner/name: is not in the local cache"):
+    lacks = "owner/name: is no folder here, not in the local cache and cannot be downloaded"
+    with pytest.raises(CannotHere, match=rf"{lacks}.*or use --checkpoint tiny"):
         locate("qwen3", "owner/name@main", CPU)
+    with pytest.raises(CannotHere, match=lacks) as refused:
+        locate("any-llama", "owner/name@main", CPU)
+    assert "tiny" not in str(refused.value), "which it has not"
     with pytest.raises(UnusableInput, match="neither a folder nor a hub id"):
         locate("qwen3", "owner/name/more", CPU)

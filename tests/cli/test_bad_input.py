@@ -68,7 +68,7 @@ SHORT = ("--checkpoint", "tiny", "--tokens", "4", "--runs", "1")
         (3, ("run", "qwen3", *SHORT, "--kv-bits", "8", "--max-kv-size", "9"), "quantises no cache that rotates"),
         (3, ("run", "qwen3", *SHORT, "--batch", "2", "--audit"), "--audit: compares logits under the default"),
         (3, ("run", "qwen3", "--checkpoint", "tinny"), "unknown checkpoint 'tinny'; did you mean 'tiny'?"),
-        (3, ("run", "qwen3", "--checkpoint", "/not/there"), "unknown checkpoint '/not/there'"),
+        (3, ("run", "qwen3", "--checkpoint", "/not/there"), "checkpoint /not/there: there is no such folder"),
         (3, ("run", "qwen3", *SHORT, "--tokens", "0"), "--tokens 0: must be at least 2"),
         (3, ("run", "qwen3", "--tokens", "1"), "--tokens 1: must be at least 2"),
         (3, ("run", "qwen3", "--tokens", "-5"), "--tokens -5: must be at least 2"),
@@ -169,7 +169,9 @@ def test_a_checkpoint_that_cannot_be_used(
 
 
 def test_a_file_as_checkpoint(refused: Callable[..., str], checkpoint: Path) -> None:
-    assert "is not a folder" in refused(3, "run", "qwen3", "--checkpoint", str(checkpoint / "config.json"))
+    assert "is a file, not a folder; give the folder that it lies in" in refused(
+        3, "run", "qwen3", "--checkpoint", str(checkpoint / "config.json")
+    )
 
 
 @pytest.mark.parametrize("command", [("run", "qwen3"), ("variants",), ("kernels",)])

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests import tiny_models
 from tests.use.promoted import promote, promotion
 from tests.use.serving import SECONDS, serve
+from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured import loader
 from zmlx_bench.workspace import Workspace
 
@@ -25,7 +27,7 @@ NATIVE = {"qwen3": "qwen_native", "glm47": "glm_native"}
 @pytest.fixture(scope="module")
 def place(make_workspace: Callable[..., Workspace]) -> Workspace:
     """A workspace where each family's native variant is promoted for this machine, or a no-op where none is built."""
-    made = make_workspace("no_op", "unavailable", "raises_late")
+    made = make_workspace("no_op", "raises_late")
     loader.open_kernels(made.kernels)
     built = importlib.import_module("zmlx_kernels._lib.native.wiring").probe("stock", "cpu") is None
     promote(made, *(promotion(made, family, NATIVE[family] if built else "no_op") for family in ("glm47", "qwen3")))
@@ -70,16 +72,18 @@ def test_a_port_that_is_taken(zmlx: Callable[..., Any], place: Workspace) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = zmlx("serve", "qwen3", "--checkpoint", "tiny", "--port", port, cwd=place.root)
+        done = zmlx("serve", str(TINY / "tiny_qwen3"), "--port", port, cwd=place.root)
     assert done.returncode == 4
+    assert "qwen3, checkpoint tiny-qwen3\n" in done.stdout + done.stderr, "a folder in FAMILY's place"
     assert done.stderr.endswith("zmlx: mlx_lm.server: Address already in use; choose another --host or --port\n")
 
 
 def test_a_variant_that_cannot_serve_the_model_ends_the_server(zmlx: Callable[..., Any], place: Workspace) -> None:
-    arguments = ("serve", "qwen3", "--checkpoint", "tiny", "--variant", "unavailable", "--port", "0")
-    done = zmlx(*arguments, cwd=place.root)
+    folder = tiny_models.save("llama", place.root / "a model")
+    done = zmlx("serve", str(folder), "--variant", "any_native_experts", "--port", "0", cwd=place.root)
     assert done.returncode == 4
-    assert "unavailable cannot be applied: needs a machine that is not here\n" in done.stderr
+    assert "any-llama, checkpoint a-model\n" in done.stdout + done.stderr
+    assert "any_native_experts cannot be applied: " in done.stderr
 
 
 def test_a_checkpoint_that_cannot_be_served_ends_the_server_in_one_line(

@@ -78,7 +78,7 @@ def test_a_weight_file_of_any_name(tmp_path: Path) -> None:
         ("y" * 300, "File name too long; give"),
         ("/tmp/" + "y/" * 3000, "File name too long; give"),
         ("~nobody-of-this-name/x", "there is no such user; write the folder out"),
-        (f"/nowhere/{NO_UTF8}", "unknown checkpoint"),
+        (f"/nowhere/{NO_UTF8}", "there is no such folder"),
         ("/", "has no config.json"),
         ("", "unknown checkpoint ''"),
         (f"owner/{ESCAPE}", "neither a folder nor a hub id"),

@@ -70,4 +70,4 @@ def test_a_fault_is_one_in_any_environment(call: Callable[[], None]) -> None:
 
 def test_memory_and_what_a_kernel_says_of_itself_stay_what_they_are() -> None:
     assert failed(MemoryError("[malloc_or_wait] Unable to allocate"), elsewhere=True).status == "oom"
-    assert failed(Unavailable("needs a GPU"), elsewhere=True).message == "Unavailable: needs a GPU"
+    assert failed(Unavailable("needs a GPU"), elsewhere=True).message == "needs a GPU"

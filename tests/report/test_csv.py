@@ -51,6 +51,12 @@ def test_each_arm_of_each_capsule_has_a_row_with_its_own_figures(workspace: Work
     assert {(row["status"], row["blocks"]) for row in mine} == {("ok", "6")}
 
 
+def test_the_page_says_how_pandas_keeps_the_null_arm(workspace: Workspace) -> None:
+    rows, taken_for_missing = read(workspace), {"null", "NULL", "nan", "NaN", "NA", "N/A", "None", "n/a", "<NA>"}
+    assert {name for row in rows for name, cell in row.items() if cell in taken_for_missing} == {"arm", "role"}
+    assert 'pandas.read_csv("evidence.csv", keep_default_na=False, na_values=[""])' in PAGE.read_text(encoding="utf-8")
+
+
 def test_what_was_not_measured_is_empty_and_never_0(workspace: Workspace) -> None:
     failed = [row for row in read(workspace) if row["arm"] == "crashed"]
     assert [row["tokens"] for row in failed] == [str(budget) for budget in BUDGETS]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from zmlx_bench.report import overview_text, words
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import report_page
 from zmlx_bench.report.overview import GroupOverview, as_json
+from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.workspace import Workspace
 
 MADE = [
@@ -64,7 +67,7 @@ def test_a_checkpoint_is_called_by_its_kind_where_a_session_was_run_by_that(
 ) -> None:
     made = make_workspace(tmp_path / "workspace")
     named = add_session(made, hours[0], [MADE[5], MADE[2]]).plan.checkpoint
-    folder = named.model_copy(update={"kind": "path", "label": "a-folder"})
+    folder = named.model_copy(update={"kind": "path", "label": "path"})
     add_session(made, hours[1], [MADE[5], MADE[1]], checkpoint=folder)
     group = only(build(made, None))
     assert group.checkpoint == "tiny"
@@ -116,6 +119,17 @@ def test_each_figure_beside_decode_speed_stands_with_its_ratio_everywhere(tmp_pa
         assert measure.ratio is not None
         assert f"<strong>{measure.ratio.value:.3f}x</strong>" in page
         assert measure.title in page
+
+
+def test_groups_of_other_conditions_have_other_headings_on_the_page(workspace: Workspace) -> None:
+    report = build(workspace, None)
+    group = only(report)
+    other = replace(group, key=replace(group.key, conditions=Conditions(context=64, batch=2)))
+    found = replace(report, groups=(group, other))
+    page = report_page(found, workspace, read_policy(workspace), workspace.root)
+    headings = [text.strip() for text in re.findall(r"<h2>([^<]*)<span", page)]
+    assert headings == [group.key.family, f"{group.key.family}, {', '.join(words.conditions(other.key.conditions))}"]
+    assert "batch 2" in headings[1]
 
 
 def test_evidence_that_says_no_ratios_has_them_from_its_raw_runs(tmp_path: Path) -> None:
@@ -213,6 +227,34 @@ def test_what_is_undecided_comes_with_the_command_that_decides_it(workspace: Wor
     start = "zmlx run qwen3 --checkpoint tiny --backend cpu --tokens 20 --tokens 50 --variants"
     assert group.next_runs == (f"{start} fast,faster --runs 6",)
     assert group.next_runs[0] in overview_text.markdown([group], (), ())
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "option", "says"),
+    [
+        ({"kind": "path", "label": "a-model"}, "/at home/a model", "--checkpoint '/at home/a model'"),
+        ({"kind": "path", "label": "tiny"}, "/models/tiny", "--checkpoint /models/tiny"),
+        ({"kind": "hub", "label": "name"}, "owner/name@c0ffee", "--checkpoint owner/name@c0ffee"),
+        (
+            {"kind": "hub", "label": "name", "trust_remote_code": True},
+            "owner/name@c0ffee",
+            "--checkpoint owner/name@c0ffee --trust-remote-code",
+        ),
+        (
+            {"kind": "synthetic", "label": "synthetic", "layers": 2},
+            "synthetic",
+            "--checkpoint synthetic --layers 2 --seed 1 --force",
+        ),
+    ],
+)
+def test_the_command_names_the_checkpoint_that_was_measured(
+    tmp_path: Path, checkpoint: dict[str, object], option: str, says: str
+) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    tiny = add_session(make_workspace(tmp_path / "other"), 0, MADE[1:2]).plan.checkpoint
+    add_session(workspace, 0, MADE[1:2], checkpoint=tiny.model_copy(update=checkpoint), option=option)
+    (command,) = only(build(workspace, None)).next_runs
+    assert command.startswith(f"zmlx run qwen3 {says} --backend cpu --tokens 20 --tokens 50 --variants fast")
 
 
 def test_more_blocks_are_asked_for_apart_from_a_second_session(tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_a_finished_session_is_found_by_either_name(dense: Ran, zmlx_inside: Zml
         assert json.loads(done.stdout)["session"] == name, done.stderr
     other = zmlx_inside("run", "any-mixtral", "--resume", name, cwd=dense.place.root)
     assert (other.returncode, "is a session of any-llama, not of any-mixtral" in other.stderr) == (3, True)
+    copy = Path(shutil.copytree(dense.checkpoint, dense.place.root / "another one"))
+    other = zmlx_inside("run", str(copy), "--resume", name, cwd=dense.place.root)
+    assert (other.returncode, "otherwise than the checkpoint in FAMILY's place says" in other.stderr) == (3, True)
+
+
+def test_its_variants_are_listed_by_its_name(dense: Ran, zmlx_inside: Zmlx) -> None:
+    told = json.loads(zmlx_inside("variants", "any-llama", "--json", cwd=dense.place.root).stdout)
+    assert {row["family"] for row in told["variants"]} == {"any"}
+    assert "any_qkv_joined" in {row["variant"] for row in told["variants"]}
 
 
 def test_sites_are_printed(dense: Ran, zmlx_inside: Zmlx) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,31 @@ def test_what_it_does_not_say_is_refused_by_name(undisturbed: Finished, case: st
         planned.check(undisturbed.session, request, {name, "workspace"}, "--extend")
     # A default that nobody gave asks for nothing.
     planned.check(undisturbed.session, request, set(), "--resume")
+
+
+def test_a_checkpoint_is_the_plans_wherever_it_is_named_from(
+    undisturbed: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "models" / "one", tmp_path / "models" / "other"
+    for folder in (one, other):
+        folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(one)
+    monkeypatch.chdir(tmp_path)
+    session = undisturbed.session.model_copy(update={"checkpoint_option": str(one)})
+    for text in ("models/one", "models/one/", "./models/../models/one", "link", str(one)):
+        planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint", "in_familys_place"}, "--resume")
+    for text in ("models/other", "models", "models/none"):
+        with pytest.raises(UnusableInput, match="otherwise than the checkpoint in FAMILY's place says"):
+            planned.check(session, Request("any-llama", checkpoint=text), {"in_familys_place"}, "--resume")
+
+
+def test_a_hub_id_without_its_commit_is_the_plans(undisturbed: Finished) -> None:
+    session = undisturbed.session.model_copy(update={"checkpoint_option": "owner/name@c0ffee"})
+    for text in ("owner/name", "owner/name@c0ffee"):
+        planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
+    for text in ("owner/other", "owner/name@bad"):
+        with pytest.raises(UnusableInput, match="otherwise than --checkpoint says"):
+            planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
 
 
 def test_every_option_that_differs_is_named_and_nothing_is_touched(

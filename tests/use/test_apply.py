@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from zmlx_bench.checkpoints import resolve
 from zmlx_bench.checkpoints.resolve import TINY, locate
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.machine import facts
+from zmlx_bench.use.decide import nothing_promoted
 from zmlx_bench.workspace import Workspace
 
 
@@ -137,9 +139,30 @@ def test_a_variant_that_is_declared_otherwise_is_another_variant(
     assert "its kernels or its declaration changed since it was measured" in apply(tiny, own).why
 
 
+def test_what_to_run_names_a_checkpoint_of_ones_own(
+    tiny: Tiny, make_workspace: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    own, folder = make_workspace("no_op"), tmp_path / "my model"
+    shutil.copytree(TINY / f"tiny_{tiny.name}", folder)
+    assert f"`zmlx run {tiny.name} --checkpoint '{folder}' --tokens" in apply(tiny, own, checkpoint=folder).why
+    promote(own, promotion(own, tiny.name, "no_op", checkpoint="my-model", identity="1" * 64, parts=None, rule=1))
+    again = f"`zmlx run {tiny.name} --checkpoint FOLDER_OR_HUB_ID --variants no_op`"
+    assert again in apply(tiny, own, checkpoint=folder).why
+
+
 def test_nothing_promoted_says_how_to_find_out(tiny: Tiny, place: Workspace) -> None:
     promote(place)
     assert f"`zmlx run {tiny.name} --tokens 200 --tokens 1024` and `zmlx promote` find out" in apply(tiny, place).why
+
+
+def test_the_command_that_finds_out_can_be_copied_whatever_the_folder_is_called(
+    place: Workspace, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(TINY / "tiny_qwen3", tmp_path / "my model's weights"))
+    machine = facts.read("cpu")
+    said = nothing_promoted(place, "qwen3", machine, locate("qwen3", str(folder), machine))
+    command = shlex.split(said.split("`")[1])
+    assert command[:5] == ["zmlx", "run", "qwen3", "--checkpoint", str(folder)]
 
 
 def test_other_weights_are_another_checkpoint(tiny: Tiny, place: Workspace) -> None:

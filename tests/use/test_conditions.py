@@ -12,8 +12,9 @@ from tests.tiny import Tiny
 from tests.use.promoted import promote, promotion
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.measured.conditions import caches
 from zmlx_bench.schema.plan import Conditions
-from zmlx_bench.use.arguments import conditions
+from zmlx_bench.use.arguments import GROUP_SIZE, conditions
 from zmlx_bench.use.decide import NotChosen
 from zmlx_bench.workspace import Workspace
 
@@ -84,6 +85,15 @@ def test_mlx_lms_options_say_the_conditions(arguments: tuple[str, ...], expected
 def test_nothing_is_measured_with_a_cache_that_is_quantised_later(start: tuple[str, ...]) -> None:
     with pytest.raises(NotChosen, match="add --quantized-kv-start 0"):
         conditions(("--kv-bits", "8", *start))
+
+
+def test_nothing_is_measured_with_a_cache_in_groups_of_ones_own() -> None:
+    from_the_first = ("--kv-bits", "8", "--quantized-kv-start", "0")
+    with pytest.raises(NotChosen, match="leave it out"):
+        conditions((*from_the_first, "--kv-group-size", "32"))
+    assert caches.GROUP_SIZES[0] == GROUP_SIZE
+    assert conditions((*from_the_first, "--kv-group-size", str(GROUP_SIZE))) == Conditions(kv_bits=8)
+    assert conditions(("--kv-group-size", "32")) == Conditions()
 
 
 def test_whole_steps_serve_one_sequence_with_a_plain_cache(repository: Workspace) -> None:

@@ -65,7 +65,7 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
     chosen = kernel_catalog.choose(workspace, request.names)
     families = request.families or family_catalog.names(workspace)
     for family in families:
-        family_catalog.check_name(family, workspace)
+        family_catalog.check_folder(family, workspace)
     with device.hold(request.backend, share=request.share_device):
         for family in families:
             tasks: list[BenchTask] = []

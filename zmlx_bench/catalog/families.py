@@ -16,6 +16,7 @@ from typing import Any, Literal
 from zmlx_bench import files
 from zmlx_bench.errors import UnusableInput, unknown
 from zmlx_bench.measured import families as packaged
+from zmlx_bench.printable import shown
 from zmlx_bench.schema.base import NonEmpty, NonNegative, StrictModel
 from zmlx_bench.workspace import Workspace
 
@@ -24,7 +25,7 @@ ANY = "any"
 """Folder of the structural family, and stem of its variants: no family that is measured is called so."""
 _OF_ANY = re.compile(rf"{ANY}-(?P<model_type>[A-Za-z0-9][A-Za-z0-9_.\-]{{0,59}})")
 _PACKAGED = Path(packaged.__file__).resolve().parent
-REMEDY = "(or give a checkpoint's folder, or a hub id OWNER/NAME)"
+_WITHOUT_FOLDER = f"{ANY}-<model_type> is an architecture without a folder of its own"
 TINY = Path(__file__).resolve().parent.parent / "checkpoints"
 """Where the small trained checkpoints lie, `tiny_<family>` each."""
 
@@ -54,17 +55,33 @@ def names(workspace: Workspace | None = None) -> list[str]:
     return sorted(_folders(workspace).keys() - {ANY})
 
 
-def check_name(name: str, workspace: Workspace | None = None) -> str:
-    """Return `name` when there is such a family; UnusableInput names the nearest one otherwise."""
+def check_name(name: str, workspace: Workspace | None = None, *, or_else: str = _WITHOUT_FOLDER) -> str:
+    """Return `name` when there is such a family; UnusableInput names the nearest one otherwise, and says `or_else`."""
     if name == ANY:
-        raise UnusableInput(f"model family {ANY!r}: name the model: its checkpoint's folder, or its hub id OWNER/NAME")
+        raise UnusableInput(f"model family {ANY!r}: is the folder of many; {or_else}")
+    if name not in _folders(workspace) and not is_structural(name, workspace):
+        raise unknown("model family", name, names(workspace), f"({or_else})")
     folder(name, workspace)
     return name
+
+
+def check_folder(name: str, workspace: Workspace | None = None) -> str:
+    """Return `name` when there is a family of this name with a folder of its own; UnusableInput otherwise."""
+    if name not in names(workspace):
+        raise unknown("model family", name, names(workspace), "(one with a folder of its own)")
+    return check_name(name, workspace)
 
 
 def is_structural(name: str, workspace: Workspace | None = None) -> bool:
     """Return whether a family is an architecture without a folder of its own, whose sites are found in the model."""
     return _OF_ANY.fullmatch(name) is not None and name not in _folders(workspace)
+
+
+def refuse_superseded(name: str, workspace: Workspace | None = None) -> None:
+    """Raise UnusableInput for an architecture that has a family with a folder of its own, named as one without."""
+    model_type = architecture(name, workspace).model_type
+    if (own := of_model_type(model_type, workspace)) is not None and own != name:
+        raise UnusableInput(f"model family {name!r}: an architecture with a family of its own, {own}; name that")
 
 
 def declared_as(name: str, workspace: Workspace | None = None) -> str:
@@ -78,7 +95,7 @@ def folder(name: str, workspace: Workspace | None = None) -> Path:
     if is_structural(name, workspace):
         name = ANY
     if name not in known:
-        raise unknown("model family", name, names(workspace), REMEDY)
+        raise unknown("model family", name, names(workspace))
     found = known[name]
     if not (found / "family.py").is_file():
         raise UnusableInput(f"{found}: has {FACTS} but no family.py with the class that it names")
@@ -130,7 +147,8 @@ def named_by(model_type: str, workspace: Workspace | None = None) -> str:
     found = of_model_type(model_type, workspace) or f"{ANY}-{model_type}"
     if found not in names(workspace) and _OF_ANY.fullmatch(found) is None:
         raise UnusableInput(
-            f"model_type {model_type!r}: must be letters, digits, '_', '.' and '-', 60 at most, as mlx-lm's are"
+            f"model_type: is {shown(model_type)}; must be letters, digits, '_', '.' and '-', "
+            "60 at most, as mlx-lm's are"
         )
     return found
 

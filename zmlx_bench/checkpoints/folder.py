@@ -14,7 +14,7 @@ from zmlx_bench.catalog.families import Architecture
 from zmlx_bench.checkpoints import safetensors
 from zmlx_bench.checkpoints.safetensors import Tensor
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.printable import encodable
+from zmlx_bench.printable import encodable, shown
 from zmlx_bench.schema.base import content_hash
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -37,7 +37,7 @@ def read_config(folder: Path, family: Architecture, *, trust_remote_code: bool) 
     wanted = family.model_type
     if model_type != wanted:
         raise UnusableInput(
-            f"{folder / 'config.json'}: model_type: is {model_type!r}, but {family.name} needs {wanted!r}"
+            f"{folder / 'config.json'}: model_type: is {shown(model_type)}, but {family.name} needs {wanted!r}"
         )
     _refuse_code(folder, config, trust_remote_code=trust_remote_code)
     return config
@@ -48,14 +48,15 @@ def model_type(folder: Path) -> str:
     found = _config(folder).get("model_type")
     if not isinstance(found, str) or not found:
         raise UnusableInput(
-            f"{folder / 'config.json'}: model_type: is {found!r}; must name an architecture of mlx-lm, such as 'llama'"
+            f"{folder / 'config.json'}: model_type: is {shown(found)}; "
+            "must name an architecture of mlx-lm, such as 'llama'"
         )
     return found
 
 
 def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise UnusableInput(f"checkpoint {folder}: is not a folder")
+        raise UnusableInput(f"checkpoint {folder}: is a file, not a folder; give the folder that it lies in")
     path = folder / "config.json"
     if not path.is_file():
         raise UnusableInput(f"checkpoint {folder}: has no config.json; give the folder of an mlx-lm checkpoint")

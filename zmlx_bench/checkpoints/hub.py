@@ -45,10 +45,13 @@ def cached(repo: str, revision: str | None = None, cache: Path | None = None) ->
         return None
 
 
-def fetch(repo: str, revision: str | None = None, named_by: str = "checkpoint") -> Path:
+def fetch(
+    repo: str, revision: str | None = None, named_by: str = "checkpoint", *, known: bool = False, or_else: str = ""
+) -> Path:
     """Return the snapshot's folder, downloading what is missing; errors say what to do without a network.
 
-    `named_by` is what they begin with.
+    `named_by` is what they begin with, `or_else` what else to do. What is not `known` to be a hub id may have been
+    meant as a folder.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -63,8 +66,8 @@ def fetch(repo: str, revision: str | None = None, named_by: str = "checkpoint") 
     held = cached(repo, revision)
     if held is not None:
         return held
-    elsewhere = f"{_ELSEWHERE}, or use --checkpoint tiny" if named_by == "checkpoint" else _ELSEWHERE
-    what = f"{named_by} {repo}"
+    elsewhere = f"{_ELSEWHERE}{or_else}"
+    what, no_folder = f"{named_by} {repo}", "" if known else "no folder here, "
     try:
         found = Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
     except HFValidationError:
@@ -74,10 +77,10 @@ def fetch(repo: str, revision: str | None = None, named_by: str = "checkpoint") 
     except RevisionNotFoundError:
         raise UnusableInput(f"{what}: has no revision {revision!r}") from None
     except RepositoryNotFoundError:
-        raise UnusableInput(f"{what}: there is no such repository on the hub (or it is private)") from None
+        raise UnusableInput(f"{what}: is {no_folder}no repository on the hub (or a private one)") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
         raise CannotHere(
-            f"{what}: is not in the local cache and cannot be downloaded ({_short(error)}); {elsewhere}"
+            f"{what}: is {no_folder}not in the local cache and cannot be downloaded ({_short(error)}); {elsewhere}"
         ) from None
     if (lacking := folder.lacks(found)) is not None:
         # Where the hub cannot be asked, its client gives what the cache has.

@@ -75,7 +75,8 @@ def locate(
     if (path := existing(wanted)) is not None:
         return _from_folder(family, "path", path, trust_remote_code)
     repo, revision = hub.split(wanted)
-    if "/" not in repo or wanted.startswith((".", "/", "~")):
+    refuse_lost(wanted)
+    if "/" not in repo:
         raise unknown("checkpoint", wanted, KINDS, "(or give a folder that exists, or a hub id OWNER/NAME)")
     return _from_hub(family, "hub", repo, revision, trust_remote_code)
 
@@ -119,6 +120,14 @@ def existing(wanted: str) -> Path | None:
         remedy = "give a shorter path, or a link" if long else "give a folder that can be read"
         reason = getattr(error, "strerror", None) or error
         raise UnusableInput(f"checkpoint {clean(wanted)}: {reason}; {remedy}") from None
+
+
+def refuse_lost(wanted: str) -> None:
+    """Raise UnusableInput where `wanted`, which `existing` did not find, can be nothing but a folder."""
+    if wanted.startswith((".", "/", "~")):
+        raise UnusableInput(
+            f"checkpoint {clean(wanted)}: there is no such folder; give one that exists, or a hub id OWNER/NAME"
+        )
 
 
 def memory_gb(machine: Machine) -> float:
@@ -237,7 +246,8 @@ def _from_folder(family: Architecture, kind: CheckpointKind, path: Path, trust_r
 def _from_hub(
     family: Architecture, kind: CheckpointKind, repo: str, revision: str | None, trust_remote_code: bool
 ) -> Located:
-    snapshot = hub.fetch(repo, revision)
+    or_else = ", or use --checkpoint tiny" if family.tiny is not None else ""
+    snapshot = hub.fetch(repo, revision, known=kind == "full", or_else=or_else)
     config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
     config_sha = checkpoint_folder.config_hash(config)
     hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
@@ -284,6 +294,9 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
 
 
 def label(name: str, identity: str) -> str:
-    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest."""
+    """Return what capsules are named by: the Latin letters and digits of a folder's name, or those of the digest.
+
+    What `--checkpoint` calls checkpoints that zmlx knows is no label of another.
+    """
     slug = re.sub(r"[^A-Za-z0-9.\-]+", "-", name).strip("-.")[:60].rstrip("-.")
-    return slug or f"checkpoint-{identity[:8]}"
+    return slug if slug and slug not in KINDS else f"{slug or 'checkpoint'}-{identity[:8]}"

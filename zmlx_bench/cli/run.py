@@ -128,7 +128,8 @@ def run(
     from zmlx_bench.session.spent import spent_of
 
     place = workspaces.find(workspace)
-    family, checkpoint = named(family, checkpoint, place)
+    argument = family
+    family, checkpoint = named(argument, checkpoint, place, anew=resume is None and extend is None)
     people = console(stderr=True)
     if resume is not None and extend is not None:
         raise UnusableInput("--extend: --resume finishes another session; choose one")
@@ -165,7 +166,8 @@ def run(
         begun = store.load(place, again)
         if begun.plan.family != family:
             raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
-        planned.check(begun, request, given(command), option)
+        said_so = given(command) | ({"in_familys_place"} if checkpoint == argument else set())
+        planned.check(begun, request, said_so, option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
         prepared = api.prepare(place, request, incumbent_of, say)

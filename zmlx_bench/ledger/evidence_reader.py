@@ -5,6 +5,7 @@ Both give the same verdicts: a report leaves out only sessions that the rule nev
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
 Model = TypeVar("Model", Capsule, Session)
+KNOWN: tuple[CheckpointKind, ...] = ("full", "synthetic", "tiny")
+"""Kinds that name a checkpoint by themselves, on every machine; each is its label too."""
 POLICY_FILE = "policy.toml"
 SESSION_FILE = "session.json"
 
@@ -49,6 +52,8 @@ class SessionCapsules:
     key: GroupKey
     kind: CheckpointKind
     label: str
+    options: str
+    """Of `zmlx run`, what names the checkpoint."""
     evidence: SessionEvidence
     capsules: Mapping[str, Capsule]
 
@@ -99,7 +104,8 @@ class Reader:
             capsules[path] = capsule
         evidence = session_evidence(session, capsules.items(), self._policy, self._carried)
         checkpoint = session.plan.checkpoint
-        return SessionCapsules(key_of_session(session), checkpoint.kind, checkpoint.label, evidence, capsules)
+        key, options = key_of_session(session), _options(session)
+        return SessionCapsules(key, checkpoint.kind, checkpoint.label, options, evidence, capsules)
 
     def _model(self, file: str, model: type[Model], part: Callable[[Raw], Raw] | None = None) -> Model | None:
         if file in self._refused:
@@ -121,7 +127,20 @@ def named_by(loaded: Sequence[SessionCapsules]) -> SessionCapsules:
 
     The same weights may have been named by their kind, a hub id and a folder: by its kind everybody finds it again.
     """
-    return max(loaded, key=lambda s: (s.label == s.kind, s.evidence.started, s.evidence.session))
+    return max(loaded, key=lambda s: (s.kind in KNOWN, s.evidence.started, s.evidence.session))
+
+
+def _options(session: Session) -> str:
+    """Return the options that name a session's checkpoint: by its kind, its hub id, or the folder that it lay in."""
+    plan, checkpoint = session.plan, session.plan.checkpoint
+    found = ["--checkpoint", checkpoint.kind if checkpoint.kind in KNOWN else session.checkpoint_option]
+    if checkpoint.kind == "synthetic":
+        found += ["--layers", str(checkpoint.layers)] if checkpoint.layers else []
+        found += ["--seed", str(plan.seed)] if plan.seed else []
+        found += ["--force"] if plan.backend == "cpu" else []
+    if checkpoint.trust_remote_code:
+        found.append("--trust-remote-code")
+    return shlex.join(found)
 
 
 def group_of(loaded: Sequence[SessionCapsules], incumbent: str | None) -> GroupEvidence:

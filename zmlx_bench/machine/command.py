@@ -6,8 +6,12 @@ import shutil
 import subprocess
 
 
-def output_of(*command: str, timeout_s: float = 5.0) -> str | None:
-    """Return what `command` prints, or None when it is missing, fails or takes too long."""
+def output_of(*command: str, timeout_s: float = 30.0) -> str | None:
+    """Return what `command` prints, or None when it is missing, fails or takes too long.
+
+    The limit is for a command that hangs: on a busy machine a sound one takes seconds, and an answer that is missing
+    would make another device of this one.
+    """
     if shutil.which(command[0]) is None:
         return None
     try:

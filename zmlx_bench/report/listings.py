@@ -42,13 +42,14 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site, why it does not run here (null when it does), and when its kernels
     were last verified on this device and these versions as they are (null for never)."""
     known = with_variants(workspace)
-    if family is not None and family not in known:
-        raise unknown("model family", family, known)
+    asked_for = None if family is None else families.declared_as(family, workspace)
+    if asked_for is not None and asked_for not in known:
+        raise unknown("model family", asked_for, known)
     backend = backends.choose("auto")
     reports = verified.read(workspace)
     here = verified.here(backend) if reports else None
     rows: list[Row] = []
-    for name in [family] if family else known:
+    for name in [asked_for] if asked_for else known:
         catalog = Catalog(workspace, name)
         for variant_name in catalog.names():
             variant = catalog.resolve(variant_name)

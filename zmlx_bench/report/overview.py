@@ -13,7 +13,7 @@ from pydantic_core import to_jsonable_python
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
 from zmlx_bench.catalog import verified
-from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
+from zmlx_bench.ledger.evidence_reader import KNOWN, SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
@@ -141,7 +141,7 @@ def _group(
         action=action,
         recommendation=_recommendation(recommended, promoted, action, why),
         lines=ranked,
-        next_runs=tuple(_next_runs(key, label, ranked, policy)),
+        next_runs=tuple(_next_runs(key, _options(loaded, label), ranked, policy)),
     )
 
 
@@ -201,14 +201,19 @@ def _rank(line: Line) -> tuple[int, float, str]:
     return place, -min((cell.speedup or 0.0 for cell in line.cells), default=0.0), line.variant
 
 
-def _next_runs(key: GroupKey, label: str, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
+def _options(loaded: Sequence[SessionCapsules], label: str) -> str | None:
+    """Return the options that name a group's checkpoint; None where rows alone tell of it, by a name of its folder."""
+    if loaded:
+        return named_by(loaded).options
+    return f"--checkpoint {label}" if label in KNOWN else None
+
+
+def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
     """Yield the command that repeats what was found, then the one that goes on until the others are decided."""
-    if label not in ("tiny", "synthetic", "full"):
+    if options is None:
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
-    start = " ".join(
-        [f"zmlx run {key.family} --checkpoint {label} --backend {key.backend} {tokens}", *key.conditions.options]
-    )
+    start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
     unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]

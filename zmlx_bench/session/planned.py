@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from zmlx_bench.catalog import prompts as prompt_catalog
+from zmlx_bench.checkpoints import hub
+from zmlx_bench.checkpoints.resolve import existing
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session
@@ -16,7 +18,7 @@ Option = Callable[[Session, Request], tuple[object, object]]
 
 
 def check(session: Session, request: Request, given: Collection[str], again: str) -> None:
-    """Raise UnusableInput naming every option of `given` (parameters of `zmlx run`) that asks for something else.
+    """Raise UnusableInput naming every option of `given` (keys of `_OPTIONS`, and others) that asks for something else.
 
     `again` is the option that takes the session up, for the message.
     """
@@ -64,8 +66,19 @@ def _environments(session: Session, request: Request) -> tuple[object, object]:
 
 
 def _checkpoint(session: Session, request: Request) -> tuple[object, object]:
-    planned = {session.checkpoint_option, session.plan.checkpoint.label, "auto"}
-    return True, request.checkpoint in planned
+    planned, asked = session.checkpoint_option, request.checkpoint
+    names = {planned, session.plan.checkpoint.label, "auto"}
+    return True, asked in names or _place(planned, None) == _place(asked, planned)
+
+
+def _place(option: str, planned: str | None) -> object:
+    """Return what an option names: a folder wherever it is named from, or a hub id with its commit, which is the
+    planned one's where the option says none."""
+    path = existing(option)
+    if path is not None:
+        return path.resolve()
+    repo, revision = hub.split(option)
+    return repo, revision or hub.split(planned or "")[1]
 
 
 def _timeouts(session: Session, request: Request) -> tuple[object, object]:
@@ -97,6 +110,7 @@ _OPTIONS: Mapping[str, tuple[str, Option]] = {
     "variants": ("--variants", _variants),
     "environment": ("--environment", _environments),
     "checkpoint": ("--checkpoint", _checkpoint),
+    "in_familys_place": ("the checkpoint in FAMILY's place", _checkpoint),
     "backend": ("--backend", lambda session, asked: (True, asked.backend in (session.plan.backend, "auto"))),
     "no_null": ("--no-null", _null_arm),
     "cooldown": ("--cooldown", _cooldown),
@@ -117,4 +131,5 @@ _OPTIONS: Mapping[str, tuple[str, Option]] = {
     ),
     "audit": ("--audit", _of_plan(lambda plan: plan.audit_positions is not None, lambda asked: asked.audit)),
 }
-"""By the option's name as a parameter of `zmlx run`; `--force` and `--share-device` are no part of a plan."""
+"""By the option's name as a parameter of `zmlx run`, and a checkpoint that FAMILY names; `--force` and `--share-device`
+are no part of a plan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.errors import unknown
 from zmlx_bench.ledger import carried, promotions
+from zmlx_bench.ledger.evidence_reader import KNOWN
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
 from zmlx_bench.schema.machine import Machine
@@ -118,7 +120,8 @@ def earlier(since: tuple[str, ...]) -> str:
 
 
 def _again(promotion: Promotion) -> str:
-    asked = " ".join(["--variants", promotion.variant, *promotion.conditions.options])
+    checkpoint = [] if promotion.checkpoint in KNOWN else ["--checkpoint", "FOLDER_OR_HUB_ID"]
+    asked = " ".join([*checkpoint, "--variants", promotion.variant, *promotion.conditions.options])
     return f"measure it again with `zmlx run {promotion.family} {asked}`"
 
 
@@ -151,7 +154,7 @@ def nothing_promoted(
     here = ", ".join([f"{machine.device} ({machine.backend})", f"mlx {installed('mlx')}", *_words(conditions)])
     which = f" {located.checkpoint.label}" if located is not None else ""
     others = _listed([p for p in promotions.read(workspace).promotion if p.family == family])
-    option = f" --checkpoint {located.option}" if located is not None else ""
+    option = f" --checkpoint {shlex.quote(located.option)}" if located is not None else ""
     if located is None and families.is_structural(family, workspace):
         option = " --checkpoint FOLDER_OR_HUB_ID"
     asked = " ".join(["--tokens 200 --tokens 1024", *conditions.options])

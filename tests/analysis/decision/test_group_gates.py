@@ -64,6 +64,14 @@ def test_one_session_alone() -> None:
     assert [g.id for g in found.gates[-2:]] == ["sessions", "checkpoint"]
 
 
+def test_an_environment_of_its_own_is_named() -> None:
+    elsewhere = replace(fast(), environment="mlx==0.32.5")
+    found = verdict(session(elsewhere), session(elsewhere, hour=2))
+    assert said(gate(found, "environment")) == ("fail", "mlx==0.32.5", "none", TWO * 2)
+    assert found.why == gate(found, "environment").text
+    assert found.why.startswith("it needs the environment mlx==0.32.5:")
+
+
 def test_a_checkpoint_that_may_not_promote() -> None:
     full = POLICY.model_copy(update={"promotable_checkpoints": ("full", "hub")})
     decision = decide_group(group(session(fast()), session(fast(), hour=2)), full)

@@ -36,8 +36,11 @@ def main() -> int:
         files = opened.files(Path(instructions.kernels).parent, [Path(instructions.path)])
         pipe.send(messages.Opened(tuple(files)))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
-        traceback.print_exc()
-        pipe.send(failed(error, elsewhere=elsewhere))
+        told_last = failed(error, elsewhere=elsewhere)
+        # An arm that is unavailable has said why in its sentence.
+        if told_last.status != "unavailable":
+            traceback.print_exc()
+        pipe.send(told_last)
         return 1
     return 0
 

@@ -17,6 +17,8 @@ _OOM_WORDS = (
 def failed(error: Exception, *, elsewhere: bool = False) -> Failed:
     """Return the last event of a worker that ends with `error`; `elsewhere` says that its environment is another than
     the supervisor's, whose MLX and mlx-lm may lack what is asked of them."""
+    if isinstance(error, Unavailable):
+        return Failed(status="unavailable", message=str(error))
     message = f"{type(error).__name__}: {error}"
     if elsewhere and lacks(error):
         return Failed(status="unavailable", message=f"{message}: this environment lacks it")

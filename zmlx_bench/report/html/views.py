@@ -113,6 +113,8 @@ class GroupView:
 
     id: str
     title: str
+    conditions: str
+    """Those that are not the default ones; empty where all are."""
     surroundings: str
     """What else its evidence does not cross."""
     overview: GroupOverview
@@ -141,6 +143,7 @@ class Builder:
         return GroupView(
             id=f"group-{number}",
             title=title(overview),
+            conditions=", ".join(words.conditions(overview.key.conditions)),
             surroundings=", ".join(surroundings(overview.key)),
             overview=overview,
             budgets=sorted({cell.tokens for line in overview.lines for cell in line.cells}),
