@@ -29,6 +29,7 @@ _SHORT: dict[str, st.SearchStrategy[str]] = {
         (r"^[^/\x00-\x1f]+$", r"[a-z().\- \u6a21\u202e]{1,5}"),
         (r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$", r"(full|tiny)-[0-9a-f]{16}"),
         (r"^EXP-[A-Z0-9][A-Z0-9_.\-]{0,149}$", r"EXP-[A-Z0-9]{1,5}"),
+        (r"^[A-Za-z_][A-Za-z0-9_]*$", r"[A-Za-z_][A-Za-z0-9_]{0,5}"),
         (r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$", r"[a-z0-9_]{1,3}(\.[a-z0-9_]{1,3})?"),
     )
 } | {r"^[0-9a-f]{64}$": st.binary(min_size=32, max_size=32).map(bytes.hex)}

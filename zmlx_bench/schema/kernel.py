@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from zmlx_bench.schema.base import Backend, Name, NonEmpty, Positive, StrictModel
 
@@ -60,7 +60,7 @@ class Serves(StrictModel):
         return None if self.batch == "any" else self.batch
 
 
-Primitive = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Primitive = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of a function of `mlx.core` or of its `fast`."""
 
 
