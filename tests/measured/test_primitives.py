@@ -12,6 +12,7 @@ from tests.wheels import MLX
 from zmlx_bench.catalog import available
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.doctor import kernels as doctor
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.measured import primitives
 from zmlx_bench.measured.contract import Unavailable
@@ -106,3 +107,4 @@ def test_the_labs_primitive_is_declared_and_not_in_a_released_mlx(repository: Wo
     reason = available.why_not(repository, kernel, "primitive", "cpu")
     assert reason is not None
     assert reason.startswith("needs gather_qmm_swiglu, which neither mlx.core nor mlx.core.fast")
+    assert "mlx_gather_qmm_swiglu" not in " ".join(seen.subject for seen in doctor.observations(repository, "cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ DECLARED = f"""
 why = "what does the primitive change?"
 extends = "{VARIANT}"
 environment = "lab"
+
+[variant.asks]
+why = "does the declaration alone stop a kernel that does not look for itself?"
+kernels = {{ experts = "asks.primitive" }}
 """
 
 
@@ -52,20 +57,31 @@ def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], rep
     (workspace.variants / "environments.toml").write_text(f'[environment.lab]\npython = "{there}"\n')
     with (workspace.variants / "qwen3.toml").open("a") as file:
         file.write(DECLARED)
+    asks = shutil.copytree(workspace.kernels / "mlx_gather_qmm_swiglu", workspace.kernels / "asks")
+    (asks / "kernel.py").write_text("def bind(module, request):\n    raise RuntimeError('was bound')\n")
     done = zmlx(
         "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts", "lighthouse",
-        "--variants", f"{VARIANT},patched", "--workspace", str(workspace.root),
+        "--variants", f"{VARIANT},asks,patched", "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)
 
 
-def test_an_mlx_without_it_is_unavailable_and_says_which_primitive_it_lacks(seen: Finished) -> None:
-    capsule = seen.capsule(VARIANT)
+@pytest.mark.parametrize(("variant", "kernel"), [(VARIANT, "mlx_gather_qmm_swiglu"), ("asks", "asks")])
+def test_an_mlx_without_it_is_unavailable_and_says_which_primitive_it_lacks(
+    seen: Finished, variant: str, kernel: str
+) -> None:
+    capsule = seen.capsule(variant)
     assert capsule.status == "unavailable"
     (run,) = capsule.runs.variant
-    asked = "mlx_gather_qmm_swiglu needs gather_qmm_swiglu, which neither mlx.core nor mlx.core.fast of this MLX"
-    assert run.message is not None
-    assert run.message.startswith(f"Unavailable: {asked} ({MLX}) has")
+    asked = f"{kernel} needs gather_qmm_swiglu, which neither mlx.core nor mlx.core.fast of this MLX"
+    assert run.message == f"{asked} ({MLX}) has"
+
+
+def test_it_is_not_applied_where_it_is_not(seen: Finished, zmlx_inside: Zmlx) -> None:
+    options = ("--checkpoint", "tiny", "--variant", "asks", "--workspace", str(seen.workspace.root))
+    done = zmlx_inside("generate", "qwen3", *options, "--prompt", "hi")
+    assert done.returncode != 0
+    assert "asks cannot be applied: asks needs gather_qmm_swiglu, which neither" in done.stderr
 
 
 def test_an_mlx_with_it_is_measured_and_its_tokens_are_stocks(seen: Finished) -> None:
