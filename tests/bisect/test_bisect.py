@@ -45,7 +45,8 @@ class Ground:
         )  # fmt: skip
 
     def bisect(self, good: str, bad: str, on: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return self._zmlx(*self.options(good, bad, on, *more), env=self.environment)
+        # Sessions of up to 120 blocks, on whatever else the machine does.
+        return self._zmlx(*self.options(good, bad, on, *more), env=self.environment, timeout=7200)
 
     def check(self) -> subprocess.CompletedProcess[str]:
         return self._zmlx("check", "--workspace", str(self.place.root), env=self.environment)
