@@ -79,3 +79,9 @@ def test_what_a_clock_or_a_counter_was_too_coarse_to_see_has_no_ratio() -> None:
     stock = [run(generation(token_us=(5,) * 10), block=b, role="baseline", energy_j=1.0) for b in (1, 2)]
     found = ratios(variant, stock, None)
     assert (found.ttft, found.token_p50, found.token_p95, found.token_p99, found.energy) == (None,) * 5
+
+
+def test_a_figure_that_an_edited_file_makes_infinite_has_no_ratio() -> None:
+    variant = [run(generation(ttft_s=1e308), energy_j=1.0)]
+    stock = [run(generation(), role="baseline", energy_j=1.0)]
+    assert ratios(variant, stock, None).ttft is None

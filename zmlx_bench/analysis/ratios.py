@@ -24,7 +24,7 @@ def ratios(
     stock = [arm for arm in (baseline, null) if arm is not None]
 
     def paired(figure: ByBlock) -> Ratio | None:
-        return paired_speeds(_positive(figure(variant)), [_positive(figure(arm)) for arm in stock], estimator)
+        return paired_speeds(figure(variant), [figure(arm) for arm in stock], estimator)
 
     return Ratios(
         ttft=paired(lambda runs: by_block(runs, ttft_ms)),
@@ -54,8 +54,3 @@ def energy_by_block(runs: Sequence[Run]) -> dict[int, float]:
 
 def _token_us(generation: Generation, share: float) -> float | None:
     return nearest_rank(sorted(generation.token_us), share) if generation.token_us else None
-
-
-def _positive(figures: dict[int, float]) -> dict[int, float]:
-    """Leave out what a clock or a counter was too coarse to see: it has no ratio."""
-    return {block: value for block, value in figures.items() if value > 0}

@@ -77,8 +77,13 @@ def paired(
 def paired_speeds(
     numerator: Mapping[int, float], references: Sequence[Mapping[int, float]], estimator: Estimator = "mean"
 ) -> Ratio | None:
-    """Return the ratio of an arm's figures by block, all above 0, to the (geometric) mean of the references' there."""
-    blocks = sorted(b for b in numerator if all(b in reference for reference in references))
+    """Return the ratio of an arm's figures by block to the (geometric) mean of the references' there.
+
+    A block has none where a clock or a counter was too coarse to see one of its figures, or an edited file makes it
+    infinite.
+    """
+    arms = (numerator, *references)
+    blocks = sorted(b for b in numerator if all(0 < arm.get(b, 0) < math.inf for arm in arms))
     logs = [
         math.log(numerator[b]) - math.fsum(math.log(ref[b]) for ref in references) / len(references) for b in blocks
     ]
