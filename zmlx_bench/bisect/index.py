@@ -169,17 +169,18 @@ def _python_fits(requires: str | None) -> bool:
 def _ask(url: str, certificates: str | None) -> tuple[str, bytes] | None:
     """Return an index's answer with its kind; None where it does not know the package."""
     parts = urlsplit(url)
-    headers = {"Accept": _ACCEPT, "User-Agent": "zmlx"}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     try:
         context = ssl.create_default_context(cafile=certificates) if parts.scheme == "https" else None
-        request = Request(urlunsplit(parts), headers=headers)
+        request = Request(urlunsplit(bare), headers={"Accept": _ACCEPT, "User-Agent": "zmlx"})
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            # Not to where the index may send us.
+            request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(pair).decode()}")
         with urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:
             return answer.headers.get_content_type(), answer.read(_LARGEST)
     except HTTPError as error:
+        error.close()
         if error.code in (404, 410):
             return None
         raise CannotHere(f"package index {_without_password(url)}: answers {error.code} {error.reason}") from None
