@@ -44,6 +44,7 @@ def test_apply(fresh_workspace: Workspace) -> None:
     assert len(text.split()) > 5
 
 
+@pytest.mark.slow
 def test_new_kernel(tmp_path: Path, repository: Workspace) -> None:
     (tmp_path / "examples").symlink_to(EXAMPLES)
     (page,) = blocks(EXAMPLES / "new_kernel" / "README.md")

@@ -155,12 +155,14 @@ def test_run_report_and_variants(place: Workspace, zmlx: Zmlx) -> None:
     assert [row["title"] for row in models if row["family"] == NAME] == ["LFM2-8B-A1B"] * 3
 
 
+@pytest.mark.slow
 def test_a_synthetic_checkpoint_needs_no_trained_one(place: Workspace, zmlx: Zmlx) -> None:
     told = measured(zmlx, place, "--checkpoint", "synthetic", "--force", "--layers", "2", "--variants", "lfm2_combine")
     session = json.loads((place.session(told["session"]) / "session.json").read_text())
     assert (session["plan"]["checkpoint"]["kind"], session["plan"]["checkpoint"]["layers"]) == ("synthetic", 2)
 
 
+@pytest.mark.slow
 def test_kernels_bench(place: Workspace, zmlx: Zmlx) -> None:
     kernels = ("moe_combine.stock", "qkv_joined", "native_router")
     done = zmlx("kernels", "bench", *kernels, "--family", NAME, "--batch", "1", "--backend", "cpu", "--json",

@@ -64,6 +64,7 @@ def ground(make_workspace: Callable[..., Workspace], zmlx: Zmlx, tmp_path: Path)
     return Ground(tmp_path, make_workspace("no_op"), zmlx)
 
 
+@pytest.mark.slow
 def test_the_release_that_changed_a_token_is_found_and_goes_on_from_where_it_was_killed(ground: Ground) -> None:
     plant(ground.wheels, {"1.0": "nothing", "1.1": "nothing", "1.2": "rounding"})
     command = [*ZMLX, *ground.options("1.0", "1.2", "tokens", "--tokens", "12")]

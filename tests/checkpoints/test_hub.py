@@ -100,6 +100,7 @@ def test_auto_goes_on_to_tiny_and_full_says_what_lacks(
     assert "connect to the network" in full.stderr
 
 
+@pytest.mark.slow
 def test_doctor_and_models_agree(partial: dict[str, str], tmp_path: Path, zmlx: Zmlx) -> None:
     told = zmlx("doctor", cwd=tmp_path, env=partial).stdout
     assert PUBLISHED in " ".join(told.split()).partition("does not hold")[2]

@@ -111,6 +111,7 @@ def test_chat_template_ends_where_the_answer_begins(family: str) -> None:
     assert tokenizer.eos_token_ids == {config(family)["eos_token_id"]}
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("prompt", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
 def test_greedy_text_does_not_loop(family: str, prompt: int) -> None:

@@ -150,6 +150,7 @@ def test_pip_that_is_told_to_install_elsewhere_is_not_run(
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_variables_of_another_environment_do_not_lead_there(
     cache: Cache, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

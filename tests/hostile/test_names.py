@@ -162,6 +162,7 @@ def test_variables_that_are_no_utf8_are_recorded_as_escapes() -> None:
     assert told == {"MLX_B": "模型\n", "ZMLX_A": "/tmp/\\udcff"}
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_a_session_with_a_home_and_caches_that_are_no_utf8(
     fresh_workspace: Workspace, tmp_path: Path, zmlx: Zmlx

@@ -38,7 +38,7 @@ def harmless(said: str) -> bool:
         ("generate", ("--variant", EVIL), 3),
         ("generate", ("--checkpoint", EVIL), 3),
         ("generate", (f"--{EVIL}",), 3),
-        ("serve", ("--variant", "unavailable"), 4),
+        pytest.param("serve", ("--variant", "unavailable"), 4, marks=pytest.mark.slow),
         ("serve", ("--max-tokens", EVIL), 3),
     ],
 )

@@ -74,6 +74,7 @@ def check(block: Any, inputs: tuple[mx.array, mx.array, mx.array]) -> None:
     assert gpu.same(out, right)
 
 
+@pytest.mark.slow
 def test_published_sizes_bit_for_bit() -> None:
     check(block_of(INNER, experts.HIDDEN, ROUTED), given(experts.HIDDEN, ROUTED, PLACES))
 

@@ -33,9 +33,8 @@ def test_it_is_called_once_in_every_layer_and_never_in_a_prompt(tiny: Tiny, repo
     stock = tiny.logits(prompt, steps=5)
     try:
         patch.install(count=True)
-        tiny.logits(prompt, steps=0)
-        assert patch.calls["qkv"] == 0, "MLX on Metal multiplies a prompt's joined rows in another order"
         assert equal(tiny.logits(prompt, steps=5), stock)
+        # None for the prompt: MLX on Metal multiplies its joined rows in another order.
         assert patch.calls["qkv"] == 5 * tiny.layers
     finally:
         patch.undo()

@@ -91,7 +91,7 @@ def tokens(found: list[dict[str, object]]) -> list[object]:
     return [event["id"] for event in found if event["event"] == "token"]
 
 
-@pytest.mark.parametrize("family", ["qwen3", "glm47"])
+@pytest.mark.parametrize("family", ["qwen3", pytest.param("glm47", marks=pytest.mark.slow)])
 def test_a_job_of_a_session_runs(alone: Bare, family: str, repository: Workspace, tmp_path: Path) -> None:
     told = instructions(family, repository.kernels, variant(family, *KERNELS[family]))
     there = replace(told, family_folder=str(alone.room / "families" / family))

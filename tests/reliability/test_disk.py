@@ -105,6 +105,7 @@ def test_a_disk_that_fills_up_at_every_page_of_a_session(disk: Workspace) -> Non
     assert pages > 6
 
 
+@pytest.mark.slow
 def test_a_workspace_that_becomes_read_only_between_two_runs(disk: Workspace) -> None:
     done = run(disk)
     assert done.returncode == 0, done.stderr
@@ -167,7 +168,9 @@ def refuse_from(
     return done
 
 
-@pytest.mark.parametrize(("share", "error"), [(0.3, errno.EIO), (0.97, errno.ENOSPC)])
+@pytest.mark.parametrize(
+    ("share", "error"), [pytest.param(0.3, errno.EIO, marks=pytest.mark.slow), (0.97, errno.ENOSPC)]
+)
 def test_a_file_system_that_fails_at_some_operation(
     fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]], operations: int, share: float, error: int
 ) -> None:
@@ -186,6 +189,7 @@ def test_a_file_system_that_fails_at_every_operation(
     assert codes[:-1] == [4] * (operations - 1)
 
 
+@pytest.mark.slow
 def test_a_slow_folder_without_locks_of_its_own(
     fresh_workspace: Workspace, preloaded: Callable[..., dict[str, str]]
 ) -> None:

@@ -80,6 +80,7 @@ def flat(seen: Watched) -> None:
     assert max(seen.processes) <= 2, "the worker, and what reads the state of the machine"
 
 
+@pytest.mark.slow
 def test_a_dozen_blocks_leave_the_supervisor_as_it_was(fresh_workspace: Workspace) -> None:
     flat(watch(fresh_workspace, 12, 20))
 

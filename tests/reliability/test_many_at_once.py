@@ -115,6 +115,7 @@ def says_that_it_shared(workspace: Workspace, done: subprocess.CompletedProcess[
     assert check_workspace(workspace).findings == ()
 
 
+@pytest.mark.slow
 def test_a_resume_waits_its_turn_too_or_says_that_it_shared_and_a_killed_session_frees_the_device(
     turns: Turns, others: Workspace
 ) -> None:
@@ -193,6 +194,7 @@ def watch_while_writing(workspace: Workspace, sessions: int) -> tuple[int, int]:
     return looks, checked.rows
 
 
+@pytest.mark.slow
 def test_a_check_and_a_report_hold_while_a_session_writes(fresh_workspace: Workspace) -> None:
     looks, _ = watch_while_writing(fresh_workspace, 1)
     assert looks > 10

@@ -186,10 +186,12 @@ def killed_while_recording(place: Workspace, undisturbed: Undisturbed, moment: s
     resumed_is_whole(place, folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_file_that_a_killed_session_was_writing_is_removed(place: Workspace, undisturbed: Undisturbed) -> None:
     killed_while_recording(place, undisturbed, "while the second capsule is written")
 
 
+@pytest.mark.slow
 def test_rows_stand_once_when_the_kill_falls_between_rows_and_session(
     place: Workspace, undisturbed: Undisturbed
 ) -> None:
@@ -204,7 +206,9 @@ def test_a_kill_while_recording_loses_and_repeats_nothing(
     killed_while_recording(place, undisturbed, moment)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_even_a_worker_that_ignores_it_within_two_seconds(
     fresh_workspace: Workspace, number: signal.Signals, code: int
 ) -> None:

@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import pkgutil
+import random
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def test_nan_and_infinities_are_refused_wherever_a_number_stands(
 ) -> None:
     raw = data.draw(raw_of(model))
     _instance(model, raw)
-    for path in _numbers(raw):
+    numbers = _numbers(raw)
+    for path in random.Random(0).sample(numbers, min(len(numbers), 40)):
         poisoned = copy.deepcopy(raw)
         at: Any = poisoned
         for key in path[:-1]:

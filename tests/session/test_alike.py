@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.reliability.sessions import VARIANT, run
 from zmlx_bench.workspace import Workspace
 
@@ -11,6 +13,7 @@ SAME = f'[variant.same]\nwhy = "under another name"\nextends = "{VARIANT}"\n'
 OTHER = f'[variant.other]\nwhy = "in another environment"\nextends = "{VARIANT}"\nenv = {{ ZMLX_PLANTED = "1" }}\n'
 
 
+@pytest.mark.slow
 def test_the_same_kernels_under_two_names_are_named(fresh_workspace: Workspace) -> None:
     with (fresh_workspace.variants / "qwen3.toml").open("a") as file:
         file.write(f"\n{SAME}\n{OTHER}")

@@ -99,6 +99,7 @@ def test_what_cannot_be_taken_up_again_says_why(looked: Finished, change: dict, 
         extend.check(looked.workspace, session.model_copy(update=change))
 
 
+@pytest.mark.slow
 def test_an_undecided_session_goes_on_to_its_last_block(
     looked: Finished, zmlx: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -42,6 +42,8 @@ def test_what_is_no_checkpoint_is_named_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_one_that_cannot_be_downloaded_says_so_and_no_checkpoint_option_is_offered() -> None:
-    with pytest.raises(CannotHere, match=r"^--draft-model nobody/has-this: is not in the local cache") as refused:
+    with pytest.raises(
+        CannotHere, match=r"^--draft-model nobody/has-this: is no folder here, not in the local cache"
+    ) as refused:
         draft.check("nobody/has-this")
     assert "--checkpoint" not in str(refused.value)

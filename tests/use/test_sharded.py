@@ -148,6 +148,7 @@ def asked(port: int, log: Path) -> str:
     raise AssertionError(log.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.skipif(not mx.distributed.is_available("ring"), reason="this build of MLX has no ring of processes")
 @pytest.mark.parametrize(

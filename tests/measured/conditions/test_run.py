@@ -93,7 +93,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case == "all of them" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_it_reports_what_mlx_lms_own_loops_answer(case: str, tmp_path: Path) -> None:
     conditions, cache = CASES[case]
     found = events(instructions("qwen3", conditions=conditions), tmp_path)

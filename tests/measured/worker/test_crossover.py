@@ -73,6 +73,7 @@ def test_every_arm_has_the_same_mean_position_and_what_diverges_or_is_unavailabl
     assert found[-1]["event"] == "done"
 
 
+@pytest.mark.slow
 def test_under_conditions_every_segment_has_the_same_context_and_the_same_batch(
     planted: Workspace, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_under_conditions_every_segment_has_the_same_context_and_the_same_batch(
     assert [event["arm"] for event in found if event["event"] == "dropped"] == ["doubles"]
 
 
+@pytest.mark.slow
 def test_a_prompt_goes_in_anew_for_each_segment(planted: Workspace, tmp_path: Path) -> None:
     found = crossed(planted, tmp_path, "no_op")
     kinds = [kind for kind, _ in groupby(event["event"] for event in found)]
