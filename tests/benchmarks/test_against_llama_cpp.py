@@ -109,6 +109,7 @@ def test_help_says_where_it_was_run() -> None:
     assert "--llama-bench PATH" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

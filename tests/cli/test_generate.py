@@ -88,6 +88,7 @@ def test_what_mlx_lm_raises_is_one_line_and_the_whole_is_kept(
     assert kept in whole
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_named_like_an_option(zmlx: Callable[..., Any], tmp_path: Path) -> None:
     shutil.copytree(TINY / "tiny_qwen3", tmp_path / "-model")
     done = zmlx("generate", "qwen3", "--checkpoint", "./-model", "--variant", "none", *PROMPT, cwd=tmp_path)

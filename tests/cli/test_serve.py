@@ -78,6 +78,7 @@ def test_a_port_that_is_taken(zmlx: Callable[..., Any], place: Workspace) -> Non
     assert done.stderr.endswith("zmlx: mlx_lm.server: Address already in use; choose another --host or --port\n")
 
 
+@pytest.mark.slow
 def test_a_variant_that_cannot_serve_the_model_ends_the_server(zmlx: Callable[..., Any], place: Workspace) -> None:
     folder = tiny_models.save("llama", place.root / "a model")
     done = zmlx("serve", str(folder), "--variant", "any_native_experts", "--port", "0", cwd=place.root)
@@ -98,6 +99,7 @@ def test_a_checkpoint_that_cannot_be_served_ends_the_server_in_one_line(
     assert "load_adapters" in Path(last.rpartition(" ")[2]).read_text()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_fails_while_it_serves_ends_the_server_in_one_line(place: Workspace, tmp_path: Path) -> None:
     with serve(place, "qwen3", "raises_late", tmp_path / "log") as server:
         with contextlib.suppress(OSError):

@@ -197,6 +197,7 @@ def test_light_and_dark_follow_the_system_and_the_button(
         assert seen.complaints == []
 
 
+@pytest.mark.slow
 def test_on_paper_it_is_light_whole_and_without_controls(browser: Any, file: Path) -> None:
     with opened(browser, file, color_scheme="dark") as seen:
         page = seen.page
@@ -248,6 +249,7 @@ def test_a_link_opens_the_variant(seen: Seen) -> None:
     assert page.locator("details.variant table.gates").first.is_visible()
 
 
+@pytest.mark.slow
 def test_a_capsule_is_whole_on_a_phone_and_asks_nobody(browser: Any, capsule_file: Path, capsule: Capsule) -> None:
     with opened(browser, capsule_file, viewport=PHONE) as seen:
         seen.draw_all()
