@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import plain
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.measured.worker.job import measure
+from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.variant import ResolvedVariant
 
 TOKEN_IDS = ((1, 323, 468, 67, 616, 1448, 79, 331, 302, 732, 0, 2), (1, 1325, 313, 466, 821, 28, 0, 2))
@@ -34,3 +38,14 @@ def instructions(
         "prompts": tuple(Prompt(f"p{i}", ids) for i, ids in enumerate(TOKEN_IDS)),
     }  # fmt: skip
     return Instructions(**{**fields, **changes})
+
+
+def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
+    """Run the worker's measurement here, with a file in place of the pipe."""
+    path = folder / "events"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        measure(told, Pipe(descriptor))
+    finally:
+        os.close(descriptor)
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.instructions import instructions
+from tests.instructions import events, instructions
 from tests.measured import bare
 from tests.measured.bare import Bare
-from tests.measured.worker.test_worker import events
 from tests.variants import variant
 from zmlx_bench.measured.messages import Instructions
 from zmlx_bench.workspace import Workspace

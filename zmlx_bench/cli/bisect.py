@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import (
     BackendOption,
     FamilyArgument,
@@ -16,6 +15,9 @@ from zmlx_bench.cli.options import (
     JsonOption,
     MeasuredOption,
     OptionalTimeout,
+    OrderSeed,
+    PromptsOption,
+    ShareDeviceOption,
     TrustOption,
     WorkspaceOption,
 )
@@ -40,23 +42,12 @@ def bisect(
     ] = None,
     checkpoint: MeasuredOption = "auto",
     backend: BackendOption = "auto",
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            "--prompts",
-            metavar="IDS|FILE",
-            help="Prompts by id or TOML file; the first is timed.",
-            autocompletion=complete.prompts,
-        ),
-    ] = None,
+    prompts: PromptsOption = None,
     timeout: OptionalTimeout = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
+    seed: OrderSeed = 0,
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
-    share_device: Annotated[
-        bool,
-        typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
-    ] = False,
+    share_device: ShareDeviceOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

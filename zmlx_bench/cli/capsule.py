@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.options import JsonOption, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, ShareDeviceOption, WorkspaceOption
 from zmlx_bench.printable import printable
 
 app = typer.Typer(
@@ -106,10 +106,7 @@ def capsule_replay(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Allow a checkpoint whose config names code to run.")
     ] = False,
-    share_device: Annotated[
-        bool,
-        typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
-    ] = False,
+    share_device: ShareDeviceOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

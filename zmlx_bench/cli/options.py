@@ -111,3 +111,19 @@ def given(context: typer.Context) -> set[str]:
     """Return the parameters that the command line gave, and not their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
+PromptsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="IDS|FILE",
+        help="Prompts by id or TOML file; the first is timed.",
+        autocompletion=complete.prompts,
+    ),
+]
+OrderSeed = Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")]
+ShareDeviceOption = Annotated[
+    bool,
+    typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
+]

@@ -20,6 +20,9 @@ from zmlx_bench.cli.options import (
     MaxKvSizeOption,
     MeasuredOption,
     OptionalTimeout,
+    OrderSeed,
+    PromptsOption,
+    ShareDeviceOption,
     TrustOption,
     VariantsOption,
     WorkspaceOption,
@@ -65,15 +68,7 @@ def run(
         ),
     ] = "0",
     timeout: OptionalTimeout = None,
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            "--prompts",
-            metavar="IDS|FILE",
-            help="Prompts by id or TOML file; the first is timed.",
-            autocompletion=complete.prompts,
-        ),
-    ] = None,
+    prompts: PromptsOption = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +84,7 @@ def run(
             autocompletion=complete.session,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of arms and of synthetic weights.")] = 0,
+    seed: OrderSeed = 0,
     trust_remote_code: TrustOption = False,
     force: ForceOption = False,
     layers: LayersOption = None,
@@ -101,10 +96,7 @@ def run(
         bool,
         typer.Option("--audit", help="Also compare logits of stock and variants with a float32 reference."),
     ] = False,
-    share_device: Annotated[
-        bool,
-        typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
-    ] = False,
+    share_device: ShareDeviceOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 from zmlx_bench.checkpoints.folder import has_tokenizer
 from zmlx_bench.checkpoints.resolve import Located
-from zmlx_bench.errors import CannotHere, UnusableInput
-from zmlx_bench.printable import one_line, said
-from zmlx_bench.process import ending, told_path
+from zmlx_bench.errors import UnusableInput
+from zmlx_bench.printable import one_line
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.prompts import Encoded, PromptSet
-from zmlx_bench.session.environment import child_environment, without_secrets
+from zmlx_bench.session.asking import answer_of
+from zmlx_bench.session.environment import without_secrets
 
 MODULE = "zmlx_bench.measured.encode"
 LIMIT_S = 600.0
@@ -35,7 +33,7 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S, *, pi
         "pieces": list(pieces),
     }
     where = f"checkpoint {located.path}: tokenizer"
-    answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
+    answer = answer_of(MODULE, json.dumps(told).encode("ascii"), where, "its process", limit_s)
     if "error" in answer and not has_tokenizer(located.path):
         # What a library makes of that is which other library it would like.
         raise UnusableInput(
@@ -52,19 +50,3 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S, *, pi
     if pieces and not answer["context_pieces"]:
         raise UnusableInput(f"{where}: makes no token of the text that a context is filled with; leave --context out")
     return Encoded.model_validate(answer)
-
-
-def _answer(told: bytes, where: str, limit_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", MODULE]
-    try:
-        done = subprocess.run(
-            command, input=told, capture_output=True, env=child_environment(), timeout=limit_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise CannotHere(f"{where}: its process gave no answer within {limit_s:g} s") from None
-    if done.returncode != 0 or not done.stdout:
-        printed = without_secrets(done.stderr.decode("utf-8", "replace"))
-        ended = said(f"its process {ending(done.returncode)}\n{printed}")
-        raise CannotHere(f"{where}: {ended}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

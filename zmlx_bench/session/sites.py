@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.measured.messages import Instructions
-from zmlx_bench.printable import one_line, said
-from zmlx_bench.process import ending, told_path
+from zmlx_bench.printable import one_line
+from zmlx_bench.process import told_path
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.session import FoundSites
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session.environment import child_environment, without_secrets
+from zmlx_bench.session.asking import answer_of
+from zmlx_bench.session.environment import without_secrets
 
 MODULE = "zmlx_bench.measured.survey"
 LIMIT_S = 1800.0
@@ -68,7 +66,7 @@ def survey(
         "variants": [dataclasses.asdict(catalog.plain(variant)) for variant in variants],
     }
     where = f"checkpoint {located.path}"
-    answer = _answer(json.dumps(told).encode("ascii"), where, limit_s)
+    answer = answer_of(MODULE, json.dumps(told).encode("ascii"), where, "the process that loads it", limit_s)
     if "error" in answer:
         raise UnusableInput(
             f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error']))}; "
@@ -85,19 +83,3 @@ def applicable(found: Survey, variants: Sequence[ResolvedVariant]) -> tuple[list
     if not usable:
         raise CannotHere(f"no variant serves this model here: {'; '.join(left_out) or 'none is declared'}")
     return usable, left_out
-
-
-def _answer(told: bytes, where: str, limit_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-m", MODULE]
-    try:
-        done = subprocess.run(
-            command, input=told, capture_output=True, env=child_environment(), timeout=limit_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise CannotHere(f"{where}: the process that loads it gave no answer within {limit_s:g} s") from None
-    if done.returncode != 0 or not done.stdout:
-        printed = without_secrets(done.stderr.decode("utf-8", "replace"))
-        ended = said(f"the process that loads it {ending(done.returncode)}\n{printed}")
-        raise CannotHere(f"{where}: {ended}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,12 @@ from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_lm.utils import load_model
 
-from tests.instructions import TOKEN_IDS, TOKENS, instructions
+from tests.instructions import TOKEN_IDS, TOKENS, events, instructions
 from tests.variants import variant
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured.conditions import run
 from zmlx_bench.measured.contract import Unavailable
-from zmlx_bench.measured.messages import Conditions, Instructions, digest
-from zmlx_bench.measured.worker.job import measure
-from zmlx_bench.measured.worker.pipe import Pipe
+from zmlx_bench.measured.messages import Conditions, digest
 
 CONTEXT = tuple(range(40, 64))
 ALONE = (("p0",), ("p1",))
@@ -35,17 +32,6 @@ Steps = list[tuple[int, ...]]
 def _cpu() -> Iterator[None]:
     mx.set_default_device(mx.cpu)
     return
-
-
-def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
-    """Run the worker's measurement here, with a file in place of the pipe."""
-    path = folder / "events"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        measure(told, Pipe(descriptor))
-    finally:
-        os.close(descriptor)
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def steps(found: list[dict[str, Any]]) -> Steps:

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
-from tests.instructions import instructions
-from tests.measured.worker.test_worker import events
+from tests.instructions import events, instructions
 from tests.tiny import Tiny
 from tests.variants import variant
 from zmlx_bench.measured.contract import Unavailable

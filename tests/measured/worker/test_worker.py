@@ -16,35 +16,23 @@ from mlx_lm import load as mlx_load
 from mlx_lm import stream_generate
 
 from tests.conftest import QUIET_ENV
-from tests.instructions import TOKEN_IDS, TOKENS, instructions
+from tests.instructions import TOKEN_IDS, TOKENS, events, instructions
 from tests.tiny import hosts_of
 from tests.variants import variant
 from zmlx_bench.measured.apply import apply
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.families import loading
-from zmlx_bench.measured.messages import PROTOCOL, Instructions, Prompt, digest
+from zmlx_bench.measured.messages import PROTOCOL, Prompt, digest
 from zmlx_bench.measured.worker.failing import classify
 from zmlx_bench.measured.worker.generate import streamer
-from zmlx_bench.measured.worker.job import measure, warm_up
+from zmlx_bench.measured.worker.job import warm_up
 from zmlx_bench.measured.worker.load import load
-from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
 def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
     return make_workspace("no_op", "shy", "prints", "sleeps")
-
-
-def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:
-    """Run the worker's measurement here, with a file in place of the pipe."""
-    path = folder / "events"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        measure(told, Pipe(descriptor))
-    finally:
-        os.close(descriptor)
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def process(told: bytes, **env: str) -> tuple[subprocess.CompletedProcess[bytes], list[dict[str, Any]]]:
