@@ -53,13 +53,16 @@ def question_of(workspace: Workspace, asked: Asked, parcel: bytes) -> FleetQuest
         raise UnusableInput(
             f"--checkpoint {asked.checkpoint}: a folder is on one machine; name a hub id, tiny, full or synthetic"
         )
-    question = FleetQuestion(
+    tokens = tuple(asked.tokens or sorted(policy.min_blocks))
+    runs = BLOCKS if asked.runs is None else asked.runs
+    check(Request(asked.families[0], tokens, runs, seed=asked.seed, timeout_s=asked.timeout_s))
+    return FleetQuestion(
         families=_families(workspace, asked),
         sessions=asked.sessions,
         per_host=asked.per_host,
         devices=asked.devices,
-        tokens=tuple(asked.tokens or sorted(policy.min_blocks)),
-        runs=BLOCKS if asked.runs is None else asked.runs,
+        tokens=tokens,
+        runs=runs,
         checkpoint=asked.checkpoint,
         null_arm=asked.null_arm,
         seed=asked.seed,
@@ -68,8 +71,6 @@ def question_of(workspace: Workspace, asked: Asked, parcel: bytes) -> FleetQuest
         gap_s=policy.session_gap_s,
         parcel=hash_of(parcel),
     )
-    check(Request(question.families[0].family, question.tokens, question.runs, timeout_s=question.timeout_s))
-    return question
 
 
 def _families(workspace: Workspace, asked: Asked) -> tuple[FleetFamily, ...]:

@@ -12,6 +12,7 @@ from zmlx_bench.fleet.items import Terms
 from zmlx_bench.fleet.journal import Place
 from zmlx_bench.fleet.local import Local
 from zmlx_bench.fleet.nodes import NodeFails, Nodes
+from zmlx_bench.fleet.on_ray import OnRay
 from zmlx_bench.workspace import Workspace
 
 LOCAL = "local"
@@ -19,11 +20,9 @@ LOCAL = "local"
 _STOPS_S = 120.0
 
 
-def connect(address: str | None) -> Nodes:
+def connect(address: str | None, say: Say) -> Nodes:
     """Return the nodes at an address; CannotHere where they cannot be had."""
-    if address == LOCAL:
-        return Local()
-    raise CannotHere("Ray")
+    return Local() if address == LOCAL else OnRay(address, say)
 
 
 def run(
@@ -38,11 +37,12 @@ def run(
     """Have a question answered, or go on with it where an earlier head left it; return the run's place."""
     data = parcel.pack(workspace)
     question = question_of(workspace, asked, data)
+    nodes = connect(address, say)
     place, again = journal.begin(workspace, question, data, time.time(), address=address, command=command)
     say(f"fleet run {place.folder.name}{' goes on' if again else ''}")
     with place.alone():
         place.stop.unlink(missing_ok=True)
-        _headed(place, address, say, terms or Terms(), pace or Pace(), only_collect=False)
+        _headed(place, nodes, say, terms or Terms(), pace or Pace(), only_collect=False)
     return place
 
 
@@ -50,7 +50,7 @@ def collect(place: Place, address: str | None, say: Say) -> None:
     """Bring in what has finished; nothing is started."""
     with place.alone():
         place.stop.unlink(missing_ok=True)
-        _headed(place, address or place.run().address, say, Terms(), Pace(), only_collect=True)
+        _headed(place, connect(address or place.run().address, say), say, Terms(), Pace(), only_collect=True)
 
 
 def stop(place: Place, address: str | None, say: Say) -> None:
@@ -71,12 +71,11 @@ def stop(place: Place, address: str | None, say: Say) -> None:
         return
     with place.alone():
         place.stop.touch()
-        _headed(place, address, say, Terms(), Pace(), only_collect=True)
+        _headed(place, connect(address, say), say, Terms(), Pace(), only_collect=True)
         place.stop.unlink()
 
 
-def _headed(place: Place, address: str | None, say: Say, terms: Terms, pace: Pace, *, only_collect: bool) -> None:
-    nodes = connect(address)
+def _headed(place: Place, nodes: Nodes, say: Say, terms: Terms, pace: Pace, *, only_collect: bool) -> None:
     head = Head(place, nodes, survey.code(), say, terms, pace)
     try:
         head.until_done(only_collect=only_collect)

@@ -168,7 +168,7 @@ class Head:
         if item is None:
             if report.outcome not in (None, "finished") and report.session in self.scheduler.arriving:
                 # It had finished, and the node has lost it since.
-                self._note(Rejected(at=self.clock(), session=report.session, why=report.why or "the node has lost it"))
+                self._note(Abandoned(at=self.clock(), session=report.session, why="the node has lost it"))
             return
         if report.begun and not item.begun:
             self._note(Began(at=self.clock(), session=report.session))

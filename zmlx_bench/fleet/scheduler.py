@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from zmlx_bench.fleet.items import Item, Key, Slot, Terms
+from zmlx_bench.fleet.openings import Openings
 from zmlx_bench.schema.fleet import (
     Abandoned,
     Assigned,
@@ -46,17 +47,12 @@ class Scheduler:
         self._groups: dict[str, set[str]] = {}
         """The devices of each group that answer and are used."""
         self._empty_since: dict[str, float] = {}
-        self._hosts: dict[str, set[str]] = {}
-        self._load: dict[str, int] = {}
-        self._free: dict[str, dict[str, None]] = {}
-        """By group, devices that can start anything; in the order in which they became free."""
-        self._resuming: dict[str, None] = {}
-        """Devices that can go on with what they have half of."""
+        self._open = Openings(question.per_host)
         self._ready: dict[str, list[tuple[int, int, Key]]] = {}
         self._timers: list[tuple[float, int, Key | str]] = []
         """When time alone changes something, and of what: an item, a device or a group."""
-        self._dirty: dict[str, None] = {}
-        """Groups in which something may be started."""
+        self._barred: dict[str, dict[Key, None]] = {}
+        """By group, items that some device of it cannot do."""
         self._doubtful: dict[Key, None] = {}
         """Items that may have to be abandoned or given up."""
         self._count = 0
@@ -114,7 +110,7 @@ class Scheduler:
                 # What it has half of was begun as another device.
                 self._anew(slot.pinned, event.refused or f"{about.device} is {about.group} now")
         slot.about, slot.alive, slot.refused, slot.aside_until = about, True, event.refused, 0.0
-        self._hosts.setdefault(about.host, set()).add(about.device)
+        self._open.add(slot)
         for item in slot.arriving.values():
             item.patient_until = None
         if event.refused is None:
@@ -123,7 +119,7 @@ class Scheduler:
             self._ask(about.group)
             if slot.pinned is not None:
                 slot.pinned.not_before = self._now
-        self._place(slot)
+        self._open.place(slot, self._now)
 
     def _ask(self, group: str) -> None:
         """Make the items of a group that is seen for the first time."""
@@ -145,7 +141,7 @@ class Scheduler:
                 if item is not None:
                     item.why = f"{event.device} is gone"
                     self._be_patient(item)
-            self._place(slot)
+            self._open.place(slot, self._now)
 
     def _leave(self, slot: Slot) -> None:
         """Take a device out of its group; what ran on it waits for it."""
@@ -154,11 +150,11 @@ class Scheduler:
             item = self._release(slot)
             self._pin(item, slot, f"{device} is gone")
             item.not_before = self._now
-        self._free.get(group, {}).pop(device, None)
-        self._resuming.pop(device, None)
+        self._open.remove(slot)
         members = self._groups.get(group, set())
         if device in members:
             members.discard(device)
+            self._doubtful.update(self._barred.get(group, {}))
             if not members:
                 self._empty_since[group] = self._now
                 self._timer(self._now + self.terms.patience_s, group)
@@ -169,9 +165,7 @@ class Scheduler:
         item.state, item.session, item.device, item.since = "running", event.session, event.device, event.at
         item.starts += 1
         self._by_session[event.session] = self.running[event.session] = item
-        slot.item, slot.pinned = item, None
-        self._load[slot.about.host] = self._load.get(slot.about.host, 0) + 1
-        self._place_host(slot.about.host)
+        self._open.take(slot, item, self._now)
 
     def _of_session(self, event: Began | Ended | Collected | Rejected | Abandoned, item: Item) -> None:
         match event:
@@ -182,7 +176,7 @@ class Scheduler:
                 if slot.item is item:
                     self._release(slot)
                     self._ended(event, item, slot)
-                    self._place_host(slot.about.host)
+                    self._open.place_host(slot, self._now)
             case Collected():
                 ended = item.since
                 self._close(item, "collected", "")
@@ -190,7 +184,7 @@ class Scheduler:
                 if following is not None and following.state == "waiting":
                     self._wait_until(following, ended + self.question.gap_s)
             case Rejected():
-                item.not_on.add(item.device or "")
+                self._bar(item)
                 self._anew(item, event.why)
             case Abandoned():
                 item.patient_until = None
@@ -218,7 +212,7 @@ class Scheduler:
             case "changed":
                 self._anew(item, event.why)
             case _:
-                item.not_on.add(slot.about.device)
+                self._bar(item)
                 self._anew(item, event.why)
 
     # What follows.
@@ -230,14 +224,14 @@ class Scheduler:
             item = self.items[next(iter(self._doubtful))]
             del self._doubtful[item.key]
             yield from self._judgement(item)
-        while self._resuming:
-            slot = self.slots[next(iter(self._resuming))]
+        while self._open.resuming:
+            slot = self.slots[next(iter(self._open.resuming))]
             assert slot.pinned is not None
             assert slot.pinned.session is not None
             yield self._assignment(slot.pinned, slot, slot.pinned.session)
-        while self._dirty:
-            group = next(iter(self._dirty))
-            del self._dirty[group]
+        while self._open.changed:
+            group = next(iter(self._open.changed))
+            del self._open.changed[group]
             yield from self._assignments(group, name_of)
 
     def _due(self, about: Key | str) -> None:
@@ -248,7 +242,7 @@ class Scheduler:
             if item.state == "waiting" and item.not_before is not None and item.not_before <= self._now:
                 self._ripe(item)
         elif about in self.slots:
-            self._place(self.slots[about])
+            self._open.place(self.slots[about], self._now)
         else:
             for family in self.question.families:
                 for number in range(1, self.question.sessions + 1):
@@ -267,7 +261,7 @@ class Scheduler:
         before = self.items.get((item.family, item.group, item.number - 1))
         if before is not None and before.state == "given up":
             return f"session {before.number} was given up: {before.why}"
-        if item.state != "waiting":
+        if item.state != "waiting" or item.not_before is None:
             return None
         if item.starts >= self.terms.starts:
             return f"started {item.starts} times; last: {item.why}"
@@ -281,7 +275,7 @@ class Scheduler:
         return f"{item.why}, for {self.terms.patience_s / 60:g} minutes" if tired else None
 
     def _assignments(self, group: str, name_of: NameOf) -> Iterator[FleetEvent]:
-        ready, free = self._ready.get(group, []), self._free.get(group, {})
+        ready, free = self._ready.get(group, []), self._open.free[group]
         unfit: list[tuple[int, int, Key]] = []
         while ready and free:
             entry = heapq.heappop(ready)
@@ -303,6 +297,7 @@ class Scheduler:
 
     def _close(self, item: Item, state: str, why: str) -> None:
         self._forget(item)
+        self._barred.get(item.group, {}).pop(item.key, None)
         item.state = "collected" if state == "collected" else "given up"
         item.since, item.why, item.patient_until = self._now, why, None
         self.left -= 1
@@ -325,6 +320,11 @@ class Scheduler:
         self._doubtful[item.key] = None
         self._wait_until(item, self._now)
 
+    def _bar(self, item: Item) -> None:
+        """Do not give an item to its device again."""
+        item.not_on.add(item.device or "")
+        self._barred.setdefault(item.group, {})[item.key] = None
+
     def _forget(self, item: Item) -> None:
         """Take an item off the device that it is on, half on, or arrives from."""
         if item.session is not None:
@@ -338,14 +338,11 @@ class Scheduler:
             slot.pinned = None
         if slot.item is item:
             self._release(slot)
-        self._place_host(slot.about.host)
+        self._open.place_host(slot, self._now)
 
     def _release(self, slot: Slot) -> Item:
-        """Take the item that runs off its device; the host has room for another."""
-        item = slot.item
-        assert item is not None
-        slot.item = None
-        self._load[slot.about.host] -= 1
+        """Take the item that runs off its device."""
+        item = self._open.release(slot)
         self.running.pop(item.session or "", None)
         return item
 
@@ -354,7 +351,7 @@ class Scheduler:
         item.state, item.since, item.why = "waiting", self._now, why
         slot.pinned = item
         self._be_patient(item)
-        self._place_host(slot.about.host)
+        self._open.place_host(slot, self._now)
 
     def _be_patient(self, item: Item) -> None:
         if item.patient_until is None:
@@ -372,35 +369,12 @@ class Scheduler:
     def _ripe(self, item: Item) -> None:
         """Let an item start as soon as there is a device."""
         if item.device is not None:
-            self._place(self.slots[item.device])
+            self._open.place(self.slots[item.device], self._now)
             return
         self._count += 1
         heapq.heappush(self._ready.setdefault(item.group, []), (item.number, self._count, item.key))
-        self._dirty[item.group] = None
+        self._open.changed[item.group] = None
 
     def _timer(self, when: float, about: Key | str) -> None:
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, about))
-
-    def _place_host(self, host: str) -> None:
-        for device in self._hosts[host]:
-            self._place(self.slots[device])
-
-    def _place(self, slot: Slot) -> None:
-        """Put a device among those that can start something, or take it from them."""
-        device, group = slot.about.device, slot.about.group
-        free = self._free.setdefault(group, {})
-        room = self._load.get(slot.about.host, 0) < self.question.per_host
-        idle = slot.alive and slot.refused is None and slot.item is None and slot.aside_until <= self._now
-        if not (idle and room):
-            free.pop(device, None)
-            self._resuming.pop(device, None)
-        elif slot.pinned is None:
-            self._resuming.pop(device, None)
-            if device not in free:
-                free[device] = None
-                self._dirty[group] = None
-        else:
-            free.pop(device, None)
-            if slot.pinned.not_before is not None and slot.pinned.not_before <= self._now:
-                self._resuming[device] = None
