@@ -25,6 +25,8 @@ _SURVEY_S = 90.0
 _ANSWER_S = 30.0
 _PENDING_S = 60.0
 """Without an answer from a session that is new: what its device needs is used by another job of the cluster."""
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""What keeps Ray on the loopback, as on macOS; it is read when `ray` is imported."""
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -45,8 +47,9 @@ class OnRay:
     """The nodes behind an address; None starts a Ray on the loopback of this machine, which ends with this process."""
 
     def __init__(self, address: str | None, say: Callable[[str], None]) -> None:
-        self._ray, self._say = _ray(), say
-        with _as_before(scrubbed=address is None):
+        self._say = say
+        with _as_before(own=address is None):
+            self._ray = _ray()
             try:
                 self._connect(address)
             except (ConnectionError, RuntimeError, ValueError, OSError, self._ray.exceptions.RayError) as error:
@@ -73,11 +76,12 @@ class OnRay:
                 "address": "local",
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
-                "_node_ip_address": LOOPBACK,
             }
-        self._ray.init(
-            **own, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
-        )
+        self._ray.init(**own, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        at = self._ray.util.get_node_ip_address()
+        if address is None and at != LOOPBACK:
+            self._ray.shutdown()
+            raise RuntimeError(f"it would listen on {at} and not on the loopback alone; start one by `ray start`")
 
     def devices(self) -> Sequence[FleetDevice]:
         """Return the devices of the nodes that Ray has; the first time, wait until they have said theirs."""
@@ -229,7 +233,7 @@ class OnRay:
         """Leave the cluster, or end the one that is this process's own."""
         if self._going:
             self._ray.wait(self._going, num_returns=len(self._going), timeout=5)
-        with _as_before(scrubbed=False):
+        with _as_before(own=False):
             self._ray.shutdown()
 
     def _ask(self, session: str, keeper: Any) -> None:
@@ -277,14 +281,16 @@ class OnRay:
 
 
 @contextmanager
-def _as_before(*, scrubbed: bool) -> Iterator[None]:
-    """Let Ray change neither this process's environment nor how it is terminated; with `scrubbed` the processes that it
-    starts get no secret of this one."""
+def _as_before(*, own: bool) -> Iterator[None]:
+    """Let Ray change neither this process's environment nor how it is terminated.
+
+    The processes of a Ray of its `own` get no secret of this one, and listen on the loopback.
+    """
     held, environ = signal.getsignal(signal.SIGTERM), dict(os.environ)
     try:
-        if scrubbed:
+        if own:
             os.environ.clear()
-            os.environ.update(site.environment(environ))
+            os.environ.update({**site.environment(environ), **_LOOPBACK_ONLY})
         os.environ.update({name: value for name, value in _QUIET.items() if name not in environ})
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What runs inside Ray's workers on a node: functions and a class that `on_ray` hands to Ray, which this does not import.
+"""What runs in Ray's workers on a node: functions and a class that `on_ray` hands to Ray, which this does not import.
 
 What they take and give is text and bytes.
 """
