@@ -58,9 +58,7 @@ class Cluster:
 
     def start(self, name: str, *, first: bool = False) -> None:
         """Start a node, the first of which holds the cluster together."""
-        where = (
-            ["--head", f"--port={self.port}", "--include-dashboard=false"] if first else [f"--address={self.address}"]
-        )
+        head = ["--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.root / 'r'}"]
         command = [
             sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start",
             *(head if first else [f"--address={self.address}"]), "--num-cpus=1",

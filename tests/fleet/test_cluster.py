@@ -1,4 +1,4 @@
-"""A real Ray cluster of three nodes, of which nodes, workers and heads are killed: nothing is lost, nothing is twice."""
+"""A real Ray cluster of three nodes, whose nodes, workers and heads are killed: nothing is lost or twice."""
 
 from __future__ import annotations
 
