@@ -1,7 +1,7 @@
 """The router as native operations: x (B, L, D) -> inds (B, L, k) uint32, scores (B, L, k).
 
 A router of kind `softmax` has a (quantised) linear layer as its gate, one of kind `sigmoid_bias` a plain matrix that
-stays mlx's own matmul.
+stays mlx's own matmul; the gates of the kinds in `forms` stay the model's own calls.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_k
 
 from .._lib.native.wiring import extension, packing, weights
 from .._lib.native.wiring import probe as probe
+from . import forms
 
 Router = Callable[[mx.array], tuple[mx.array, mx.array]]
 
@@ -24,8 +25,8 @@ def bind(module: Any, request: BindRequest) -> Binding:
     """Return the router of the block's kind; raise Unavailable for what the operation does not serve."""
     if getattr(module, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
-    kind = require_kind("native_router", request, "router", "softmax", "sigmoid_bias")
-    return Binding(softmax_router(module) if kind == "softmax" else sigmoid_bias_router(module.gate))
+    kind = require_kind("native_router", request, "router", *KINDS)
+    return Binding(KINDS[kind](module))
 
 
 def softmax_router(block: Any) -> Router:
@@ -51,8 +52,9 @@ def softmax_router(block: Any) -> Router:
     return call
 
 
-def sigmoid_bias_router(gate: Any) -> Router:
-    """Return the router of a MoEGate with one group of experts."""
+def sigmoid_bias_router(block: Any) -> Router:
+    """Return the router of a block whose gate is a MoEGate with one group of experts."""
+    gate = block.gate
     require_parts("native_router", gate, "n_group")
     if gate.n_group != 1:
         raise Unavailable(f"the router selects among {gate.n_group} groups of experts; 1 is served")
@@ -65,3 +67,10 @@ def sigmoid_bias_router(gate: Any) -> Router:
         return inds, scores
 
     return call
+
+
+KINDS: dict[str, Callable[[Any], Router]] = {
+    "softmax": softmax_router,
+    "sigmoid_bias": sigmoid_bias_router,
+    **forms.KINDS,
+}

@@ -105,6 +105,27 @@ Returns:
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
+  m.def("moe_router_form", &zmlx::moe_router_form, "gates"_a, "form"_a, "top_k"_a, nb::kw_only(),
+        "of_expert"_a = nb::none(), "normalize"_a = true, "precise"_a = true, "scale"_a = 1.0f, "groups"_a = 1,
+        "kept"_a = 1, "stream"_a = nb::none(),
+        R"(The experts of each token and their scores where a router is no plain softmax or sigmoid, as stock mlx has them.
+
+Args:
+    gates: (..., E), bfloat16, float16 or float32.
+    form: top_k_softmax: the top_k largest and a softmax over them alone, in float32 where `precise`, else in
+        gates.dtype; times of_expert, where given. sigmoid_groups: sigmoid in float32, the top_k largest of
+        sigmoid + of_expert among the `kept` best of `groups` groups, divided by their sum where `normalize`, times
+        `scale`. sigmoid_own: sigmoid in gates.dtype, selected in float32 by sigmoid + of_expert, divided by their
+        sum + 1e-6 where `normalize`, times `scale`, all in gates.dtype.
+    top_k: 1 to E.
+    of_expert: (E,), a scale (in gates.dtype) or a correction (a float dtype).
+    stream: a CPU stream or device.
+
+Returns:
+    indices (..., top_k) uint32 and scores (..., top_k) in gates.dtype, or float32 of sigmoid_groups.
+
+Raises:
+    TypeError, ValueError: as in gather_qmm_swiglu.)");
 
   m.def("threads", [] { return zmlx::Pool::get().threads(); }, "Threads that share the work, the caller's among them.");
   m.def(

@@ -144,4 +144,44 @@ std::pair<mx::array, mx::array> moe_router(const mx::array& gates, int top_k, bo
   return {outputs[0], outputs[1]};
 }
 
+std::pair<mx::array, mx::array> moe_router_form(const mx::array& gates, const std::string& form, int top_k,
+                                                const std::optional<mx::array>& of_expert, bool normalize,
+                                                bool precise, float scale, int groups, int kept,
+                                                mx::StreamOrDevice s) {
+  mx::Stream stream = cpu_stream(s);
+  require_input("gates", gates);
+  const int experts = gates.shape(-1);
+  RouterSettings how{RouterForm::top_k_softmax, top_k, normalize, precise, scale, groups, kept};
+  if (form == "sigmoid_groups") {
+    how.form = RouterForm::sigmoid_groups;
+  } else if (form == "sigmoid_own") {
+    how.form = RouterForm::sigmoid_own;
+  } else if (form != "top_k_softmax") {
+    throw std::invalid_argument("form must be top_k_softmax, sigmoid_groups or sigmoid_own, not " + form);
+  }
+  if (top_k < 1 || top_k > experts) {
+    throw std::invalid_argument("top_k must be 1 to the number of experts, " + std::to_string(experts) + ", not " +
+                                std::to_string(top_k));
+  }
+  if (groups < 1 || kept < 1 || kept > groups || experts % groups != 0 || (groups > 1 && experts / groups < 2)) {
+    throw std::invalid_argument("groups must divide the experts into at least two each, of which 1 to all are kept");
+  }
+  std::vector<mx::array> inputs{gates};
+  if (of_expert) {
+    require_float("of_expert", *of_expert);
+    require_shape("of_expert", *of_expert, {experts});
+    inputs.push_back(*of_expert);
+  } else if (how.form == RouterForm::sigmoid_groups) {
+    throw std::invalid_argument("sigmoid_groups needs of_expert");
+  }
+  const bool wide = how.form == RouterForm::sigmoid_groups;
+  if (how.form == RouterForm::top_k_softmax && of_expert) {
+    require_dtype("of_expert", *of_expert, gates.dtype());
+  }
+  mx::Shape shape = with_last(gates.shape(), top_k);
+  auto outputs = mx::array::make_arrays({shape, shape}, {mx::uint32, wide ? mx::float32 : gates.dtype()},
+                                        moe_router_form_node(stream, how), inputs);
+  return {outputs[0], outputs[1]};
+}
+
 }  // namespace zmlx

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -44,5 +45,10 @@ mx::array quantized_matvec(const mx::array& x, const Quantized& weight, int grou
 std::pair<mx::array, mx::array> moe_router(const mx::array& gates, int top_k, bool normalize,
                                            const std::optional<mx::array>& correction_bias, float scale,
                                            mx::StreamOrDevice s);
+
+std::pair<mx::array, mx::array> moe_router_form(const mx::array& gates, const std::string& form, int top_k,
+                                                const std::optional<mx::array>& of_expert, bool normalize,
+                                                bool precise, float scale, int groups, int kept,
+                                                mx::StreamOrDevice s);
 
 }  // namespace zmlx

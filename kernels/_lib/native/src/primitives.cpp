@@ -10,6 +10,7 @@
 #include "mlx/backend/cpu/encoder.h"
 #include "moe.h"
 #include "router.h"
+#include "router_forms.h"
 
 namespace zmlx {
 
@@ -286,6 +287,42 @@ class MoeRouter : public Native {
   float scale_;
 };
 
+class MoeRouterForm : public Native {
+ public:
+  MoeRouterForm(mx::Stream s, RouterSettings how) : Native(s, {0, 0}), how_(how) {}
+  DEFINE_NAME(ZmlxMoeRouterForm)
+
+  bool is_equivalent(const Primitive& other) const override {
+    auto* o = dynamic_cast<const MoeRouterForm*>(&other);
+    return o != nullptr && how_ == o->how_;
+  }
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>& inputs) override {
+    mx::Shape shape = with_last(inputs[0].shape(), how_.top_k);
+    return {shape, shape};
+  }
+
+ protected:
+  std::function<void()> task(Arrays in, Arrays out) override {
+    return [in = std::move(in), out = std::move(out), how = how_]() mutable {
+      const int experts = in[0].shape(-1);
+      const int64_t rows = int64_t(in[0].size()) / experts;
+      auto gates = read(in[0], 0, rows * experts);
+      auto extra = in.size() > 1 ? read(in[1], 0, experts) : nullptr;
+      auto scores = floats(rows * how.top_k);
+      auto* indices = out[0].data<uint32_t>();
+      for (int64_t r = 0; r < rows; r++) {
+        route(how, gates.get() + r * experts, extra.get(), experts, type_of(in[0].dtype()), indices + r * how.top_k,
+              scores.get() + r * how.top_k);
+      }
+      write(scores.get(), out[1], 0, rows * how.top_k);
+    };
+  }
+
+ private:
+  RouterSettings how_;
+};
+
 }  // namespace
 
 Node gather_qmm_swiglu_node(mx::Stream s, Packing p) {
@@ -306,6 +343,10 @@ Node quantized_matvec_node(mx::Stream s, Packing p) {
 
 Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale) {
   return std::make_shared<MoeRouter>(s, top_k, normalize, scale);
+}
+
+Node moe_router_form_node(mx::Stream s, const RouterSettings& how) {
+  return std::make_shared<MoeRouterForm>(s, how);
 }
 
 }  // namespace zmlx

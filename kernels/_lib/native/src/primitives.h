@@ -5,6 +5,7 @@
 
 #include "mlx/primitives.h"
 #include "operations.h"
+#include "router_forms.h"
 
 namespace zmlx {
 
@@ -15,6 +16,7 @@ Node gather_qmm_down_combine_node(mx::Stream s, Packing p);  // h, down ..., ind
 Node moe_node(mx::Stream s, Packing p);                      // x, gate ..., up ..., down ..., indices, scores
 Node quantized_matvec_node(mx::Stream s, Packing p);         // x, weight ...
 Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale);  // gates, or gates, correction bias
+Node moe_router_form_node(mx::Stream s, const RouterSettings& how);          // gates, or gates, what is of each expert
 
 mx::Shape with_last(mx::Shape shape, int last);
 

@@ -6,14 +6,11 @@
 #include <numeric>
 #include <vector>
 
+#include "argpartition.h"
 #include "dispatch.h"
 
 namespace zmlx {
 
-namespace {
-
-// mlx's argpartition: std::nth_element by (value, index), NaNs last. The order inside the halves is whatever the
-// standard library makes of it, so the same algorithm runs on the same comparisons.
 void argpartition(const float* values, int n, int kth, std::vector<uint32_t>& order) {
   order.resize(std::size_t(n));
   std::iota(order.begin(), order.end(), 0u);
@@ -29,6 +26,8 @@ void argpartition(const float* values, int n, int kth, std::vector<uint32_t>& or
     return x < y || (x == y && a < b);
   });
 }
+
+namespace {
 
 float rounded(Type type, float x) {
   table().round[int(type)](&x, &x, 1);
