@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlx_lm.models.activations import swiglu
 
-from .made import DTYPES, KINDS, Weights, assert_same_bits, quantized, values
+from .made import DTYPES, KINDS, PACKINGS, Packing, Weights, assert_same_bits, quantized, values
 
 pytestmark = pytest.mark.usefixtures("as_found")
 ISAS = ("avx512", "avx2", "portable")
 relaxed = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-packings = st.fixed_dictionaries({"group_size": st.sampled_from([32, 64, 128]), "bits": st.sampled_from([4, 8])})
+packings = st.sampled_from(PACKINGS)
 kinds = st.sampled_from(KINDS)
 dtypes = st.sampled_from(sorted(DTYPES))
 seeds = st.integers(0, 2**32 - 1)
@@ -32,7 +32,7 @@ def isa(request: pytest.FixtureRequest, native: ModuleType) -> str:
     return str(request.param)
 
 
-def gather(x: mx.array, weights: Weights, inds: mx.array, packing: dict[str, int]) -> mx.array:
+def gather(x: mx.array, weights: Weights, inds: mx.array, packing: Packing) -> mx.array:
     return mx.gather_qmm(x, *weights, rhs_indices=inds, transpose=True, **packing)
 
 

@@ -71,7 +71,7 @@ void for_chunks(int64_t items, int64_t rows, int64_t elements, F f) {
 }
 
 MatvecFn matvec_of(const Experts& e) {
-  return table().matvec[int(e.type)][e.bits == 8];
+  return table().matvec[int(e.type)][int(e.format)];
 }
 
 // y[a] = expert(a) @ x[a] for every assignment a.
@@ -93,8 +93,8 @@ void batched_matvec(const Experts& e, const std::vector<Batch>& batches, const f
 }  // namespace
 
 Matrix Experts::matrix(uint32_t expert) const {
-  int64_t row = k * bits / 8;
-  int64_t groups = n * (k / group) * element_size(type);
+  int64_t row = k * bits_of(format) / 8;
+  int64_t groups = n * (k / group) * (is_affine(format) ? element_size(type) : 1);
   return {w + expert * n * row, scales + expert * groups, biases + expert * groups, n, k, group};
 }
 

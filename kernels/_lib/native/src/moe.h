@@ -15,7 +15,7 @@ struct Experts {
   int64_t experts;
   int64_t n;
   int64_t k;
-  int bits;
+  Format format;
   int group;
   Type type;
 

@@ -60,7 +60,8 @@ void write(const float* values, mx::array& out, int64_t first, int64_t n) {
 }
 
 // The three arrays at inputs[at] as experts; a matrix of two dimensions is one expert.
-Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p) {
+// Their products are rounded to `dtype`.
+Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p, mx::Dtype dtype) {
   const mx::array& w = inputs[at];
   return {w.data<uint8_t>(),
           inputs[at + 1].data<uint8_t>(),
@@ -68,14 +69,14 @@ Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t
           w.ndim() == 2 ? 1 : w.shape(0),
           w.shape(-2),
           k,
-          p.bits,
-          p.group_size,
-          type_of(inputs[at + 1].dtype())};
+          p.format,
+          p.group,
+          type_of(dtype)};
 }
 
 class Native : public mx::Primitive {
  public:
-  Native(mx::Stream s, Packing p) : Primitive(s), packing_(p) {}
+  Native(mx::Stream s, std::vector<Packing> of) : Primitive(s), packings_(std::move(of)) {}
 
   void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
     throw std::runtime_error(std::string("[") + name() + "] has no GPU kernel");
@@ -83,7 +84,7 @@ class Native : public mx::Primitive {
 
   bool is_equivalent(const Primitive& other) const override {
     auto* o = dynamic_cast<const Native*>(&other);
-    return o != nullptr && std::string(name()) == o->name() && packing_ == o->packing_;
+    return o != nullptr && std::string(name()) == o->name() && packings_ == o->packings_;
   }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
@@ -108,7 +109,7 @@ class Native : public mx::Primitive {
   using Arrays = std::vector<mx::array>;
   virtual std::function<void()> task(Arrays in, Arrays out) = 0;
 
-  Packing packing_;
+  std::vector<Packing> packings_;  // of the weights among the inputs, in their order
 };
 
 class GatherQmmSwiglu : public Native {
@@ -124,9 +125,10 @@ class GatherQmmSwiglu : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p);
+      const mx::Dtype dtype = in[0].dtype();
+      Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
       auto indices = read_indices(in[7]);
       require_in_range("gather_qmm_swiglu", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[7].shape(-1);
@@ -153,9 +155,9 @@ class GatherQmmDownCombine : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts down = experts_at(in, 1, k, p);
+      Experts down = experts_at(in, 1, k, p[0], in[0].dtype());
       auto indices = read_indices(in[4]);
       require_in_range("gather_qmm_down_combine", indices.data(), int64_t(indices.size()), down.experts);
       const int top_k = in[4].shape(-1);
@@ -185,9 +187,11 @@ class Moe : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p), down = experts_at(in, 7, gate.n, p);
+      const mx::Dtype dtype = in[0].dtype();
+      Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
+      Experts down = experts_at(in, 7, gate.n, p[2], out[0].dtype());
       auto indices = read_indices(in[10]);
       require_in_range("moe_gather_qmm_swiglu_downproj_combine", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[10].shape(-1);
@@ -219,9 +223,9 @@ class QuantizedMatvec : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts weight = experts_at(in, 1, k, p);
+      Experts weight = experts_at(in, 1, k, p[0], in[0].dtype());
       // With one matrix a head, x is (B, H, L, K): the head changes every L rows.
       const int64_t rows = int64_t(in[0].size()) / k;
       const int64_t run = weight.experts == 1 ? rows : in[0].shape(-2);
@@ -243,7 +247,7 @@ class QuantizedMatvec : public Native {
 class MoeRouter : public Native {
  public:
   MoeRouter(mx::Stream s, int top_k, bool normalize, float scale)
-      : Native(s, {0, 0}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
+      : Native(s, {}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
   DEFINE_NAME(ZmlxMoeRouter)
 
   bool is_equivalent(const Primitive& other) const override {
@@ -288,20 +292,20 @@ class MoeRouter : public Native {
 
 }  // namespace
 
-Node gather_qmm_swiglu_node(mx::Stream s, Packing p) {
-  return std::make_shared<GatherQmmSwiglu>(s, p);
+Node gather_qmm_swiglu_node(mx::Stream s, Packing gate, Packing up) {
+  return std::make_shared<GatherQmmSwiglu>(s, std::vector{gate, up});
 }
 
-Node gather_qmm_down_combine_node(mx::Stream s, Packing p) {
-  return std::make_shared<GatherQmmDownCombine>(s, p);
+Node gather_qmm_down_combine_node(mx::Stream s, Packing down) {
+  return std::make_shared<GatherQmmDownCombine>(s, std::vector{down});
 }
 
-Node moe_node(mx::Stream s, Packing p) {
-  return std::make_shared<Moe>(s, p);
+Node moe_node(mx::Stream s, Packing gate, Packing up, Packing down) {
+  return std::make_shared<Moe>(s, std::vector{gate, up, down});
 }
 
-Node quantized_matvec_node(mx::Stream s, Packing p) {
-  return std::make_shared<QuantizedMatvec>(s, p);
+Node quantized_matvec_node(mx::Stream s, Packing weight) {
+  return std::make_shared<QuantizedMatvec>(s, std::vector{weight});
 }
 
 Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale) {

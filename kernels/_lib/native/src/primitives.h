@@ -10,10 +10,11 @@ namespace zmlx {
 
 using Node = std::shared_ptr<mx::Primitive>;
 
-Node gather_qmm_swiglu_node(mx::Stream s, Packing p);        // x, gate w, scales, biases, up ..., indices
-Node gather_qmm_down_combine_node(mx::Stream s, Packing p);  // h, down ..., indices, scores
-Node moe_node(mx::Stream s, Packing p);                      // x, gate ..., up ..., down ..., indices, scores
-Node quantized_matvec_node(mx::Stream s, Packing p);         // x, weight ...
+Node gather_qmm_swiglu_node(mx::Stream s, Packing gate, Packing up);  // x, gate w, scales, biases, up ..., indices
+Node gather_qmm_down_combine_node(mx::Stream s, Packing down);        // h, down ..., indices, scores
+// x, gate ..., up ..., down ..., indices, scores
+Node moe_node(mx::Stream s, Packing gate, Packing up, Packing down);
+Node quantized_matvec_node(mx::Stream s, Packing weight);             // x, weight ...
 Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale);  // gates, or gates, correction bias
 
 mx::Shape with_last(mx::Shape shape, int last);
