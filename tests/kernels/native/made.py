@@ -18,7 +18,11 @@ FLOATS: tuple[Packing, ...] = (
 )
 """The packings that are not affine."""
 PACKINGS: tuple[Packing, ...] = (
-    *({"group_size": group, "bits": bits, "mode": "affine"} for group in (32, 64, 128) for bits in (2, 3, 4, 5, 6, 8)),
+    *(
+        {"group_size": group, "bits": bits, "mode": "affine"}
+        for group in (32, 64, 128)
+        for bits in (1, 2, 3, 4, 5, 6, 8)
+    ),
     *FLOATS,
 )
 """Every packing that MLX multiplies by on the CPU."""

@@ -86,13 +86,13 @@ Packing require_packing(int group_size, int bits, const std::string& mode) {
   if (group_size != 32 && group_size != 64 && group_size != 128) {
     throw std::invalid_argument("group_size must be 32, 64 or 128, not " + std::to_string(group_size));
   }
-  for (Format format : {Format::affine2, Format::affine3, Format::affine4, Format::affine5, Format::affine6,
-                        Format::affine8}) {
+  for (Format format : {Format::affine1, Format::affine2, Format::affine3, Format::affine4, Format::affine5,
+                        Format::affine6, Format::affine8}) {
     if (bits == bits_of(format)) {
       return {format, group_size};
     }
   }
-  throw std::invalid_argument("bits must be 2, 3, 4, 5, 6 or 8, not " + std::to_string(bits));
+  throw std::invalid_argument("bits must be 1, 2, 3, 4, 5, 6 or 8, not " + std::to_string(bits));
 }
 
 int require_quantized(const std::string& name, const Quantized& q, int ndim, int k, Packing p) {

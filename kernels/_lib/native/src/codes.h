@@ -13,12 +13,23 @@ inline VF low_integer(VU word) {
   return __builtin_convertvector((VI)(word & ((1u << bits) - 1)), VF);
 }
 
+#if ZMLX_ISA == 512
+// The sixteen floats of 4 bits, in the order of their codes.
+inline VF floats_of_4() {
+  return (VF)_mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f,
+                            -4.0f, -6.0f);
+}
+
+// Lane i of `table` for the low 4 bits i of each lane.
+inline VF look_up(VF table, VU word) {
+  return (VF)_mm512_permutexvar_ps((__m512i)word, (__m512)table);
+}
+#endif
+
 // The low 4 bits as a float of one sign, two exponent and one fraction bit (e2m1).
 inline VF float_of_4(VU word) {
 #if ZMLX_ISA == 512
-  const __m512 table =
-      _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
-  return (VF)_mm512_permutexvar_ps((__m512i)word, table);
+  return look_up(floats_of_4(), word);
 #else
   VU sign = (word << 28) & 0x80000000u;
 #if ZMLX_ISA == 256

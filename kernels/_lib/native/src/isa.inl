@@ -18,6 +18,7 @@ namespace {
 
 template <Type T>
 void fill(Table& t) {
+  t.matvec[int(T)][int(Format::affine1)] = matvec<T, Format::affine1>;
   t.matvec[int(T)][int(Format::affine2)] = matvec<T, Format::affine2>;
   t.matvec[int(T)][int(Format::affine3)] = matvec<T, Format::affine3>;
   t.matvec[int(T)][int(Format::affine4)] = matvec<T, Format::affine4>;
@@ -28,6 +29,7 @@ void fill(Table& t) {
   t.matvec[int(T)][int(Format::nvfp4)] = matvec<T, Format::nvfp4>;
   t.matvec[int(T)][int(Format::mxfp8)] = matvec<T, Format::mxfp8>;
   t.swiglu[int(T)] = swiglu<T>;
+  t.add[int(T)] = add_values<T>;
   t.combine[int(T)] = combine<T>;
   t.load[int(T)] = load_values<T>;
   t.store[int(T)] = store_values<T>;

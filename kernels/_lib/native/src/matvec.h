@@ -100,6 +100,16 @@ void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t la
         load_words<word_count>(rows.p + b * W, offset, words[b]);
       }
       auto one = [&]<int e>() __attribute__((always_inline)) {
+#if ZMLX_ISA == 512
+        if constexpr (M == 1 && !is_affine(F) && bits == 4) {
+          // There are sixteen products with one x: they are made and rounded once for all rows, and looked up.
+          VF products = round_to<T>(x[0][k + e] * floats_of_4());
+          for (int b = 0; b < B; b++) {
+            part[b][0] = round_to<T>(part[b][0] + look_up(products, code_at<bits, e>(words[b])));
+          }
+          return;
+        }
+#endif
 #pragma GCC unroll 4
         for (int b = 0; b < B; b++) {
           VF q = value_of<F>(code_at<bits, e>(words[b]));

@@ -42,6 +42,19 @@ void require_input(const char* name, const mx::array& a) {
   }
 }
 
+// Biases, one for each of the weights with these rows, in the dtype of its products, as further inputs.
+void append_biases(std::vector<mx::array>& inputs, const Biases& biases, int experts, const std::vector<int>& rows,
+                   const std::vector<mx::Dtype>& dtypes, mx::Stream s) {
+  if (!biases.empty() && biases.size() != rows.size()) {
+    throw std::invalid_argument("biases must be one for each weight, " + std::to_string(rows.size()) + ", or none");
+  }
+  for (std::size_t i = 0; i < biases.size(); i++) {
+    require_dtype("biases", biases[i], dtypes[i]);
+    require_shape("biases", biases[i], {experts, rows[i]});
+    inputs.push_back(dense(biases[i], s));
+  }
+}
+
 // Scores in the dtype of the products y * score, for y of `dtype`: that, or float32.
 mx::array as_factors(const mx::array& scores, const mx::array& indices, mx::Dtype dtype, mx::Stream s) {
   require_float("scores", scores);
@@ -76,7 +89,7 @@ GateAndUp require_pair(const mx::array& x, const Quantized& gate, const Quantize
 
 mx::array gather_qmm_swiglu(const mx::array& x, const Quantized& gate, const Quantized& up, const mx::array& indices,
                             int group_size, int bits, const std::string& mode, const std::optional<Packed>& up_packed,
-                            mx::StreamOrDevice s) {
+                            const Biases& biases, const std::optional<Clamped>& clamped, mx::StreamOrDevice s) {
   mx::Stream stream = cpu_stream(s);
   Packing p = require_packing(group_size, bits, mode);
   require_input("x", x);
@@ -88,12 +101,13 @@ mx::array gather_qmm_swiglu(const mx::array& x, const Quantized& gate, const Qua
   append(inputs, gate, of.dtype, stream);
   append(inputs, up, of.dtype, stream);
   inputs.push_back(indices);
-  return mx::array(shape, of.dtype, gather_qmm_swiglu_node(stream, of.gate, of.up), std::move(inputs));
+  append_biases(inputs, biases, std::get<0>(gate).shape(0), {of.n, of.n}, {of.dtype, of.dtype}, stream);
+  return mx::array(shape, of.dtype, gather_qmm_swiglu_node(stream, of.gate, of.up, clamped), std::move(inputs));
 }
 
 mx::array gather_qmm_down_combine(const mx::array& h, const Quantized& down, const mx::array& indices,
                                   const mx::array& scores, int group_size, int bits, const std::string& mode,
-                                  mx::StreamOrDevice s) {
+                                  const Biases& biases, mx::StreamOrDevice s) {
   mx::Stream stream = cpu_stream(s);
   Packing p = require_packing(group_size, bits, mode);
   require_input("h", h);
@@ -106,6 +120,7 @@ mx::array gather_qmm_down_combine(const mx::array& h, const Quantized& down, con
   append(inputs, down, dtype, stream);
   inputs.push_back(indices);
   inputs.push_back(as_factors(scores, indices, dtype, stream));
+  append_biases(inputs, biases, std::get<0>(down).shape(0), {n}, {dtype}, stream);
   return mx::array(with_last(indices.shape(), n), dtype, gather_qmm_down_combine_node(stream, p), std::move(inputs));
 }
 
@@ -113,7 +128,8 @@ mx::array moe_gather_qmm_swiglu_downproj_combine(const mx::array& x, const Quant
                                                  const Quantized& down, const mx::array& indices,
                                                  const mx::array& scores, int group_size, int bits,
                                                  const std::string& mode, const std::optional<Packed>& up_packed,
-                                                 const std::optional<Packed>& down_packed, mx::StreamOrDevice s) {
+                                                 const std::optional<Packed>& down_packed, const Biases& biases,
+                                                 const std::optional<Clamped>& clamped, mx::StreamOrDevice s) {
   mx::Stream stream = cpu_stream(s);
   Packing p = require_packing(group_size, bits, mode);
   Packing of_down = packing_or(down_packed, p);
@@ -132,7 +148,9 @@ mx::array moe_gather_qmm_swiglu_downproj_combine(const mx::array& x, const Quant
   append(inputs, down, dtype, stream);
   inputs.push_back(indices);
   inputs.push_back(as_factors(scores, indices, dtype, stream));
-  return mx::array(with_last(x.shape(), n), dtype, moe_node(stream, of.gate, of.up, of_down), std::move(inputs));
+  append_biases(inputs, biases, std::get<0>(gate).shape(0), {of.n, of.n, n}, {of.dtype, of.dtype, dtype}, stream);
+  return mx::array(with_last(x.shape(), n), dtype, moe_node(stream, of.gate, of.up, of_down, clamped),
+                   std::move(inputs));
 }
 
 mx::array quantized_matvec(const mx::array& x, const Quantized& weight, int group_size, int bits,

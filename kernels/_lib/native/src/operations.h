@@ -23,6 +23,12 @@ using Quantized = std::tuple<mx::array, mx::array, std::optional<mx::array>>;
 // (group_size, bits, mode)
 using Packed = std::tuple<int, int, std::string>;
 
+// (alpha, limit) of mlx-lm's swiglu_oai.
+using Clamped = std::pair<float, float>;
+
+// A bias for each row of an expert, (E, N), for each weight of the operation; or none at all.
+using Biases = std::vector<mx::array>;
+
 struct Packing {
   Format format;
   int group;
@@ -36,17 +42,18 @@ struct TypeMismatch : std::runtime_error {
 
 mx::array gather_qmm_swiglu(const mx::array& x, const Quantized& gate, const Quantized& up, const mx::array& indices,
                             int group_size, int bits, const std::string& mode, const std::optional<Packed>& up_packed,
-                            mx::StreamOrDevice s);
+                            const Biases& biases, const std::optional<Clamped>& clamped, mx::StreamOrDevice s);
 
 mx::array gather_qmm_down_combine(const mx::array& h, const Quantized& down, const mx::array& indices,
                                   const mx::array& scores, int group_size, int bits, const std::string& mode,
-                                  mx::StreamOrDevice s);
+                                  const Biases& biases, mx::StreamOrDevice s);
 
 mx::array moe_gather_qmm_swiglu_downproj_combine(const mx::array& x, const Quantized& gate, const Quantized& up,
                                                  const Quantized& down, const mx::array& indices,
                                                  const mx::array& scores, int group_size, int bits,
                                                  const std::string& mode, const std::optional<Packed>& up_packed,
-                                                 const std::optional<Packed>& down_packed, mx::StreamOrDevice s);
+                                                 const std::optional<Packed>& down_packed, const Biases& biases,
+                                                 const std::optional<Clamped>& clamped, mx::StreamOrDevice s);
 
 mx::array quantized_matvec(const mx::array& x, const Quantized& weight, int group_size, int bits,
                            const std::string& mode, mx::StreamOrDevice s);

@@ -71,12 +71,29 @@ Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t
           k,
           p.format,
           p.group,
-          type_of(dtype)};
+          type_of(dtype),
+          nullptr};
+}
+
+// The bias at inputs[at], where there is one.
+const uint8_t* bias_at(const std::vector<mx::array>& inputs, std::size_t at) {
+  return at < inputs.size() ? inputs[at].data<uint8_t>() : nullptr;
+}
+
+// The clamp as mlx rounds its two numbers to the dtype.
+std::optional<Clamp> clamp_in(const std::optional<Clamped>& clamped, mx::Dtype dtype) {
+  if (!clamped) {
+    return std::nullopt;
+  }
+  float values[] = {clamped->first, clamped->second};
+  table().round[int(type_of(dtype))](values, values, 2);
+  return Clamp{values[0], values[1]};
 }
 
 class Native : public mx::Primitive {
  public:
-  Native(mx::Stream s, std::vector<Packing> of) : Primitive(s), packings_(std::move(of)) {}
+  Native(mx::Stream s, std::vector<Packing> of, std::optional<Clamped> clamped = std::nullopt)
+      : Primitive(s), packings_(std::move(of)), clamped_(clamped) {}
 
   void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
     throw std::runtime_error(std::string("[") + name() + "] has no GPU kernel");
@@ -84,7 +101,8 @@ class Native : public mx::Primitive {
 
   bool is_equivalent(const Primitive& other) const override {
     auto* o = dynamic_cast<const Native*>(&other);
-    return o != nullptr && std::string(name()) == o->name() && packings_ == o->packings_;
+    return o != nullptr && std::string(name()) == o->name() && packings_ == o->packings_ &&
+           clamped_ == o->clamped_;
   }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
@@ -110,6 +128,7 @@ class Native : public mx::Primitive {
   virtual std::function<void()> task(Arrays in, Arrays out) = 0;
 
   std::vector<Packing> packings_;  // of the weights among the inputs, in their order
+  std::optional<Clamped> clamped_;
 };
 
 class GatherQmmSwiglu : public Native {
@@ -125,10 +144,13 @@ class GatherQmmSwiglu : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_, clamped = clamped_]() mutable {
       const int64_t k = in[0].shape(-1);
       const mx::Dtype dtype = in[0].dtype();
       Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
+      gate.rows_bias = bias_at(in, 8);
+      up.rows_bias = bias_at(in, 9);
+      const auto clamp = clamp_in(clamped, dtype);
       auto indices = read_indices(in[7]);
       require_in_range("gather_qmm_swiglu", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[7].shape(-1);
@@ -137,7 +159,7 @@ class GatherQmmSwiglu : public Native {
         int64_t n = std::min(token_block, tokens - t);
         auto x = read(in[0], t * k, n * k);
         auto h = floats(n * top_k * gate.n);
-        experts_swiglu(gate, up, x.get(), indices.data() + t * top_k, n, top_k, h.get());
+        experts_swiglu(gate, up, clamp ? &*clamp : nullptr, x.get(), indices.data() + t * top_k, n, top_k, h.get());
         write(h.get(), out[0], t * top_k * gate.n, n * top_k * gate.n);
       }
     };
@@ -158,6 +180,7 @@ class GatherQmmDownCombine : public Native {
     return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
       Experts down = experts_at(in, 1, k, p[0], in[0].dtype());
+      down.rows_bias = bias_at(in, 6);
       auto indices = read_indices(in[4]);
       require_in_range("gather_qmm_down_combine", indices.data(), int64_t(indices.size()), down.experts);
       const int top_k = in[4].shape(-1);
@@ -187,11 +210,15 @@ class Moe : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_, clamped = clamped_]() mutable {
       const int64_t k = in[0].shape(-1);
       const mx::Dtype dtype = in[0].dtype();
       Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
       Experts down = experts_at(in, 7, gate.n, p[2], out[0].dtype());
+      gate.rows_bias = bias_at(in, 12);
+      up.rows_bias = bias_at(in, 13);
+      down.rows_bias = bias_at(in, 14);
+      const auto clamp = clamp_in(clamped, dtype);
       auto indices = read_indices(in[10]);
       require_in_range("moe_gather_qmm_swiglu_downproj_combine", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[10].shape(-1);
@@ -204,7 +231,7 @@ class Moe : public Native {
         auto x = read(in[0], t * k, n * k);
         auto h = floats(n * top_k * gate.n);
         auto sums = floats(n * down.n);
-        experts_swiglu(gate, up, x.get(), idx, n, top_k, h.get());
+        experts_swiglu(gate, up, clamp ? &*clamp : nullptr, x.get(), idx, n, top_k, h.get());
         experts_down_combine(down, h.get(), idx, scores.get() + t * top_k, product_f32, n, top_k, sums.get());
         write(sums.get(), out[0], t * down.n, n * down.n);
       }
@@ -247,7 +274,7 @@ class QuantizedMatvec : public Native {
 class MoeRouter : public Native {
  public:
   MoeRouter(mx::Stream s, int top_k, bool normalize, float scale)
-      : Native(s, {}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
+      : Native(s, std::vector<Packing>{}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
   DEFINE_NAME(ZmlxMoeRouter)
 
   bool is_equivalent(const Primitive& other) const override {
@@ -292,16 +319,16 @@ class MoeRouter : public Native {
 
 }  // namespace
 
-Node gather_qmm_swiglu_node(mx::Stream s, Packing gate, Packing up) {
-  return std::make_shared<GatherQmmSwiglu>(s, std::vector{gate, up});
+Node gather_qmm_swiglu_node(mx::Stream s, Packing gate, Packing up, const std::optional<Clamped>& clamped) {
+  return std::make_shared<GatherQmmSwiglu>(s, std::vector{gate, up}, clamped);
 }
 
 Node gather_qmm_down_combine_node(mx::Stream s, Packing down) {
   return std::make_shared<GatherQmmDownCombine>(s, std::vector{down});
 }
 
-Node moe_node(mx::Stream s, Packing gate, Packing up, Packing down) {
-  return std::make_shared<Moe>(s, std::vector{gate, up, down});
+Node moe_node(mx::Stream s, Packing gate, Packing up, Packing down, const std::optional<Clamped>& clamped) {
+  return std::make_shared<Moe>(s, std::vector{gate, up, down}, clamped);
 }
 
 Node quantized_matvec_node(mx::Stream s, Packing weight) {
