@@ -119,7 +119,7 @@ def test_every_kernel_serves_it_or_says_in_a_sentence_why_not(place: Workspace, 
 
 
 def test_a_router_of_another_kind_is_not_served_in_silence(place: Workspace, model: Tiny) -> None:
-    says = "native_router serves a router of kind softmax or .*; this model's is of kind sigmoid_expert_bias"
+    says = r"native_router serves a router of kind softmax or .*; this model's is of kind sigmoid_expert_bias"
     with pytest.raises(Unavailable, match=says):
         model.patch(variant(NAME, "router=native_router"), place.kernels)
 

@@ -104,3 +104,41 @@ def sigmoid_router(
         total = stock.binary(mac, "Add", stock.sum_row(mac, scores), mx.array([1e-20], mx.float32))
         scores = stock.binary(mac, "Divide", scores, total)
     return inds, stock.binary(mac, "Multiply", scores, mx.array([scale], mx.float32))
+
+
+def top_k_softmax_router(mac: Mac, gates: mx.array, k: int, scale: mx.array | None) -> tuple[mx.array, mx.array]:
+    """gpt-oss's router after its gate; with `scale` (E,) Gemma's, whose softmax rounds every step."""
+    inds = mx.contiguous(stock.argsort(mac, gates)[..., -k:])
+    scores = stock.softmax(mac, mx.take_along_axis(gates, inds, axis=-1), precise=scale is None)
+    return inds, scores if scale is None else stock.binary(mac, "Multiply", scores, scale[inds])
+
+
+def grouped_router(
+    mac: Mac, gates: mx.array, correction: mx.array, scale: float, k: int, groups: int, kept: int
+) -> tuple[mx.array, mx.array]:
+    """DeepSeek's router after its gate: as GLM's, among the best groups, without what keeps a sum from zero."""
+    sigmoids = stock.unary(mac, "Sigmoid", stock.astype(mac, gates, mx.float32))
+    corrected = stock.binary(mac, "Add", sigmoids, mx.broadcast_to(correction, sigmoids.shape))
+    if kept < groups:
+        apart = mx.unflatten(corrected, -1, (groups, -1))
+        best = mx.take_along_axis(apart, stock.argsort(mac, apart)[..., -2:], axis=-1)
+        order = stock.argsort(mac, stock.sum_row(mac, mx.contiguous(best)).squeeze(-1))
+        left = order[..., : groups - kept, None]
+        corrected = mx.flatten(mx.put_along_axis(apart, left, mx.array(0.0), axis=-2), -2, -1)
+    inds = mx.contiguous(stock.argsort(mac, stock.unary(mac, "Negative", corrected))[..., :k])
+    scores = mx.take_along_axis(sigmoids, inds, axis=-1)
+    scores = stock.binary(mac, "Divide", scores, stock.sum_row(mac, scores))
+    return inds, stock.binary(mac, "Multiply", scores, mx.array([scale], mx.float32))
+
+
+def own_router(mac: Mac, gates: mx.array, correction: mx.array, scale: float, k: int) -> tuple[mx.array, mx.array]:
+    """LFM2's router after its gate: every step but the selection in the gates' own type."""
+    sigmoids = stock.unary(mac, "Sigmoid", gates)
+    wide = sigmoids if gates.dtype == mx.float32 else stock.astype(mac, sigmoids, mx.float32)
+    ranked = stock.binary(mac, "Add", wide, mx.broadcast_to(correction, wide.shape))
+    inds = mx.contiguous(stock.argsort(mac, ranked)[..., -k:])
+    scores = mx.take_along_axis(sigmoids, inds, axis=-1)
+    total = stock.binary(mac, "Add", stock.sum_row(mac, scores), mx.array([1e-6], gates.dtype))
+    return inds, stock.binary(
+        mac, "Multiply", stock.binary(mac, "Divide", scores, total), mx.array([scale], gates.dtype)
+    )

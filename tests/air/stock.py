@@ -71,12 +71,12 @@ def rms_norm(mac: Mac, x: mx.array, weight: mx.array, eps: float) -> mx.array:
     return run_stock(mac, f"rms{TYPES[x.dtype]}", buffers, grid=(rows * threads, 1, 1), threadgroup=(threads, 1, 1))[0]
 
 
-def softmax(mac: Mac, x: mx.array) -> mx.array:
-    """`mx.softmax(x, axis=-1, precise=True)` of rows up to 4,096."""
+def softmax(mac: Mac, x: mx.array, *, precise: bool = True) -> mx.array:
+    """`mx.softmax(x, axis=-1, precise=precise)` of rows up to 4,096."""
     size = x.shape[-1]
     threads = row_threads(size)
     buffers: dict[int, mx.array | Out] = {0: x, 1: Out(x.shape, x.dtype), 2: int32(size)}
-    name = f"block_softmax_precise_{TYPES[x.dtype]}"
+    name = f"block_softmax_{'precise_' if precise else ''}{TYPES[x.dtype]}"
     return run_stock(mac, name, buffers, grid=(x.size // size * threads, 1, 1), threadgroup=(threads, 1, 1))[0]
 
 

@@ -24,6 +24,7 @@ COMPARED = {
     "qkv_joined": "test_dense.test_joined_projections",
     "qkv_norm_rope": "test_norms.test_norm_rotation_and_layout_of_a_joined_projection",
     "residual_norm": "test_norms.test_residual_norm",
+    "router_forms": "test_router_forms.test_softmax_over_the_chosen",
     "shared_experts": "test_dense.test_published_shared_experts",
 }
 """The first of its comparisons. mla_attention is mla_norm_rope and mla_decode but for where it scales,

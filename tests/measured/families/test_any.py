@@ -81,7 +81,7 @@ def test_a_kernel_that_does_not_serve_says_why(mixture: Tiny, planted: Workspace
     biased = tiny_models.model("gpt_oss")
     with pytest.raises(Unavailable, match="without bias"):
         biased.patch(variant("any-gpt_oss", "qkv=qkv_joined"), planted.kernels)
-    with pytest.raises(Unavailable, match="router of kind softmax or .*; this model's is of"):
+    with pytest.raises(Unavailable, match=r"router of kind softmax or .*; this model's is of"):
         mixture.patch(variant("any-mixtral", "router=native_router"), planted.kernels)
     with pytest.raises(Unavailable, match="this model has no site shared_experts"):
         biased.patch(variant("any-gpt_oss", "shared_experts=mirror"), planted.kernels)
