@@ -53,6 +53,12 @@ def test_a_folder_in_the_workspace_is_a_family(place: Workspace) -> None:
     assert families.names() == PACKAGED
 
 
+def test_where_none_is_named_the_trained_ones_and_the_workspaces_own_are_meant(place: Workspace) -> None:
+    add(place, "planted", facts_of("planted_moe"))
+    assert families.usual(place) == ["glm47", "planted", "qwen3"]
+    assert families.usual() == [name for name in PACKAGED if families.known(name).tiny is not None]
+
+
 def test_the_workspaces_own_goes_before_a_packaged_one(place: Workspace) -> None:
     name = PACKAGED[0]
     packaged = families.facts(name)

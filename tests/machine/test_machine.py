@@ -127,13 +127,13 @@ def test_every_finding_that_is_not_good_says_what_was_found() -> None:
 def test_the_hub_cache_names_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     bare = checkup.hub_cache(tmp_path / "not" / "there")
     assert bare.level == "note"
-    for name in family_catalog.names():
+    for name in family_catalog.usual():
         assert family_catalog.facts(name).hub_id in bare.found
         assert f"hf download {family_catalog.facts(name).hub_id}" in bare.remedy
-    for name in family_catalog.names():
+    for name in family_catalog.usual():
         snapshot(tmp_path, family_catalog.facts(name).hub_id, "config.json", "tokenizer.json")
     assert checkup.hub_cache(tmp_path).level == "note"
-    for name in family_catalog.names():
+    for name in family_catalog.usual():
         snapshot(tmp_path, family_catalog.facts(name).hub_id, "model.safetensors")
     assert checkup.hub_cache(tmp_path).level == "good"
 

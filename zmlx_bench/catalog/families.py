@@ -61,6 +61,15 @@ def names(workspace: Workspace | None = None) -> list[str]:
     return sorted(_folders(workspace).keys() - {ANY})
 
 
+def usual(workspace: Workspace | None = None) -> list[str]:
+    """Return the families that are meant where none is named: the workspace's own, and those with a trained checkpoint.
+
+    The others' published sizes are more than every machine should have to build, or to download.
+    """
+    known = _folders(workspace)
+    return [name for name in names(workspace) if known[name].parent != _PACKAGED or (TINY / f"tiny_{name}").is_dir()]
+
+
 def check_name(name: str, workspace: Workspace | None = None, *, or_else: str = _WITHOUT_FOLDER) -> str:
     """Return `name` when there is such a family; UnusableInput names the nearest one otherwise, and says `or_else`."""
     if name == ANY:

@@ -113,7 +113,7 @@ def _wired(backend: Backend) -> list[Observation]:
     limit = metal.wired_limit_gb()
     by = "macOS's own limit" if limit is None else f"iogpu.wired_limit_mb is set to {limit:.1f} GB"
     found = f"Metal recommends at most {usable:.1f} GB ({by})"
-    largest = max(families.facts(name).memory_gb for name in families.names())
+    largest = max(families.facts(name).memory_gb for name in families.usual())
     if largest <= usable * FILLED:
         return [Observation(subject="wired limit", level="good", found=found)]
     remedy = (
@@ -248,10 +248,10 @@ def hub_folder() -> Path:
 def hub_cache(folder: Path, workspace: Workspace | None = None) -> Observation:
     """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others.
 
-    Of every family that there is; one whose facts cannot be read has none, and says so where it is used.
+    Of the families that are meant where none is named; one whose facts cannot be read has none, and says so where it is used.
     """
     wanted: list[families.FamilyFacts] = []
-    for name in families.names(workspace):
+    for name in families.usual(workspace):
         with contextlib.suppress(ZmlxError):
             wanted.append(families.facts(name, workspace))
     missing = [one for one in wanted if hub.cached(one.hub_id, cache=folder) is None]

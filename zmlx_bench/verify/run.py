@@ -66,7 +66,7 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> Verification:
         on_row(found)
 
     chosen = kernel_catalog.choose(workspace, request.names)
-    families = request.families or family_catalog.names(workspace)
+    families = request.families or family_catalog.usual(workspace)
     for family in families:
         family_catalog.check_folder(family, workspace)
     with device.hold(request.backend, share=request.share_device):
