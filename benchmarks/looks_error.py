@@ -83,10 +83,12 @@ def _run(
     blocks = np.zeros(count, dtype=int)
     found: list[Array] = []
     taken: list[Evidence] = []
-    going = np.ones(count, dtype=bool)
+    left = np.arange(count)
+    """Sessions that have not stopped; nothing more is asked of the others."""
     for blocks_now in looks:
-        gain = [estimate(x[..., :blocks_now], ESTIMATOR) for x in d]
-        null = [estimate(x[..., :blocks_now], ESTIMATOR) for x in z]
+        seen = [x[left, ..., :blocks_now] for x in d]
+        gain = [estimate(x, ESTIMATOR) for x in seen]
+        null = [estimate(x[left, ..., :blocks_now], ESTIMATOR) for x in z]
         cells = [
             evidence(g, floor_of(n, POLICY.min_gain)[:, None], POLICY, len(looks))
             for g, n in zip(gain, null, strict=True)
@@ -96,19 +98,20 @@ def _run(
         )
         speed = judge(over_looks(taken, len(looks)), POLICY).overall
         off = biased(null[0], POLICY.bias_level) | biased(null[1], POLICY.bias_level)
-        own = np.any([_own(x[..., :blocks_now]) for x in d], axis=0)
+        own = np.any([_own(x) for x in seen], axis=0)
         candidate = (speed == Speed.FASTER) & ~own & ~off[:, None]
-        left = off[:, None] | (speed == Speed.UNRESOLVED) | ((speed == Speed.FASTER) & own)
-        ends = going & (~left.any(axis=1) | (blocks_now == looks[-1]))
+        open_ = off[:, None] | (speed == Speed.UNRESOLVED) | ((speed == Speed.FASTER) & own)
+        ends = ~open_.any(axis=1) | (blocks_now == looks[-1])
         values = [speed, candidate, ~off, np.stack([g.mean for g in gain], -1), np.stack([g.se for g in gain], -1)]
-        found = values if not found else [_where(ends, new, old) for new, old in zip(values, found, strict=True)]
-        blocks[ends] = blocks_now
-        going &= ~ends
+        found = found or [np.zeros((count, *each.shape[1:]), each.dtype) for each in values]
+        for all_of, now in zip(found, values, strict=True):
+            all_of[left[ends]] = now[ends]
+        blocks[left[ends]] = blocks_now
+        left = left[~ends]
+        taken = [Evidence(one.above[~ends], one.below[~ends], one.within[~ends]) for one in taken]
+        if not len(left):
+            break
     return Stopped(blocks, *found, np.stack(d, axis=-2).astype(np.float32))
-
-
-def _where(ends: Flags, new: Array, old: Array) -> Array:
-    return np.asarray(np.where(ends.reshape(-1, *[1] * (new.ndim - 1)), new, old))
 
 
 def _own(sample: Array) -> Flags:
