@@ -177,7 +177,7 @@ BOUNDS = {
     "REJECT": ("REJECT of some equal kernel", 0.02),
     "HOLD": ("HOLD of a kernel that is 3% off", 0.05),
     "PROMOTE": ("wrong PROMOTE of two valid sessions, an arm off by 1% for a session", 0.01),
-    "STALLS": ("wrong PROMOTE of two valid sessions, a variant that stalls", 0.01),
+    "STALLS": ("wrong PROMOTE of two valid sessions that stop when decided, a variant that stalls", 0.01),
 }
 Rates = dict[str, list[tuple[float, int]]]
 
@@ -258,8 +258,8 @@ def _stalling(plan: str, often: int, looks: Sequence[int], share: int) -> Row:
     by = [promoted(found, looks, sessions) for sessions in SEVERAL]
     cells = [f"{100 * found.candidate.mean():.1f}", f"{found.blocks.mean():.1f}"]
     cells += [f"{100 * promoted(found, looks, stalls=False):.1f}", *(f"{100 * each:.2f}" for each in by)]
-    noted = ("STALLS", by[0], max(1, int(found.valid.sum())))
-    return Row((line(f"{plan}, 1 process in {often}, {gain:+.1%}", cells),), (noted,))
+    noted = (("STALLS", by[0], max(1, int(found.valid.sum()))),) if looks is LOOKS else ()
+    return Row((line(f"{plan}, 1 process in {often}, {gain:+.1%}", cells),), noted)
 
 
 def sound_lines(rows: KeptRows, share: int) -> Iterator[Row]:
