@@ -178,6 +178,11 @@ def test_nvidias_compiler_takes_the_text(packing: Any, tokens: int) -> None:
     compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, "__nv_bfloat16"))
     launch = down.plan(packing, inds, 2048, 768, mx.bfloat16, mx.float32)
     compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, "__nv_bfloat16"))
+    if tokens == 1:
+        launch = together.plan_experts(packing, TOP, 2048, 1536, mx.bfloat16)
+        compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, *rows, *rows, "__nv_bfloat16"))
+        launch = together.plan_downs(packing, TOP, 2048, 1536, mx.bfloat16, mx.float32)
+        compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, *rows, "__nv_bfloat16"))
 
 
 def test_what_is_declared_for_cuda_is_what_is_declared_for_metal() -> None:
