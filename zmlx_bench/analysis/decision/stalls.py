@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision.statistics import Array, estimate, fallen
 from zmlx_bench.analysis.decision.verdict import Gate
@@ -47,7 +47,7 @@ def missed_share(stalls: npt.ArrayLike, blocks: npt.ArrayLike, level: float) -> 
     """
     seen, count = np.asarray(stalls, dtype=np.float64), np.asarray(blocks, dtype=np.float64)
     left = np.maximum(count - seen, np.finfo(np.float64).tiny)
-    return np.asarray(special.betaincinv(seen + 1, left, 1 - level) - seen / count)
+    return np.asarray(scipy.special.betaincinv(seen + 1, left, 1 - level) - seen / count)
 
 
 def missed(tokens: int, sample: Sequence[float], estimator: Estimator, policy: Policy) -> Missed:
