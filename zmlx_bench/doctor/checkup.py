@@ -248,7 +248,8 @@ def hub_folder() -> Path:
 def hub_cache(folder: Path, workspace: Workspace | None = None) -> Observation:
     """Say which published checkpoints lie in the hub's cache at `folder`, and what to do for the others.
 
-    Of the families that are meant where none is named; one whose facts cannot be read has none, and says so where it is used.
+    Of the families that are meant where none is named; one whose facts cannot be read has none, and says so where
+    it is used.
     """
     wanted: list[families.FamilyFacts] = []
     for name in families.usual(workspace):
