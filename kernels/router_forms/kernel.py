@@ -6,6 +6,7 @@ The gate, and a norm before it, stay the model's own calls. inds are uint32; sco
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,17 +82,13 @@ def sigmoid_float32(block: Any, settle: Settle) -> Router:
     """Return the router of a block whose gate and sigmoid are in float32."""
     require_parts("router_forms", block, "gate", "top_k", "e_score_correction_bias")
     gate, k, correction, one = block.gate, _check(block.top_k), block.e_score_correction_bias, mx.array([1.0])
-    runs: dict[mx.Dtype, Callable[..., list[mx.array]]] = {}
 
-    def made(dtype: mx.Dtype) -> Callable[..., list[mx.array]]:
+    @functools.cache
+    def run(dtype: mx.Dtype) -> Callable[..., list[mx.array]]:
         how = {"normalize": True, "guarded": True}
         return by_shape(settle, lambda gates, bias, scale: plan_sigmoid_groups(gates, bias, scale, k, dtype, **how))
 
-    def call(x: mx.array) -> list[mx.array]:
-        run = runs.setdefault(x.dtype, made(x.dtype)) if x.dtype not in runs else runs[x.dtype]
-        return run(gate(x.astype(mx.float32)), correction, one)
-
-    return call
+    return lambda x: run(x.dtype)(gate(x.astype(mx.float32)), correction, one)
 
 
 def sigmoid_own(block: Any, settle: Settle) -> Router:
