@@ -320,7 +320,7 @@ class MoeRouter : public Native {
 
 class MoeRouterForm : public Native {
  public:
-  MoeRouterForm(mx::Stream s, RouterSettings how) : Native(s, {0, 0}), how_(how) {}
+  MoeRouterForm(mx::Stream s, RouterSettings how) : Native(s, {}), how_(how) {}
   DEFINE_NAME(ZmlxMoeRouterForm)
 
   bool is_equivalent(const Primitive& other) const override {
