@@ -20,7 +20,7 @@ def plan(form: Form, h: mx.array, inds: mx.array, scores: mx.array, *packed: mx.
     """Return the launch for h (B, L, k, I), inds, scores (B, L, k) and the packed down; its output is (B, L, D).
 
     `packed` are words (E, D, I * bits / 32), scales and biases (E, D, I / group_size), then the biases (E, D) of its
-    rows, for which `inds` may stand where they have none. Products and partial sums are
+    rows, for which the scales stand where they have none. Products and partial sums are
     rounded to the scores' dtype, to which MLX promotes y * scores (the model's dtype, or float32). Raises Unavailable
     where MLX adds as many experts in another order.
     """

@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
+from .._lib.gpu.cuda_packed import most_slots
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
@@ -40,22 +41,26 @@ def bind(module: Any, request: BindRequest) -> Binding:
             return cuda.run(form, module.switch_mlp.down_proj.weight.shape)
         return by_shape(settler("metal"), functools.partial(plan, form))
 
-    return Binding(down_combine(module.switch_mlp, request.backend, run))
+    most = most_slots(module.switch_mlp.down_proj.weight.shape[1]) if request.backend == "cuda" else None
+    return Binding(down_combine(module.switch_mlp, request.backend, run, most))
 
 
 def down_combine(
-    switch: Any, backend: str, run: Callable[[Form], Run]
+    switch: Any, backend: str, run: Callable[[Form], Run], most: int | None = None
 ) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
-    """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last."""
+    """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last.
+
+    More than `most` experts, counted over the tokens, stay with MLX.
+    """
     packing, (down,) = packed("packed_down_combine", backend, switch.down_proj)
     biases = biases_of("packed_down_combine", backend, switch.down_proj)
     launch = run(Form(packing, bool(biases)))
 
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
-        if stays(h, down, biases):
+        if stays(h, down, biases) or (most is not None and inds.size > most):
             y = switch.down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
             out: mx.array = (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
             return out
-        return launch(h, inds, scores, *down, *(biases or (inds,)))[0]
+        return launch(h, inds, scores, *down, *(biases or (down.scales,)))[0]
 
     return call

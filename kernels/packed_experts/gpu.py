@@ -19,7 +19,8 @@ def plan(form: Form, x: mx.array, inds: mx.array, *packed: mx.array) -> Launch:
     """Return the launch for x (B, L, D), inds (B, L, k) and the packed gate and up; its output is h (B, L, k, I).
 
     `packed` are words (E, I, D * bits / 32), scales and biases (E, I, D / group_size) of gate, and the same of up, then
-    the biases (E, I) of gate's rows and of up's, for which `inds` may stand where they have none.
+    the biases (E, I) of gate's rows and of up's, for which the scales stand where they have none:
+    Metal keeps arrays of fewer than 8 elements elsewhere.
     """
     n, k = packed[0].shape[1], x.shape[-1]
     template = [*loop(form.packing, x.dtype, n, k), *swiglu(x.dtype), *form.constants(x.dtype)]

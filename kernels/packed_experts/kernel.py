@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
+from .._lib.gpu.cuda_packed import most_slots
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
@@ -40,22 +41,30 @@ def bind(module: Any, request: BindRequest) -> Binding:
             return cuda.run(form, module.switch_mlp.gate_proj.weight.shape)
         return by_shape(settler("metal"), functools.partial(plan, form))
 
-    return Binding(experts(module.switch_mlp, request.backend, run, clamp))
+    most = most_slots(module.switch_mlp.gate_proj.weight.shape[1]) if request.backend == "cuda" else None
+    return Binding(experts(module.switch_mlp, request.backend, run, clamp, most))
 
 
 def experts(
-    switch: Any, backend: str, run: Callable[[Form], Run], clamp: tuple[float, float] | None = None
+    switch: Any,
+    backend: str,
+    run: Callable[[Form], Run],
+    clamp: tuple[float, float] | None = None,
+    most: int | None = None,
 ) -> Callable[[mx.array, mx.array], mx.array]:
-    """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them."""
+    """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them.
+
+    More than `most` experts, counted over the tokens, stay with MLX.
+    """
     packing, (gate, up) = packed("packed_experts", backend, switch.gate_proj, switch.up_proj)
     biases = biases_of("packed_experts", backend, switch.gate_proj, switch.up_proj)
     launch = run(Form(packing, bool(biases), clamp))
 
     def call(x: mx.array, inds: mx.array) -> mx.array:
-        if stays(x, gate, biases):
+        if stays(x, gate, biases) or (most is not None and inds.size > most):
             rows = mx.expand_dims(x, (-2, -3))
             h: mx.array = switch.activation(switch.up_proj(rows, inds), switch.gate_proj(rows, inds)).squeeze(-2)
             return h
-        return launch(x, inds, *gate, *up, *(biases or (inds, inds)))[0]
+        return launch(x, inds, *gate, *up, *(biases or (gate.scales, up.scales)))[0]
 
     return call
