@@ -48,7 +48,7 @@ class Line:
     """What the verdict rests on."""
     gates: tuple[Gate, ...] = ()
     audit: str | None = None
-    """What the audit of the session says; no verdict rests on it."""
+    """What the audit of the session says; no verdict rests on it but that of a near variant."""
     measures: Mapping[int, tuple[Measure, ...]] = field(default_factory=dict)
     """What was measured beside decode speed, by budget; nothing where its capsules are not here."""
     kernels: tuple[str, ...] = ()
@@ -56,6 +56,11 @@ class Line:
     verified: str | None = None
     """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
     group's device and versions; null for never. No verdict rests on it."""
+
+    @property
+    def near(self) -> bool:
+        """Whether the variant was declared to be near when it was measured."""
+        return any(cell.held_to == "near" for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,20 @@ class GroupOverview:
     """Commands for what another session can confirm, and for what more blocks can decide."""
 
     @property
+    def near(self) -> tuple[Line, ...]:
+        """What is held to be near in the place of every token: apart, for no default comes of it."""
+        return tuple(line for line in self.lines if line.near)
+
+    @property
     def rejected(self) -> tuple[Line, ...]:
         """The reject list."""
-        return tuple(line for line in self.lines if line.verdict == "REJECT")
+        return tuple(line for line in self.lines if line.verdict == "REJECT" and not line.near)
 
     @property
     def undecided(self) -> tuple[Line, ...]:
         """What is not decided yet."""
-        return tuple(line for line in self.lines if line.verdict in (None, "INCONCLUSIVE", "CANDIDATE"))
+        open_ = (None, "INCONCLUSIVE", "CANDIDATE")
+        return tuple(line for line in self.lines if line.verdict in open_ and not line.near)
 
 
 def overview(
@@ -168,7 +179,7 @@ def _judged(
         blocks_capped=verdict.latest.blocks_capped,
         sessions=verdict.rests_on,
         gates=verdict.gates,
-        audit=words.audit(audits[0].figures, audits[0].status, audits[0].message) if audits else None,
+        audit=words.audit(audits[0]) if audits else None,
         measures={
             c.tokens: beside(of_figures(c.figures, c.figures.ratios or ratios_of(path)))
             for path, c in mine.items()
@@ -193,8 +204,11 @@ def _unjudged(rows: Iterable[MatrixRow]) -> Iterable[Line]:
 
 
 def _rank(line: Line) -> tuple[int, float, str]:
-    """Rank by the slower budget; text that is not the baseline's, and what did not run, come last."""
-    if any(cell.status != "ok" for cell in line.cells):
+    """Rank by the slower budget; text that is not the baseline's, and what did not run, come later, what is held to be
+    near last."""
+    if line.near:
+        place = 3
+    elif any(cell.status != "ok" for cell in line.cells):
         place = 2
     else:
         place = int(any(cell.fidelity != "identical" for cell in line.cells))
@@ -220,9 +234,10 @@ def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"
-    if unsure:
-        most = max(AT_MOST, *(line.blocks_needed or 0 for line in unsure))
-        yield f"{start} {_arms(unsure)} --until-decided --at-most {most}"
+    for held, prompts in ((False, ""), (True, " --prompts near")):
+        if alike := [line for line in unsure if line.near is held]:
+            most = max(AT_MOST, *(line.blocks_needed or 0 for line in alike))
+            yield f"{start} {_arms(alike)}{prompts} --until-decided --at-most {most}"
 
 
 def _arms(lines: Sequence[Line]) -> str:
@@ -256,6 +271,7 @@ def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
                 **plain,
                 "rejected": [line.variant for line in group.rejected],
                 "undecided": [line.variant for line in group.undecided],
+                "near": [line.variant for line in group.near],
             }
         )
     return found
