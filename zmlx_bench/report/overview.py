@@ -12,13 +12,14 @@ from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
+from zmlx_bench.analysis.ratios import whole
 from zmlx_bench.catalog import verified
 from zmlx_bench.ledger.evidence_reader import KNOWN, SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
 from zmlx_bench.report.measures import Measure, beside, of_figures
-from zmlx_bench.schema.figures import Ratios
+from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.verification import Verification
@@ -26,8 +27,8 @@ from zmlx_bench.session.elsewhere import name_of
 
 _FINAL = ("checkpoint", "environment")
 """Why a CANDIDATE stays one, however often it is measured."""
-RatiosOf = Callable[[str], Ratios]
-"""Of the capsule at a path in the workspace."""
+FiguresOf = Callable[[str], Figures]
+"""All of the capsule at a path in the workspace, also what it does not say itself."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,13 @@ def overview(
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     rows: Iterable[MatrixRow] = (),
     verifications: Sequence[Verification] = (),
 ) -> tuple[GroupOverview, ...]:
     """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict.
 
-    `ratios_of` is asked for the ratios of capsules that do not say them.
+    `figures_of` is asked for those of capsules that do not say all of them.
     """
     by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
     for row in rows:
@@ -118,7 +119,7 @@ def overview(
 
     def group(key: GroupKey) -> GroupOverview:
         loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
-        return _group(key, loaded, decision, incumbent, by_group[key], policy, ratios_of, verifications)
+        return _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
 
     return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
@@ -130,12 +131,12 @@ def _group(
     promoted: str | None,
     rows: Sequence[MatrixRow],
     policy: Policy,
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     verifications: Sequence[Verification],
 ) -> GroupOverview:
     place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
     there = partial(verified.last, verifications, place=place)
-    lines = {v.variant: _judged(v, loaded, ratios_of, there) for v in decision.verdicts} if decision else {}
+    lines = {v.variant: _judged(v, loaded, figures_of, there) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
         lines[line.variant] = line
     action = decision.action if decision else "none"
@@ -159,7 +160,7 @@ def _group(
 def _judged(
     verdict: GroupVerdict,
     loaded: Sequence[SessionCapsules],
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     last_verified: Callable[..., str | None],
 ) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
@@ -181,7 +182,7 @@ def _judged(
         gates=verdict.gates,
         audit=words.audit(audits[0]) if audits else None,
         measures={
-            c.tokens: beside(of_figures(c.figures, c.figures.ratios or ratios_of(path)))
+            c.tokens: beside(of_figures(c.figures if whole(c.figures) else figures_of(path)))
             for path, c in mine.items()
             if c.status == "ok"
         },

@@ -17,12 +17,12 @@ from zmlx_bench.report.overview import GroupOverview, Line
 from zmlx_bench.schema.matrix import MatrixRow
 
 NOTE = (
-    "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
-    "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. Ratios "
-    "of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two tokens, "
-    "of all processes together; their ratios are paired by process, and need not be those of the percentiles shown. "
-    "Verified: when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
+    "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are"
+    " 90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
+    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. "
+    "Ratios of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two "
+    "tokens of a process, the median over processes; their ratios are paired by process, as all others are. Verified:"
+    " when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
