@@ -73,7 +73,7 @@ def upper(sample: Array) -> Array:
     steady = error <= 1e-15 * np.abs(sample).max(axis=-1)
     scale = np.where(steady, 1.0, error)[..., None]
     standard = (sample - mean[..., None]) / scale
-    counts = _counts_of_resamples(prompts)
+    counts = resampled(prompts)
     means = standard @ counts.T / prompts
     squares = standard**2 @ counts.T / prompts
     errors = np.sqrt(np.maximum(squares - means**2, 0.0) / (prompts - 1))
@@ -83,7 +83,7 @@ def upper(sample: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=8)
-def _counts_of_resamples(prompts: int) -> Array:
+def resampled(prompts: int) -> Array:
     """Return how often each prompt is in each resample (resamples, prompts)."""
     raw = np.random.PCG64(SEED).random_raw(RESAMPLES * prompts).reshape(RESAMPLES, prompts)
     drawn = (raw % np.uint64(prompts)).astype(np.int64) + np.arange(RESAMPLES)[:, None] * prompts
