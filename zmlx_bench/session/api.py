@@ -97,7 +97,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
     )
     audit_positions = near.audit_positions(request, usable, prompts, workspace)
-    name = store.new_name(request.family)
+    name = request.session or store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
     encoded = _encoded(request, located, prompts, locks)
