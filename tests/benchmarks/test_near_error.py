@@ -1,4 +1,4 @@
-"""The simulation of what passes for near: the shapes have the mean that they must, and the rule's errors are ordered."""
+"""The simulation of what passes for near: its shapes have the mean that they must, the errors their order."""
 
 from __future__ import annotations
 

@@ -86,9 +86,7 @@ def test_what_is_near_is_no_default(fresh_workspace: Workspace) -> None:
     path = fresh_workspace.variants / "qwen3.toml"
     text = path.read_text().replace("default = true", "default = false")
     path.write_text(text + '\n[variant.v]\nwhy = "x"\nextends = "qwen_combine_near"\ndefault = true\n')
-    with pytest.raises(
-        UnusableInput, match=r"variant\.v\.default: a variant that is near is measured by"
-    ):
+    with pytest.raises(UnusableInput, match=r"variant\.v\.default: a variant that is near is measured by"):
         Catalog(fresh_workspace, "qwen3")
 
 
