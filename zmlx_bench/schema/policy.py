@@ -24,6 +24,8 @@ NEAR_KL = 0.001
 NEAR_TOP1 = 0.01
 NEAR_PROMPTS = 20
 NEAR_POSITIONS = 100
+STALL_LEVEL = 0.02
+STALL_LOSS = 0.175
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -90,6 +92,10 @@ class Policy(StrictModel):
     number of blocks averages away; 0 does not ask for it."""
     promote_alpha: Fraction
     """Family-wise error of that allowance over the planned variants (Bonferroni)."""
+    stall_level: Fraction = STALL_LEVEL
+    """One-sided level of the bound on how many stalls of a variant the blocks of agreeing sessions may have missed."""
+    stall_loss: Fraction = STALL_LOSS
+    """Share of its speed that a process which stalls is taken to lose."""
     promotable_checkpoints: tuple[CheckpointKind, ...]
     """Checkpoints whose evidence may promote; the others end at CANDIDATE."""
 
@@ -124,6 +130,8 @@ class Policy(StrictModel):
             "near_top1": NEAR_TOP1,
             "near_prompts": NEAR_PROMPTS,
             "near_positions": NEAR_POSITIONS,
+            "stall_level": STALL_LEVEL,
+            "stall_loss": STALL_LOSS,
         }
         later = {field for field, value in came_later.items() if getattr(self, field) == value}
         return content_hash(self.model_dump(mode="json", exclude=later))
