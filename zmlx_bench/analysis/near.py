@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.fidelity import LOOP_SHARE, distinct_ngrams
 from zmlx_bench.schema.audit import Bounded, Nearness, PromptAudit
@@ -79,7 +79,9 @@ def upper(sample: Array) -> Array:
     errors = np.sqrt(np.maximum(squares - means**2, 0.0) / (prompts - 1))
     t = means / np.where(errors < _DUST, 1.0, errors)
     low = np.quantile(t, 1 - LEVEL, axis=-1, method="lower")
-    return np.asarray(np.where(steady, mean, mean + error * np.maximum(-low, special.stdtrit(prompts - 1, LEVEL))))
+    return np.asarray(
+        np.where(steady, mean, mean + error * np.maximum(-low, scipy.special.stdtrit(prompts - 1, LEVEL)))
+    )
 
 
 @functools.lru_cache(maxsize=8)
