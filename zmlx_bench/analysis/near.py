@@ -57,7 +57,7 @@ def bounded(values: Sequence[float]) -> Bounded:
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return Bounded(mean=float(sample.sum()), lower=None, upper=None)
-    return Bounded(mean=float(sample.mean()), lower=float(-upper(-sample)), upper=float(upper(sample)))
+    return Bounded(mean=float(sample.mean()), lower=float(0.0 - upper(-sample)), upper=float(upper(sample)))
 
 
 def upper(sample: Array) -> Array:
