@@ -20,6 +20,12 @@ from zmlx_bench.schema.base import (
 FUTILITY_POWER = 0.1
 OUTLIER_BLOCKS = 0.5
 OUTLIER_SHARE = 0.5
+NEAR_KL = 0.001
+NEAR_TOP1 = 0.01
+NEAR_PROMPTS = 20
+NEAR_POSITIONS = 100
+STALL_LEVEL = 0.02
+STALL_LOSS = 0.175
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -51,6 +57,15 @@ class Policy(StrictModel):
     distinct_8gram_share: Fraction
     """A baseline output loops when a smaller share than this of its 8-grams is distinct."""
 
+    near_kl: Fraction = NEAR_KL
+    """A near variant's mean KL divergence from the float32 reference may exceed stock's by less than this, nats."""
+    near_top1: Fraction = NEAR_TOP1
+    """Its share of positions whose most likely token is the reference's may fall short of stock's by less than this."""
+    near_prompts: Annotated[int, Field(ge=2)] = NEAR_PROMPTS
+    """Fewest prompts for both, of which the forced tokens do not loop."""
+    near_positions: Positive = NEAR_POSITIONS
+    """Fewest positions of each of them."""
+
     memory_tolerance: NonNegative
     """Allowed excess of the peak memory reported by MLX over the baseline's, as a fraction."""
     memory_slack_gb: NonNegative
@@ -77,6 +92,10 @@ class Policy(StrictModel):
     number of blocks averages away; 0 does not ask for it."""
     promote_alpha: Fraction
     """Family-wise error of that allowance over the planned variants (Bonferroni)."""
+    stall_level: Fraction = STALL_LEVEL
+    """One-sided level of the bound on how many stalls of a variant the blocks of agreeing sessions may have missed."""
+    stall_loss: Fraction = STALL_LOSS
+    """Share of its speed that a process which stalls is taken to lose."""
     promotable_checkpoints: tuple[CheckpointKind, ...]
     """Checkpoints whose evidence may promote; the others end at CANDIDATE."""
 
@@ -107,6 +126,12 @@ class Policy(StrictModel):
             "futility_power": FUTILITY_POWER,
             "outlier_blocks": OUTLIER_BLOCKS,
             "outlier_share": OUTLIER_SHARE,
+            "near_kl": NEAR_KL,
+            "near_top1": NEAR_TOP1,
+            "near_prompts": NEAR_PROMPTS,
+            "near_positions": NEAR_POSITIONS,
+            "stall_level": STALL_LEVEL,
+            "stall_loss": STALL_LOSS,
         }
         later = {field for field, value in came_later.items() if getattr(self, field) == value}
         return content_hash(self.model_dump(mode="json", exclude=later))
