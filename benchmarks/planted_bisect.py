@@ -40,7 +40,8 @@ CHANGES: dict[On, str] = {"tokens": "rounding", "speed": "slower"}
 REASONS: dict[On, str] = {"tokens": "fidelity", "speed": "performance"}
 BISECTED: dict[On, tuple[str, ...]] = {"tokens": ("--tokens", "24"), "speed": ("--tokens", "128")}
 MEASURED: dict[On, tuple[str, ...]] = {
-    "tokens": ("--tokens", "24", "--runs", "1"),
+    # A budget that the policy judges.
+    "tokens": ("--tokens", "200", "--runs", "1"),
     "speed": ("--tokens", "200", "--tokens", "1024", "--until-decided"),
 }
 PROMPT = """schema_version = 1

@@ -76,7 +76,12 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
-    others = elsewhere.declare(catalog, request.environments)
+    within = None
+    if request.within is None:
+        others = elsewhere.declare(catalog, request.environments)
+    else:
+        within = elsewhere.within(catalog, request.environments[0], request.within)
+        others = [within.stock, within.again, within.asked]
     names = [*(catalog.choose(request.variants) if request.variants or not others else ()), *others]
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
@@ -121,6 +126,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         ),
         first_look=first_look,
         contrast=request.contrast,
+        within=within,
         audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
     )
     session = Session(
@@ -140,8 +146,8 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog, made)
-    out = (*left_out, *unserved)
-    return Prepared(store.write(workspace, session), ground, located, out, tuple(map(_note, alike(plan))), locks)
+    notes = tuple(map(_note, alike(plan))) if within is None else ()
+    return Prepared(store.write(workspace, session), ground, located, (*left_out, *unserved), notes, locks)
 
 
 def _note(names: tuple[str, ...]) -> str:
