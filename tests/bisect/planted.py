@@ -37,13 +37,12 @@ last = [None]
 def change(step):
     now = time.perf_counter()
     if last[0] is not None:
-        until = now + min({by} * (now - last[0]), 0.05)
-        while time.perf_counter() < until:
-            pass
+        time.sleep(min({by} * (now - last[0]), 0.05))
     last[0] = time.perf_counter()
     return step()
 """
-"""Longer by a share of the time since the last step, measured without what was added."""
+"""Longer by a share of the time since the last step, measured without what was added. Asleep: a thread that
+spins would take the processor that MLX computes on where others want the second one, and cost more than the share."""
 _CHANGES = {
     "nothing": "def change(step):\n    return step()\n",
     # Logits that are nearer than an eighth become ties.

@@ -68,7 +68,8 @@ def test_forms_and_citation_are_valid() -> None:
 
 def test_the_linter_sees_a_fault(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
-    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu-latest", "runs_on: ubuntu-latest"))
+    text = (GITHUB / "workflows" / "evidence.yml").read_text()
+    broken.write_text(text.replace("runs-on: ubuntu-latest", "runs_on: ubuntu-latest"))
     assert _valid("workflows", broken).returncode == 1
 
 

@@ -1,7 +1,7 @@
 """What the action says of promotions under another MLX.
 
-Usage: python upgrade.py newer MADE.json, with the Python of zmlx: whether the MLX or mlx-lm of an environment is another
-than the one beside zmlx; 1 where neither is. python upgrade.py told FOUND.json EXIT_CODE: the job's summary and outputs.
+python upgrade.py newer MADE.json, with the Python of zmlx: whether the MLX or mlx-lm of an environment is another than
+the one beside zmlx; 1 where neither is. python upgrade.py told FOUND.json EXIT_CODE: the job's summary and outputs.
 Standard library only.
 """
 
