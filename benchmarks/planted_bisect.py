@@ -5,7 +5,7 @@
 Each search has a workspace of its own and planted wheels of a tiny package, of which one changes a rounding of the
 logits (`tokens`) or makes the step longer by a tenth (`speed`), at a place drawn from a fixed seed; `run` measures one
 such wheel against the stock model. Each answer is printed as it comes and kept in DIR: the same command goes on where
-it was ended, also within a search. Exit code 1 where an answer is wrong; undecided is not wrong.
+it was ended, also within a search. Everything runs on one processor (tests/bisect/planted.py says why). Exit code 1 where an answer is wrong; undecided is not wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from tests.bisect.planted import PACKAGE, plant  # noqa: E402 - of the checkout, which the line above finds
+from tests.bisect.planted import PACKAGE, on_one_processor, plant  # noqa: E402 - of the checkout, which the line above finds
 from tests.conftest import ZMLX  # noqa: E402
 from tests.wheels import borrowed, of_index  # noqa: E402
 from zmlx_bench import workspace as workspaces  # noqa: E402
@@ -154,6 +154,7 @@ def main() -> None:
         parser.add_argument(option, type=int, default=0, help=f"searches by `zmlx {by}` on {on}")
     parser.add_argument("--folder", type=Path, default=Path("planted_bisect"), help="where searches and answers lie")
     wanted = parser.parse_args()
+    on_one_processor()
     wrong = 0
     for by, on in SEARCHES:
         tally: Counter[str] = Counter()
