@@ -5,7 +5,8 @@
 Each search has a workspace of its own and planted wheels of a tiny package, of which one changes a rounding of the
 logits (`tokens`) or makes the step longer by a tenth (`speed`), at a place drawn from a fixed seed; `run` measures one
 such wheel against the stock model. Each answer is printed as it comes and kept in DIR: the same command goes on where
-it was ended, also within a search. Everything runs on one processor (tests/bisect/planted.py says why). Exit code 1 where an answer is wrong; undecided is not wrong.
+it was ended, also within a search. Everything runs on one processor; tests/bisect/planted.py says why. Exit code 1
+where an answer is wrong; undecided is not wrong.
 """
 
 from __future__ import annotations

@@ -55,6 +55,25 @@ def _contract(root: Path, wanted: Callable[[Span], bool], heading: str) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} | {', '.join(names)} |" for row, names in found)])
 
 
+def known_families(root: Path) -> str:
+    """Every family with a folder of its own: its model and sizes as `facts.toml` says, its sites and its router."""
+    place = Workspace(root)
+    rows = [
+        "| family | model | `model_type` in config.json | parameters | weights | sites | router |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in families.names(place):
+        known, blocks = families.facts(name, place), loading.load(families.folder(name, place)).blocks
+        steps = [step for block in blocks for step in block.steps if step.site]
+        sites = ", ".join(f"`{site}`" for site in dict.fromkeys(step.site for step in steps))
+        types = ", ".join(f"`{each}`" for each in (known.model_type, *known.also))
+        router = ", ".join(dict.fromkeys(f"`{step.kind}`" for step in steps if step.kind)) or "none"
+        billions = "" if known.parameters_b is None else f"{known.parameters_b:g} billion"
+        cells = (f"`{name}`", known.title, types, billions, f"{known.memory_gb:g} GB", sites, router)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def promoted(root: Path) -> str:
     """Every promotion of `variants/promoted.toml`, a column a budget, in it a ratio a session, the latest first."""
     found = files.read_toml(root / "variants" / "promoted.toml", Promotions).promotion
@@ -91,4 +110,10 @@ def _ratio(capsule: PromotedCapsule) -> str:
     return f"{capsule.speedup:.2f}x [{capsule.speedup_low:.2f}, {capsule.speedup_high:.2f}]"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites, "fusions": fusions, "promoted": promoted}
+TABLES: dict[str, Callable[[Path], str]] = {
+    "policy": policy,
+    "known_families": known_families,
+    "sites": sites,
+    "fusions": fusions,
+    "promoted": promoted,
+}

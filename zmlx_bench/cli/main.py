@@ -25,6 +25,7 @@ from zmlx_bench.cli import (
     check,
     doctor,
     environments,
+    fleet,
     generate,
     init,
     kernels,
@@ -85,6 +86,7 @@ app.command("bisect", short_help="which release of a package changed speed, toke
 app.command("upgrade-check", short_help="does what is promoted hold under another MLX or mlx-lm")(
     upgrade_check.upgrade_check
 )
+app.add_typer(fleet.app, name="fleet", short_help="the same question on every device of many machines")
 app.command("promote", short_help="decide every variant from the evidence and record it")(promote.promote)
 app.command("report", short_help="rank what was measured, with verdicts and what is undecided")(report.report)
 app.command("check", short_help="recompute all evidence from the raw numbers")(check.check)
