@@ -177,3 +177,28 @@ def test_one_that_is_interrupted_goes_on_where_it_was(make_workspace: Callable[.
     assert [path.name for path in place.capsules.iterdir()] == [session.name]
     assert store.load(place, session.name).resumed == 1
     assert done.returncode in (exit_codes.NO, exit_codes.CANNOT, os.EX_OK), done.stderr
+
+
+@pytest.mark.slow
+def test_a_release_from_the_index_is_checked_against_its_own_stock_model(
+    make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = make_workspace("no_op", "doubles")
+    small(place)
+    promote(place, *(promotion(place, name) for name in ("no_op", "doubles")))
+    done = zmlx(
+        "upgrade-check", "--environment", "mlx==0.32.3", "--at-most", "1", "--prompts", "great_wall", "--json",
+        "--workspace", str(place.root), env={**QUIET_ENV, "XDG_CACHE_HOME": str(tmp_path / "cache")}, timeout=1500,
+    )  # fmt: skip
+    if "cannot be made" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == exit_codes.NO, done.stderr
+    checked = Checked(place, json.loads(done.stdout), done)
+    assert {one["variant"]: one["said"] for one in checked.told["promotions"]} == {
+        "doubles": "fails",
+        "no_op": "undecided",
+    }
+    within = checked.session("no_op").plan.within
+    assert within is not None
+    there = [arm.variant for arm in checked.session("no_op").plan.arms if arm.variant is not None]
+    assert {one.environment.version("mlx") for one in there if one.environment is not None} == {"0.32.3"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints import hub
@@ -34,15 +34,18 @@ def check(workspace: Workspace, session: Session, request: Request, given: Colle
 
 
 def _differing(workspace: Workspace, session: Session, request: Request, given: Collection[str]) -> Iterator[str]:
-    if "environment" in given:
-        planned, asked = elsewhere.bare(session.plan).values(), request.environments
-        if {place(workspace, text) for text in planned} != {place(workspace, text) for text in asked}:
-            yield "--environment"
+    bare = elsewhere.bare(session.plan).values()
+    if "environment" in given and _places(workspace, bare) != _places(workspace, request.environments):
+        yield "--environment"
     for field, (option, of) in _OPTIONS.items():
         if field in given:
             planned, asked = of(session, request)
             if planned != asked:
                 yield option
+
+
+def _places(workspace: Workspace, texts: Iterable[str]) -> set[object]:
+    return {place(workspace, text) for text in texts}
 
 
 def _tokens(session: Session, request: Request) -> tuple[object, object]:
