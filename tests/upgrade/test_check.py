@@ -23,6 +23,7 @@ from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.session import read_session
 from zmlx_bench.ledger.decide import decide
+from zmlx_bench.report.build import build
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.workspace import Workspace
@@ -63,38 +64,32 @@ def arguments(place: Workspace, *more: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def checked(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any]) -> Checked:
-    place = make_workspace("no_op", "doubles", "unavailable")
+    place = make_workspace("doubles", "unavailable")
     small(place)
-    promote(
-        place, *(promotion(place, name) for name in ("no_op", "doubles")),
-        promotion(place, "unavailable", device="Made CPU"),
-    )  # fmt: skip
+    promote(place, promotion(place, "doubles"), promotion(place, "unavailable", device="Made CPU"))
     done = zmlx(*arguments(place, "--json"), timeout=1200)
     assert done.returncode == exit_codes.NO, done.stderr
     return Checked(place, json.loads(done.stdout), done)
 
 
 def test_each_promotion_is_measured_or_says_why_not(checked: Checked) -> None:
-    assert {one["variant"]: one["said"] for one in checked.told["promotions"]} == {
-        "doubles": "fails",
-        "no_op": "undecided",
-        "unavailable": "unmeasured",
-    }
+    said = {one["variant"]: one["said"] for one in checked.told["promotions"]}
+    assert said == {"doubles": "fails", "unavailable": "unmeasured"}
     assert checked.told["holds"] is False
     assert checked.of("doubles")["why"].startswith("fidelity: ")
     assert "promoted on Made CPU" in checked.of("unavailable")["why"]
-    assert checked.of("no_op")["stock"]["prompt"] is None
-    assert checked.of("no_op")["stock"]["speed"] > 0
+    assert checked.of("doubles")["stock"]["prompt"] is None
+    assert checked.of("doubles")["stock"]["speed"] > 0
 
 
 def test_baseline_and_variant_both_ran_there_and_the_session_is_evidence_of_no_promotion(checked: Checked) -> None:
-    session = checked.session("no_op")
+    session = checked.session("doubles")
     within = session.plan.within
     assert within is not None
     assert [arm.name for arm in session.plan.arms] == ["baseline", within.stock, within.again, within.asked]
     there = [arm.variant for arm in session.plan.arms if arm.variant is not None]
     assert all(one.environment is not None and one.environment.asked == sys.executable for one in there)
-    assert [[used.kernel for used in one.kernels] for one in there] == [[], [], ["no_op"]]
+    assert [[used.kernel for used in one.kernels] for one in there] == [[], [], ["doubles"]]
     asked = [one.file for one in session.capsules if within.asked in one.file]
     capsule = capsule_files.read(checked.place.session(session.session) / asked[0])
     assert capsule.status == "ok"
@@ -102,20 +97,19 @@ def test_baseline_and_variant_both_ran_there_and_the_session_is_evidence_of_no_p
     # Without a null arm of its own environment it can promote nothing.
     found = decide(checked.place, "qwen3")
     assert {one.verdict for group in found.decisions.values() for one in group.verdicts} <= {"INCONCLUSIVE", "REJECT"}
+    assert [group.next_runs for group in build(checked.place, "qwen3").groups] == [()], "no run has such arms"
 
 
 def test_the_sessions_are_checked_like_any_other(checked: Checked, zmlx_inside: Callable[..., Any]) -> None:
     done = zmlx_inside("check", *(str(path) for path in checked.place.capsules.iterdir()), cwd=checked.place.root)
     assert done.returncode == 0, done.stdout
-    for variant in ("no_op", "doubles"):
-        read = read_session(checked.place.root, checked.place.session(checked.session(variant).session))
-        assert read.session is not None
-        assert check_stops(checked.place, [read], []) == []
-        assert read.session.stopped is not None
-        other = {"why": "decided", "undecided": ()} if read.session.stopped.undecided else {"undecided": ("baseline",)}
-        stopped = read.session.stopped.model_copy(update=other)
-        wrong = replace(read, session=read.session.model_copy(update={"stopped": stopped}))
-        assert {one.field for one in check_stops(checked.place, [wrong], [])} == {"stopped.undecided"}
+    read = read_session(checked.place.root, checked.place.session(checked.session("doubles").session))
+    assert read.session is not None
+    assert read.session.stopped is not None
+    assert check_stops(checked.place, [read], []) == []
+    stopped = read.session.stopped.model_copy(update={"undecided": ("baseline",)})
+    wrong = replace(read, session=read.session.model_copy(update={"stopped": stopped}))
+    assert {one.field for one in check_stops(checked.place, [wrong], [])} == {"stopped.undecided"}
 
 
 def test_the_same_command_tells_the_same_and_measures_nothing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -84,6 +83,6 @@ def _why(one: UpgradeCheck) -> Iterator[str | Text]:
 
 
 def _sessions(checks: Sequence[UpgradeCheck]) -> Iterator[str]:
-    named: list[Any] = [one.session for one in checks if one.session is not None and one.said != "unmeasured"]
+    named = [one.session for one in checks if one.session is not None and one.said != "unmeasured"]
     if named:
         yield f"capsules: {', '.join(f'capsules/{name}/' for name in named)}"
