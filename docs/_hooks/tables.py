@@ -1,4 +1,5 @@
-"""Tables that pages show and that other files hold: the policy, the sites of a decoder layer, what is promoted."""
+"""Tables that pages show and that other files hold: the policy, the sites of a decoder layer, what is promoted, the
+packings of weights that each kernel multiplies by."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from zmlx_bench import files
-from zmlx_bench.catalog import families
+from zmlx_bench.catalog import families, kernels
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.steps import Span
 from zmlx_bench.schema.kernel import Site
@@ -110,10 +111,26 @@ def _ratio(capsule: PromotedCapsule) -> str:
     return f"{capsule.speedup:.2f}x [{capsule.speedup_low:.2f}, {capsule.speedup_high:.2f}]"
 
 
+def packings(root: Path) -> str:
+    """The packings that each kernel of quantised weights declares, kernels that declare the same in one row."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for name, kernel in kernels.load(Workspace(root)).items():
+        by_words: dict[str, list[str]] = {}
+        declared = kernel.declaration.weights
+        for backend in sorted({backend for each in declared for backend in each.backends}):
+            words = "; ".join(str(each) for each in declared if backend in each.backends)
+            by_words.setdefault(words, []).append(backend)
+        for words, backends in by_words.items():
+            rows.setdefault((words, ", ".join(backends)), []).append(f"`{name}`")
+    lines = ["| kernels | on | weights |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {', '.join(names)} | {on} | {words} |" for (words, on), names in rows.items())])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "policy": policy,
     "known_families": known_families,
     "sites": sites,
     "fusions": fusions,
     "promoted": promoted,
+    "packings": packings,
 }

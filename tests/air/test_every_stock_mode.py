@@ -17,6 +17,8 @@ COMPARED = {
     "mla_norm_rope": "test_latent.test_norms_and_rotation_of_the_key",
     "moe_combine": "test_dense.test_combine",
     "moe_router": "test_router.test_softmax_router",
+    "packed_down_combine": "test_packed.test_down_and_combine",
+    "packed_experts": "test_packed.test_experts",
     "projections_joined": "test_dense.test_biases_of_joined_projections",
     "qk_norm_rope": "test_norms.test_norm_and_rotation_of_q_and_k",
     "qkv_joined": "test_dense.test_joined_projections",

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
@@ -89,7 +89,7 @@ def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: 
     squares = [np.square(np.asarray(se, dtype=np.float64)) + per_session * policy.arm_effect**2 for se in spreads]
     if policy.arm_effect == 0:
         return np.zeros_like(squares[0])
-    quantile = float(special.ndtri(1 - policy.promote_alpha / hypotheses))
+    quantile = float(scipy.special.ndtri(1 - policy.promote_alpha / hypotheses))
     return np.asarray(quantile * np.sqrt(sum(squares)) / len(squares))
 
 

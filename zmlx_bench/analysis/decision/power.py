@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision.looks import level_of_each
 from zmlx_bench.schema.policy import Policy
@@ -21,11 +21,11 @@ def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
     excess = math.log1p(policy.planned_effect) - math.log1p(policy.min_gain)
     if sd <= 0:
         return 1.0
-    critical = float(special.stdtrit(blocks - 1, 1 - policy.faster_alpha / hypotheses))
+    critical = float(scipy.special.stdtrit(blocks - 1, 1 - policy.faster_alpha / hypotheses))
     shift = excess / sd * math.sqrt(blocks)
-    missed = float(special.nctdtr(blocks - 1, shift, critical))
+    missed = float(scipy.special.nctdtr(blocks - 1, shift, critical))
     # scipy's series gives NaN for some large shifts, where the normal limit is exact to all digits that matter.
-    return float(special.ndtr(shift - critical)) if math.isnan(missed) else 1 - missed
+    return float(scipy.special.ndtr(shift - critical)) if math.isnan(missed) else 1 - missed
 
 
 def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy) -> tuple[int, bool] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision import robust
 from zmlx_bench.analysis.decision.calibrated import FEWEST
@@ -85,7 +85,7 @@ def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
         return np.full(np.shape(excess), np.nan)
     scatter = of.se > 0
     t = excess / np.where(scatter, of.se, 1.0)
-    return np.where(scatter, special.stdtr(of.freedom, -t), np.where(excess > 0, 0.0, 1.0))
+    return np.where(scatter, scipy.special.stdtr(of.freedom, -t), np.where(excess > 0, 0.0, 1.0))
 
 
 def p_below(of: Estimate, ceiling: npt.ArrayLike) -> Array:
@@ -99,7 +99,7 @@ def interval(of: Estimate, level: float) -> tuple[Array, Array]:
     if of.blocks < 2:
         nothing = np.full(of.mean.shape, np.nan)
         return nothing, nothing
-    half = special.stdtrit(of.freedom, (1 + level) / 2) * of.se
+    half = scipy.special.stdtrit(of.freedom, (1 + level) / 2) * of.se
     return of.mean - half, of.mean + half
 
 
@@ -125,7 +125,7 @@ def difference_interval(then: Estimate, now: Estimate, level: float) -> tuple[fl
         return difference, difference, difference
     # Shares instead of squares, which vanish for tiny variances.
     shares = [(part / variance) ** 2 / each.freedom for part, each in zip(parts, (then, now), strict=True)]
-    half = float(special.stdtrit(1 / sum(shares), 0.5 + level / 2)) * variance**0.5
+    half = float(scipy.special.stdtrit(1 / sum(shares), 0.5 + level / 2)) * variance**0.5
     return difference, difference - half, difference + half
 
 
