@@ -75,6 +75,16 @@ def lost_weight(sample: npt.ArrayLike, estimator: Estimator = "mean") -> tuple[A
     return (lost * low).sum(axis=-1), (lost * ~low).sum(axis=-1)
 
 
+def fallen(sample: npt.ArrayLike, estimator: Estimator) -> npt.NDArray[np.int_]:
+    """Return how many blocks lie below an estimate and have lost more than half of their weight; none for a mean."""
+    values = np.asarray(sample, dtype=np.float64)
+    if estimator == "mean" or values.shape[-1] < FEWEST:
+        return np.zeros(values.shape[:-1], dtype=np.int_)
+    found = robust.bisquare(values)
+    low = (found.weight < 0.5) & (values < found.value[..., None])
+    return np.asarray((low & (found.scale >= _DUST)[..., None]).sum(axis=-1))
+
+
 def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
     """One-sided t p-value of "the mean is at most `floor`" (Student).
 
