@@ -24,7 +24,7 @@ from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts, heat, state
 from zmlx_bench.printable import encodable
-from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
+from zmlx_bench.protocol.plan import alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -34,7 +34,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, near, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -95,13 +95,14 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     located = _locate(workspace, request, machine)
     conditions = request.conditions
     promoted = incumbent_of(workspace, request.family, located, machine, conditions)
-    if promoted is not None and promoted not in catalog.specs:
+    if promoted is not None and promoted not in catalog.strict():
         promoted = None
     made: elsewhere.Found = {}
     explicit = request.variants is not None or bool(others)
     usable, left_out = _resolved(
         catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
     )
+    audit_positions = near.audit_positions(request, usable, prompts, workspace)
     name = request.session or store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, made, share=request.share_device)
@@ -128,7 +129,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         first_look=first_look,
         contrast=request.contrast,
         within=within,
-        audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
+        audit_positions=audit_positions,
     )
     session = Session(
         schema_version=2,
