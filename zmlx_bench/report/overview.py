@@ -57,6 +57,8 @@ class Line:
     verified: str | None = None
     """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
     group's device and versions; null for never. No verdict rests on it."""
+    by_upgrade_check: bool = False
+    """Whether the session that is shown asked if a promotion holds in another environment."""
 
     @property
     def near(self) -> bool:
@@ -187,6 +189,7 @@ def _judged(
             if c.status == "ok"
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
+        by_upgrade_check=session.evidence.within is not None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 
@@ -231,7 +234,9 @@ def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
-    unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    # `zmlx run` knows no arm of an upgrade check.
+    known = [line for line in lines if not line.by_upgrade_check]
+    unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"

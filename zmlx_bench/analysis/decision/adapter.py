@@ -120,6 +120,7 @@ def session_evidence(
         looks=session.plan.looks,
         blocks=session.blocks if session.plan.looks else None,
         contrast=session.plan.contrast,
+        within=session.plan.within,
     )
 
 

@@ -11,7 +11,7 @@ from zmlx_bench.schema.audit import Nearness
 from zmlx_bench.schema.base import CheckpointKind, Estimator, Status
 from zmlx_bench.schema.figures import Figures, Ratio
 from zmlx_bench.schema.identity import Identity
-from zmlx_bench.schema.plan import Conditions, Contrast
+from zmlx_bench.schema.plan import Conditions, Contrast, Within
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ class SessionEvidence:
     """Blocks that were run, where there are looks."""
     contrast: Contrast | None = None
     """What it stops by in the place of its variants' verdicts."""
+    within: Within | None = None
+    """The arms of an upgrade check, which no `zmlx run` is asked for."""
 
     @property
     def by_rule(self) -> tuple[SessionEvidence, SessionEvidence]:
