@@ -48,11 +48,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def model(name: str, gpu_as_default: None) -> Model:
-    """Three layers of the published sizes with a small vocabulary."""
+    """Four layers of the published sizes with a small vocabulary: what is captured of three of them, the fourth's
+    products follow from."""
     reason = importlib.import_module("zmlx_kernels._lib.graph").missing()
     if reason:
         pytest.skip(reason)
-    return built(name, 0, 3)
+    return built(name, 0, 4)
 
 
 def built(name: str, seed: int, layers: int) -> Model:
@@ -221,6 +222,35 @@ def test_a_second_turn_of_a_chat(as_stock: Any) -> None:
         found = steps(model, cache, TOKENS[250:260])
         found.append(prefill(model, cache, TOKENS[300:340]))
         return [*found, *steps(model, cache, TOKENS[340:346])]
+
+    as_stock(script)
+
+
+def test_rows_that_the_model_made_are_as_good_as_tokens(as_stock: Any) -> None:
+    """A step makes the rows of tokens of 32 bits itself and takes those of others."""
+
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        prefill(model, cache, TOKENS[:40])
+        for i, token in enumerate(TOKENS[40:70]):
+            kind = (mx.int32, mx.uint32, mx.int64)[i % 3]
+            found.append(model(mx.array([[token]], kind), cache=cache))
+        mx.eval(found)
+        return found
+
+    as_stock(script)
+
+
+def test_tokens_of_the_whole_vocabulary(as_stock: Any) -> None:
+    """A step makes the token's row itself, with MLX's bits."""
+
+    def script(model: Model) -> list[mx.array]:
+        cache, found = make_prompt_cache(model), []
+        prefill(model, cache, TOKENS[:40])
+        for start in range(0, VOCABULARY, 128):
+            found += steps(model, cache, list(range(start, start + 128, 2)))
+            trim_prompt_cache(cache, 64)
+        return found
 
     as_stock(script)
 
