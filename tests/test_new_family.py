@@ -19,6 +19,7 @@ from tests import lfm2
 from tests.conftest import QUIET_ENV, Zmlx
 from tests.docs.blocks import DOCS, blocks
 from tests.lfm2 import ATTENTIONS, EXAMPLE, MOE_LAYERS, NAME, SIZES
+from tests.prompts import ONE
 from tests.tiny import Tiny, equal
 from tests.variants import variant
 from zmlx_bench.catalog import families
@@ -30,7 +31,7 @@ from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.workspace import Workspace
 
 pytestmark = pytest.mark.process
-RUN = ("--tokens", "6", "--runs", "1", "--prompts", "primes", "--no-null", "--json")
+RUN = ("--tokens", "6", "--runs", "1", "--prompts", ONE, "--no-null", "--json")
 
 
 @pytest.fixture(scope="module")

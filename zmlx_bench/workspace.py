@@ -124,7 +124,7 @@ def create(folder: Path) -> Workspace:
         for name in ("kernels", "variants"):
             shutil.copytree(source / name, folder / name, ignore=_IGNORED)
         (folder / "capsules").mkdir()
-        (folder / ".gitignore").write_text("capsules/*/events.jsonl\ncapsules/*/logs/\n*.lock\n__pycache__/\n")
+        (folder / ".gitignore").write_text("capsules/*/events.jsonl\ncapsules/*/logs/\n/fleet/\n*.lock\n__pycache__/\n")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import QUIET_ENV, Zmlx
 from tests.hostile.planted import plant
+from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
 from zmlx_bench.ledger.decide import decide
 from zmlx_bench.workspace import Workspace
@@ -28,7 +29,7 @@ def session(
     policy = workspace.variants / "policy.toml"
     policy.write_text(policy.read_text().replace("\n200 = ", f"\n{TOKENS} = ").replace("\n1024 = ", "\n48 = "))
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", str(TOKENS), "--runs", "1", "--prompts", "primes", *options,
+        "run", "qwen3", "--checkpoint", "tiny", "--tokens", str(TOKENS), "--runs", "1", "--prompts", ONE, *options,
         "--variants", ",".join(names), "--workspace", str(workspace.root), env={**QUIET_ENV, **(env or {})},
     )  # fmt: skip
     return finished(workspace, done)

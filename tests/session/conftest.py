@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import QUIET_ENV
+from tests.prompts import ONE, TWO
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session
@@ -20,10 +21,9 @@ from zmlx_bench.session import store
 from zmlx_bench.workspace import Workspace
 
 MEASURED = "qwen_qkv_joined"
-# The shortest prompts: every process of a session reads its first one three times.
 ARGUMENTS = (
     "run", "qwen3", "--checkpoint", "tiny", "--tokens", "5", "--tokens", "12", "--runs", "2", "--seed", "7",
-    "--prompts", "great_wall,lighthouse", "--variants", MEASURED,
+    "--prompts", TWO, "--variants", MEASURED,
 )  # fmt: skip
 
 
@@ -64,18 +64,18 @@ SESSIONS = {
     ),
     "quantised": (
         (),
-        (*CONDITIONED, "--prompts", "great_wall", "--variants", "qwen_native", "--kv-bits", "8", "--json"),
+        (*CONDITIONED, "--prompts", ONE, "--variants", "qwen_native", "--kv-bits", "8", "--json"),
     ),
     "undisturbed": ((), (*ARGUMENTS, "--json")),
     "with_failures": (
         FAILING,
         ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts",
-         "great_wall", "--timeout", "12", "--variants", ",".join(FAILING)),
+         ONE, "--timeout", "12", "--variants", ",".join(FAILING)),
     ),
     "audited": (
         ("doubles", "raises"),
         ("run", "qwen3", "--checkpoint", "tiny", "--tokens", str(AUDITED_TOKENS), "--runs", "1", "--no-null",
-         "--audit", "--prompts", "great_wall,lighthouse", "--variants", f"doubles,raises,{FP32}", "--json"),
+         "--audit", "--prompts", TWO, "--variants", f"doubles,raises,{FP32}", "--json"),
     ),
 }  # fmt: skip
 """Fixture -> planted kernels, and the command."""

@@ -13,9 +13,10 @@ import pytest
 
 from tests import tiny_models
 from tests.conftest import Zmlx
+from tests.prompts import ONE
 from zmlx_bench.workspace import Workspace
 
-RUN = ("--tokens", "6", "--runs", "1", "--prompts", "primes", "--json")
+RUN = ("--tokens", "6", "--runs", "1", "--prompts", ONE, "--json")
 
 
 @dataclass

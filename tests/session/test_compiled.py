@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUIET_ENV
+from zmlx_bench.measured.ahead import modules
 from zmlx_bench.session import compiled as store_of
 from zmlx_bench.session.compiled import Compiled, prune
 
@@ -125,7 +127,7 @@ def keep(store: Path, **files: int) -> None:
         with Compiled(store) as compiled:
             path = made(compiled.folder, f"{name}.so", name.encode() * size)
             compiled.ended(well=True)
-            entry = store / store_of._digest(path)
+            entry = store / store_of._digest([path])
         os.utime(entry, (then := time.time() - 3600 * age, then))
 
 
@@ -191,3 +193,89 @@ def test_two_that_prune_while_others_read_leave_whole_files_or_none(tmp_path: Pa
     for found in seen:
         assert found.items() <= whole.items()
     assert kept_files(tmp_path) == []
+
+
+def module(temporary: Path, name: str, code: bytes, includes: Path | None = None) -> list[Path]:
+    """Make a compiled module of CUDA with the file that it includes."""
+    where = temporary / "mlx" / "1" / "ptx"
+    read = "" if includes is None else modules.read_with(f'#include "{includes}"\n'.encode())
+    return modules.put(where, name, modules.Compiled(code, {"k": "_k"}), read)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in kept_files(folder)]
+
+
+def test_a_module_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as compiled:
+        module(compiled.folder, "whole", b"code")
+        made(compiled.folder, "mlx_own.ptx", b"code")
+        made(compiled.folder, "mlx_own.txt", b"names")
+        made(compiled.folder, "mlx_own.cu", b"source")
+        made(compiled.folder, "half.ptx", b"code without names")
+        compiled.ended(well=True)
+    whole = ["mlx_own.ptx", "mlx_own.txt", "whole.ptx", "whole.read", "whole.txt"]
+    assert sorted(names(tmp_path)) == whole
+    with Compiled(tmp_path) as compiled:
+        assert sorted(names(compiled.folder)) == whole
+    (lost,) = tmp_path.rglob("mlx_own.txt")
+    lost.unlink()
+    with Compiled(tmp_path) as compiled:
+        assert sorted(names(compiled.folder)) == ["whole.ptx", "whole.read", "whole.txt"]
+    assert sorted(names(tmp_path)) == ["whole.ptx", "whole.read", "whole.txt"]
+
+
+@pytest.mark.parametrize("end", [".ptx", ".txt", ".read"])
+def test_a_module_of_which_a_file_was_changed_is_not_used(tmp_path: Path, end: str) -> None:
+    with Compiled(tmp_path) as compiled:
+        module(compiled.folder, "m", b"code")
+        compiled.ended(well=True)
+    (damaged,) = tmp_path.rglob(f"m{end}")
+    damaged.write_bytes(b"other")
+    with Compiled(tmp_path) as compiled:
+        assert names(compiled.folder) == []
+    assert names(tmp_path) == []
+
+
+def test_a_module_that_includes_a_changed_file_is_not_used(tmp_path: Path) -> None:
+    store, header = tmp_path / "store", tmp_path / "part.cuh"
+    header.write_text("one")
+    with Compiled(store) as compiled:
+        module(compiled.folder, "m", b"code", header)
+        compiled.ended(well=True)
+    for text, found in (("two", 0), ("one", 3)):
+        header.write_text(text)
+        with Compiled(store) as compiled:
+            assert len(names(compiled.folder)) == found
+
+
+def test_a_code_that_was_kept_alone_is_not_used(tmp_path: Path) -> None:
+    path = made(tmp_path / "elsewhere", "m.ptx", b"code")
+    entry = tmp_path / "store" / store_of._digest([path])
+    path.rename(made(entry, "m.ptx", b""))
+    with Compiled(tmp_path / "store") as compiled:
+        assert names(compiled.folder) == []
+
+
+def test_what_is_marked_is_there_as_long_as_all_its_files_are(tmp_path: Path) -> None:
+    with Compiled(tmp_path) as compiled:
+        assert not compiled.holds("mark")
+        files = module(compiled.folder, "m", b"code")
+        told = json.dumps([path.relative_to(compiled.folder).as_posix() for path in files])
+        path = compiled.folder / "mlx" / store_of.MARKS / "mark"
+        path.parent.mkdir()
+        path.write_text(told)
+        assert compiled.holds("mark")
+        compiled.ended(well=True)
+    with Compiled(tmp_path) as compiled:
+        assert compiled.holds("mark")
+        next(compiled.folder.rglob("m.ptx")).unlink()
+        assert not compiled.holds("mark")
+        (compiled.folder / "mlx" / store_of.MARKS / "mark").write_text("no json")
+        assert not compiled.holds("mark")
+
+
+def test_each_gpu_and_compiler_has_a_place_of_its_own() -> None:
+    places = [store_of.place("1"), store_of.place("1", "cc-9.0-13.0"), store_of.place("1", "cc-8.0-13.0")]
+    places += [store_of.place("2", "cc-9.0-13.0"), store_of.place("1", "cc-9.0-13.1")]
+    assert len(set(places)) == 5

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Zmlx
+from tests.prompts import TWO
 from tests.pythons import changed_mlx_lm, python
 from tests.session.conftest import Finished, finished
 from tests.wheels import MLX, MLX_LM
@@ -64,7 +65,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any]) -> 
     workspace = make(tmp_path_factory.mktemp("elsewhere"))
     done = zmlx(
         "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts",
-        "great_wall,lighthouse", "--variants", "stock_there,joined_there", "--environment", "changed",
+        TWO, "--variants", "stock_there,joined_there", "--environment", "changed",
         "--environment", "lacking", "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.evidence_reader import read_policy
@@ -20,7 +21,7 @@ from zmlx_bench.session.request import Request, check
 from zmlx_bench.workspace import Workspace
 
 ARGUMENTS = (
-    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--prompts", "great_wall", "--variants", "no_op",
+    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--prompts", ONE, "--variants", "no_op",
     "--until-decided", "--at-most", "2",
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import QUIET_ENV, Zmlx
 from tests.planted import declaration
+from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
 from zmlx_bench.workspace import Workspace
 
@@ -64,7 +65,7 @@ def measured(make_workspace: Callable[..., Workspace], zmlx: Zmlx) -> Finished:
     for name in BODIES:
         plant(workspace, name)
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "3", "--runs", "1", "--no-null", "--prompts", "primes",
+        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "3", "--runs", "1", "--no-null", "--prompts", ONE,
         "--variants", ",".join(BODIES), "--workspace", str(workspace.root), env=QUIET_ENV,
     )  # fmt: skip
     return finished(workspace, done)

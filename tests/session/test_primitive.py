@@ -13,6 +13,7 @@ import pytest
 
 from tests import lab_mlx
 from tests.conftest import Zmlx
+from tests.prompts import ONE
 from tests.pythons import install, python
 from tests.session.conftest import Finished, finished
 from tests.wheels import MLX, wheel
@@ -60,7 +61,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], rep
     asks = shutil.copytree(workspace.kernels / "mlx_gather_qmm_swiglu", workspace.kernels / "asks")
     (asks / "kernel.py").write_text("def bind(module, request):\n    raise RuntimeError('was bound')\n")
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts", "lighthouse",
+        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts", ONE,
         "--variants", f"{VARIANT},asks,patched", "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)

@@ -86,6 +86,15 @@ def test_a_context_is_prefill_and_its_rehearsal_is_warm_up(plan: Plan) -> None:
     assert spent.warm_up_s - without.warm_up_s == pytest.approx(1.0)
 
 
+def test_what_is_compiled_ahead_is_no_waiting(plan: Plan) -> None:
+    logs = [(0, log(0, 100.0, WHOLE, 15.0)), (1, log(1, 118.0, WHOLE, 15.0))]
+    logs[1][1].start = logs[1][1].start.model_copy(update={"compiled_s": 2.5})
+    spent = spent_of(plan, logs)
+    assert spent is not None
+    assert (spent.waiting_s, spent.compiling_s, spent.total_s) == (0.5, 2.5, 33.0)
+    assert "compiling ahead 2.5 s" in words.spent(spent)
+
+
 def test_the_time_until_a_session_is_taken_up_again_is_not_its_own(plan: Plan) -> None:
     spent = spent_of(plan, [(0, log(0, 100.0, WHOLE, 15.0)), (1, log(1, 9000.0, WHOLE, 15.0, resumed=1))])
     assert spent is not None

@@ -14,6 +14,7 @@ from typing import Any
 
 from zmlx_bench.bench.schema import AllDone, BenchInstructions, BenchRow, BenchTask, RowMeasured, TaskStarted
 from zmlx_bench.measured.contract import BindRequest, Unavailable
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.base import Status
 
@@ -29,6 +30,7 @@ def main() -> int:
     from zmlx_bench.measured.worker import device
 
     device.take(told.backend)
+    import_loop()
     from zmlx_bench.bench import modules
     from zmlx_bench.bench.chain import copy_gb_s
     from zmlx_bench.measured import loader

@@ -12,6 +12,7 @@ import importlib
 from zmlx_bench.catalog import kernels
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.measured import loader, primitives
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
@@ -27,6 +28,7 @@ def why_not(workspace: Workspace, kernel: Kernel, mode: str, backend: Backend) -
     doing = "be imported"
     # A kernel may raise anything, and leave; a list of kernels goes on to the next.
     try:
+        import_loop()  # kernels import it, and whole it takes a second
         module = importlib.import_module(f"{loader.PACKAGE}.{kernel.name}.kernel")
         doing = "be asked (probe)"
         probe = getattr(module, "probe", None)

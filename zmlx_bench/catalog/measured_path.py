@@ -44,6 +44,14 @@ NOT_BETWEEN_TOKENS = {
     "worker/audit.py": "forces tokens; nothing there is timed",
     "worker/distance.py": "compares logits for the audit",
     "worker/opened.py": "watches which files are opened; no token opens one",
+    "ahead/__main__.py": "compiles kernels in a process of its own, which measures nothing",
+    "ahead/answer.py": "lets variants answer in that process",
+    "ahead/compiler.py": "compiles in that process",
+    "ahead/elf.py": "reads MLX's library in that process",
+    "ahead/modules.py": "says where MLX looks for what that process compiled",
+    "ahead/nvrtc.py": "calls the compiler in that process",
+    "ahead/texts.py": "takes the texts of kernels from MLX in that process",
+    "ahead/toolkit.py": "finds MLX's headers in that process",
 }
 """Modules of the room that are loading or reporting, and why each is no part of the path."""
 NAMES_ONLY = "api.py"

@@ -18,6 +18,11 @@ from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import nvidia
 from zmlx_bench.schema.base import Backend
 
+
+class Taken(CannotHere):
+    """Somebody else measures on the device, or is at the session; it can be had once they have ended."""
+
+
 _PID_APPEARS_S = 1.0
 """A holder writes its process id just after it has the lock."""
 
@@ -30,13 +35,13 @@ def folder() -> Path:
 def take(backend: Backend, *, share: bool = False) -> BaseFileLock | None:
     """Return the held lock of the backend's device; the system frees it when this process ends, however it ends.
 
-    Raises CannotHere with the process id of the command that holds it. With `share` that one is let be, and None
+    Raises Taken with the process id of the command that holds it. With `share` that one is let be, and None
     is returned.
     """
     path = _path(backend)
     lock = acquired(path)
     if lock is None and not share:
-        raise CannotHere(
+        raise Taken(
             f"{holder_of(path)} measures on this device ({backend}), and two would disturb each other; "
             "wait until it has ended, or insist with --share-device"
         )

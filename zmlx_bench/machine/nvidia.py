@@ -16,6 +16,17 @@ def first_visible() -> str | None:
     return None if first in ("", "-1") else first
 
 
+def visible() -> list[str]:
+    """Return index or UUID of each GPU that CUDA_VISIBLE_DEVICES leaves, or of all that nvidia-smi lists without it."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return (output_of("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader") or "").split()
+    gpus = [gpu.strip() for gpu in named.split(",")]
+    # CUDA ignores what stands behind the first that is none.
+    ends = next((number for number, gpu in enumerate(gpus) if gpu in ("", "-1")), len(gpus))
+    return gpus[:ends]
+
+
 def query(*fields: str) -> list[str] | None:
     """Return the values of nvidia-smi's `--query-gpu` fields, without units; None where it does not say."""
     line = _of_gpu(f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")

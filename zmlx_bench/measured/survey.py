@@ -17,6 +17,7 @@ from typing import Any
 
 from zmlx_bench.measured import messages
 from zmlx_bench.measured.variant import KernelUse, Variant
+from zmlx_bench.measured.worker.lean import import_loop
 
 
 def main() -> int:
@@ -49,6 +50,7 @@ def survey(instructions: messages.Instructions, variants: Sequence[Variant]) -> 
     from zmlx_bench.measured.worker import device
 
     device.take(instructions.backend)
+    import_loop()
     from zmlx_bench.measured.apply import apply
     from zmlx_bench.measured.contract import Unavailable
     from zmlx_bench.measured.families import loading

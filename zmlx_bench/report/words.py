@@ -60,6 +60,7 @@ _SPENT = (
     ("starting", "start_up_s"),
     ("loading", "load_s"),
     ("binding", "bind_s"),
+    ("compiling ahead", "compiling_s"),
     ("compiling and warming up", "warm_up_s"),
     ("prefill", "prefill_s"),
     ("timed decode", "timed_decode_s"),

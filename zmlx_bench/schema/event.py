@@ -205,6 +205,8 @@ class JobStart(StrictModel):
     """How often the session had been taken up again: clocks compare only within one time."""
     waited_s: NonNegative | None = None
     """Seconds waited before for the machine to cool down; null where it was not to."""
+    compiled_s: NonNegative | None = None
+    """Seconds that a process before took to compile kernels of variants; null where none did."""
     before: MachineState
 
 

@@ -5,7 +5,10 @@ A variant that takes its process with it loses its place, and the process is run
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +43,8 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
+from zmlx_bench.session.ahead import compile_ahead, gpu, mark
+from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import child_environment, without_secrets
 from zmlx_bench.session.request import check_batch
@@ -121,6 +126,8 @@ class Screen:
         """None: the default ones."""
         self.lock: BaseFileLock | None = None
         self.timeouts = timeouts
+        self._asked: set[str] = set()
+        """Marks of the variants that were to be compiled ahead."""
 
     @property
     def planned(self) -> int:
@@ -133,12 +140,13 @@ class Screen:
 
     def complete(self, observer: Observer) -> None:
         """Run every process. CannotHere where the stock model does not run; the device is free afterwards."""
-        try:
+        known = gpu(self.machine.backend)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.release)
+            compiled = stack.enter_context(Compiled(place(gpu=known)))
             for env, order in self.sequence():
-                self._until_done(env, order, observer)
+                self._until_done(env, order, observer, compiled, ahead=known is not None)
             self.finished = True
-        finally:
-            self.release()
 
     def release(self) -> None:
         """Let others measure on the device."""
@@ -153,7 +161,9 @@ class Screen:
             for env in [*sets] if repetition % 2 == 0 else [*reversed(sets)]:
                 yield env, orders[env][repetition]
 
-    def _until_done(self, env: Variables, order: tuple[str, ...], observer: Observer) -> None:
+    def _until_done(
+        self, env: Variables, order: tuple[str, ...], observer: Observer, compiled: Compiled, *, ahead: bool
+    ) -> None:
         """Run a process; where a variant took it with it, run it again without that one."""
         while self.left():
             names = tuple(name for name in order if name not in self.fallen)
@@ -167,11 +177,28 @@ class Screen:
                 found.ran = ran
                 observer.changed(found)
 
-            found.ran = process.run(self._told(names), child_environment() | dict(env), self.timeouts, heard)
+            whole = child_environment() | dict(env) | compiled.environment
+            if ahead:
+                self._compile(names, whole, compiled)
+            found.ran = process.run(self._told(names), whole, self.timeouts, heard)
+            compiled.ended(well=found.ran.done)
             again = self.judge(found)
             observer.ended(found)
             if not again:
                 return
+
+    def _compile(self, names: tuple[str, ...], env: Mapping[str, str], compiled: Compiled) -> None:
+        """Have the kernels of variants compiled, those not asked for yet."""
+        told: dict[str, Instructions] = {}
+        lengths = [len(prompt.token_ids) for prompt in self.prompts]
+        for name, each in zip(names, self._told(names)[1:], strict=True):
+            known = mark(self.variants[name], self.located.checkpoint, lengths)
+            if known is not None and known not in self._asked:
+                told[known] = dataclasses.replace(each, conditions=None)
+        self._asked.update(told)
+        silent_s = max(self.timeouts.load_s, self.timeouts.prefill_s)
+        log = compiled.folder / "ahead.log"
+        compile_ahead(told, sys.executable, env, compiled, log, silent_s, lambda: None)
 
     def judge(self, found: Process) -> bool:
         """Note what an ended process says; return whether it is to be run again without the variant that ended it."""

@@ -96,7 +96,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     usable, left_out = _resolved(
         catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
     )
-    name = store.new_name(request.family)
+    name = request.session or store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
     locks = _locks(workspace, name, backend, share=request.share_device)
     encoded = _encoded(request, located, prompts, locks)

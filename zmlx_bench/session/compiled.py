@@ -11,22 +11,29 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.ahead.modules import CODE, KERNELS, READ, unchanged
 from zmlx_bench.measured.user_cache import user_cache_path
 
 _FOLDERS = "mlx-*"
 """Of which there is one for each MLX and architecture."""
 _MLX = "mlx"
 """MLX's folder in the temporary one."""
-_SOURCE = ".cpp"
+MARKS = "ahead"
+"""Beside it, what says which files a variant's kernels are."""
+_SOURCES = {".cpp", ".cu"}
+_PARTS = {READ, KERNELS, CODE}
+"""Ends of the files of a compiled module of CUDA, which MLX needs all or none of."""
 MOST_BYTES = 256 * 2**20
 """Of the files kept for an MLX and architecture; a CPU's kernel takes 20 kB, a GPU's some hundred."""
 UNUSED_S = 90 * 24 * 3600.0
@@ -70,16 +77,29 @@ class Compiled:
         if well:
             self._known.update(new)
         with contextlib.suppress(OSError):
-            for path in new:
-                if well:
-                    _keep(path, self.folder, self._kept)
-                else:
+            if well:
+                for unit in _units(new):
+                    _keep(unit, self.folder, self._kept)
+            else:
+                for path in new:
                     path.unlink()
 
+    def holds(self, mark: str) -> bool:
+        """Return whether all files are there that belong to what is called `mark`."""
+        try:
+            names = json.loads((self.folder / _MLX / MARKS / mark).read_bytes())
+        except (OSError, ValueError):
+            return False
+        return all((self.folder / name).is_file() for name in names)
 
-def place(mlx: str | None = None) -> Path:
-    """Return where what an MLX compiled on this architecture is kept for the user; by default the one that is here."""
-    key = f"{_FOLDERS.rstrip('*')}{mlx or installed('mlx') or 'none'}-{platform.system()}-{platform.machine()}"
+
+def place(mlx: str | None = None, gpu: str | None = None) -> Path:
+    """Return where what an MLX compiled on this architecture is kept for the user; by default the one that is here.
+
+    `gpu` says for which GPU and with what it compiles, where it does so.
+    """
+    known = (mlx or installed("mlx") or "none", platform.system(), platform.machine(), *([gpu] if gpu else []))
+    key = f"{_FOLDERS.rstrip('*')}{'-'.join(known)}"
     return user_cache_path("zmlx") / "compiled" / re.sub(r"[^A-Za-z0-9.+_-]", "_", key)
 
 
@@ -124,35 +144,60 @@ def _made(temporary: Path) -> list[Path]:
 
 
 def _take_out(kept: Path, temporary: Path) -> None:
-    """Copy every kept file whose content is what its folder is called by; remove the others."""
+    """Copy every kept unit whose content is what its folder is called by; remove the others."""
     for entry in sorted(kept.iterdir()) if kept.is_dir() else ():
         if entry.name.startswith("."):
             continue
         # Another session may remove it meanwhile.
         with contextlib.suppress(FileNotFoundError):
-            files = [path for path in entry.rglob("*") if path.is_file()]
-            if len(files) != 1 or _digest(files[0]) != entry.name:
+            unit = sorted(path for path in entry.rglob("*") if path.is_file())
+            if not _whole(unit) or _digest(unit) != entry.name:
                 shutil.rmtree(entry, ignore_errors=True)
                 continue
-            target = temporary / files[0].relative_to(entry)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(files[0], target)
+            if not all(unchanged(path) for path in unit if path.suffix == READ):
+                continue
+            for path in unit:
+                target = temporary / path.relative_to(entry)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
 
 
-def _keep(path: Path, temporary: Path, kept: Path) -> None:
-    """Copy a file into a folder called by its hash, which appears whole or not at all; sources are not needed."""
-    if path.suffix == _SOURCE or (kept / (digest := _digest(path))).exists():
+def _units(files: Iterable[Path]) -> list[list[Path]]:
+    """Return the files that MLX needs together, each unit sorted; sources are not needed."""
+    found: dict[Path, list[Path]] = {}
+    for path in sorted(files):
+        if path.suffix not in _SOURCES:
+            found.setdefault(path.with_suffix("") if path.suffix in _PARTS else path, []).append(path)
+    return [unit for unit in found.values() if _whole(unit)]
+
+
+def _whole(unit: list[Path]) -> bool:
+    parts = {path.suffix for path in unit}
+    if parts & _PARTS:
+        return parts <= _PARTS and {KERNELS, CODE} <= parts and len({path.with_suffix("") for path in unit}) == 1
+    return len(unit) == 1
+
+
+def _keep(unit: list[Path], temporary: Path, kept: Path) -> None:
+    """Copy a unit into a folder called by its hash, which appears whole or not at all."""
+    if (kept / (digest := _digest(unit))).exists():
         return
     kept.mkdir(parents=True, exist_ok=True)
     begun = Path(tempfile.mkdtemp(dir=kept, prefix="."))
-    target = begun / path.relative_to(temporary)
-    target.parent.mkdir(parents=True)
-    shutil.copyfile(path, target)
+    for path in unit:
+        target = begun / path.relative_to(temporary)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
     try:
         os.rename(begun, kept / digest)  # noqa: PTH104 - another session may have been first
     except OSError:
         shutil.rmtree(begun, ignore_errors=True)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(unit: list[Path]) -> str:
+    """Return a file's hash, or that of the hashes of several by their ends."""
+    each = [hashlib.sha256(path.read_bytes()).hexdigest() for path in unit]
+    if len(each) == 1:
+        return each[0]
+    lines = "".join(f"{known}  {path.suffix}\n" for known, path in zip(each, unit, strict=True))
+    return hashlib.sha256(lines.encode("ascii")).hexdigest()

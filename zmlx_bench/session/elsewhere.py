@@ -15,9 +15,11 @@ from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.kept import Made
 from zmlx_bench.environments.make import Say, make, present
 from zmlx_bench.errors import ZmlxError
+from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.event import Loaded
 from zmlx_bench.schema.plan import Arm, Plan
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
+from zmlx_bench.session.ahead import gpu
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.tally import BrokenProtocol
 
@@ -109,6 +111,8 @@ class Home:
     compiled: Compiled
     handed: Path | None
     """The folder with the measured room; None where the interpreter has it already."""
+    ahead: bool = False
+    """Whether kernels are compiled ahead for them."""
 
     def variables(self, of: Mapping[str, str]) -> dict[str, str]:
         """Return the variables `of` a process as it has them here."""
@@ -119,9 +123,10 @@ class Home:
 class Homes:
     """The homes of a session's arms, each with what is compiled in it; use it as a context manager."""
 
-    def __init__(self, made: Mapping[str, Made]) -> None:
+    def __init__(self, made: Mapping[str, Made], backend: Backend) -> None:
         """`made` are the environments of the arms by what they are asked for by."""
         self._made = made
+        self._backend = backend
         self._stack = contextlib.ExitStack()
         self._homes: dict[str | None, Home] = {}
 
@@ -140,10 +145,14 @@ class Homes:
         return self._homes[key]
 
     def _here(self) -> Home:
-        return Home(sys.executable, self._stack.enter_context(Compiled()), None)
+        known = gpu(self._backend)
+        compiled = self._stack.enter_context(Compiled(place(gpu=known)))
+        return Home(sys.executable, compiled, None, ahead=known is not None)
 
     def _there(self, made: Made) -> Home:
         # Other builds of MLX compile other things under the same names.
-        kept = place(f"{made.environment.version('mlx')}-{made.environment.digest[:16]}")
-        compiled = self._stack.enter_context(Compiled(kept))
-        return Home(str(made.python), compiled, self._stack.enter_context(room.handed()))
+        mlx = f"{made.environment.version('mlx')}-{made.environment.digest[:16]}"
+        known = gpu(self._backend, versions=())
+        compiled = self._stack.enter_context(Compiled(place(mlx, known)))
+        handed = self._stack.enter_context(room.handed())
+        return Home(str(made.python), compiled, handed, ahead=known is not None)

@@ -60,6 +60,8 @@ class Request:
     max_kv_size: int | None = None
     share_device: bool = False
     command: tuple[str, ...] = ()
+    session: str | None = None
+    """Its name, where whoever asks has given it one; None is a new one."""
 
     @property
     def conditions(self) -> Conditions:

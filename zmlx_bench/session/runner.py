@@ -26,6 +26,7 @@ from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Loaded, Opened, 
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import cooling, elsewhere, opened, store
+from zmlx_bench.session.ahead import Ahead, compile_ahead
 from zmlx_bench.session.audit import answers
 from zmlx_bench.session.elsewhere import Home, Homes
 from zmlx_bench.session.energy import DecodeEnergy
@@ -93,7 +94,8 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             _stop_if_stock_fails(session, job, failures[job.arm], end.message, ground)
     log = EventLog(path)
     looked = 0
-    with contextlib.closing(log), Homes(ground.made) as homes:
+    ahead = Ahead(plan, lambda job, arm: _instructions(plan, job, arm, {}, ground))
+    with contextlib.closing(log), Homes(ground.made, plan.backend) as homes:
         for job in plan.jobs:
             blocks = _blocks_before(plan, job)
             if session.stopped is None and blocks in plan.looks and blocks != looked:
@@ -106,7 +108,8 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             if job.kind == "audit" and not forced:
                 continue
             home = homes.of(plan.arm(job.arm))
-            outcome = _run_job(session, job, forced, ground, log, observer, home)
+            compiled_s = _compiled_ahead(session, job, ahead, home, ground, observer)
+            outcome = _run_job(session, job, forced, ground, log, observer, home, compiled_s)
             home.compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
@@ -152,6 +155,25 @@ def _stop_if_stock_fails(
     )
 
 
+def _compiled_ahead(
+    session: Session, job: Job, ahead: Ahead, home: Home, ground: Ground, observer: Observer
+) -> float | None:
+    """Have what a job's variant needs compiled, where it can be; return the seconds that took, None where none."""
+    arm = session.plan.arm(job.arm)
+    if not home.ahead or not (told := ahead.due(job)):
+        return None
+    log = store.log_path(ground.workspace, session.session, job.id)
+    return compile_ahead(
+        told,
+        home.python,
+        home.variables(worker_environment(arm)),
+        home.compiled,
+        log.with_name(f"ahead-{log.name}"),
+        max(session.plan.timeouts.load_s, session.plan.timeouts.prefill_s),
+        lambda: observer.waiting("compiling kernels for all processes"),
+    )
+
+
 def _run_job(
     session: Session,
     job: Job,
@@ -160,13 +182,24 @@ def _run_job(
     log: EventLog,
     observer: Observer,
     home: Home,
+    compiled_s: float | None,
 ) -> Outcome:
     plan = session.plan
     arm = plan.arm(job.arm)
     waited = _cooled(plan, job, log, observer)
     at = time.perf_counter()
     before = state.read(plan.backend)
-    log.write(JobStart(job=job.id, time=utc_now(), at=at, resumed=session.resumed, waited_s=waited, before=before))
+    log.write(
+        JobStart(
+            job=job.id,
+            time=utc_now(),
+            at=at,
+            resumed=session.resumed,
+            waited_s=waited,
+            compiled_s=compiled_s,
+            before=before,
+        )
+    )
     observer.job_started(job)
     busy, wall = state.busy_cpu_s(), time.perf_counter()
     own = time.process_time()

@@ -35,8 +35,10 @@ class Spent:
     load_s: float = 0.0
     bind_s: float = 0.0
     """The variants' kernels imported and bound."""
+    compiling_s: float = 0.0
+    """In processes of their own, which compile variants' kernels for all that measure them."""
     warm_up_s: float = 0.0
-    """Kernels compiled, and the prompt answered until nothing is new."""
+    """Kernels compiled that no process had before, and the prompt answered until nothing is new."""
     prefill_s: float = 0.0
     """Of contexts, and of timed and untimed prompts to the first token."""
     timed_decode_s: float = 0.0
@@ -67,7 +69,8 @@ def spent_of(plan: Plan, logs: Iterable[tuple[int, JobLog]], preparing_s: float 
         if end is None or start.at is None or end.at is None:
             continue
         if before is not None and before[0] == start.resumed:
-            spent.waiting_s += max(0.0, start.at - before[1])
+            spent.waiting_s += max(0.0, start.at - before[1] - (start.compiled_s or 0.0))
+        spent.compiling_s += start.compiled_s or 0.0
         before = start.resumed, end.at
         spent.processes += 1
         known = _job(spent, plan.jobs[number].kind, start, log)

@@ -55,11 +55,11 @@ def load(workspace: Workspace, name: str) -> Session:
 
 
 def claim(workspace: Workspace, name: str) -> BaseFileLock:
-    """Return the held lock of a session: two at it would measure its jobs twice. CannotHere names the other."""
+    """Return the held lock of a session: two at it would measure its jobs twice. Taken names the other."""
     path = _lock_path(workspace, name)
     held = device.acquired(path)
     if held is None:
-        raise CannotHere(f"{device.holder_of(path)} is at session {name}; wait until it has ended")
+        raise device.Taken(f"{device.holder_of(path)} is at session {name}; wait until it has ended")
     return held
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from zmlx_bench.bench.schema import AllDone, TaskStarted
+from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.pipe import Pipe
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.verify.schema import Compared, Instructions, Probed
@@ -28,6 +29,7 @@ def main() -> int:
     from zmlx_bench.measured.worker import device
 
     device.take(told.backend)
+    import_loop()
     from zmlx_bench.measured import loader
     from zmlx_bench.verify import probes
 

@@ -1,4 +1,4 @@
-"""The loop comes without transformers, and with it where a mlx-lm needs it."""
+"""The loop comes without transformers and the hub, and with them where a mlx-lm needs them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,29 @@ def test_neither_transformers_nor_what_it_imports_comes_with_mlx_lms_own_loop(tm
     for name in ("torch", "tensorflow", "flax", "jax"):
         module(tmp_path, f"{name}/__init__.py", "__version__ = '9.0.0'\n")
         module(tmp_path, f"{name}-9.0.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.0.0\n")
-    heavy = "{'transformers', 'torch', 'tensorflow', 'flax', 'jax'}"
+    heavy = "{'transformers', 'torch', 'tensorflow', 'flax', 'jax', 'huggingface_hub', 'httpx2', 'httpx'}"
     code = IMPORT + "from mlx_lm.generate import generate_step as step; " + (
         f"print(step.__module__, sorted({heavy} & sys.modules.keys()), any('lean' in str(f) for f in sys.meta_path))"
     )  # fmt: skip
     assert said(code, tmp_path) == "mlx_lm.generate [] False\n"
     whole = f"import mlx_lm.generate, sys; print(sorted({heavy} & sys.modules.keys()))"
-    assert "transformers" in said(whole), "else there is nothing to leave out"
+    come = said(whole)
+    assert "transformers" in come, "else there is nothing to leave out"
+    assert "huggingface_hub" in come
 
 
-def test_transformers_is_itself_again_for_who_imports_it() -> None:
-    assert said(IMPORT + "import transformers; print(transformers.__version__[:1].isdigit())") == "True\n"
+def test_what_was_left_out_is_itself_again_for_who_imports_it() -> None:
+    code = (
+        "import transformers, huggingface_hub as hub; print([m.__version__[:1].isdigit() for m in (transformers, hub)])"
+    )
+    assert said(IMPORT + code) == "[True, True]\n"
+
+
+def test_what_is_imported_already_stays_and_the_rest_is_left_out() -> None:
+    code = (
+        "import huggingface_hub as h; " + IMPORT + "print(sys.modules[h.__name__] is h, 'transformers' in sys.modules)"
+    )
+    assert said(code) == "True False\n"
 
 
 def test_a_loop_that_works_with_transformers_as_it_is_imported_gets_it(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Has the CUDA kernels of variants compiled in a process of its own, once for all processes that measure them.
+
+What fails there costs only time: a process compiles for itself what it does not find.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zmlx_bench import files
+from zmlx_bench.machine import nvidia
+from zmlx_bench.machine.backend import installed
+from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.process import Child
+from zmlx_bench.schema.base import Backend
+from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan
+from zmlx_bench.schema.variant import ResolvedVariant
+from zmlx_bench.session.compiled import Compiled
+
+MODULE = "zmlx_bench.measured.ahead"
+_OWN_PLACE = "MLX_PTX_CACHE_DIR"
+"""Where it is set, MLX looks for compiled kernels elsewhere."""
+_COMPILERS = ("nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
+_GRACE_S = 0.5
+
+
+def gpu(backend: Backend, versions: Sequence[str | None] | None = None) -> str | None:
+    """Return what decides, beside MLX, what is compiled for the GPU here: its architecture and who compiles.
+
+    `versions` are the compiler's, by default those installed here. None where it is not known, and on other backends.
+    """
+    if backend != "cuda":
+        return None
+    found = nvidia.query("compute_cap")
+    compilers = [installed(name) for name in _COMPILERS] if versions is None else list(versions)
+    if not found or not all(compilers):
+        return None
+    return "-".join(("cc", *found, *map(str, compilers)))
+
+
+def mark(variant: ResolvedVariant, checkpoint: Checkpoint, lengths: Sequence[int]) -> str | None:
+    """Return by what name it is known that a variant's kernels are compiled; None where it has none of its own.
+
+    `lengths` are the prompts', tokens.
+    """
+    if not variant.kernels or variant.identity is None:
+        return None
+    where = [checkpoint.digest, checkpoint.layers, sorted(lengths)]
+    known = [variant.identity.digest, sorted(variant.env.items()), *where]
+    return hashlib.sha256(json.dumps(known).encode("ascii")).hexdigest()
+
+
+class Ahead:
+    """Which variants of a session are to be compiled before a job, each once."""
+
+    def __init__(self, plan: Plan, told: Callable[[Job, Arm], Instructions]) -> None:
+        """`told` returns what an arm's process is told for a job."""
+        self._plan = plan
+        self._told = told
+        self._asked: set[str] = set()
+
+    def due(self, job: Job) -> dict[str, Instructions]:
+        """Return what a process is to be told, by marks: the variants of the arms whose processes are like the job's.
+
+        Every prompt of the session is among the prompts, and the conditions are the default ones.
+        """
+        ran = self._plan.arm(job.arm).variant
+        if ran is None:
+            return {}
+        prompts = tuple(Prompt(each.id, self._plan.token_ids(each.id)) for each in self._plan.prompts.prompt)
+        found = {}
+        for arm in self._plan.arms:
+            if arm.variant is None or (arm.variant.environment, arm.variant.env) != (ran.environment, ran.env):
+                continue
+            name = mark(arm.variant, self._plan.checkpoint, [len(each.token_ids) for each in prompts])
+            if name is not None and name not in self._asked:
+                told = self._told(job, arm)
+                found[name] = dataclasses.replace(told, prompts=prompts, prefixes=(), conditions=None, margins=False)
+        self._asked.update(found)
+        return found
+
+
+def compile_ahead(
+    told: Mapping[str, Instructions],
+    python: str,
+    env: Mapping[str, str],
+    compiled: Compiled,
+    log: Path,
+    silent_s: float,
+    begins: Callable[[], None],
+) -> float | None:
+    """Compile the kernels of instructions' variants, by their marks, where they are not; return the seconds it took.
+
+    None where there was nothing to do; else `begins` is called first. The process has the environment `env` and prints
+    into `log`; it is killed when it is silent for `silent_s` seconds.
+    """
+    missing = {name: each for name, each in told.items() if not compiled.holds(name)}
+    if not missing or _OWN_PLACE in env:
+        return None
+    begins()
+    began = time.perf_counter()
+    with files.open_new(log) as output:
+        child = Child([python, "-m", MODULE], _encoded(missing), output, env)
+    well = False
+    try:
+        while True:
+            came = child.read(silent_s)
+            if came is None or not came[1]:
+                break
+        well = came is None and child.process.wait(silent_s) == 0
+    except ValueError:
+        pass
+    finally:
+        child.kill(_GRACE_S)
+        compiled.ended(well=well)
+    return time.perf_counter() - began
+
+
+def _encoded(told: Mapping[str, Instructions]) -> bytes:
+    jobs: list[dict[str, Any]] = [json.loads(each.encoded()) for each in told.values()]
+    marks = {each.variant.name: name for name, each in told.items() if each.variant is not None}
+    return json.dumps({"instructions": jobs, "marks": marks}).encode("ascii")
