@@ -65,6 +65,8 @@ Chain::~Chain() {
   if (!entered) {
     return;
   }
+  // They launch the module's kernels: the driver has to forget them first.
+  executables_.clear();
   destroy(launched_side_);
   destroy(captured_side_);
   if (module_ != nullptr) {

@@ -21,6 +21,12 @@ Executable* Executables::find(const Kind& kind) {
   return found;
 }
 
+void Executables::clear() {
+  for (auto& each : sets_) {
+    each.reset();
+  }
+}
+
 Executable& Executables::make() {
   const auto used = [](const auto& each) { return each == nullptr ? 0 : each->used; };
   auto& oldest = *std::min_element(

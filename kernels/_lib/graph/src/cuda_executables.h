@@ -36,6 +36,8 @@ class Executables {
   // An empty one, in the place of the one used longest ago.
   Executable& make();
 
+  void clear();
+
   // Notes that a step uses it now.
   void use(Executable& executable) {
     executable.used = ++uses_;
