@@ -3,10 +3,11 @@
 1. A quantised matvec over the weights of 8 experts of 768 x 2048 (4 bit, groups of 64), for each dtype, instruction
    set and number of threads, against stock's gather_qmm over the same weights, and against a plain read of them.
    Outputs are compared bit for bit. The weights fit a large last-level cache, for all three alike.
-2. Decode of the tiny models: stock, native, and the ceiling that the model reaches with its quantised matmuls stubbed
+2. The same for every other packing, on the widest instruction set and one thread.
+3. Decode of the tiny models: stock, native, and the ceiling that the model reaches with its quantised matmuls stubbed
    out (their outputs are constants that still wait for the inputs). Turns alternate; the median is printed.
 
-Times are the best (1) and the median (2) of several turns; other load on the machine shows in both columns.
+Times are the best (1, 2) and the median (3) of several turns; other load on the machine shows in both columns.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ REPOSITORY = Workspace(Path(__file__).resolve().parents[1])
 EXPERTS, ROWS, INPUTS = 8, 768, 2048
 PACKING = {"group_size": 64, "bits": 4}
 DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16, "fp32": mx.float32}
+PACKINGS: tuple[tuple[str, int, int], ...] = (
+    *(("affine", bits, group) for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)),
+    ("mxfp4", 4, 32),
+    ("mxfp8", 8, 32),
+    ("nvfp4", 4, 16),
+)
 COMBINED = {"qwen3": "qwen_native", "glm47": "glm_native"}
 
 
@@ -100,6 +107,36 @@ def operations(native: ModuleType, turns: int) -> None:
                     f"| {slow / fast:.1f} | {fast / read:.1f} |"
                 )
     native.set_isa(native.isas()[0])
+
+
+def packings(native: ModuleType, turns: int) -> None:
+    """Print the table of the packings."""
+    native.set_threads(1)
+    print(f"\n{native.isa()}, one thread\n")
+    print("| packing | dtype | bits equal | stock ms | native ms | x stock |\n|---|---|---|---|---|---|")
+    mx.random.seed(0)
+    for mode, bits, group in PACKINGS:
+        how = {"group_size": group, "bits": bits, "mode": mode}
+        for name, dtype in DTYPES.items():
+            w, scales, *rest = mx.quantize((mx.random.normal((EXPERTS, ROWS, INPUTS)) * 0.02).astype(dtype), **how)
+            weights = (w, scales, rest[0] if rest else None)
+            x = mx.random.normal((1, INPUTS)).astype(dtype)
+            inds = mx.arange(EXPERTS).astype(mx.uint32)
+            flat = tuple(None if a is None else a.reshape(EXPERTS * ROWS, -1) for a in weights)
+            mx.eval(w, scales, *rest, x, inds, *(a for a in flat if a is not None))
+
+            def stock(x: mx.array = x, weights: Any = weights, inds: mx.array = inds, how: Any = how) -> mx.array:
+                return mx.gather_qmm(x, *weights, rhs_indices=inds, transpose=True, **how).reshape(1, -1)
+
+            def run(x: mx.array = x, flat: Any = flat, how: Any = how) -> mx.array:
+                y: mx.array = native.quantized_matvec(x, flat, **how)
+                return y
+
+            same = np.array_equal(np.array(run().view(mx.uint8)), np.array(stock().view(mx.uint8)))
+            slow, fast = best_ms(stock, max(3, turns // 5)), best_ms(run, turns)
+            packing = f"{bits} bit in {group}s" if mode == "affine" else mode
+            equal = "yes" if same else "NO"
+            print(f"| {packing} | {name} | {equal} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f} |", flush=True)
 
 
 def stub(module: Any) -> Callable[..., mx.array]:
@@ -189,17 +226,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15, help="evaluations of an operation")
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each arm of the whole models")
-    parser.add_argument("--only", choices=["operations", "models"])
+    parser.add_argument("--only", choices=["operations", "packings", "models"])
     arguments = parser.parse_args()
     mx.set_default_device(mx.cpu)
     loader.open_kernels(REPOSITORY.kernels)
-    from zmlx_kernels import native as package
+    import zmlx_kernels._lib.native as package
 
     native = package.load()
     print(f"mlx {mx.__version__}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}\n")
-    if arguments.only != "models":
+    if arguments.only in (None, "operations"):
         operations(native, arguments.turns)
-    if arguments.only != "operations":
+    if arguments.only in (None, "packings"):
+        packings(native, arguments.turns)
+    if arguments.only in (None, "models"):
         models(native, arguments.tokens, arguments.rounds)
 
 

@@ -19,7 +19,7 @@ from zmlx_bench.measured.families.base import Family
 from zmlx_bench.workspace import Workspace
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "new_family"
-NAME = "lfm2_moe"
+NAME = "my_lfm2"
 SIZES: dict[str, Any] = {
     "vocab_size": 1600, "hidden_size": 128, "intermediate_size": 128, "moe_intermediate_size": 64,
     "num_hidden_layers": 4, "num_dense_layers": 1, "num_experts": 8, "num_experts_per_tok": 2,

@@ -70,9 +70,10 @@ def test_it_is_three_files_in_the_places_of_a_workspace() -> None:
 def test_what_is_published_is_declared(fresh_workspace: Workspace) -> None:
     lfm2.add(fresh_workspace)
     known = families.facts(NAME, fresh_workspace)
-    assert families.of_model_type("lfm2_moe", fresh_workspace) == NAME
+    assert families.of_model_type("lfm2_moe", fresh_workspace) == NAME, "it goes before zmlx's own family"
     assert (known.config["num_hidden_layers"], len(known.config["full_attn_idxs"])) == (24, 6)
-    assert families.of_model_type("lfm2_moe") is None, "the package itself does not know it"
+    assert families.of_model_type("lfm2_moe") == "lfm2_moe"
+    assert NAME not in families.names(), "the package itself does not know it"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_a_family_whose_file_is_missing_is_one_line(make_workspace: Callable[...
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "has facts.toml but no family.py" in done.stderr
     shutil.rmtree(made.families / NAME)
-    assert "unknown model family 'lfm2_moe'" in zmlx("run", NAME, cwd=made.root).stderr
+    assert "unknown model family 'my_lfm2'" in zmlx("run", NAME, cwd=made.root).stderr
 
 
 def test_the_guides_commands_run_as_written(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Tables that pages show and that other files hold: the policy, the sites of a decoder layer, what is promoted."""
+"""Tables that pages show and that other files hold: the policy, the sites of a decoder layer, what is promoted, the
+packings of weights that each kernel multiplies by."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from zmlx_bench import files
-from zmlx_bench.catalog import families
+from zmlx_bench.catalog import families, kernels
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.steps import Span
 from zmlx_bench.schema.kernel import Site
@@ -55,6 +56,25 @@ def _contract(root: Path, wanted: Callable[[Span], bool], heading: str) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} | {', '.join(names)} |" for row, names in found)])
 
 
+def known_families(root: Path) -> str:
+    """Every family with a folder of its own: its model and sizes as `facts.toml` says, its sites and its router."""
+    place = Workspace(root)
+    rows = [
+        "| family | model | `model_type` in config.json | parameters | weights | sites | router |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in families.names(place):
+        known, blocks = families.facts(name, place), loading.load(families.folder(name, place)).blocks
+        steps = [step for block in blocks for step in block.steps if step.site]
+        sites = ", ".join(f"`{site}`" for site in dict.fromkeys(step.site for step in steps))
+        types = ", ".join(f"`{each}`" for each in (known.model_type, *known.also))
+        router = ", ".join(dict.fromkeys(f"`{step.kind}`" for step in steps if step.kind)) or "none"
+        billions = "" if known.parameters_b is None else f"{known.parameters_b:g} billion"
+        cells = (f"`{name}`", known.title, types, billions, f"{known.memory_gb:g} GB", sites, router)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def promoted(root: Path) -> str:
     """Every promotion of `variants/promoted.toml`, a column a budget, in it a ratio a session, the latest first."""
     found = files.read_toml(root / "variants" / "promoted.toml", Promotions).promotion
@@ -91,4 +111,26 @@ def _ratio(capsule: PromotedCapsule) -> str:
     return f"{capsule.speedup:.2f}x [{capsule.speedup_low:.2f}, {capsule.speedup_high:.2f}]"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"policy": policy, "sites": sites, "fusions": fusions, "promoted": promoted}
+def packings(root: Path) -> str:
+    """The packings that each kernel of quantised weights declares, kernels that declare the same in one row."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for name, kernel in kernels.load(Workspace(root)).items():
+        by_words: dict[str, list[str]] = {}
+        declared = kernel.declaration.weights
+        for backend in sorted({backend for each in declared for backend in each.backends}):
+            words = "; ".join(str(each) for each in declared if backend in each.backends)
+            by_words.setdefault(words, []).append(backend)
+        for words, backends in by_words.items():
+            rows.setdefault((words, ", ".join(backends)), []).append(f"`{name}`")
+    lines = ["| kernels | on | weights |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {', '.join(names)} | {on} | {words} |" for (words, on), names in rows.items())])
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "policy": policy,
+    "known_families": known_families,
+    "sites": sites,
+    "fusions": fusions,
+    "promoted": promoted,
+    "packings": packings,
+}

@@ -14,7 +14,7 @@ from mlx_lm.models.mla import QuantizedMultiLinear
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
-from .._lib.native.wiring import extension, packing, weights
+from .._lib.native.wiring import arguments, extension, weights
 from .._lib.native.wiring import probe as probe
 
 
@@ -26,8 +26,8 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 def dense(module: Any) -> Callable[[mx.array], mx.array]:
     """Return the call of an nn.QuantizedLinear."""
-    weight = weights(module, "the linear layer")
-    how = packing(module)
+    weight, packing = weights("native_linear", module, "the linear layer")
+    how = arguments(packing)
     operation = extension().quantized_matvec
 
     def call(x: mx.array) -> mx.array:
@@ -39,8 +39,8 @@ def dense(module: Any) -> Callable[[mx.array], mx.array]:
 
 def per_head(module: Any) -> Callable[..., mx.array]:
     """Return the call of a QuantizedMultiLinear."""
-    weight = weights(module, "the projection of each head")
-    how = packing(module)
+    weight, packing = weights("native_linear", module, "the projection of each head")
+    how = arguments(packing)
     operation = extension().quantized_matvec
     heads = module.weight.shape[0]
     stock = type(module).__call__.__get__(module)

@@ -14,7 +14,7 @@ from mlx import nn
 
 from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind, require_parts
 
-from .._lib.native.wiring import extension, packing, weights
+from .._lib.native.wiring import arguments, extension, weights
 from .._lib.native.wiring import probe as probe
 
 Router = Callable[[mx.array], tuple[mx.array, mx.array]]
@@ -35,7 +35,8 @@ def softmax_router(block: Any) -> Router:
     gate = block.gate
     top_k, normalize = block.top_k, block.norm_topk_prob
     if isinstance(gate, nn.QuantizedLinear) and "bias" not in gate:
-        weight, how = weights(gate, "the router's gate"), packing(gate)
+        weight, packing = weights("native_router", gate, "the router's gate")
+        how = arguments(packing)
 
         def logits(x: mx.array) -> mx.array:
             y: mx.array = native.quantized_matvec(x, weight, **how)

@@ -23,6 +23,10 @@ CONTRACTED = {
         "weights[i] = fused(scale, float((word >> (4 * i)) & 0xfu), bias);"
     ),
     "dot += x[i] * weights[i];": "dot = fused(x[i], weights[i], dot);",
+    "return dot + x * q;": "return fused(x, q, dot);",
+    "return x[0] * q[0] + x[1] * q[1] + x[2] * q[2] + x[3] * q[3];": (
+        "return fused(x[3], q[3], fused(x[2], q[2], fused(x[0], q[0], mul_rn(x[1], q[1]))));"
+    ),
 }
 """Statements that `contract(on)` makes fmuladd of, in clang's order: a sum of products fuses the left one. The shim's
 compiler never contracts."""

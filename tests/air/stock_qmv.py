@@ -1,4 +1,6 @@
-"""Quantised products of the unpatched model by MLX's shipped Metal kernels: affine, 4 bit, in groups of 64."""
+"""Quantised products of the unpatched model by MLX's shipped Metal kernels.
+
+Weights are affine, 4 bit, in groups of 64, where nothing else is said."""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ ROWS = 8
 """Rows of a threadgroup of two simdgroups."""
 
 
+FOUR = (64, 4, "affine")
+"""Group size, bits and mode."""
+
+
 class Packed(NamedTuple):
-    """Words (E, N, K / 8) or (N, K / 8), scales and biases."""
+    """Words (E, N, K / 8) or (N, K / 8), scales and biases; of floats the biases are not looked at."""
 
     w: mx.array
     scales: mx.array
@@ -26,13 +32,15 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array) -> mx.array:
+def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array, packing: tuple[int, int, str] = FOUR) -> mx.array:
     """`mx.gather_qmm(x, ..., rhs_indices=inds, transpose=True)`: x (B, L, 1 or k, 1, K), inds (B, L, k).
 
     The left indices are a range over x's rows, broadcast to the shape of `inds`. Fast where whole tiles fit:
     GatherQMM::eval_gpu, read in the binary.
     """
     k, n = x.shape[-1], packed.w.shape[-2]
+    group, bits, mode = packing
+    affine = mode == "affine"
     fast = n % 8 == 0 and k % 512 == 0
     rows = x.shape[:-2]
     left = mx.arange(math.prod(rows), dtype=mx.uint32)
@@ -40,7 +48,7 @@ def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array) -> mx.array:
     buffers: dict[int, mx.array | Out] = {
         0: packed.w,
         1: packed.scales,
-        2: packed.biases,
+        2: packed.biases if affine else UNUSED,  # a scale of all weights, which none has
         3: x,
         4: left,
         5: inds,
@@ -54,15 +62,39 @@ def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array) -> mx.array:
         13: int32(*packed.w.shape),
         14: int64(*_strides(packed.w.shape)),
         15: int64(*_strides(packed.scales.shape)),
-        16: int64(*_strides(packed.biases.shape)),
-        17: int32(inds.ndim),
-        18: int32(*inds.shape),
-        19: int64(*left_strides),
-        20: int64(*_strides(inds.shape)),
     }
-    name = f"affine_gather_qmv_{'fast_' if fast else ''}{TYPES[x.dtype]}_t_gs_64_b_4"
+    # Of floats no strides of biases stand here.
+    batch = [int32(inds.ndim), int32(*inds.shape), int64(*left_strides), int64(*_strides(inds.shape))]
+    if affine:
+        batch.insert(0, int64(*_strides(packed.biases.shape)))
+    buffers |= dict(enumerate(batch, 16))
+    name = f"{mode}_gather_qmv_{'fast_' if fast else ''}{TYPES[x.dtype]}_t_gs_{group}_b_{bits}"
     grid = (32, -(-n // ROWS) * 2, inds.size)
     return run_stock(mac, name, buffers, grid=grid, threadgroup=(32, 2, 1))[0]
+
+
+def dense_row(mac: Mac, x: mx.array, packed: Packed, packing: tuple[int, int, str]) -> mx.array:
+    """`mx.quantized_matmul(x, ..., transpose=True)` of one row x (1, 1, K) by rows (N, K) of any packing."""
+    k, n = x.shape[-1], packed.w.shape[-2]
+    group, bits, mode = packing
+    assert k not in (64, 128), "qmv_quad"
+    assert x.size == k
+    fast = k % 512 == 0
+    buffers: dict[int, mx.array | Out] = {
+        0: packed.w,
+        1: packed.scales,
+        2: packed.biases if mode == "affine" else UNUSED,
+        3: x,
+        4: Out((*x.shape[:-1], n), x.dtype),
+        5: int32(k),
+        6: int32(n),
+    }
+    unused = dict.fromkeys(range(7, 15 if mode == "affine" else 14), UNUSED)
+    partial = int(fast and n % ROWS != 0)
+    form = f"gs_{group}_b_{bits}_batch_0_pr_{partial}_hgs_0_r_4"
+    name = f"{mode}_qmv_{'fast_' if fast else ''}{TYPES[x.dtype]}_t_{form}"
+    grid = (32, -(-n // ROWS) * 2, 1)
+    return run_stock(mac, name, buffers | unused, grid=grid, threadgroup=(32, 2, 1))[0]
 
 
 def dense(mac: Mac, x: mx.array, packed: Packed, *, generation: int = 14) -> mx.array:

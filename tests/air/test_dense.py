@@ -105,6 +105,16 @@ def test_joined_projections(mac: Mac, family: str, tokens: int, generation: int)
     assert differing(together, mx.concatenate(apart, axis=-1)) == 0
 
 
+def test_biases_of_joined_projections(mac: Mac) -> None:
+    """A bias is added to each element by itself, whether the rows before it were joined or not."""
+    rows = QKV["qwen3"]
+    parts = [values("spread", 2, 1, count // 4, dtype=mx.bfloat16, seed=count) for count in rows]
+    biases = [values("wide", count // 4, dtype=mx.bfloat16, seed=count) for count in rows]
+    apart = [stock.binary(mac, "Add", part, bias) for part, bias in zip(parts, biases, strict=True)]
+    together = stock.binary(mac, "Add", mx.concatenate(parts, axis=-1), mx.concatenate(biases))
+    assert differing(together, mx.concatenate(apart, axis=-1)) == 0
+
+
 def test_prompts_of_joined_projections_are_summed_in_other_parts(mac: Mac) -> None:
     """Why `qkv_joined` keeps to decode: the number of rows says in how many parts MLX sums over K in a prompt."""
     rows, tokens = QKV["glm47"], 20

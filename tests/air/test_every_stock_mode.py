@@ -17,13 +17,18 @@ COMPARED = {
     "mla_norm_rope": "test_latent.test_norms_and_rotation_of_the_key",
     "moe_combine": "test_dense.test_combine",
     "moe_router": "test_router.test_softmax_router",
+    "packed_down_combine": "test_packed.test_down_and_combine",
+    "packed_experts": "test_packed.test_experts",
+    "packed_moe": "test_packed.test_routed_and_shared_experts_together",
+    "projections_joined": "test_dense.test_biases_of_joined_projections",
     "qk_norm_rope": "test_norms.test_norm_and_rotation_of_q_and_k",
     "qkv_joined": "test_dense.test_joined_projections",
     "qkv_norm_rope": "test_norms.test_norm_rotation_and_layout_of_a_joined_projection",
     "residual_norm": "test_norms.test_residual_norm",
     "shared_experts": "test_dense.test_published_shared_experts",
 }
-"""The first of its comparisons. mla_attention is mla_norm_rope and mla_decode but for where it scales."""
+"""The first of its comparisons. mla_attention is mla_norm_rope and mla_decode but for where it scales,
+projections_joined qkv_joined with biases."""
 
 
 def test_every_kernel_that_is_stock_on_metal_is_compared() -> None:

@@ -20,7 +20,7 @@ SERVED = {
     "mixtral": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native", "any_native_moe"},
     "deepseek_v3": {"any_qkv_joined", "any_native_linear", "any_native_experts", "any_native", "any_native_moe"},
     "gemma3n": {"any_qkv_joined", "any_native_linear"},
-    "gpt_oss": {"any_native_linear"},
+    "gpt_oss": {"any_native_linear", "any_native_experts", "any_native", "any_native_moe"},
     "mamba2": {"any_native_linear"},
 }
 """Dense; experts; latent attention; layers without keys; biases and another activation; no attention at all."""

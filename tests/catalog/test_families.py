@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlx_lm.utils import MODEL_REMAPPING
 
 from zmlx_bench.catalog import families
 from zmlx_bench.errors import UnusableInput
@@ -112,9 +113,21 @@ def test_an_architecture_with_a_folder_is_that_family(place: Workspace) -> None:
         assert families.declared_as(name, place) == name
         assert not families.is_structural(name, place)
     # A family may be called as another architecture is: the two never meet.
-    assert families.named_by(PACKAGED[0], place) == f"any-{PACKAGED[0]}"
+    apart = [name for name in PACKAGED if families.of_model_type(name, place) != name]
+    assert {families.named_by(name, place) for name in apart} == {"any-glm47", "qwen3_dense", "any-qwen3_dense"}
     add(place, "any-llama", facts_of("planted_moe"))
     assert not families.is_structural("any-llama", place), "the workspace's own goes before"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [("kimi_k2", "deepseek_v3"), ("kimi_k25", "deepseek_v3"), ("minimax_m2", "minimax"), ("gemma4", "gemma4_text")],
+)
+def test_checkpoints_that_mlx_lm_loads_as_an_architecture_are_of_its_family(model_type: str, name: str) -> None:
+    assert families.named_by(model_type) == name
+    assert model_type in families.known(name).also
+    said = model_type if model_type in MODEL_REMAPPING else families.facts(name).model_type
+    assert MODEL_REMAPPING.get(said, said) == families.facts(name).model_type
 
 
 @pytest.mark.parametrize("model_type", ["", "../evil", "a b", "a/b", "\x1b[31m", "a" * 61, ".a", "é"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import QUIET_ENV
 from zmlx_bench import workspace as workspaces
 from zmlx_bench.fleet import parcel, site
-from zmlx_bench.fleet.agent import Told
+from zmlx_bench.fleet.agent import Said, Told
 from zmlx_bench.fleet.ask import Asked, question_of
 from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 from zmlx_bench.workspace import Workspace
@@ -59,21 +59,26 @@ def work_of(head: Workspace, device: FleetDevice, session: str) -> tuple[FleetWo
     return work, data
 
 
-def measured(folder: Path) -> Real:
-    """Return a session of this machine's device."""
-    head = workspace_in(folder / "head")
-    (device, *_) = site.survey(site.environment(QUIET_ENV))
-    work, data = work_of(head, device, "20300101T100000Z-qwen3-abcd")
-    node = parcel.unpack(folder / "node", work.question.parcel, data)
+def agent(node: Workspace, work: FleetWork) -> list[Said]:
+    """Run an agent in the node's workspace to its end; return what it said."""
     told = Told(root=str(node.root), work=work).model_dump_json().encode()
     ours, theirs = os.pipe()
     done = subprocess.run(
         [sys.executable, "-c", AGENT, str(theirs)], input=told, pass_fds=(theirs,), env=QUIET_ENV, cwd=ROOT, check=False
     )
     os.close(theirs)
-    said = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    with os.fdopen(ours) as channel:
+        said = [Said.model_validate_json(line) for line in channel]
     assert done.returncode == 0, said
-    assert '"outcome":"finished"' in said, said
+    return said
+
+
+def measured(folder: Path) -> Real:
+    """Return a session of this machine's device."""
+    head = workspace_in(folder / "head")
+    (device, *_) = site.survey(site.environment(QUIET_ENV))
+    work, data = work_of(head, device, "20300101T100000Z-qwen3-abcd")
+    node = parcel.unpack(folder / "node", work.question.parcel, data)
+    assert [one.outcome for one in agent(node, work)] == [None, "finished"]
     names = site.returned(node, work.session)
     return Real(head, node, work, {name: site.fetch(node, work.session, name) for name in names})

@@ -22,6 +22,7 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "gate_router": lambda module: gpu.module("gate_router.cuda").softmax(module),
     "quantised experts": lambda module: gpu.module("_lib.gpu.moe_block").check_block(module),
     "joined projections": lambda module: gpu.module("qkv_joined.kernel").projections(module),
+    "projections_joined": lambda module: gpu.module("projections_joined.kernel").projections(module),
     "decoder_step": lambda module: gpu.module("decoder_step.kernel").decoder_step(module),
 }
 

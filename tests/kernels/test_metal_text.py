@@ -53,6 +53,21 @@ def test_the_loop_of_several_tokens_contracts_as_well() -> None:
     assert CONTRACTED in llvm(several, WORDS)
 
 
+@pytest.mark.parametrize("packing", [(64, 8, "affine"), (32, 4, "mxfp4"), (32, 8, "mxfp8"), (16, 4, "nvfp4")])
+def test_the_texts_over_packed_weights_compile_too(packing: tuple[int, int, str]) -> None:
+    group, bits, mode = packing
+    how, scale = gpu.module("_lib.packings").Packing(*packing), mx.bfloat16 if mode == "affine" else mx.uint8
+
+    def rows(n: int, k: int) -> list[mx.array]:
+        return [mx.zeros((9, n, k * bits // 32), mx.uint32), *(mx.zeros((9, n, k // group), scale) for _ in range(2))]
+
+    x, inds = experts.activations("normal", 1, 1, 512), experts.routes((1, 1), 9, 4)
+    several = gpu.module("packed_experts.gpu").plan(how, x, inds, *rows(64, 512), *rows(64, 512))
+    h, scores = experts.activations("normal", 1, 1, 4, 512), experts.weights((1, 1), 4, mx.float32)
+    for launch in (several, gpu.module("packed_down_combine.gpu").plan(how, h, inds, scores, *rows(64, 512))):
+        assert CONTRACTED in llvm(launch, WORDS)
+
+
 def test_the_combine_and_the_routers_compile_too() -> None:
     combine, router = gpu.module("moe_combine.gpu"), gpu.module("moe_router.gpu")
     y, scores = experts.activations("normal", 1, 1, 4, 64), experts.weights((1, 1), 4, mx.float32)

@@ -22,7 +22,14 @@ if _CLANG is None:
 
 FEWER_ARE_CONSTANT = 8
 """MLX passes inputs with fewer elements in the address space `constant`."""
-TYPES = {mx.float32: "float", mx.bfloat16: "half", mx.float16: "half", mx.uint32: "uint32_t", mx.int32: "int32_t"}
+TYPES = {
+    mx.float32: "float",
+    mx.bfloat16: "half",
+    mx.float16: "half",
+    mx.uint32: "uint32_t",
+    mx.int32: "int32_t",
+    mx.uint8: "uint8_t",
+}
 WORDS = """
 #define device __attribute__((address_space(1)))
 #define constant __attribute__((address_space(2)))
@@ -30,7 +37,7 @@ WORDS = """
 #define thread
 #define METAL_FUNC inline __attribute__((always_inline))
 using uint = unsigned; using ushort = unsigned short; using size_t = unsigned long;
-using uint32_t = unsigned; using int32_t = int; using half = _Float16;
+using uint32_t = unsigned; using int32_t = int; using uint8_t = unsigned char; using half = _Float16;
 struct uint3 { uint x, y, z; };
 enum class mem_flags { mem_none, mem_device, mem_threadgroup };
 void threadgroup_barrier(mem_flags); void simdgroup_barrier(mem_flags);

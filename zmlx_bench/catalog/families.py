@@ -8,7 +8,7 @@ Imports no MLX.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -38,12 +38,18 @@ class FamilyFacts(StrictModel):
     implementation: NonEmpty
     """Class in the folder's family.py."""
     model_type: NonEmpty
-    """`model_type` in config.json: mlx-lm's architecture."""
+    """mlx-lm's architecture, and what `model_type` says in config.json."""
+    also: tuple[NonEmpty, ...] = ()
+    """What `model_type` says in config.json of other checkpoints that mlx-lm loads as it or around it."""
     hub_id: NonEmpty
     memory_gb: NonNegative
     """Memory that the published checkpoint takes, GB."""
+    parameters_b: NonNegative | None = None
+    """Parameters of the published model, billions."""
     config: dict[str, Any]
     """Sizes of the published model."""
+    quantization: dict[str, dict[str, int | str]] = {}
+    """For `synthetic`: how a module's weights are packed, by the end of its path, else as `default` says."""
     gains: dict[str, float] = {}
     """For `synthetic`: what multiplies the standard deviation of a weight, by the end of its name."""
     one_layer: dict[str, Any] = {}
@@ -113,6 +119,8 @@ class Architecture:
 
     name: str
     model_type: str
+    also: tuple[str, ...] = ()
+    """What else `model_type` says in config.json of its checkpoints."""
 
     @property
     def tiny(self) -> Path | None:
@@ -125,13 +133,13 @@ class Architecture:
 class Known(Architecture):
     """A family with a folder of its own."""
 
-    facts: FamilyFacts
+    facts: FamilyFacts = field(kw_only=True)
 
 
 def known(name: str, workspace: Workspace | None = None) -> Known:
     """Return the family called `name`, which has a folder of its own."""
     found = facts(name, workspace)
-    return Known(name, found.model_type, found)
+    return Known(name, found.model_type, found.also, facts=found)
 
 
 def architecture(name: str, workspace: Workspace | None = None) -> Architecture:
@@ -158,7 +166,8 @@ def of_model_type(model_type: str, workspace: Workspace | None = None) -> str | 
     known = _folders(workspace)
     # The workspace's come first here too.
     for name in sorted(known.keys() - {ANY}, key=lambda one: (known[one].parent == _PACKAGED, one)):
-        if facts(name, workspace).model_type == model_type:
+        found = facts(name, workspace)
+        if model_type in (found.model_type, *found.also):
             return name
     return None
 

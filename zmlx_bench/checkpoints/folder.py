@@ -35,7 +35,7 @@ def read_config(folder: Path, family: Architecture, *, trust_remote_code: bool) 
     config = _config(folder)
     model_type = config.get("model_type")
     wanted = family.model_type
-    if model_type != wanted:
+    if model_type not in (wanted, *family.also):
         raise UnusableInput(
             f"{folder / 'config.json'}: model_type: is {shown(model_type)}, but {family.name} needs {wanted!r}"
         )

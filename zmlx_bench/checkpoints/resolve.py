@@ -280,7 +280,8 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
     recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (
         f", {layers} layers" if layers else ""
     )
-    config_sha = content_hash(config)
+    packing = family.facts.quantization
+    config_sha = content_hash({**config, "quantization": packing} if packing else config)
     checkpoint = Checkpoint(
         kind="synthetic",
         label="synthetic",

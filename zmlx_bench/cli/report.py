@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zmlx_bench.cli.options import JsonOption, OptionalFamily, WorkspaceOption
 from zmlx_bench.printable import printable
+
+if TYPE_CHECKING:
+    from zmlx_bench.workspace import Workspace
 
 
 class Format(StrEnum):
@@ -25,6 +28,9 @@ class Format(StrEnum):
 def report(
     family: OptionalFamily = None,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    by_device: Annotated[
+        bool, typer.Option("--by-device", help="Which variant is promoted where, and where the verdicts differ.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file.")] = None,
     workspace: WorkspaceOption = None,
     json_wanted: JsonOption = False,
@@ -42,6 +48,9 @@ def report(
     place = workspaces.find(workspace)
     if family is not None:
         families.check_name(family, place)
+    if by_device:
+        _give(_by_device(place, family, Format.JSON if json_wanted else form, out), out)
+        return
     if form is Format.CSV and not json_wanted:
         from zmlx_bench.report import csv_table
 
@@ -69,6 +78,25 @@ def report(
             screen.print(overview_text.tables(built.groups, built.legacy, built.refusals))
         text = captured.get()
     _give(text, out)
+
+
+def _by_device(place: Workspace, family: str | None, form: Format, out: Path | None) -> str:
+    from zmlx_bench.cli.output import console, json_text
+    from zmlx_bench.errors import UnusableInput
+    from zmlx_bench.report import by_device
+    from zmlx_bench.report.build import build
+
+    if form not in (Format.TABLE, Format.MD, Format.JSON):
+        raise UnusableInput(f"--by-device: is written as table, md or json, not as {form.value}")
+    asked = by_device.questions(build(place, family).groups)
+    if form is Format.JSON:
+        return json_text({"schema_version": 1, "questions": by_device.as_json(asked)})
+    if form is Format.MD:
+        return by_device.markdown(asked)
+    screen = console(plain=out is not None)
+    with screen.capture() as captured:
+        screen.print(by_device.text(asked))
+    return captured.get()
 
 
 def _give(text: str, out: Path | None) -> None:

@@ -30,10 +30,15 @@ from zmlx_bench.schema.fleet import (
     Seen,
 )
 from zmlx_bench.session import store
+from zmlx_bench.workspace import Workspace
 
 Say = Callable[[str], None]
 Receive = Callable[[FleetWork, Report, Nodes], None]
 """Takes what a node returned, or raises Refused, or NodeFails."""
+
+
+SHARE = 50.0
+"""Times as long as writing the matrix takes pass until it is written again."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,31 @@ class Pace:
 
     step_s: float = 1.0
     devices_s: float = 10.0
+
+
+class Rows:
+    """The matrix, which is made from what all sessions have: written seldom enough to cost little where they are many.
+
+    What a killed head did not write the next one does, and so does `zmlx promote`.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace, self._due, self._took_s, self._wrote = workspace, True, 0.0, 0.0
+        self.write()
+
+    def came(self, anything: bool) -> None:
+        """Write it where something came and the last time is long enough ago."""
+        self._due = self._due or anything
+        if self._due and time.monotonic() - self._wrote >= SHARE * self._took_s:
+            self.write()
+
+    def write(self) -> None:
+        """Write it where something came since."""
+        if self._due:
+            began = time.monotonic()
+            matrix.write(self._workspace)
+            self._wrote = time.monotonic()
+            self._took_s, self._due = self._wrote - began, False
 
 
 @dataclass
@@ -78,10 +108,11 @@ class Head:
         self._parcel = self.place.parcel.read_bytes()
         self._sent = parcels.unpack(self.place.folder / "sent", self.run.question.parcel, self._parcel)
         self._looked = 0.0
-        matrix.write(self.place.workspace)
+        self._rows = Rows(self.place.workspace)
 
     def close(self) -> None:
         """Let go of nodes and journal."""
+        self._rows.write()
         self.nodes.close()
         self._journal.close()
 
@@ -179,7 +210,7 @@ class Head:
                 self.say(f"{report.session} on {device}: {report.outcome}: {report.why}")
 
     def _collect(self) -> None:
-        """Take what has finished, then write the matrix once for all of it."""
+        """Take what has finished."""
         came: list[str] = []
         for session in list(self.scheduler.arriving):
             report, device = self._reports.get(session), self._where[session][1]
@@ -193,8 +224,7 @@ class Head:
             except Refused as error:
                 self._note(Rejected(at=self.clock(), session=session, why=f"{device}: {error}"))
                 self.say(f"{session} from {device}: refused: {error}")
-        if came and self.receive is None:
-            matrix.write(self.place.workspace)
+        self._rows.came(bool(came))
         for session in came:
             self.say(f"{session} from {self._where[session][1]}: collected")
             self._note(Collected(at=self.clock(), session=session))

@@ -18,6 +18,16 @@ from zmlx_bench.measured.families.moe import (
     moe_block,
     router,
 )
+from zmlx_bench.measured.families.parts import parts_host, routed_block
+from zmlx_bench.measured.families.projections import PROJECTIONS, projection_block, projection_hosts
+from zmlx_bench.measured.families.routers import (
+    ROUTER_BLOCK,
+    SIGMOID_FLOAT32,
+    SIGMOID_GROUPS,
+    SIGMOID_OWN,
+    TOP_K_SOFTMAX,
+    TOP_K_SOFTMAX_SCALED,
+)
 from zmlx_bench.measured.families.stack import NORM_BLOCK, RESIDUAL_NORM, Layer, Masks, Stack, attention_mask
 from zmlx_bench.measured.host import Halves, Host, replace_call, stock_call
 from zmlx_bench.measured.inputs import Filled, Sizes, all_bytes, expert_bytes, hidden, no_bytes, offset
@@ -31,9 +41,16 @@ __all__ = [
     "LINEAR",
     "LINEAR_PER_HEAD",
     "NORM_BLOCK",
+    "PROJECTIONS",
     "RESIDUAL_NORM",
+    "ROUTER_BLOCK",
     "SIGMOID_BIAS_ROUTER",
+    "SIGMOID_FLOAT32",
+    "SIGMOID_GROUPS",
+    "SIGMOID_OWN",
     "SOFTMAX_ROUTER",
+    "TOP_K_SOFTMAX",
+    "TOP_K_SOFTMAX_SCALED",
     "BindRequest",
     "Binding",
     "Block",
@@ -63,11 +80,15 @@ __all__ = [
     "moe_block",
     "no_bytes",
     "offset",
+    "parts_host",
     "projection",
+    "projection_block",
+    "projection_hosts",
     "replace_call",
     "require_kind",
     "require_parts",
     "require_primitive",
+    "routed_block",
     "router",
     "stock_call",
 ]

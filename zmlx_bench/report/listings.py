@@ -129,6 +129,10 @@ def kernels(workspace: Workspace) -> list[Row]:
                     "backends": list(mode.backends),
                     "max_tokens": kernel.declaration.max_tokens,
                     "needs": probe.found_primitives(kernel),
+                    "weights": {
+                        backend: [str(each) for each in kernel.declaration.weights if backend in each.backends]
+                        for backend in mode.backends
+                    },
                     "source_sha256": kernel_catalog.source_hash(workspace, kernel),
                     "summary": kernel.declaration.summary,
                     "not_here": probe.why_not(workspace, kernel, name, backend),
@@ -147,6 +151,8 @@ def kernel_list(rows: Sequence[Row]) -> Group:
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
         parts += [Flow([f"needs {name}", _found(place)], indent=4) for name, place in first["needs"].items()]
+        packings = dict.fromkeys("; ".join(each) for row in modes for each in row["weights"].values() if each)
+        parts += [Flow([f"weights: {text}"], indent=4, hang=4) for text in packings]
         columns = Columns()
         for mode in modes:
             columns.add(f".{mode['mode']}", NUMERICS[mode["numerics"]], ", ".join(mode["backends"]))

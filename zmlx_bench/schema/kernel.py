@@ -60,6 +60,35 @@ class Serves(StrictModel):
         return None if self.batch == "any" else self.batch
 
 
+class Weights(StrictModel):
+    """Packings of quantised weights that a kernel multiplies by: each of `bits` in each of `groups`."""
+
+    mode: Literal["affine", "mxfp4", "mxfp8", "nvfp4"]
+    """MLX's mode; all but `affine` have one number of bits and one group size."""
+    bits: tuple[Positive, ...] = ()
+    groups: tuple[Positive, ...] = ()
+    backends: tuple[Backend, ...] = Field(min_length=1)
+    """Where."""
+
+    part: NonEmpty | None = None
+    """Which of the weights; null: all of them."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        size = f" {_listed(self.bits)} bit in groups of {_listed(self.groups)}" if self.bits else ""
+        return f"{self.mode}{size}{f' ({self.part})' if self.part else ''}"
+
+    @model_validator(mode="after")
+    def _says_how_where_it_has_to(self) -> Weights:
+        if (self.mode == "affine") != bool(self.bits and self.groups) or bool(self.bits) != bool(self.groups):
+            raise ValueError("mode 'affine' needs `bits` and `groups`; no other mode has them")
+        return self
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
 Primitive = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of a function of `mlx.core` or of its `fast`."""
 
@@ -78,6 +107,8 @@ class KernelDeclaration(StrictModel):
     """Which batch and cache it serves; by default any."""
     needs: tuple[Primitive, ...] = ()
     """Primitives of a patched MLX; where neither `mlx.core` nor its `fast` has one, the kernel is unavailable."""
+    weights: tuple[Weights, ...] = ()
+    """The packings that it multiplies by, for a kernel of quantised weights; `bind` refuses all others."""
     mode: dict[Name, Mode] = Field(min_length=1)
 
     @model_validator(mode="before")

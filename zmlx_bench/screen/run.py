@@ -196,9 +196,8 @@ class Screen:
             if known is not None and known not in self._asked:
                 told[known] = dataclasses.replace(each, conditions=None)
         self._asked.update(told)
-        silent_s = max(self.timeouts.load_s, self.timeouts.prefill_s)
         log = compiled.folder / "ahead.log"
-        compile_ahead(told, sys.executable, env, compiled, log, silent_s, lambda: None)
+        compile_ahead(told, sys.executable, env, compiled, log, self.timeouts, lambda: None)
 
     def judge(self, found: Process) -> bool:
         """Note what an ended process says; return whether it is to be run again without the variant that ended it."""

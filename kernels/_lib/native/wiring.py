@@ -10,9 +10,10 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Unavailable, require_parts
 
+from ..packings import Packing, packing_of, served
 from . import NotBuilt, load, missing
 
-Weights = tuple[mx.array, mx.array, mx.array]
+Weights = tuple[mx.array, mx.array, mx.array | None]
 FLOATS = (mx.bfloat16, mx.float16, mx.float32)
 
 
@@ -34,45 +35,73 @@ def extension() -> ModuleType:
         raise Unavailable(str(error)) from error
 
 
-def weights(module: Any, name: str) -> Weights:
-    """Return (w, scales, biases) of a quantised layer: the module's own arrays, no copies.
+def weights(kernel: str, module: Any, name: str) -> tuple[Weights, Packing]:
+    """Return (w, scales, biases) of a quantised layer, the module's own arrays and no copies, and how it is packed.
 
-    Raises Unavailable for a layer that is not affine-quantised with 4 or 8 bits and groups of 32, 64 or 128.
+    Raises Unavailable, calling the layer `name`, for one that is not quantised and for what MLX itself cannot multiply
+    by on the CPU: everything else is served.
     """
-    if "scales" not in module or module.get("biases") is None or getattr(module, "mode", "affine") != "affine":
-        raise Unavailable(f"{name} is not affine-quantised")
-    if module.bits not in (4, 8) or module.group_size not in (32, 64, 128):
-        raise Unavailable(f"{name} has {module.bits} bits in groups of {module.group_size}: not served")
-    arrays: Weights = (module["weight"], module["scales"], module["biases"])
-    if arrays[1].dtype not in FLOATS:
+    packing = packing_of(module, name)
+    if module.get("global_scale") is not None:
+        raise Unavailable(f"{name} has a global scale, by which MLX itself multiplies on a GPU only")
+    if packing not in served(kernel, "cpu"):
+        raise Unavailable(f"{name} is {packing}, by which MLX itself does not multiply on the CPU")
+    arrays: Weights = (module["weight"], module["scales"], module.get("biases"))
+    if packing.mode == "affine" and arrays[1].dtype not in FLOATS:
         raise Unavailable(f"{name} has scales of {arrays[1].dtype}")
-    return arrays
+    return arrays, packing
 
 
-def packing(*modules: Any) -> dict[str, int]:
-    """Return group_size and bits, the same in all modules; raise Unavailable where they differ."""
-    found = {(module.group_size, module.bits) for module in modules}
-    if len(found) != 1:
-        raise Unavailable("the projections of an expert are quantised in different ways")
-    group_size, bits = found.pop()
-    return {"group_size": group_size, "bits": bits}
+def arguments(packing: Packing) -> dict[str, Any]:
+    """Return group_size, bits and mode as an operation takes them."""
+    return packing._asdict()
 
 
-def expert_weights(block: Any, *names: str) -> tuple[list[Weights], dict[str, int]]:
-    """Return the weights of the named projections of a MoE block's experts, and their packing.
+def expert_weights(kernel: str, block: Any, *names: str) -> tuple[list[Weights], dict[str, Any]]:
+    """Return the weights of the named projections of a MoE block's experts, and the operation's other arguments.
 
-    Raises Unavailable for what the operations do not serve: other quantisations, biases, another activation.
+    Each projection may be packed in its own way. Raises Unavailable for what `weights` refuses, a sharded model,
+    another activation than SwiGLU and its clamped form, and a bias that only some of the projections have.
     """
-    from mlx_lm.models.switch_layers import SwiGLU
-
     require_parts("a native kernel of experts", block, "switch_mlp")
     if getattr(block, "sharding_group", None) is not None:
         raise Unavailable("the model is sharded")
     experts = block.switch_mlp
-    if type(experts.activation) is not SwiGLU:
-        raise Unavailable(f"the experts' activation is {type(experts.activation).__name__}, not SwiGLU")
     modules = [experts[name] for name in names]
-    for name, module in zip(names, modules, strict=True):
-        if "bias" in module:
-            raise Unavailable(f"{name} of the experts has a bias")
-    return [weights(module, name) for name, module in zip(names, modules, strict=True)], packing(*modules)
+    found = [_expert(kernel, module, name) for name, module in zip(names, modules, strict=True)]
+    asked = {**arguments(found[0][1]), **_biases(modules, found)}
+    if "gate_proj" in names:
+        asked["clamped"] = _clamped(experts.activation)
+    for name, (_, packing) in zip(names[1:], found[1:], strict=True):
+        asked[name.replace("_proj", "_packing")] = tuple(packing)
+    return [arrays for arrays, _ in found], asked
+
+
+def _expert(kernel: str, module: Any, name: str) -> tuple[Weights, Packing]:
+    if "scales" not in module and module["weight"].dtype != mx.float32:
+        dtype = str(module["weight"].dtype).removeprefix("mlx.core.")
+        raise Unavailable(f"{name} is unquantised {dtype}; MLX itself gathers float32 only on the CPU")
+    return weights(kernel, module, name)
+
+
+def _clamped(activation: Any) -> tuple[float, float] | None:
+    """Return (alpha, limit) of the clamped SwiGLU, None for the plain one."""
+    from mlx_lm.models import activations
+    from mlx_lm.models.switch_layers import SwiGLU
+
+    if type(activation) is SwiGLU:
+        return None
+    if type(activation) is getattr(activations, "SwigluOAI", None):
+        return activation._alpha, activation._limit
+    raise Unavailable(f"the experts' activation is {type(activation).__name__}, not SwiGLU")
+
+
+def _biases(modules: list[Any], found: list[tuple[Weights, Packing]]) -> dict[str, list[mx.array]]:
+    """Return the biases of the experts' rows, for all of the projections or for none."""
+    biases: list[mx.array] = [module["bias"] for module in modules if "bias" in module]
+    if len(biases) not in (0, len(modules)):
+        raise Unavailable("some of the experts' projections have a bias and others have none")
+    for bias, ((_, scales, _), packing) in zip(biases, found, strict=False):
+        if packing.mode == "affine" and bias.dtype != scales.dtype:
+            raise Unavailable(f"a bias of the experts is {bias.dtype}, and the scales are {scales.dtype}")
+    return {"biases": biases}

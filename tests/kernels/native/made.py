@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mlx.core as mx
 import numpy as np
 
-Weights = tuple[mx.array, mx.array, mx.array]
+Weights = tuple[mx.array, mx.array, mx.array | None]
+Packing = dict[str, Any]
 DTYPES = {"bfloat16": mx.bfloat16, "float16": mx.float16, "float32": mx.float32}
 KINDS = ("ordinary", "wide", "tiny", "special", "few", "any_bits")
+FLOATS: tuple[Packing, ...] = (
+    {"group_size": 32, "bits": 4, "mode": "mxfp4"},
+    {"group_size": 32, "bits": 8, "mode": "mxfp8"},
+    {"group_size": 16, "bits": 4, "mode": "nvfp4"},
+)
+"""The packings that are not affine."""
+PACKINGS: tuple[Packing, ...] = (
+    *(
+        {"group_size": group, "bits": bits, "mode": "affine"}
+        for group in (32, 64, 128)
+        for bits in (1, 2, 3, 4, 5, 6, 8)
+    ),
+    *FLOATS,
+)
+"""Every packing that MLX multiplies by on the CPU."""
 
 
 def bits_of(a: mx.array) -> np.ndarray:
@@ -54,9 +72,14 @@ def quantized(
     dtype: mx.Dtype,
     group_size: int,
     bits: int,
+    mode: str = "affine",
     kind: str = "ordinary",
 ) -> Weights:
     """(w, scales, biases) of matrices (*lead, inputs) with random codes and scales of one kind."""
     codes = rng.integers(0, 2**32, size=(*lead, inputs * bits // 32), dtype=np.uint32)
     groups = (*lead, inputs // group_size)
+    if mode != "affine":
+        near_one = 127 if group_size == 32 else 56
+        low, high = (near_one - 8, near_one + 8) if kind in ("ordinary", "few") else (0, 256)
+        return mx.array(codes), mx.array(rng.integers(low, high, size=groups, dtype=np.uint8)), None
     return mx.array(codes), values(rng, groups, dtype, kind), values(rng, groups, dtype, kind)

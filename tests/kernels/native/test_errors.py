@@ -33,7 +33,17 @@ def swapped(weights: tuple[mx.array, ...], at: int, new: mx.array) -> tuple[mx.a
     ("change", "error", "named"),
     [
         (lambda a: {"x": a["x"].astype(mx.int32)}, TypeError, "x must be"),
-        (lambda a: {"x": a["x"].astype(mx.float32)}, TypeError, "gate scales"),
+        (lambda a: {"gate": swapped(a["gate"], 1, a["gate"][1].astype(mx.float32))}, TypeError, "up scales must have"),
+        (lambda a: {"gate": swapped(a["gate"], 1, a["gate"][1].astype(mx.int32))}, TypeError, "gate scales"),
+        (lambda a: {"gate": swapped(a["gate"], 2, None)}, ValueError, "gate biases must be given"),
+        (lambda a: {"gate": (*a["gate"][:2], None), "mode": "mxfp4"}, TypeError, "gate scales must be uint8"),
+        (lambda _: {"mode": "mxfp4"}, ValueError, "gate biases must be None"),
+        (lambda _: {"mode": "mxfp8"}, ValueError, "mxfp8 has 8 bits in groups of 32, not 4"),
+        (lambda _: {"mode": "int4"}, ValueError, "mode must be affine"),
+        (lambda _: {"up_packing": (32, 7, "affine")}, ValueError, "bits must be"),
+        (lambda a: {"biases": [a["x"]]}, ValueError, "biases must be one for each weight, 2"),
+        (lambda a: {"biases": [a["x"], a["x"]]}, ValueError, "biases must have shape"),
+        (lambda _: {"biases": [mx.zeros((EXPERTS, INNER))] * 2}, TypeError, "biases must be bfloat16"),
         (lambda a: {"x": a["x"][:, :32]}, ValueError, "gate w"),
         (lambda a: {"x": a["x"][:, :48]}, ValueError, "gate: the input"),
         (lambda a: {"x": a["x"][:, :0]}, ValueError, "gate: the input"),
@@ -45,8 +55,8 @@ def swapped(weights: tuple[mx.array, ...], at: int, new: mx.array) -> tuple[mx.a
         (lambda a: {"gate": swapped(a["gate"], 0, a["gate"][0][0])}, ValueError, "gate w must have 3 dimensions"),
         (lambda a: {"up": swapped(a["up"], 0, a["up"][0][:, :16])}, ValueError, "up "),
         (lambda a: {"up": swapped(a["up"], 1, a["up"][1][:2])}, ValueError, "up scales"),
-        (lambda a: {"up": swapped(a["up"], 2, a["up"][2].astype(mx.float16))}, TypeError, "up biases"),
-        (lambda _: {"bits": 3}, ValueError, "bits"),
+        (lambda a: {"up": swapped(a["up"], 2, a["up"][2].astype(mx.float16))}, TypeError, "up scales must have"),
+        (lambda _: {"bits": 7}, ValueError, "bits"),
         (lambda _: {"group_size": 16}, ValueError, "group_size"),
         (lambda _: {"x": 3}, TypeError, "x: mlx.core.array"),
     ],
@@ -65,8 +75,8 @@ def test_down_and_whole_name_the_argument(native: ModuleType) -> None:
     scores = mx.ones((2, 3), mx.bfloat16)
     h = mx.ones((2, 3, INNER), mx.bfloat16)
     combine, whole = native.gather_qmm_down_combine, native.moe_gather_qmm_swiglu_downproj_combine
-    with pytest.raises(TypeError, match="scores must be bfloat16"):
-        combine(h, down, given["indices"], scores.astype(mx.float16), **PACKING)
+    with pytest.raises(TypeError, match="scores must be bfloat16, float16 or float32"):
+        combine(h, down, given["indices"], scores.astype(mx.int32), **PACKING)
     with pytest.raises(ValueError, match="scores must have shape"):
         combine(h, down, given["indices"], scores[:, :2], **PACKING)
     with pytest.raises(ValueError, match="indices must have shape"):

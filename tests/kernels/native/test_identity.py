@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import mlx.core as mx
@@ -9,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlx_lm.models.activations import swiglu
+from mlx_lm.models.activations import swiglu, swiglu_oai
 
-from .made import DTYPES, KINDS, Weights, assert_same_bits, quantized, values
+from .made import DTYPES, KINDS, PACKINGS, Packing, Weights, assert_same_bits, quantized, values
 
 pytestmark = pytest.mark.usefixtures("as_found")
 ISAS = ("avx512", "avx2", "portable")
 relaxed = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-packings = st.fixed_dictionaries({"group_size": st.sampled_from([32, 64, 128]), "bits": st.sampled_from([4, 8])})
+packings = st.sampled_from(PACKINGS)
 kinds = st.sampled_from(KINDS)
 dtypes = st.sampled_from(sorted(DTYPES))
 seeds = st.integers(0, 2**32 - 1)
@@ -32,7 +33,17 @@ def isa(request: pytest.FixtureRequest, native: ModuleType) -> str:
     return str(request.param)
 
 
-def gather(x: mx.array, weights: Weights, inds: mx.array, packing: dict[str, int]) -> mx.array:
+def stock_rows(
+    x: mx.array, gate: Weights, up: Weights, inds: mx.array, packing: Packing, biases: Sequence[mx.array]
+) -> list[mx.array]:
+    """Return gate's and up's products, (..., k, 1, I), as mlx-lm's SwitchGLU has them before its activation."""
+    expanded = mx.expand_dims(x, (-2, -3))
+    products = [gather(expanded, weights, inds, packing) for weights in (gate, up)]
+    added = [y + mx.expand_dims(bias[inds], -2) for y, bias in zip(products, biases, strict=False)]
+    return added or products
+
+
+def gather(x: mx.array, weights: Weights, inds: mx.array, packing: Packing) -> mx.array:
     return mx.gather_qmm(x, *weights, rhs_indices=inds, transpose=True, **packing)
 
 
@@ -46,16 +57,20 @@ def gather(x: mx.array, weights: Weights, inds: mx.array, packing: dict[str, int
     top_k=st.integers(1, 4),
     rows=st.integers(1, 70),
     groups=st.integers(1, 3),
+    clamped=st.sampled_from([None, (1.702, 7.0), (1.3, 2.9)]),
+    biased=st.booleans(),
 )
-def test_gate_up_swiglu(native, isa, packing, dtype, kind, seed, tokens, top_k, rows, groups) -> None:
+def test_gate_up_swiglu(native, isa, packing, dtype, kind, seed, tokens, top_k, rows, groups, clamped, biased) -> None:
     rng = np.random.default_rng(seed)
     inputs, experts = groups * packing["group_size"], 5
     x = values(rng, (1, tokens, inputs), DTYPES[dtype], kind)
     gate, up = (quantized(rng, (experts, rows), inputs, x.dtype, **packing, kind=kind) for _ in range(2))
+    biases = [values(rng, (experts, rows), x.dtype, kind) for _ in range(2)] if biased else []
     inds = mx.array(rng.integers(0, experts, size=(1, tokens, top_k)).astype(np.uint32))
-    expanded = mx.expand_dims(x, (-2, -3))
-    stock = swiglu(gather(expanded, gate, inds, packing), gather(expanded, up, inds, packing)).squeeze(-2)
-    assert_same_bits(native.gather_qmm_swiglu(x, gate, up, inds, **packing), stock)
+    g, u = stock_rows(x, gate, up, inds, packing, biases)
+    stock = swiglu(g, u) if clamped is None else swiglu_oai(g, u, alpha=clamped[0], limit=clamped[1])
+    got = native.gather_qmm_swiglu(x, gate, up, inds, **packing, biases=biases, clamped=clamped)
+    assert_same_bits(got, stock.squeeze(-2))
 
 
 @relaxed
@@ -64,37 +79,56 @@ def test_gate_up_swiglu(native, isa, packing, dtype, kind, seed, tokens, top_k, 
     dtype=dtypes,
     kind=kinds,
     seed=seeds,
-    float_scores=st.booleans(),
+    scores_dtype=dtypes,
     tokens=st.integers(1, 9),
     top_k=st.integers(1, 8),
     rows=st.integers(1, 70),
     groups=st.integers(1, 3),
+    biased=st.booleans(),
 )
-def test_down_combine(native, isa, packing, dtype, kind, seed, float_scores, tokens, top_k, rows, groups) -> None:
+def test_down_combine(
+    native, isa, packing, dtype, kind, seed, scores_dtype, tokens, top_k, rows, groups, biased
+) -> None:
     rng = np.random.default_rng(seed)
     inputs, experts = groups * packing["group_size"], 5
     h = values(rng, (1, tokens, top_k, inputs), DTYPES[dtype], kind)
     down = quantized(rng, (experts, rows), inputs, h.dtype, **packing, kind=kind)
     inds = mx.array(rng.integers(0, experts, size=(1, tokens, top_k)).astype(np.uint32))
-    scores = values(rng, (1, tokens, top_k), mx.float32 if float_scores else h.dtype, kind)
-    y = gather(mx.expand_dims(h, -2), down, inds, packing).squeeze(-2)
-    stock = (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
-    assert_same_bits(native.gather_qmm_down_combine(h, down, inds, scores, **packing), stock)
+    scores = values(rng, (1, tokens, top_k), DTYPES[scores_dtype], kind)
+    biases = [values(rng, (experts, rows), h.dtype, kind)] if biased else []
+    y = gather(mx.expand_dims(h, -2), down, inds, packing)
+    for bias in biases:
+        y = y + mx.expand_dims(bias[inds], -2)
+    stock = (y.squeeze(-2) * scores[..., None]).sum(axis=-2).astype(y.dtype)
+    assert_same_bits(native.gather_qmm_down_combine(h, down, inds, scores, **packing, biases=biases), stock)
 
 
 @relaxed
-@given(packing=packings, dtype=dtypes, kind=kinds, seed=seeds, tokens=st.integers(1, 5), top_k=st.integers(1, 4))
-def test_whole_moe_equals_its_halves(native, isa, packing, dtype, kind, seed, tokens, top_k) -> None:
+@given(
+    packed=st.tuples(packings, packings, packings),
+    dtype=dtypes,
+    kind=kinds,
+    seed=seeds,
+    tokens=st.integers(1, 5),
+    top_k=st.integers(1, 4),
+    biased=st.booleans(),
+)
+def test_whole_moe_equals_its_halves(native, isa, packed, dtype, kind, seed, tokens, top_k, biased) -> None:
+    """Gate, up and down each in a packing of its own."""
     rng = np.random.default_rng(seed)
     hidden, inner, experts = 128, 256, 4
     x = values(rng, (tokens, hidden), DTYPES[dtype], kind)
-    gate, up = (quantized(rng, (experts, inner), hidden, x.dtype, **packing) for _ in range(2))
-    down = quantized(rng, (experts, hidden), inner, x.dtype, **packing)
+    gate, up = (quantized(rng, (experts, inner), hidden, x.dtype, **packing) for packing in packed[:2])
+    down = quantized(rng, (experts, hidden), inner, x.dtype, **packed[2])
     inds = mx.array(rng.integers(0, experts, size=(tokens, top_k)).astype(np.uint32))
     scores = values(rng, (tokens, top_k), x.dtype, "ordinary")
-    h = native.gather_qmm_swiglu(x, gate, up, inds, **packing)
-    halves = native.gather_qmm_down_combine(h, down, inds, scores, **packing)
-    whole = native.moe_gather_qmm_swiglu_downproj_combine(x, gate, up, down, inds, scores, **packing)
+    rows = (inner, inner, hidden)
+    biases = [values(rng, (experts, n), x.dtype, "ordinary") for n in rows] if biased else []
+    up_packing, down_packing = (tuple(packing.values()) for packing in packed[1:])
+    h = native.gather_qmm_swiglu(x, gate, up, inds, **packed[0], up_packing=up_packing, biases=biases[:2])
+    halves = native.gather_qmm_down_combine(h, down, inds, scores, **packed[2], biases=biases[2:])
+    how = {**packed[0], "up_packing": up_packing, "down_packing": down_packing, "biases": biases}
+    whole = native.moe_gather_qmm_swiglu_downproj_combine(x, gate, up, down, inds, scores, **how)
     assert_same_bits(whole, halves)
 
 
@@ -102,17 +136,19 @@ def test_whole_moe_equals_its_halves(native, isa, packing, dtype, kind, seed, to
 @given(
     packing=packings,
     dtype=dtypes,
+    scales_dtype=dtypes,
     kind=kinds,
     seed=seeds,
     tokens=st.integers(1, 11),
     rows=st.integers(1, 200),
     groups=st.integers(1, 6),
 )
-def test_dense(native, isa, packing, dtype, kind, seed, tokens, rows, groups) -> None:
+def test_dense(native, isa, packing, dtype, scales_dtype, kind, seed, tokens, rows, groups) -> None:
+    """Scales of another dtype than the inputs promote the product, as MLX promotes it."""
     rng = np.random.default_rng(seed)
     inputs = groups * packing["group_size"]
     x = values(rng, (1, tokens, inputs), DTYPES[dtype], kind)
-    weight = quantized(rng, (rows,), inputs, x.dtype, **packing, kind=kind)
+    weight = quantized(rng, (rows,), inputs, DTYPES[scales_dtype], **packing, kind=kind)
     stock = mx.quantized_matmul(x, *weight, transpose=True, **packing)
     assert_same_bits(native.quantized_matvec(x, weight, **packing), stock)
 

@@ -44,5 +44,5 @@ def test_one_matrix_a_head(bound: Any, transpose: bool, heads: int) -> None:
 
 
 def test_a_layer_that_is_not_quantised_is_refused(bound: Any) -> None:
-    with pytest.raises(Unavailable, match="the linear layer is not affine-quantised"):
+    with pytest.raises(Unavailable, match="the linear layer is not quantised"):
         bound(nn.Linear(64, 64))

@@ -22,65 +22,74 @@ NB_MODULE(_zmlx_native, m) {
   nb::exception<zmlx::TypeMismatch>(m, "TypeMismatch", PyExc_TypeError);
 
   m.def("gather_qmm_swiglu", &zmlx::gather_qmm_swiglu, "x"_a, "gate"_a, "up"_a, "indices"_a, nb::kw_only(),
-        "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
+        "group_size"_a = 64, "bits"_a = 4, "mode"_a = "affine", "up_packing"_a = nb::none(),
+        "biases"_a = zmlx::Biases{}, "clamped"_a = nb::none(), "stream"_a = nb::none(),
         R"(silu(x @ gate[e].T) * (x @ up[e].T) for each token's experts e.
 
 Args:
     x: (..., K), bfloat16, float16 or float32.
-    gate, up: (w, scales, biases): w uint32 (E, I, K * bits / 32), scales and biases (E, I, K / group_size) in x.dtype.
+    gate, up: (w, scales, biases): w uint32 (E, I, K * bits / 32), scales and biases (E, I, K / group_size) in a
+        floating dtype; where `mode` is not affine scales uint8 and None.
     indices: (..., k) uint32, each below E; an index out of range raises when the result is evaluated.
-    group_size: 32, 64 or 128.
-    bits: 4 or 8.
+    group_size, bits, mode: how the weights are packed: affine with 1, 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or
+        128; mxfp4, mxfp8 with 4, 8 bits in groups of 32; nvfp4 with 4 bits in groups of 16.
+    up_packing: (group_size, bits, mode) of up where it is packed in another way.
+    biases: none, or what is added to the rows of gate and of up, (E, I) each, in the dtype of the result.
+    clamped: (alpha, limit): mlx-lm's swiglu_oai of them in the place of silu(gate) * up.
     stream: a CPU stream or device.
 
 Returns:
-    (..., k, I) in x.dtype.
+    (..., k, I) in the dtype that mlx promotes x, scales and biases to.
 
 Raises:
     TypeError, ValueError: a wrong dtype; a wrong shape or value. The message names the argument.)");
   m.def("gather_qmm_down_combine", &zmlx::gather_qmm_down_combine, "h"_a, "down"_a, "indices"_a, "scores"_a,
-        nb::kw_only(), "group_size"_a = 64, "bits"_a = 4, "stream"_a = nb::none(),
+        nb::kw_only(), "group_size"_a = 64, "bits"_a = 4, "mode"_a = "affine", "biases"_a = zmlx::Biases{},
+        "stream"_a = nb::none(),
         R"(The sum over each token's experts e of (h @ down[e].T) * score.
 
 Args:
     h: (..., k, I), bfloat16, float16 or float32.
-    down: (w, scales, biases): w uint32 (E, D, I * bits / 32), scales and biases (E, D, I / group_size) in h.dtype.
+    down: as gate in gather_qmm_swiglu, (E, D, I).
     indices: (..., k) uint32, each below E; an index out of range raises when the result is evaluated.
-    scores: (..., k) in h.dtype (the products are rounded to it) or float32 (they are not).
-    group_size, bits, stream: as in gather_qmm_swiglu.
+    scores: (..., k) in a floating dtype; the products are rounded to what mlx promotes it and the products' dtype to.
+    group_size, bits, mode, stream: as in gather_qmm_swiglu.
+    biases: none, or [what is added to the rows of down, (E, D), in the dtype of the result].
 
 Returns:
-    (..., D) in h.dtype, summed in float32 and rounded once.
+    (..., D) in the dtype that mlx promotes h, scales and biases to, summed in float32 and rounded once.
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
   m.def("moe_gather_qmm_swiglu_downproj_combine", &zmlx::moe_gather_qmm_swiglu_downproj_combine, "x"_a, "gate"_a,
         "up"_a, "down"_a, "indices"_a, "scores"_a, nb::kw_only(), "group_size"_a = 64, "bits"_a = 4,
-        "stream"_a = nb::none(),
+        "mode"_a = "affine", "up_packing"_a = nb::none(), "down_packing"_a = nb::none(),
+        "biases"_a = zmlx::Biases{}, "clamped"_a = nb::none(), "stream"_a = nb::none(),
         R"(gather_qmm_down_combine of gather_qmm_swiglu in one operation.
 
 Args:
     x: (..., K).
-    gate, up, indices, group_size, bits, stream: as in gather_qmm_swiglu.
+    gate, up, indices, group_size, bits, mode, up_packing, clamped, stream: as in gather_qmm_swiglu.
     down, scores: as in gather_qmm_down_combine.
+    down_packing: (group_size, bits, mode) of down where it is packed in another way.
+    biases: none, or those of gate, up and down.
 
 Returns:
-    (..., D) in x.dtype.
+    (..., D), as of gather_qmm_down_combine.
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");
   m.def("quantized_matvec", &zmlx::quantized_matvec, "x"_a, "weight"_a, nb::kw_only(), "group_size"_a = 64,
-        "bits"_a = 4, "stream"_a = nb::none(),
+        "bits"_a = 4, "mode"_a = "affine", "stream"_a = nb::none(),
         R"(x @ weight.T.
 
 Args:
     x: (..., K), bfloat16, float16 or float32; (B, H, L, K) for one matrix a head.
-    weight: (w, scales, biases): w uint32 (N, K * bits / 32) or (H, N, K * bits / 32), scales and biases
-        (..., N, K / group_size) in x.dtype.
-    group_size, bits, stream: as in gather_qmm_swiglu.
+    weight: as gate in gather_qmm_swiglu, (N, K) or (H, N, K).
+    group_size, bits, mode, stream: as in gather_qmm_swiglu.
 
 Returns:
-    (..., N) in x.dtype.
+    (..., N) in the dtype that mlx promotes x, scales and biases to.
 
 Raises:
     TypeError, ValueError: as in gather_qmm_swiglu.)");

@@ -22,7 +22,7 @@ std::string dtype_text(mx::Dtype d) {
   if (d == mx::float32) {
     return "float32";
   }
-  return d == mx::uint32 ? "uint32" : "another dtype";
+  return d == mx::uint32 ? "uint32" : d == mx::uint8 ? "uint8" : "another dtype";
 }
 
 }  // namespace
@@ -63,36 +63,69 @@ void require_experts_named(const mx::array& indices) {
   }
 }
 
-Packing require_packing(int group_size, int bits) {
+Packing require_packing(int group_size, int bits, const std::string& mode) {
+  auto of = [&](Format format, int group, int width) {
+    if (group_size != group || bits != width) {
+      throw std::invalid_argument(mode + " has " + std::to_string(width) + " bits in groups of " + std::to_string(group) +
+                                  ", not " + std::to_string(bits) + " in groups of " + std::to_string(group_size));
+    }
+    return Packing{format, group};
+  };
+  if (mode == "mxfp4") {
+    return of(Format::mxfp4, 32, 4);
+  }
+  if (mode == "nvfp4") {
+    return of(Format::nvfp4, 16, 4);
+  }
+  if (mode == "mxfp8") {
+    return of(Format::mxfp8, 32, 8);
+  }
+  if (mode != "affine") {
+    throw std::invalid_argument("mode must be affine, mxfp4, mxfp8 or nvfp4, not " + mode);
+  }
   if (group_size != 32 && group_size != 64 && group_size != 128) {
     throw std::invalid_argument("group_size must be 32, 64 or 128, not " + std::to_string(group_size));
   }
-  if (bits != 4 && bits != 8) {
-    throw std::invalid_argument("bits must be 4 or 8, not " + std::to_string(bits));
+  for (Format format : {Format::affine1, Format::affine2, Format::affine3, Format::affine4, Format::affine5,
+                        Format::affine6, Format::affine8}) {
+    if (bits == bits_of(format)) {
+      return {format, group_size};
+    }
   }
-  return {group_size, bits};
+  throw std::invalid_argument("bits must be 1, 2, 3, 4, 5, 6 or 8, not " + std::to_string(bits));
 }
 
-int require_quantized(const std::string& name, const Quantized& q, int ndim, int k, mx::Dtype dtype, Packing p) {
+int require_quantized(const std::string& name, const Quantized& q, int ndim, int k, Packing p) {
   const auto& [w, scales, biases] = q;
   std::string w_name = name + " w", scales_name = name + " scales", biases_name = name + " biases";
+  const bool affine = is_affine(p.format);
   require_dtype(w_name.c_str(), w, mx::uint32);
-  require_dtype(scales_name.c_str(), scales, dtype);
-  require_dtype(biases_name.c_str(), biases, dtype);
+  if (affine != biases.has_value()) {
+    throw std::invalid_argument(biases_name + (affine ? " must be given: the weight is affine"
+                                                      : " must be None: the weight is not affine"));
+  }
+  if (affine) {
+    require_float(scales_name.c_str(), scales);
+    require_float(biases_name.c_str(), *biases);
+  } else {
+    require_dtype(scales_name.c_str(), scales, mx::uint8);
+  }
   if (int(w.ndim()) != ndim) {
     throw std::invalid_argument(w_name + " must have " + std::to_string(ndim) + " dimensions, not shape " +
                                 shape_text(w.shape()));
   }
-  if (k == 0 || k % p.group_size != 0) {
+  if (k == 0 || k % p.group != 0) {
     throw std::invalid_argument(name + ": the input's last dimension " + std::to_string(k) +
-                                " is no positive multiple of group_size " + std::to_string(p.group_size));
+                                " is no positive multiple of group_size " + std::to_string(p.group));
   }
   mx::Shape shape = w.shape();
-  shape.back() = int(int64_t(k) * p.bits / 32);
+  shape.back() = int(int64_t(k) * bits_of(p.format) / 32);
   require_shape(w_name.c_str(), w, shape);
-  shape.back() = k / p.group_size;
+  shape.back() = k / p.group;
   require_shape(scales_name.c_str(), scales, shape);
-  require_shape(biases_name.c_str(), biases, shape);
+  if (affine) {
+    require_shape(biases_name.c_str(), *biases, shape);
+  }
   return w.shape(-2);
 }
 

@@ -15,10 +15,11 @@ void require_shape(const char* name, const mx::array& a, const mx::Shape& shape)
 void require_indices(const mx::array& indices, const mx::Shape& lead);
 // `indices` must name at least one expert a token.
 void require_experts_named(const mx::array& indices);
-Packing require_packing(int group_size, int bits);
+// Throws where mlx itself has no such packing on the CPU.
+Packing require_packing(int group_size, int bits, const std::string& mode);
 
 // Checks one quantised weight of `ndim` dimensions for inputs of K elements and returns its rows N.
-int require_quantized(const std::string& name, const Quantized& q, int ndim, int k, mx::Dtype dtype, Packing p);
+int require_quantized(const std::string& name, const Quantized& q, int ndim, int k, Packing p);
 
 // The CPU stream to run on; a GPU stream is refused.
 mx::Stream cpu_stream(mx::StreamOrDevice s);

@@ -57,17 +57,33 @@ inline VF exp_mlx(VF in) {
 }
 
 template <Type T>
-inline VF swiglu_values(VF gate, VF up) {
-  VF e = round_to<T>(exp_mlx(abs(gate)));
+inline VF sigmoid(VF x) {
+  VF e = round_to<T>(exp_mlx(abs(x)));
   VF y = 1.0f / (1.0f + e);
-  VF s = round_to<T>(gate < 0.0f ? y : 1.0f - y);
-  return round_to<T>(round_to<T>(gate * s) * up);
+  return round_to<T>(x < 0.0f ? y : 1.0f - y);
 }
 
 template <Type T>
-void swiglu(const float* gate, const float* up, float* h, int64_t n) {
-  each(n,
-       [&](int64_t i, int w) { store_some(h + i, swiglu_values<T>(load_some(gate + i, w), load_some(up + i, w)), w); });
+inline VF swiglu_values(VF gate, VF up) {
+  return round_to<T>(round_to<T>(gate * sigmoid<T>(gate)) * up);
+}
+
+// A NaN fails both comparisons and stays.
+template <Type T>
+inline VF clamped_swiglu_values(VF gate, VF up, Clamp c) {
+  gate = gate > c.limit ? splat(c.limit) : gate;
+  up = up < -c.limit ? splat(-c.limit) : up;
+  up = up > c.limit ? splat(c.limit) : up;
+  VF silu = round_to<T>(gate * sigmoid<T>(round_to<T>(c.alpha * gate)));
+  return round_to<T>(round_to<T>(up + 1.0f) * silu);
+}
+
+template <Type T>
+void swiglu(const float* gate, const float* up, const Clamp* clamp, float* h, int64_t n) {
+  each(n, [&](int64_t i, int w) {
+    VF g = load_some(gate + i, w), u = load_some(up + i, w);
+    store_some(h + i, clamp ? clamped_swiglu_values<T>(g, u, *clamp) : swiglu_values<T>(g, u), w);
+  });
 }
 
 // A float32 NaN may have only low bits set, which rounding to bfloat16 would carry into an infinity.
@@ -113,6 +129,11 @@ void store_values(const float* in, uint8_t* out, int64_t n) {
       __builtin_memcpy(out + 2 * i, &h, std::size_t(2 * w));
     });
   }
+}
+
+template <Type T>
+void add_values(float* y, const float* bias, int64_t n) {
+  each(n, [&](int64_t i, int w) { store_some(y + i, round_to<T>(load_some(y + i, w) + load_some(bias + i, w)), w); });
 }
 
 template <Type T>

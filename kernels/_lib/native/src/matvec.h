@@ -12,9 +12,6 @@ inline VF round_to(VF x) {
   }
 }
 
-template <Type T>
-constexpr int type_size = T == Type::f32 ? 4 : 2;
-
 // The rows of one pass; rows past the last repeat it, so that no load leaves the matrix.
 template <int R>
 struct RowPointers {
@@ -28,63 +25,61 @@ struct RowPointers {
 };
 
 // Scales or biases of R rows as float32, transposed: out[g * R + r].
-template <Type T, int R>
+template <Type T, Format F, int R>
 inline void transpose_groups(const uint8_t* base, int64_t groups, int64_t first, int64_t last, float* out) {
-  constexpr int size = type_size<T>;
-  constexpr int step = 16 / size;
+  constexpr int size = scale_size<T, F>;
+  constexpr int a_word = 4 / size;
+  constexpr uint32_t mask = uint32_t((uint64_t(1) << (8 * size)) - 1);
   RowPointers<R> rows(base, groups * size, first, last);
   int64_t g = 0;
-  for (; g + step <= groups; g += step) {
+  for (; g + 4 * a_word <= groups; g += 4 * a_word) {
     for (int b = 0; b < R; b += W) {
       VU words[4];
       load4(rows.p + b, g * size, words);
-      for (int j = 0; j < 4; j++) {
-        if constexpr (T == Type::f32) {
-          storeu(out + (g + j) * R + b, words[j]);
-        } else {
-          VH low = __builtin_convertvector(words[j] & 0xffffu, VH), high = __builtin_convertvector(words[j] >> 16, VH);
-          float* at = out + (g + 2 * j) * R + b;
-          storeu(at, T == Type::bf16 ? widen_bf16(low) : widen_f16(low));
-          storeu(at + R, T == Type::bf16 ? widen_bf16(high) : widen_f16(high));
-        }
+      for (int i = 0; i < 4 * a_word; i++) {
+        VU raw = (words[i / a_word] >> (8 * size * (i % a_word))) & mask;
+        storeu(out + (g + i) * R + b, scale_of<T, F>(raw));
       }
     }
   }
   for (; g < groups; g++) {
     for (int b = 0; b < R; b += W) {
-      if constexpr (T == Type::f32) {
-        VF v;
-        for (int r = 0; r < W; r++) {
-          float f;
-          __builtin_memcpy(&f, rows.p[b + r] + g * size, size);
-          v[r] = f;
-        }
-        storeu(out + g * R + b, v);
-      } else {
-        VH h;
-        for (int r = 0; r < W; r++) {
-          uint16_t u;
-          __builtin_memcpy(&u, rows.p[b + r] + g * size, size);
-          h[r] = u;
-        }
-        storeu(out + g * R + b, T == Type::bf16 ? widen_bf16(h) : widen_f16(h));
+      VU raw{};
+      for (int r = 0; r < W; r++) {
+        uint32_t one = 0;
+        __builtin_memcpy(&one, rows.p[b + r] + g * size, size);
+        raw[r] = one;
       }
+      storeu(out + g * R + b, scale_of<T, F>(raw));
     }
   }
 }
 
+// f.operator()<i>() for first <= i < last, each written out: the place of a code in its words is a constant.
+template <int first, int last, class Step>
+__attribute__((always_inline)) inline void unrolled(Step& f) {
+  if constexpr (first < last) {
+    f.template operator()<first>();
+    unrolled<first + 1, last>(f);
+  }
+}
+
 // B * W rows for M vectors.
-template <Type T, int bits, int B, int M>
+template <Type T, Format F, int B, int M>
 void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift,
                float* scratch) {
   constexpr int R = B * W;
-  constexpr int per_word = 32 / bits;
+  constexpr int bits = bits_of(F);
+  constexpr int step = bits == 8 || F == Format::nvfp4 ? 16 : 32;  // codes looked at together
+  constexpr int word_count = step * bits / 32;
   const int64_t groups = m.k / m.group;
-  const int chunks = m.group / (4 * per_word);
+  const int steps = m.group / step;
   float* scales = scratch;
   float* biases = scratch + groups * R;
-  transpose_groups<T, R>(m.scales, groups, first, last, scales);
-  transpose_groups<T, R>(m.biases, groups, first, last, biases);
+  transpose_groups<T, F, R>(m.scales, groups, first, last, scales);
+  if constexpr (is_affine(F)) {
+    transpose_groups<T, F, R>(m.biases, groups, first, last, biases);
+  }
   RowPointers<R> rows(m.w, m.k * bits / 8, first, last);
 
   VF acc[B][M] = {};
@@ -92,28 +87,52 @@ void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t la
   int64_t k = 0;
   for (int64_t g = 0; g < groups; g++) {
     VF scale[B], bias[B];
+    VF part[B][M] = {};
     for (int b = 0; b < B; b++) {
       scale[b] = loadu<VF>(scales + g * R + b * W);
-      bias[b] = loadu<VF>(biases + g * R + b * W);
-    }
-    for (int c = 0; c < chunks; c++, offset += 16) {
-      VU words[B][4];
-      for (int b = 0; b < B; b++) {
-        load4(rows.p + b * W, offset, words[b]);
+      if constexpr (is_affine(F)) {
+        bias[b] = loadu<VF>(biases + g * R + b * W);
       }
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) {
-#pragma GCC unroll 8
-        for (int e = 0; e < per_word; e++, k++) {
-#pragma GCC unroll 4
+    }
+    for (int s = 0; s < steps; s++, offset += 4 * word_count, k += step) {
+      VU words[B][word_count];
+      for (int b = 0; b < B; b++) {
+        load_words<word_count>(rows.p + b * W, offset, words[b]);
+      }
+      auto one = [&]<int e>() __attribute__((always_inline)) {
+#if ZMLX_ISA == 512
+        if constexpr (M == 1 && !is_affine(F) && bits == 4) {
+          // There are sixteen products with one x: they are made and rounded once for all rows, and looked up.
+          VF products = round_to<T>(x[0][k + e] * floats_of_4());
           for (int b = 0; b < B; b++) {
-            VF q = low_integer<bits>(words[b][j] >> (bits * e));
+            part[b][0] = round_to<T>(part[b][0] + look_up(products, code_at<bits, e>(words[b])));
+          }
+          return;
+        }
+#endif
+#pragma GCC unroll 4
+        for (int b = 0; b < B; b++) {
+          VF q = value_of<F>(code_at<bits, e>(words[b]));
+          if constexpr (is_affine(F)) {
             VF w = round_to<T>(round_to<T>(scale[b] * q) + bias[b]);
 #pragma GCC unroll 4
             for (int t = 0; t < M; t++) {
-              acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(x[t][k] * w));
+              acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(x[t][k + e] * w));
+            }
+          } else {
+#pragma GCC unroll 4
+            for (int t = 0; t < M; t++) {
+              part[b][t] = round_to<T>(part[b][t] + round_to<T>(x[t][k + e] * q));
             }
           }
+        }
+      };
+      unrolled<0, step>(one);
+    }
+    if constexpr (!is_affine(F)) {
+      for (int b = 0; b < B; b++) {
+        for (int t = 0; t < M; t++) {
+          acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(scale[b] * part[b][t]));
         }
       }
     }
@@ -133,28 +152,30 @@ void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t la
   }
 }
 
-template <Type T, int bits, int B, int M>
+template <Type T, Format F, int B, int M>
 int64_t passes(const Matrix& m, const float* const* x, int64_t first, int64_t last, float* const* out, int64_t shift,
                float* scratch) {
   while (last - first > (B - 1) * W) {
-    rows_pass<T, bits, B, M>(m, x, first, last - first < B * W ? last : first + B * W, out, shift, scratch);
+    rows_pass<T, F, B, M>(m, x, first, last - first < B * W ? last : first + B * W, out, shift, scratch);
     first = last - first < B * W ? last : first + B * W;
   }
   return first;
 }
 
-template <Type T, int bits>
+template <Type T, Format F>
 void matvec(const Matrix& m, const float* const* x, int tokens, int64_t first, int64_t last, float* const* out,
             float* scratch) {
   int64_t at = first;
   if (tokens == 1) {
-    at = passes<T, bits, 2, 1>(m, x, at, last, out, first, scratch);
-    passes<T, bits, 1, 1>(m, x, at, last, out, first, scratch);
+    at = passes<T, F, 2, 1>(m, x, at, last, out, first, scratch);
+    passes<T, F, 1, 1>(m, x, at, last, out, first, scratch);
   } else if (tokens == 2) {
-    passes<T, bits, 1, 2>(m, x, at, last, out, first, scratch);
+    passes<T, F, 1, 2>(m, x, at, last, out, first, scratch);
   } else if (tokens == 3) {
-    passes<T, bits, 1, 3>(m, x, at, last, out, first, scratch);
+    // Two and one: a pass for three would be a fifth more code for what long prompts have at an expert's end.
+    matvec<T, F>(m, x, 2, first, last, out, scratch);
+    matvec<T, F>(m, x + 2, 1, first, last, out + 2, scratch);
   } else {
-    passes<T, bits, 1, 4>(m, x, at, last, out, first, scratch);
+    passes<T, F, 1, 4>(m, x, at, last, out, first, scratch);
   }
 }

@@ -71,7 +71,7 @@ void for_chunks(int64_t items, int64_t rows, int64_t elements, F f) {
 }
 
 MatvecFn matvec_of(const Experts& e) {
-  return table().matvec[int(e.type)][e.bits == 8];
+  return table().matvec[int(e.type)][int(e.format)];
 }
 
 // y[a] = expert(a) @ x[a] for every assignment a.
@@ -87,19 +87,30 @@ void batched_matvec(const Experts& e, const std::vector<Batch>& batches, const f
                  out[t] = y + b.at[t] * e.n + first;
                }
                matvec(e.matrix(b.expert), in, b.count, first, last, out, scratch(e.k, e.group));
+               for (int t = 0; t < b.count; t++) {
+                 e.add_bias(b.expert, first, last, out[t]);
+               }
              });
 }
 
 }  // namespace
 
 Matrix Experts::matrix(uint32_t expert) const {
-  int64_t row = k * bits / 8;
-  int64_t groups = n * (k / group) * element_size(type);
+  int64_t row = k * bits_of(format) / 8;
+  int64_t groups = n * (k / group) * (is_affine(format) ? element_size(type) : 1);
   return {w + expert * n * row, scales + expert * groups, biases + expert * groups, n, k, group};
 }
 
-void experts_swiglu(const Experts& gate, const Experts& up, const float* x, const uint32_t* indices, int64_t tokens,
-                    int top_k, float* h) {
+void Experts::add_bias(uint32_t expert, int64_t first, int64_t last, float* y) const {
+  if (rows_bias != nullptr) {
+    float bias[chunk_rows];
+    table().load[int(type)](rows_bias + (expert * n + first) * element_size(type), bias, last - first);
+    table().add[int(type)](y, bias, last - first);
+  }
+}
+
+void experts_swiglu(const Experts& gate, const Experts& up, const Clamp* clamp, const float* x, const uint32_t* indices,
+                    int64_t tokens, int top_k, float* h) {
   auto batches = batches_by_expert(indices, tokens * top_k);
   MatvecFn gate_fn = matvec_of(gate);
   MatvecFn up_fn = matvec_of(up);
@@ -120,7 +131,9 @@ void experts_swiglu(const Experts& gate, const Experts& up, const float* x, cons
     gate_fn(gate.matrix(b.expert), in, b.count, first, last, gate_out, scratch(gate.k, gate.group));
     up_fn(up.matrix(b.expert), in, b.count, first, last, up_out, scratch(up.k, up.group));
     for (int t = 0; t < b.count; t++) {
-      swiglu(gates[t], ups[t], h + b.at[t] * gate.n + first, last - first);
+      gate.add_bias(b.expert, first, last, gates[t]);
+      up.add_bias(b.expert, first, last, ups[t]);
+      swiglu(gates[t], ups[t], clamp, h + b.at[t] * gate.n + first, last - first);
     }
   });
 }

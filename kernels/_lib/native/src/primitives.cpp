@@ -60,7 +60,8 @@ void write(const float* values, mx::array& out, int64_t first, int64_t n) {
 }
 
 // The three arrays at inputs[at] as experts; a matrix of two dimensions is one expert.
-Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p) {
+// Their products are rounded to `dtype`.
+Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t k, Packing p, mx::Dtype dtype) {
   const mx::array& w = inputs[at];
   return {w.data<uint8_t>(),
           inputs[at + 1].data<uint8_t>(),
@@ -68,14 +69,31 @@ Experts experts_at(const std::vector<mx::array>& inputs, std::size_t at, int64_t
           w.ndim() == 2 ? 1 : w.shape(0),
           w.shape(-2),
           k,
-          p.bits,
-          p.group_size,
-          type_of(inputs[at + 1].dtype())};
+          p.format,
+          p.group,
+          type_of(dtype),
+          nullptr};
+}
+
+// The bias at inputs[at], where there is one.
+const uint8_t* bias_at(const std::vector<mx::array>& inputs, std::size_t at) {
+  return at < inputs.size() ? inputs[at].data<uint8_t>() : nullptr;
+}
+
+// The clamp as mlx rounds its two numbers to the dtype.
+std::optional<Clamp> clamp_in(const std::optional<Clamped>& clamped, mx::Dtype dtype) {
+  if (!clamped) {
+    return std::nullopt;
+  }
+  float values[] = {clamped->first, clamped->second};
+  table().round[int(type_of(dtype))](values, values, 2);
+  return Clamp{values[0], values[1]};
 }
 
 class Native : public mx::Primitive {
  public:
-  Native(mx::Stream s, Packing p) : Primitive(s), packing_(p) {}
+  Native(mx::Stream s, std::vector<Packing> of, std::optional<Clamped> clamped = std::nullopt)
+      : Primitive(s), packings_(std::move(of)), clamped_(clamped) {}
 
   void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
     throw std::runtime_error(std::string("[") + name() + "] has no GPU kernel");
@@ -83,7 +101,8 @@ class Native : public mx::Primitive {
 
   bool is_equivalent(const Primitive& other) const override {
     auto* o = dynamic_cast<const Native*>(&other);
-    return o != nullptr && std::string(name()) == o->name() && packing_ == o->packing_;
+    return o != nullptr && std::string(name()) == o->name() && packings_ == o->packings_ &&
+           clamped_ == o->clamped_;
   }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
@@ -108,7 +127,8 @@ class Native : public mx::Primitive {
   using Arrays = std::vector<mx::array>;
   virtual std::function<void()> task(Arrays in, Arrays out) = 0;
 
-  Packing packing_;
+  std::vector<Packing> packings_;  // of the weights among the inputs, in their order
+  std::optional<Clamped> clamped_;
 };
 
 class GatherQmmSwiglu : public Native {
@@ -124,9 +144,13 @@ class GatherQmmSwiglu : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_, clamped = clamped_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p);
+      const mx::Dtype dtype = in[0].dtype();
+      Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
+      gate.rows_bias = bias_at(in, 8);
+      up.rows_bias = bias_at(in, 9);
+      const auto clamp = clamp_in(clamped, dtype);
       auto indices = read_indices(in[7]);
       require_in_range("gather_qmm_swiglu", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[7].shape(-1);
@@ -135,7 +159,7 @@ class GatherQmmSwiglu : public Native {
         int64_t n = std::min(token_block, tokens - t);
         auto x = read(in[0], t * k, n * k);
         auto h = floats(n * top_k * gate.n);
-        experts_swiglu(gate, up, x.get(), indices.data() + t * top_k, n, top_k, h.get());
+        experts_swiglu(gate, up, clamp ? &*clamp : nullptr, x.get(), indices.data() + t * top_k, n, top_k, h.get());
         write(h.get(), out[0], t * top_k * gate.n, n * top_k * gate.n);
       }
     };
@@ -153,9 +177,10 @@ class GatherQmmDownCombine : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts down = experts_at(in, 1, k, p);
+      Experts down = experts_at(in, 1, k, p[0], in[0].dtype());
+      down.rows_bias = bias_at(in, 6);
       auto indices = read_indices(in[4]);
       require_in_range("gather_qmm_down_combine", indices.data(), int64_t(indices.size()), down.experts);
       const int top_k = in[4].shape(-1);
@@ -185,9 +210,15 @@ class Moe : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_, clamped = clamped_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts gate = experts_at(in, 1, k, p), up = experts_at(in, 4, k, p), down = experts_at(in, 7, gate.n, p);
+      const mx::Dtype dtype = in[0].dtype();
+      Experts gate = experts_at(in, 1, k, p[0], dtype), up = experts_at(in, 4, k, p[1], dtype);
+      Experts down = experts_at(in, 7, gate.n, p[2], out[0].dtype());
+      gate.rows_bias = bias_at(in, 12);
+      up.rows_bias = bias_at(in, 13);
+      down.rows_bias = bias_at(in, 14);
+      const auto clamp = clamp_in(clamped, dtype);
       auto indices = read_indices(in[10]);
       require_in_range("moe_gather_qmm_swiglu_downproj_combine", indices.data(), int64_t(indices.size()), gate.experts);
       const int top_k = in[10].shape(-1);
@@ -200,7 +231,7 @@ class Moe : public Native {
         auto x = read(in[0], t * k, n * k);
         auto h = floats(n * top_k * gate.n);
         auto sums = floats(n * down.n);
-        experts_swiglu(gate, up, x.get(), idx, n, top_k, h.get());
+        experts_swiglu(gate, up, clamp ? &*clamp : nullptr, x.get(), idx, n, top_k, h.get());
         experts_down_combine(down, h.get(), idx, scores.get() + t * top_k, product_f32, n, top_k, sums.get());
         write(sums.get(), out[0], t * down.n, n * down.n);
       }
@@ -219,9 +250,9 @@ class QuantizedMatvec : public Native {
 
  protected:
   std::function<void()> task(Arrays in, Arrays out) override {
-    return [in = std::move(in), out = std::move(out), p = packing_]() mutable {
+    return [in = std::move(in), out = std::move(out), p = packings_]() mutable {
       const int64_t k = in[0].shape(-1);
-      Experts weight = experts_at(in, 1, k, p);
+      Experts weight = experts_at(in, 1, k, p[0], in[0].dtype());
       // With one matrix a head, x is (B, H, L, K): the head changes every L rows.
       const int64_t rows = int64_t(in[0].size()) / k;
       const int64_t run = weight.experts == 1 ? rows : in[0].shape(-2);
@@ -243,7 +274,7 @@ class QuantizedMatvec : public Native {
 class MoeRouter : public Native {
  public:
   MoeRouter(mx::Stream s, int top_k, bool normalize, float scale)
-      : Native(s, {0, 0}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
+      : Native(s, std::vector<Packing>{}), top_k_(top_k), normalize_(normalize), scale_(scale) {}
   DEFINE_NAME(ZmlxMoeRouter)
 
   bool is_equivalent(const Primitive& other) const override {
@@ -288,20 +319,20 @@ class MoeRouter : public Native {
 
 }  // namespace
 
-Node gather_qmm_swiglu_node(mx::Stream s, Packing p) {
-  return std::make_shared<GatherQmmSwiglu>(s, p);
+Node gather_qmm_swiglu_node(mx::Stream s, Packing gate, Packing up, const std::optional<Clamped>& clamped) {
+  return std::make_shared<GatherQmmSwiglu>(s, std::vector{gate, up}, clamped);
 }
 
-Node gather_qmm_down_combine_node(mx::Stream s, Packing p) {
-  return std::make_shared<GatherQmmDownCombine>(s, p);
+Node gather_qmm_down_combine_node(mx::Stream s, Packing down) {
+  return std::make_shared<GatherQmmDownCombine>(s, std::vector{down});
 }
 
-Node moe_node(mx::Stream s, Packing p) {
-  return std::make_shared<Moe>(s, p);
+Node moe_node(mx::Stream s, Packing gate, Packing up, Packing down, const std::optional<Clamped>& clamped) {
+  return std::make_shared<Moe>(s, std::vector{gate, up, down}, clamped);
 }
 
-Node quantized_matvec_node(mx::Stream s, Packing p) {
-  return std::make_shared<QuantizedMatvec>(s, p);
+Node quantized_matvec_node(mx::Stream s, Packing weight) {
+  return std::make_shared<QuantizedMatvec>(s, std::vector{weight});
 }
 
 Node moe_router_node(mx::Stream s, int top_k, bool normalize, float scale) {

@@ -59,19 +59,6 @@ inline VF round_bf16(VF x) {
   return (VF)((u + ((u >> 16) & 1u) + 0x7fffu) & 0xffff0000u);
 }
 
-// The low 4 or 8 bits of each lane as float32.
-template <int bits>
-inline VF low_integer(VU word) {
-#if ZMLX_ISA == 512
-  if constexpr (bits == 4) {
-    // A table of sixteen floats looks at four bits of each lane by itself.
-    const __m512 table = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return (VF)_mm512_permutexvar_ps((__m512i)word, table);
-  }
-#endif
-  return __builtin_convertvector((VI)(word & ((1u << bits) - 1)), VF);
-}
-
 #if ZMLX_ISA == 512
 inline VF widen_f16(VH h) {
   return (VF)_mm512_cvtph_ps((__m256i)h);
@@ -155,4 +142,31 @@ inline void load4(const uint8_t* const* rows, int64_t offset, VU* out) {
   out[2] = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
   out[3] = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
 #endif
+}
+
+// out[j] lane r = the j-th 32-bit word at rows[r] + offset, for n words. Nothing outside of them and of what stands
+// before them in the row is read.
+template <int n>
+inline void load_words(const uint8_t* const* rows, int64_t offset, VU* out) {
+  for (int j = 0; j + 4 <= n; j += 4) {
+    load4(rows, offset + 4 * j, out + j);
+  }
+  constexpr int left = n % 4;
+  if constexpr (left != 0) {
+    const int64_t back = 4 * (4 - left);
+    const int64_t at = offset + 4 * (n - left);
+    if (at >= back) {
+      VU four[4];
+      load4(rows, at - back, four);
+      for (int j = 0; j < left; j++) {
+        out[n - left + j] = four[4 - left + j];
+      }
+    } else {
+      for (int j = 0; j < left; j++) {
+        for (int r = 0; r < W; r++) {
+          out[n - left + j][r] = loadu<uint32_t>(rows[r] + at + 4 * j);
+        }
+      }
+    }
+  }
 }

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from zmlx_bench.measured.api import LINEAR, LINEAR_PER_HEAD, NORM_BLOCK, Family, Host, linear_hosts
+from zmlx_bench.measured.families import projections
 
-from . import blocks, experts, projections, residual
+from . import blocks, experts, residual
 from .trial import Candidate, fallen
 
 

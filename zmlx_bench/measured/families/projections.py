@@ -12,7 +12,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from zmlx_bench.measured.api import Block, Call, Calls, Host, Step, all_bytes, hidden, stock_call
+from zmlx_bench.measured.host import Host, stock_call
+from zmlx_bench.measured.inputs import all_bytes, hidden
+from zmlx_bench.measured.steps import Block, Call, Calls, Step
 
 FORMS = (
     {"q_proj": "q", "k_proj": "k", "v_proj": "v"},
@@ -21,7 +23,8 @@ FORMS = (
 """What attentions call projections that may have one input, with what each gives."""
 
 
-def _block(form: Mapping[str, str]) -> Block:
+def projection_block(form: Mapping[str, str]) -> Block:
+    """Return the block of projections of one input: what they are called, with what each gives."""
     names = tuple(form)
 
     def stock(attention: Any) -> Call:
@@ -33,17 +36,26 @@ def _block(form: Mapping[str, str]) -> Block:
     return Block(f"each module with {', '.join(names)} of one input", (step,), {"x": hidden})
 
 
-BLOCKS = tuple(_block(form) for form in FORMS)
+KNOWN = {tuple(form): projection_block(form) for form in FORMS}
+BLOCKS = tuple(KNOWN.values())
+PROJECTIONS = BLOCKS[0]
+"""Of q_proj, k_proj and v_proj."""
 
 
 def hosts(model: Any) -> Iterator[tuple[str, Host]]:
     """Yield the path and the host of every module that has quantised projections of these names."""
     for path, module in model.named_modules():
-        for form, block in zip(FORMS, BLOCKS, strict=True):
-            held = all(isinstance(module.get(name), nn.QuantizedLinear) for name in form)
-            # Some attentions are only parts, which a layer calls by other names.
-            if held and any("__call__" in vars(each) for each in type(module).__mro__):
-                yield path, Host(module, block, _composer(tuple(form)))
+        for host in projection_hosts(module):
+            yield path, host
+
+
+def projection_hosts(module: Any, forms: Mapping[tuple[str, ...], Block] = KNOWN) -> Iterator[Host]:
+    """Yield the host of a module's projections, where it has quantised ones of these names."""
+    for names, block in forms.items():
+        held = all(isinstance(module.get(name), nn.QuantizedLinear) for name in names)
+        # Some attentions are only parts, which a layer calls by other names.
+        if held and any("__call__" in vars(each) for each in type(module).__mro__):
+            yield Host(module, block, _composer(names))
 
 
 def _composer(names: Sequence[str]) -> Any:

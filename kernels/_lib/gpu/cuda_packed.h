@@ -1,0 +1,197 @@
+// Rows of packed weights times a vector on CUDA by the two algorithms of MLX 0.32.4 (see cuda_qmm.h), for the packings that
+// cuda_qmm.h leaves out: affine integers of 4 or 8 bits, or floats of 4 bits (e2m1) or 8 (e4m3) whose scales have 8 bits:
+// e4m3 for a group of 16, else a power of two (e8m0). Weights are dequantised to T: integers by one fused step, floats by
+// one product. Fewer than 8 vectors: a warp a row, 16 neighbours a lane and 16 accumulators of type T, of 8-bit weights 8
+// neighbours and 8 float32 accumulators. From 8 vectors on: tensor cores.
+
+constexpr unsigned ALL_LANES = 0xffffffffu;
+
+// Sign, two exponent bits, one fraction bit.
+__device__ __forceinline__ float float_of_4(unsigned code) {
+  const unsigned size = code & 7u;
+  const float value = size < 2u ? 0.5f * float(size) : __uint_as_float((size << 22) + (126u << 23));
+  return (code & 8u) != 0u ? -value : value;
+}
+
+// Sign, four exponent bits, three fraction bits; all ones are a NaN.
+__device__ __forceinline__ float float_of_8(unsigned code) {
+  const unsigned size = code & 127u;
+  const float value = size < 8u      ? float(size) * 0x1p-9f
+                      : size == 127u ? __uint_as_float(0x7fc00000u)
+                                     : __uint_as_float((size << 20) + (120u << 23));
+  return (code & 128u) != 0u ? -value : value;
+}
+
+template <typename T, int BITS, int GROUP, bool FLOATS>
+struct Packed {
+  using P = Pair<T>;
+  using Pairs = typename P::type;
+
+  static __device__ __forceinline__ Pairs both(T value) {
+    Pairs pair;
+    pair.x = value;
+    pair.y = value;
+    return pair;
+  }
+
+  template <typename S>
+  static __device__ __forceinline__ Pairs scale_of(S scale) {
+    if constexpr (!FLOATS) {
+      return both(scale);
+    } else if constexpr (GROUP == 16) {
+      return both(T(float_of_8(scale)));
+    } else {
+      const unsigned power = scale;
+      return both(T(__uint_as_float(power == 0u ? 0x400000u : power << 23)));
+    }
+  }
+
+  // What is added to q * scale: the bias, or for floats the zero that changes no product.
+  template <typename S>
+  static __device__ __forceinline__ Pairs bias_of(S bias) {
+    if constexpr (FLOATS) {
+      return P::twice(0x8000);
+    } else {
+      return both(bias);
+    }
+  }
+
+  // The dequantised weights of the two codes in the low bits.
+  static __device__ __forceinline__ Pairs weights_of(unsigned codes, Pairs scale, Pairs bias) {
+    Pairs q;
+    if constexpr (!FLOATS) {
+      q = BITS == 4 ? P::from_nibbles((codes & 15u) | ((codes & 240u) << 12)) : P::from_bytes(codes);
+    } else if constexpr (BITS == 4) {
+      q.x = T(float_of_4(codes));
+      q.y = T(float_of_4(codes >> 4));
+    } else {
+      q.x = T(float_of_8(codes));
+      q.y = T(float_of_8(codes >> 8));
+    }
+    return __hfma2(q, scale, bias);
+  }
+};
+
+// One row of K weights by a warp.
+template <typename T, int K, int BITS, int GROUP, bool FLOATS>
+struct PackedRow {
+  static constexpr int EACH = BITS == 8 ? 8 : 16;
+  static constexpr int STEP = 32 * EACH;
+  static constexpr int STEPS = (K + STEP - 1) / STEP;
+  using Of = Packed<T, BITS, GROUP, FLOATS>;
+  using Pairs = typename Of::Pairs;
+
+  uint2 words[STEPS];
+  Pairs scale[STEPS], bias[STEPS];
+
+  static __device__ __forceinline__ bool within(int step, int lane) {
+    return K % STEP == 0 || step * STEP + lane * EACH < K;
+  }
+
+  template <typename S>
+  __device__ __forceinline__ void request(const uint32_t* w, const S* scales, const S* biases, size_t row, int lane) {
+    const uint2* from = reinterpret_cast<const uint2*>(w + row * (K * BITS / 32)) + lane;
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) {
+      if (within(step, lane)) {
+        const size_t group = row * (K / GROUP) + (step * STEP + lane * EACH) / GROUP;
+        words[step] = from[step * 32];
+        scale[step] = Of::scale_of(scales[group]);
+        bias[step] = Of::bias_of(biases[group]);
+      }
+    }
+  }
+
+  __device__ __forceinline__ float multiply(const T* x, int lane) const {
+    float wide[EACH];
+    Pairs narrow[EACH / 2];
+#pragma unroll
+    for (int i = 0; i < EACH / 2; ++i) {
+      wide[2 * i] = wide[2 * i + 1] = 0.0f;
+      narrow[i] = Of::P::twice(0);
+    }
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) {
+      if (!within(step, lane)) {
+        continue;
+      }
+      const uint4* from = reinterpret_cast<const uint4*>(x + step * STEP + lane * EACH);
+      unsigned pairs[EACH / 2];
+#pragma unroll
+      for (int i = 0; i < EACH / 8; ++i) {
+        const uint4 four = from[i];
+        pairs[4 * i] = four.x;
+        pairs[4 * i + 1] = four.y;
+        pairs[4 * i + 2] = four.z;
+        pairs[4 * i + 3] = four.w;
+      }
+#pragma unroll
+      for (int i = 0; i < EACH / 2; ++i) {
+        const unsigned word = i < EACH / 4 ? words[step].x : words[step].y;
+        const Pairs weight = Of::weights_of(word >> (2 * BITS * (i % (EACH / 4))), scale[step], bias[step]);
+        const Pairs value = reinterpret_cast<const Pairs&>(pairs[i]);
+        if (BITS == 8) {
+          const float2 w = floats(weight), v = floats(value);
+          wide[2 * i] = fmaf(v.x, w.x, wide[2 * i]);
+          wide[2 * i + 1] = fmaf(v.y, w.y, wide[2 * i + 1]);
+        } else {
+          narrow[i] = __hfma2(value, weight, narrow[i]);
+        }
+      }
+    }
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < EACH / 2; ++i) {
+      const float2 slots = floats(narrow[i]);
+      sum = __fadd_rn(sum, BITS == 8 ? wide[2 * i] : slots.x);
+      sum = __fadd_rn(sum, BITS == 8 ? wide[2 * i + 1] : slots.y);
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      sum = __fadd_rn(sum, __shfl_xor_sync(ALL_LANES, sum, lanes));
+    }
+    return sum;
+  }
+};
+
+// Sixteen rows of K weights by a warp on tensor cores; rows 0..7 and 8..15 may lie apart. Within a step the tensor core
+// aligns all products before it adds them, so that a lane may take four neighbours where the layout has two pairs.
+template <typename T, int K, int BITS, int GROUP, bool FLOATS>
+struct PackedTile {
+  using Of = Packed<T, BITS, GROUP, FLOATS>;
+  using Pairs = typename Of::Pairs;
+  static_assert(K % 16 == 0, "a row is whole steps");
+
+  // Four codes from element k of a row on, in the low bits.
+  static __device__ __forceinline__ unsigned four_codes(const uint32_t* row, int k) {
+    return BITS == 8 ? row[k / 4] : row[k / 8] >> (4 * (k % 8));
+  }
+
+  // c[0]: the sum of row lane / 4 of w1; c[2]: of w2.
+  template <typename S>
+  static __device__ __forceinline__ void multiply(
+      float (&c)[4], const T* x, const uint32_t* w1, const uint32_t* w2, const S* s1, const S* s2, const S* z1,
+      const S* z2, size_t first, size_t second, int lane) {
+    const size_t rows[2] = {first + lane / 4, second + lane / 4};
+    const uint32_t* words[2] = {w1 + rows[0] * (K * BITS / 32), w2 + rows[1] * (K * BITS / 32)};
+    const S* scales[2] = {s1 + rows[0] * (K / GROUP), s2 + rows[1] * (K / GROUP)};
+    const S* biases[2] = {z1 + rows[0] * (K / GROUP), z2 + rows[1] * (K / GROUP)};
+    c[0] = c[1] = c[2] = c[3] = 0.0f;
+#pragma unroll 4
+    for (int step = 0; step < K / 16; ++step) {
+      const int k = step * 16 + lane % 4 * 4;
+      const uint2 b = *reinterpret_cast<const uint2*>(x + k);
+      unsigned a[4];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const unsigned codes = four_codes(words[half], k);
+        const Pairs scale = Of::scale_of(scales[half][k / GROUP]);
+        const Pairs bias = Of::bias_of(biases[half][k / GROUP]);
+        const Pairs low = Of::weights_of(codes, scale, bias);
+        const Pairs high = Of::weights_of(codes >> (2 * BITS), scale, bias);
+        a[half] = reinterpret_cast<const unsigned&>(low);
+        a[2 + half] = reinterpret_cast<const unsigned&>(high);
+      }
+      Of::P::mma(c, a, b.x, b.y);
+    }
+  }
+};

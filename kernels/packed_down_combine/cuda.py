@@ -1,0 +1,55 @@
+"""Down projection and weighted sum on CUDA: tensor cores or matrix-vector products, as MLX chooses for the batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+
+from .._lib.gpu.cuda import CudaLaunch, prepare, read_cuda
+from .._lib.gpu.cuda_packed import check_rows, constants
+from .._lib.gpu.cuda_rows import ON_TENSOR_CORES
+from .._lib.gpu.settle import Call
+from .._lib.packings import Packing
+
+_FOLDER = Path(__file__).resolve().parent
+_INPUTS = ("h", "inds", "scores", "w", "scales", "biases")
+MMA = read_cuda(_FOLDER, "down_mma", _INPUTS, ("out",), "cuda_packed.h")
+ROWS_OF = read_cuda(_FOLDER, "down_rows", _INPUTS, ("out",), "cuda_packed.h")
+ROWS = 4
+
+
+def run(packing: Packing, shape: tuple[int, ...]) -> Callable[..., list[mx.array]]:
+    """Return run(h, inds, scores, *down) for words of `shape` (E, D, I * bits / 32); raise Unavailable for others."""
+    _, d, words = shape
+    i = words * 32 // packing.bits
+    check_rows(packing, d, i)
+    launches: dict[tuple[tuple[int, ...], mx.Dtype, mx.Dtype], Call] = {}
+
+    def call(h: mx.array, inds: mx.array, scores: mx.array, *packed: mx.array) -> list[mx.array]:
+        key = (inds.shape, h.dtype, scores.dtype)
+        if key not in launches:
+            launches[key] = prepare(plan(packing, inds.shape, d, i, h.dtype, scores.dtype))
+        return launches[key](inputs=[h, inds, scores, *packed])
+
+    return call
+
+
+def plan(packing: Packing, inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, scores: mx.Dtype) -> CudaLaunch:
+    """Return the launch for inds (B, L, k), `d` rows of `i` weights.
+
+    Products and partial sums are rounded to `scores`.
+    """
+    *leading, k = inds
+    on_tensor_cores = math.prod(inds) >= ON_TENSOR_CORES
+    rows = 16 if on_tensor_cores else ROWS
+    template = {"T": dtype, "R": scores, "D": d, "I": i, "TOP": k, "ROWS": rows, **constants(packing)}
+    return CudaLaunch(
+        MMA if on_tensor_cores else ROWS_OF,
+        template=template,
+        blocks=(d // rows, math.prod(leading)),
+        threads=32 * k,
+        outputs=[((*leading, d), dtype)],
+    )

@@ -1,0 +1,1 @@
+"""The family gemma4_text."""

@@ -1,0 +1,1 @@
+"""The family lfm2_moe."""

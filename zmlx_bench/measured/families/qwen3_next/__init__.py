@@ -1,0 +1,1 @@
+"""The family qwen3_next."""
