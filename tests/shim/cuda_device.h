@@ -117,10 +117,18 @@ inline void copy_16_bytes(void* to, const void* from) {
 inline void close_copies() {}
 inline void await_copies(int) {}
 
+namespace mlx::core::cu {
+struct Sigmoid {
+  template <typename T>
+  T operator()(T x) const {
+    const T grown = T(1.0f + float(T(expf(float(T(fabsf(float(x))))))));
+    const T y = T(1.0f / float(grown));
+    return float(x) < 0.0f ? y : T(1.0f - float(y));
+  }
+};
+}  // namespace mlx::core::cu
+
 template <typename T>
 inline T swiglu(T gate, T up) {
-  const T grown = T(1.0f + float(T(expf(float(T(fabsf(float(gate))))))));
-  const T y = T(1.0f / float(grown));
-  const T sigmoid = float(gate) < 0.0f ? y : T(1.0f - float(y));
-  return T(float(T(float(gate) * float(sigmoid))) * float(up));
+  return T(float(T(float(gate) * float(mlx::core::cu::Sigmoid{}(gate)))) * float(up));
 }

@@ -43,6 +43,7 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
+from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import compile_ahead, gpu, mark
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.encode import encode
@@ -145,7 +146,7 @@ class Screen:
             stack.callback(self.release)
             compiled = stack.enter_context(Compiled(place(gpu=known)))
             for env, order in self.sequence():
-                self._until_done(env, order, observer, compiled, ahead=known is not None)
+                self._until_done(env, order, observer, compiled, ahead=known is not None and compiles_ahead())
             self.finished = True
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,15 @@ _OWN_PLACE = "MLX_PTX_CACHE_DIR"
 """Where it is set, MLX looks for compiled kernels elsewhere."""
 _COMPILERS = ("nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
 _GRACE_S = 0.5
+MOST_S = 120.0
+"""Seconds that a process may take in all: longer than it saves, it is ended."""
+ASKED = "ZMLX_COMPILE_AHEAD"
+"""The variable that asks for it by being 1: it has not been seen on a GPU."""
+
+
+def asked() -> bool:
+    """Whether kernels are to be compiled ahead."""
+    return os.environ.get(ASKED) == "1"
 
 
 def gpu(backend: Backend, versions: Sequence[str | None] | None = None) -> str | None:
@@ -111,8 +121,10 @@ def compile_ahead(
     well = False
     silent_s = timeouts.load_s
     try:
-        while (came := child.read(silent_s)) is not None and came[1]:
+        while (came := child.read(min(silent_s, began + MOST_S - time.perf_counter()))) is not None and came[1]:
             silent_s = timeouts.prefill_s
+            if time.perf_counter() - began > MOST_S:
+                break
         well = came is None and child.process.wait(timeouts.decode_s) == 0
     except (ValueError, subprocess.TimeoutExpired):
         pass

@@ -17,8 +17,9 @@ from zmlx_bench.environments.make import Say, make, present
 from zmlx_bench.errors import ZmlxError
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.event import Loaded
-from zmlx_bench.schema.plan import Arm, Plan
+from zmlx_bench.schema.plan import Arm, Plan, Within
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
+from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import gpu
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.tally import BrokenProtocol
@@ -40,6 +41,16 @@ def declare(catalog: Catalog, texts: Sequence[str]) -> list[str]:
         asked(catalog.workspace, text)
         catalog.add(name_of(text), VariantSpec(why=f"what does the environment {text} change?", environment=text))
     return [name_of(text) for text in texts]
+
+
+def within(catalog: Catalog, text: str, variant: str) -> Within:
+    """Take a variant in the environment that `text` asks for, and the stock model there twice, into the catalog."""
+    (stock,) = declare(catalog, [text])
+    arms = Within(stock=stock, again=f"{stock[:94]}_again", asked=f"{variant}_{stock}"[:100], of=variant)
+    catalog.add(arms.again, VariantSpec(why=f"how far is the stock model in {text} from itself?", environment=text))
+    why = f"does {variant} hold in the environment {text}?"
+    catalog.add(arms.asked, VariantSpec(why=why, extends=variant, environment=text))
+    return arms
 
 
 def not_made(catalog: Catalog, variant: ResolvedVariant) -> str | None:
@@ -72,7 +83,9 @@ def again(catalog: Catalog, plan: Plan) -> Found:
             continue
         text = arm.variant.environment.asked
         with contextlib.suppress(ZmlxError):
-            if arm.name not in catalog.specs and name_of(text) == arm.name:
+            if arm.name not in catalog.specs and plan.within is not None:
+                within(catalog, text, plan.within.of)
+            elif arm.name not in catalog.specs and name_of(text) == arm.name:
                 declare(catalog, [text])
             if text not in found and (made := present(asked(catalog.workspace, text))) is not None:
                 found[text] = made
@@ -147,7 +160,7 @@ class Homes:
     def _here(self) -> Home:
         known = gpu(self._backend)
         compiled = self._stack.enter_context(Compiled(place(gpu=known)))
-        return Home(sys.executable, compiled, None, ahead=known is not None)
+        return Home(sys.executable, compiled, None, ahead=known is not None and compiles_ahead())
 
     def _there(self, made: Made) -> Home:
         # Other builds of MLX compile other things under the same names.
@@ -155,4 +168,4 @@ class Homes:
         known = gpu(self._backend, versions=())
         compiled = self._stack.enter_context(Compiled(place(mlx, known)))
         handed = self._stack.enter_context(room.handed())
-        return Home(str(made.python), compiled, handed, ahead=known is not None)
+        return Home(str(made.python), compiled, handed, ahead=known is not None and compiles_ahead())
