@@ -47,6 +47,9 @@ inline T shim_fused(T a, T b, T c) {
   return T(shim_odd(double(float(a)) * double(float(b)) + double(float(c))));
 }
 
+inline __nv_bfloat16 __hfma(__nv_bfloat16 a, __nv_bfloat16 b, __nv_bfloat16 c) { return shim_fused(a, b, c); }
+inline __half __hfma(__half a, __half b, __half c) { return shim_fused(a, b, c); }
+
 template <typename P>
 inline P shim_pair_fma(P a, P b, P c) {
   return {shim_fused(a.x, b.x, c.x), shim_fused(a.y, b.y, c.y)};
