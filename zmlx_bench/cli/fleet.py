@@ -68,6 +68,7 @@ def run(
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.fleet import command
     from zmlx_bench.fleet.ask import Asked
+    from zmlx_bench.schema.fleet import LOCAL
 
     if local and address is not None:
         raise UnusableInput(f"--local: is this machine without Ray; leave it or --address {address} out")
@@ -85,7 +86,7 @@ def run(
         timeout_s=timeout,
         prompts=prompts,
     )
-    where = command.LOCAL if local else address
+    where = LOCAL if local else address
     place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
     raise typer.Exit(_shown(place, as_json=as_json))
 
