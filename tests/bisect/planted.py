@@ -63,8 +63,8 @@ _CHANGES = {
 def on_one_processor() -> None:
     """Keep this process and its children to one processor, where the system lets them choose.
 
-    A tiny model's step is two threads that wait for each other: where others keep the second processor busy, whether
-    the two share one decides the speed of a process, more than any change that is planted.
+    On two that others keep busy, processes of a tiny model differed by half from one to the next, whatever they ran; on
+    one they do not. benchmarks/records/planted-bisect.md tells of it.
     """
     if sys.platform == "linux":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
