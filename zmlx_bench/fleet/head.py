@@ -228,6 +228,8 @@ class Head:
         for session in came:
             self.say(f"{session} from {self._where[session][1]}: collected")
             self._note(Collected(at=self.clock(), session=session))
+        if came:
+            self._drop()
 
     def _drop(self) -> None:
         """Have the nodes remove what they have of sessions that are over."""
