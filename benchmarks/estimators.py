@@ -4,19 +4,20 @@
 
 Sessions of one variant at two budgets, process sd 1%; an outlier makes a process 10 to 25% slow. Every estimator gets
 its own null distribution from normal samples of the same size, so that all keep the level and only power differs; those
-with an exact distribution (signed ranks, sign flips) use it. Seeded; five minutes on one core.
+with an exact distribution (signed ranks, sign flips) use it. Seeded; five minutes on one core. Begun again with the
+same code, a run that was ended goes on after the last rows that it had printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from kept_rows import KeptRows, Row
 from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, FOUND, OUTLIERS, STALLS, Shape, sessions
 
 from zmlx_bench.analysis.decision import robust
@@ -231,30 +232,36 @@ def faster(
     return hits
 
 
-def compared(share: int) -> Iterator[str]:
+COLUMNS = (
+    ("+3%, calm", Shape(0.0, 0.0, BUDGETS_APART), FOUND, LEVEL),
+    ("+3%, calm, 5 var.", Shape(0.0, 0.0, BUDGETS_APART), FOUND, LEVEL_OF_FIVE),
+    ("+3%", Shape(OUTLIERS, OUTLIERS, BUDGETS_APART), FOUND, LEVEL),
+    ("+3%, one process", Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER), FOUND, LEVEL),
+    ("+3%, 5 var.", Shape(OUTLIERS, OUTLIERS, BUDGETS_APART), FOUND, LEVEL_OF_FIVE),
+    ("+3%, 5 var., one process", Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER), FOUND, LEVEL_OF_FIVE),
+    ("equal", Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER), 0.0, LEVEL),
+)
+
+
+def compared(kept: KeptRows, share: int) -> Iterator[Row]:
     """Yield the table of estimators."""
-    apart, together = Shape(OUTLIERS, OUTLIERS, BUDGETS_APART), Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER)
-    columns = [
-        ("+3%, calm", Shape(0.0, 0.0, BUDGETS_APART), FOUND, LEVEL),
-        ("+3%, calm, 5 var.", Shape(0.0, 0.0, BUDGETS_APART), FOUND, LEVEL_OF_FIVE),
-        ("+3%", apart, FOUND, LEVEL),
-        ("+3%, one process", together, FOUND, LEVEL),
-        ("+3%, 5 var.", apart, FOUND, LEVEL_OF_FIVE),
-        ("+3%, 5 var., one process", together, FOUND, LEVEL_OF_FIVE),
-        ("equal", together, 0.0, LEVEL),
-    ]
-    yield "| blocks, estimator | " + " | ".join(name for name, *_ in columns) + " |"
-    yield "| --- | " + " | ".join("---:" for _ in columns) + " |"
+    yield head("blocks, estimator", [name for name, *_ in COLUMNS])
     for blocks in BLOCKS:
-        for name, estimator in estimators(blocks, NULLS // share).items():
-            cells = []
-            for _, shape, gain, level in columns:
-                drawn = sessions(np.random.default_rng([SEED, blocks, 7]), SESSIONS // share, 1, blocks, shape)
-                cells.append(f"{100 * faster(estimator, drawn, gain, level).mean():.1f}")
-            yield f"| {blocks}, {name} | " + " | ".join(cells) + " |"
+        yield kept.row(f"estimators, {blocks}", lambda b=blocks: _compared(b, share))
 
 
-def stalling(share: int) -> Iterator[str]:
+def _compared(blocks: int, share: int) -> Row:
+    lines = []
+    for name, estimator in estimators(blocks, NULLS // share).items():
+        cells = []
+        for _, shape, gain, level in COLUMNS:
+            drawn = sessions(np.random.default_rng([SEED, blocks, 7]), SESSIONS // share, 1, blocks, shape)
+            cells.append(f"{100 * faster(estimator, drawn, gain, level).mean():.1f}")
+        lines.append(line(f"{blocks}, {name}", cells))
+    return Row(tuple(lines))
+
+
+def stalling(kept: KeptRows, share: int) -> Iterator[Row]:
     """Yield the table of variants whose mean gain, their own stalls included, is 0."""
     names = (
         "gain between stalls",
@@ -264,29 +271,40 @@ def stalling(share: int) -> Iterator[str]:
         "with the gate",
         "+3%, with the gate",
     )
-    yield "| blocks, who stalls | " + " | ".join(names) + " |"
-    yield "| --- | " + " | ".join("---:" for _ in names) + " |"
+    yield head("blocks, who stalls", names)
     for blocks in BLOCKS:
-        plain, robustly = ByStatistic(mean, blocks, NULLS // share), ByStatistic(bisquare, blocks, NULLS // share)
-        for often, rate in STALLS.items():
-            for who, shape, gain in (
-                ("the variant", Shape(0.0, rate, BUDGETS_TOGETHER), -Shape.mean_loss(rate)),
-                ("both stock arms", Shape(rate, 0.0, BUDGETS_TOGETHER), Shape.mean_loss(rate)),
-            ):
-                drawn = sessions(np.random.default_rng([SEED, blocks, often]), SESSIONS // share, 1, blocks, shape)
-                missed = (1 - rate) ** (blocks if who == "the variant" else 2 * blocks)
-                rates = [
-                    faster(plain, drawn, gain, LEVEL),
-                    faster(robustly, drawn, gain, LEVEL),
-                    faster(robustly, drawn, gain, LEVEL, keeping(POLICY.outlier_share)),
-                    faster(robustly, drawn, FOUND, LEVEL, keeping(POLICY.outlier_share)),
-                ]
-                cells = [f"{np.expm1(gain):+.1%}", f"{100 * missed:.1f}", *(f"{100 * r.mean():.1f}" for r in rates)]
-                yield f"| {blocks}, {who}, 1 in {often} | " + " | ".join(cells) + " |"
+        yield kept.row(f"stalls, {blocks}", lambda b=blocks: _stalling(b, share))
 
 
-def gates(share: int) -> Iterator[str]:
+def _stalling(blocks: int, share: int) -> Row:
+    plain, robustly = ByStatistic(mean, blocks, NULLS // share), ByStatistic(bisquare, blocks, NULLS // share)
+    lines = []
+    for often, rate in STALLS.items():
+        for who, shape, gain in (
+            ("the variant", Shape(0.0, rate, BUDGETS_TOGETHER), -Shape.mean_loss(rate)),
+            ("both stock arms", Shape(rate, 0.0, BUDGETS_TOGETHER), Shape.mean_loss(rate)),
+        ):
+            drawn = sessions(np.random.default_rng([SEED, blocks, often]), SESSIONS // share, 1, blocks, shape)
+            missed = (1 - rate) ** (blocks if who == "the variant" else 2 * blocks)
+            rates = [
+                faster(plain, drawn, gain, LEVEL),
+                faster(robustly, drawn, gain, LEVEL),
+                faster(robustly, drawn, gain, LEVEL, keeping(POLICY.outlier_share)),
+                faster(robustly, drawn, FOUND, LEVEL, keeping(POLICY.outlier_share)),
+            ]
+            cells = [f"{np.expm1(gain):+.1%}", f"{100 * missed:.1f}", *(f"{100 * r.mean():.1f}" for r in rates)]
+            lines.append(line(f"{blocks}, {who}, 1 in {often}", cells))
+    return Row(tuple(lines))
+
+
+def gates(kept: KeptRows, share: int) -> Iterator[Row]:
     """Yield the table of gates: what each finds of +3%, and how often each lets a variant pass that gains nothing."""
+    yield head("blocks, gate", [name for name, *_ in _passing()])
+    for blocks in BLOCKS[1:]:
+        yield kept.row(f"gates, {blocks}", lambda b=blocks: _gates(b, share))
+
+
+def _passing() -> list[tuple[str, Shape, float, float]]:
     everywhere = Shape(OUTLIERS, OUTLIERS, BUDGETS_TOGETHER)
     cells: list[tuple[str, Shape, float, float]] = [
         ("+3%", everywhere, FOUND, LEVEL),
@@ -297,16 +315,28 @@ def gates(share: int) -> Iterator[str]:
         for often, rate in STALLS.items():
             shape = Shape(stock, rate + stock, BUDGETS_TOGETHER)
             cells.append((f"{name}, 1 in {often}", shape, -Shape.mean_loss(rate), LEVEL))
-    yield "| blocks, gate | " + " | ".join(name for name, *_ in cells) + " |"
-    yield "| --- | " + " | ".join("---:" for _ in cells) + " |"
-    for blocks in BLOCKS[1:]:
-        robustly = ByStatistic(bisquare, blocks, NULLS // share)
-        drawn = [sessions(np.random.default_rng([SEED, blocks, 11]), SESSIONS // share, 1, blocks, c[1]) for c in cells]
-        for name, gate in GATES.items():
-            rates = [
-                faster(robustly, drawn[i], gain, level, gate).mean() for i, (_, _, gain, level) in enumerate(cells)
-            ]
-            yield f"| {blocks}, {name} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates) + " |"
+    return cells
+
+
+def _gates(blocks: int, share: int) -> Row:
+    cells = _passing()
+    robustly = ByStatistic(bisquare, blocks, NULLS // share)
+    drawn = [sessions(np.random.default_rng([SEED, blocks, 11]), SESSIONS // share, 1, blocks, c[1]) for c in cells]
+    lines = []
+    for name, gate in GATES.items():
+        rates = [faster(robustly, drawn[i], gain, level, gate).mean() for i, (_, _, gain, level) in enumerate(cells)]
+        lines.append(line(f"{blocks}, {name}", [f"{100 * rate:.1f}" for rate in rates]))
+    return Row(tuple(lines))
+
+
+def head(first: str, names: Sequence[str]) -> Row:
+    """Return the head of a table."""
+    return Row((line(first, names), "| --- | " + " | ".join("---:" for _ in names) + " |"))
+
+
+def line(name: str, cells: Sequence[str]) -> str:
+    """Return a row of a table."""
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -315,16 +345,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "decision-outliers.md")
     options = parser.parse_args()
     share = 10 if options.quick else 1
+    here = Path(__file__)
+    kept = KeptRows("estimators", (here, here.with_name("outlier_model.py")), share)
     out = [INTRODUCTION.read_text().strip()]
     for title, rows in (
-        ("## Estimators", compared(share)),
-        ("## A variant that stalls", stalling(share)),
-        ("## Gates", gates(share)),
+        ("## Estimators", compared(kept, share)),
+        ("## A variant that stalls", stalling(kept, share)),
+        ("## Gates", gates(kept, share)),
     ):
         out += ["", title, ""]
         for row in rows:
-            print(row, file=sys.stderr, flush=True)
-            out.append(row)
+            out += row.lines
     options.out.write_text("\n".join(out) + "\n")
 
 

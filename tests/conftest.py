@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import marks
 from tests.planted import plant
@@ -32,14 +33,25 @@ QUIET_ENV = {name: value for name, value in os.environ.items() if not name.start
 QUIET_ENV.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands would compile their modules anew
 QUIET_ENV["TMPDIR"] = tempfile.mkdtemp(prefix="zmlx-tests-")
 atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
+# How long an example takes, and how long it is looked for, says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist keep the order in which the groups stand."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test by where it stands; under xdist, say which ones one worker takes."""
+    """Mark each test by where it stands; under xdist, say which ones one worker takes, the longest first."""
     for item in items:
         marks.mark(item, grouped=config.pluginmanager.hasplugin("xdist"))
+    if hasattr(config, "workerinput"):
+        items.sort(key=marks.turn)
 
 
 @pytest.hookimpl(wrapper=True)

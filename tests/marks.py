@@ -43,6 +43,30 @@ PLACES = {
 FIXTURES = {"zmlx": "process", "browser": "process", "tiny": "model"}
 SHARED = {"session"}
 """Folders whose tests look at the same long fixtures: one worker of xdist takes them all, elsewhere it takes a file."""
+LONGEST = (
+    "session",
+    "docs/test_commands.py",
+    "reliability/test_supervisor.py",
+    "bisect/test_bisect.py",
+    "measured/worker/test_crossover.py",
+    "reliability/test_many_at_once.py",
+    "test_new_family.py",
+    "reliability/test_disk.py",
+    "report/test_pages.py",
+    "cli/test_generate.py",
+    "reliability/test_processes.py",
+    "screen/test_screening.py",
+    "cli/test_serve.py",
+    "environments/test_make.py",
+    "hostile/test_used.py",
+    "measured/conditions/test_run.py",
+    "test_examples.py",
+    "kernels/test_qkv_joined.py",
+    "use/test_sharded.py",
+    "measured/test_compose.py",
+)
+"""What xdist hands out first, by the seconds that it takes: of what comes last, one worker has the end alone. xdist
+itself would begin with what has most tests, which is not what takes longest."""
 UNHELD = {"process", "docs", "slow", "gpu"}
 """Marks whose tests may start processes."""
 
@@ -57,8 +81,19 @@ def mark(item: pytest.Item, *, grouped: bool) -> None:
     for name in sorted(found.union(mark for fixture, mark in FIXTURES.items() if fixture in asked)):
         item.add_marker(name)
     if grouped:
-        folder = place.partition("/")[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else place))
+        item.add_marker(pytest.mark.xdist_group(group(place)))
+
+
+def group(place: str) -> str:
+    """Return what one worker of xdist takes together with the file at `place`."""
+    folder = place.partition("/")[0]
+    return folder if folder in SHARED else place
+
+
+def turn(item: pytest.Item) -> int:
+    """Return when the item's group is handed out; those of one turn keep their order."""
+    found = group(item.path.relative_to(TESTS).as_posix())
+    return LONGEST.index(found) if found in LONGEST else len(LONGEST)
 
 
 @contextlib.contextmanager

@@ -43,9 +43,11 @@ class Tiny:
     moe_layers: int
 
     @classmethod
-    def load(cls, name: str) -> Tiny:
+    def load(cls, name: str, layers: int | None = None) -> Tiny:
+        """Load the tiny model, or its first layers."""
         mx.set_default_device(mx.cpu)
         model, _ = load_model(TINY / f"tiny_{name}")
+        model.model.layers = model.model.layers[:layers]
         family = family_of(name)
         blocks = sum(host.offers(("combine",)) for host in family.hosts(model))
         return cls(family, model, len(model.layers), blocks)

@@ -73,6 +73,30 @@ def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array, packing: tuple
     return run_stock(mac, name, buffers, grid=grid, threadgroup=(32, 2, 1))[0]
 
 
+def dense_row(mac: Mac, x: mx.array, packed: Packed, packing: tuple[int, int, str]) -> mx.array:
+    """`mx.quantized_matmul(x, ..., transpose=True)` of one row x (1, 1, K) by rows (N, K) of any packing."""
+    k, n = x.shape[-1], packed.w.shape[-2]
+    group, bits, mode = packing
+    assert k not in (64, 128), "qmv_quad"
+    assert x.size == k
+    fast = k % 512 == 0
+    buffers: dict[int, mx.array | Out] = {
+        0: packed.w,
+        1: packed.scales,
+        2: packed.biases if mode == "affine" else UNUSED,
+        3: x,
+        4: Out((*x.shape[:-1], n), x.dtype),
+        5: int32(k),
+        6: int32(n),
+    }
+    unused = dict.fromkeys(range(7, 15 if mode == "affine" else 14), UNUSED)
+    partial = int(fast and n % ROWS != 0)
+    form = f"gs_{group}_b_{bits}_batch_0_pr_{partial}_hgs_0_r_4"
+    name = f"{mode}_qmv_{'fast_' if fast else ''}{TYPES[x.dtype]}_t_{form}"
+    grid = (32, -(-n // ROWS) * 2, 1)
+    return run_stock(mac, name, buffers | unused, grid=grid, threadgroup=(32, 2, 1))[0]
+
+
 def dense(mac: Mac, x: mx.array, packed: Packed, *, generation: int = 14) -> mx.array:
     """`mx.quantized_matmul(x, ..., transpose=True)` of x (B, L, K) with few rows, on a GPU of a generation.
 

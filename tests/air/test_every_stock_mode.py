@@ -19,6 +19,7 @@ COMPARED = {
     "moe_router": "test_router.test_softmax_router",
     "packed_down_combine": "test_packed.test_down_and_combine",
     "packed_experts": "test_packed.test_experts",
+    "packed_moe": "test_packed.test_routed_and_shared_experts_together",
     "projections_joined": "test_dense.test_biases_of_joined_projections",
     "qk_norm_rope": "test_norms.test_norm_and_rotation_of_q_and_k",
     "qkv_joined": "test_dense.test_joined_projections",

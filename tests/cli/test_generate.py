@@ -110,9 +110,9 @@ def test_a_folder_that_is_named_like_an_option(zmlx: Callable[..., Any], tmp_pat
     ],
 )
 def test_what_cannot_be_used(
-    zmlx: Callable[..., Any], place: Workspace, arguments: tuple[str, ...], code: int, says: str
+    zmlx_inside: Callable[..., Any], place: Workspace, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
-    done = generate(zmlx, place, *arguments)
+    done = generate(zmlx_inside, place, *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -71,24 +71,29 @@ def test_tab_offers_the_packaged_names_outside_a_workspace(tmp_path: Path) -> No
         (("kernels", "bench", "--bach", "1"), "see `zmlx kernels bench --help`\n"),
     ],
 )
-def test_a_usage_error_says_where_to_look(zmlx: Callable[..., Any], arguments: tuple[str, ...], told: str) -> None:
-    done = zmlx(*arguments)
+def test_a_usage_error_says_where_to_look(
+    zmlx_inside: Callable[..., Any], arguments: tuple[str, ...], told: str
+) -> None:
+    done = zmlx_inside(*arguments)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.endswith(told)
 
 
 @pytest.mark.parametrize("arguments", [(), ("capsule",)])
-def test_no_command_shows_the_help(zmlx: Callable[..., Any], arguments: tuple[str, ...]) -> None:
-    done = zmlx(*arguments)
+def test_no_command_shows_the_help(zmlx_inside: Callable[..., Any], arguments: tuple[str, ...]) -> None:
+    done = zmlx_inside(*arguments)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("Usage: zmlx ")
     assert "\nCommands:\n" in done.stderr
 
 
-def test_init_and_schema_take_json(zmlx: Callable[..., Any], tmp_path: Path) -> None:
-    assert json.loads(zmlx("init", str(tmp_path / "ws"), "--json").stdout) == {"workspace": str(tmp_path / "ws")}
-    assert json.loads(zmlx("report", "--json", "--workspace", str(tmp_path / "ws")).stdout)["groups"] == []
-    assert json.loads(zmlx("schema", "capsule", "--json").stdout)["title"] == "Capsule"
+def test_init_and_schema_take_json(zmlx_inside: Callable[..., Any], tmp_path: Path) -> None:
+    def told(*arguments: str) -> Any:
+        return json.loads(zmlx_inside(*arguments, "--json").stdout)
+
+    assert told("init", str(tmp_path / "ws")) == {"workspace": str(tmp_path / "ws")}
+    assert told("report", "--workspace", str(tmp_path / "ws"))["groups"] == []
+    assert told("schema", "capsule")["title"] == "Capsule"
 
 
 def on_a_terminal(columns: int, folder: Path, *arguments: str, code: int = 0, **variables: str) -> str:
@@ -156,12 +161,14 @@ def test_a_part_of_a_command_that_does_not_fit_is_not_cut(capsys: pytest.Capture
     assert out.splitlines()[-2:] == [f"      --variants {names} \\", "      --runs 6"]
 
 
-def test_an_error_breaks_between_words_on_a_terminal_only(zmlx: Callable[..., Any], repository: Workspace) -> None:
+def test_an_error_breaks_between_words_on_a_terminal_only(
+    zmlx_inside: Callable[..., Any], repository: Workspace
+) -> None:
     wrong = ("run", "qwen3", "--variants", "nothing_of_that_name")
     lines = on_a_terminal(60, repository.root, *wrong, code=3).splitlines()
     assert len(lines) > 1
     assert [line for line in lines if len(line) > 60] == []
-    piped = zmlx(*wrong, cwd=repository.root).stderr
+    piped = zmlx_inside(*wrong, cwd=repository.root).stderr
     assert piped.count("\n") == 1
     assert " ".join(lines).split() == piped.split()
 

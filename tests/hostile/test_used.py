@@ -43,10 +43,10 @@ def harmless(said: str) -> bool:
     ],
 )
 def test_what_cannot_be_used_is_shown_as_text(
-    zmlx: Callable[..., Any], place: Workspace, tool: str, arguments: tuple[str, ...], code: int
+    zmlx_inside: Callable[..., Any], place: Workspace, tool: str, arguments: tuple[str, ...], code: int
 ) -> None:
     named = () if "--checkpoint" in arguments else ("--checkpoint", "tiny")
-    done = zmlx(tool, "qwen3", *named, *arguments, cwd=place.root)
+    done = zmlx_inside(tool, "qwen3", *named, *arguments, cwd=place.root)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert "script>" in done.stderr
     assert harmless(done.stderr), done.stderr

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
+from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteMLP
 from mlx_lm.models.switch_layers import SwitchGLU
 
 from tests.kernels import experts, on_gpu
@@ -51,8 +53,11 @@ def block(packing: str, dtype: mx.Dtype) -> Any:
     switch.set_dtype(dtype)
     for name in ("gate_proj", "up_proj", "down_proj"):
         switch[name] = switch[name].to_quantized(**PACKINGS[packing])
-    mx.eval(switch.parameters())
-    return SimpleNamespace(switch_mlp=switch)
+    shared = Glm4MoeLiteMLP(SimpleNamespace(hidden_size=HIDDEN, intermediate_size=INNER))
+    shared.set_dtype(dtype)
+    nn.quantize(shared, **PACKINGS[packing])
+    mx.eval(switch.parameters(), shared.parameters())
+    return SimpleNamespace(switch_mlp=switch, shared_experts=shared)
 
 
 def bound(kernel: str, module: Any, *sites: str) -> Any:
@@ -73,6 +78,19 @@ def test_experts_are_stocks_bit_for_bit(packing: str, tokens: tuple[int, int], k
     x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
     ours = bound("packed_experts", module, "experts")(x=x, inds=inds)
     assert differing(ours, moe.stock_experts(module)(x=x, inds=inds)) == 0
+
+
+@dtypes
+@pytest.mark.parametrize(("tokens", "k"), [((1, 1), 4), ((3, 1), 4)])
+@each
+def test_routed_and_shared_experts_are_stocks(packing: str, tokens: tuple[int, int], k: int, dtype: mx.Dtype) -> None:
+    module = block(packing, dtype)
+    x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
+    scores = experts.weights(tokens, k, mx.float32)
+    h = moe.stock_experts(module)(x=x, inds=inds)
+    stock = moe.stock_combine(moe.stock_down(module)(h=h, inds=inds), scores) + module.shared_experts(x)
+    ours = bound("packed_moe", module, "experts", "down", "combine", "shared_experts")(x=x, inds=inds, scores=scores)
+    assert differing(ours, stock) == 0
 
 
 @dtypes

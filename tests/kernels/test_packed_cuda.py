@@ -21,6 +21,7 @@ from zmlx_bench.measured.contract import Unavailable
 pytestmark = pytest.mark.process
 
 swiglu, down = gpu.module("packed_experts.cuda"), gpu.module("packed_down_combine.cuda")
+together = gpu.module("packed_moe.cuda")
 check_rows = gpu.module("_lib.gpu.cuda_packed").check_rows
 Packing, served = gpu.module("_lib.packings").Packing, gpu.module("_lib.packings").served
 _cuda, _settle = gpu.module("_lib.gpu.cuda"), gpu.module("_lib.gpu.settle")
@@ -56,8 +57,8 @@ def chosen(tokens: int) -> mx.array:
     ("packing", "tokens", "dtype"),
     [
         (EIGHT, 1, mx.bfloat16),
-        (EIGHT, 2, mx.float16),
-        (MXFP4, 1, mx.float16),
+        pytest.param(EIGHT, 2, mx.float16, marks=pytest.mark.slow),
+        pytest.param(MXFP4, 1, mx.float16, marks=pytest.mark.slow),
         (MXFP4, 2, mx.bfloat16),
         pytest.param(MXFP8, 1, mx.bfloat16, marks=pytest.mark.slow),
         pytest.param(NVFP4, 2, mx.bfloat16, marks=pytest.mark.slow),
@@ -83,13 +84,37 @@ def test_errors_against_float64(packing: Any, tokens: int, dtype: mx.Dtype) -> N
     assert error(out, (y * doubles(scores)[..., None]).sum(-2)) < bound
 
 
+def test_routed_and_shared_experts_together() -> None:
+    """The same bits as the launches of the single sites, of which the last expert stands for the shared one."""
+    packing, dtype, inds = MXFP4, mx.bfloat16, chosen(1)
+    every = mx.concatenate([inds, mx.full((1, 1, 1), EXPERTS - 1, mx.uint32)], axis=-1)
+    (gate, _), (up, _), (rows, _) = (rows_of(packing, INNER, INNER, dtype, seed) for seed in (0, 1, 2))
+    x = inputs(1, INNER, dtype)
+    (h,) = run(
+        together.plan_experts(packing, TOP, INNER, INNER, dtype),
+        *(x, inds, *gate, *up, *(part[-1] for part in gate), *(part[-1] for part in up)),
+    )
+    (each,) = run(swiglu.plan(packing, every.shape, INNER, INNER, dtype), x, every, *gate, *up)
+    assert gpu.same(h, each.reshape(TOP + 1, INNER))
+
+    scores = experts.weights((1, 1), TOP, mx.float32)
+    launch = together.plan_downs(packing, TOP, INNER, INNER, dtype, mx.float32)
+    (out,) = run(launch, h, inds, scores, *rows, *(part[-1] for part in rows))
+    one, ones = every[..., -1:], mx.ones((1, 1, 1), mx.float32)
+    plan = down.plan(packing, inds.shape, INNER, INNER, dtype, mx.float32)
+    (routed,) = run(plan, h[:TOP].reshape(1, 1, TOP, INNER), inds, scores, *rows)
+    plan = down.plan(packing, one.shape, INNER, INNER, dtype, mx.float32)
+    (shared,) = run(plan, h[TOP:].reshape(1, 1, 1, INNER), one, ones, *rows)
+    assert gpu.same(out, routed + shared)
+
+
 @pytest.mark.parametrize(
     ("packing", "tokens", "right", "wrong"),
     [
         (MXFP4, 1, "(size << 22)", "(size << 21)"),
-        (MXFP4, 2, "row[k / 8] >> (4 * (k % 8))", "row[k / 8] >> (4 * (k % 4))"),
         (EIGHT, 2, "BITS == 8 ? row[k / 4]", "BITS == 8 ? row[k / 8]"),
-        (EIGHT, 1, "scales[group]", "scales[group + 1]"),
+        pytest.param(MXFP4, 2, "row[k / 8] >> (4 * (k % 8))", "row[k / 8] >> (4 * (k % 4))", marks=pytest.mark.slow),
+        pytest.param(EIGHT, 1, "scales[group]", "scales[group + 1]", marks=pytest.mark.slow),
     ],
 )
 def test_a_planted_error_is_seen(packing: Any, tokens: int, right: str, wrong: str) -> None:
@@ -136,8 +161,14 @@ def text_of(launch: Any, *types: str) -> str:
     return f"{head}{sigmoid}{device}{source.header}{program}"
 
 
-@pytest.mark.parametrize("tokens", [1, 2])
-@pytest.mark.parametrize("packing", [EIGHT, MXFP4, pytest.param(MXFP8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("packing", "tokens"),
+    [
+        (EIGHT, 1),
+        (MXFP4, 2),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((EIGHT, 2), (MXFP4, 1), (MXFP8, 1), (MXFP8, 2))),
+    ],
+)
 def test_nvidias_compiler_takes_the_text(packing: Any, tokens: int) -> None:
     nvrtc()
     scale = "__nv_bfloat16" if packing.mode == "affine" else "uint8_t"
@@ -147,9 +178,14 @@ def test_nvidias_compiler_takes_the_text(packing: Any, tokens: int) -> None:
     compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, "__nv_bfloat16"))
     launch = down.plan(packing, inds, 2048, 768, mx.bfloat16, mx.float32)
     compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, "__nv_bfloat16"))
+    if tokens == 1:
+        launch = together.plan_experts(packing, TOP, 2048, 1536, mx.bfloat16)
+        compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, *rows, *rows, "__nv_bfloat16"))
+        launch = together.plan_downs(packing, TOP, 2048, 1536, mx.bfloat16, mx.float32)
+        compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, *rows, "__nv_bfloat16"))
 
 
 def test_what_is_declared_for_cuda_is_what_is_declared_for_metal() -> None:
-    for kernel in ("packed_experts", "packed_down_combine"):
+    for kernel in ("packed_experts", "packed_down_combine", "packed_moe"):
         assert served(kernel, "cuda") == served(kernel, "metal")
         assert {EIGHT, MXFP4, MXFP8, NVFP4} <= served(kernel, "cuda")

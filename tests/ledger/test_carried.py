@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zmlx_bench.analysis.decision import RULE, RULE_OF_BYTES
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, RULE_OF_MEANS
 from zmlx_bench.analysis.decision.adapter import bytes_identity, identity_of
 from zmlx_bench.catalog.identity import FORMULA
 from zmlx_bench.files import read_toml
@@ -49,7 +49,7 @@ def promoted(evidence: Workspace) -> dict[str, Promotion]:
 
 def test_glm_native_rests_on_the_two_sessions_that_ran_the_same(promoted: dict[str, Promotion]) -> None:
     assert promoted["glm_native"].sessions == (LATEST, NEWER)
-    assert promoted["glm_native"].rule == RULE
+    assert promoted["glm_native"].rule == RULE_OF_MEANS
 
 
 def test_a_promotion_whose_sessions_ran_different_code_stands_by_the_rule_that_made_it(

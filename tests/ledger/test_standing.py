@@ -57,7 +57,7 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def measure(place: Workspace, hour: float) -> None:
-    add_session(place, hour, [Declared("fast", workspace=place)])
+    add_session(place, hour, [Declared("fast", 0.08, workspace=place)])
 
 
 def edit(place: Workspace, before: str, after: str) -> None:

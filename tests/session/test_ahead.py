@@ -67,7 +67,8 @@ def asked(
     log.unlink(missing_ok=True)
     told = {name: job(f"of_{name}") for name in marks}
     variables = {**QUIET_ENV, **compiled.environment, **env}
-    seconds = compile_ahead(told, python, variables, compiled, log, silent_s, lambda: None)
+    timeouts = Timeouts(load_s=silent_s, prefill_s=silent_s, decode_s=silent_s)
+    seconds = compile_ahead(told, python, variables, compiled, log, timeouts, lambda: None)
     return seconds, log.read_text() if log.exists() else ""
 
 

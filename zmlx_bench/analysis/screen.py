@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision.statistics import difference_interval, estimate, floor_of, mean_interval
 from zmlx_bench.analysis.intervals import DISPLAY_LEVEL, ratio_of_logs
@@ -110,8 +110,8 @@ def processes_needed(logs: Sequence[float], level: float = DISPLAY_LEVEL) -> int
     share = (1 + level) / 2
     ratio = float(of.se) * math.sqrt(of.blocks) / HALF_WIDTH
     # The normal quantile is below every t quantile, so no smaller number can do.
-    needed = max(2, math.ceil((float(special.ndtri(share)) * ratio) ** 2))
-    while float(special.stdtrit(needed - 1, share)) * ratio > math.sqrt(needed):
+    needed = max(2, math.ceil((float(scipy.special.ndtri(share)) * ratio) ** 2))
+    while float(scipy.special.stdtrit(needed - 1, share)) * ratio > math.sqrt(needed):
         needed += 1
     return needed
 

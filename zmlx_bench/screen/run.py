@@ -43,6 +43,7 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
+from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import compile_ahead, gpu, mark
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.encode import encode
@@ -145,7 +146,7 @@ class Screen:
             stack.callback(self.release)
             compiled = stack.enter_context(Compiled(place(gpu=known)))
             for env, order in self.sequence():
-                self._until_done(env, order, observer, compiled, ahead=known is not None)
+                self._until_done(env, order, observer, compiled, ahead=known is not None and compiles_ahead())
             self.finished = True
 
     def release(self) -> None:
@@ -196,9 +197,8 @@ class Screen:
             if known is not None and known not in self._asked:
                 told[known] = dataclasses.replace(each, conditions=None)
         self._asked.update(told)
-        silent_s = max(self.timeouts.load_s, self.timeouts.prefill_s)
         log = compiled.folder / "ahead.log"
-        compile_ahead(told, sys.executable, env, compiled, log, silent_s, lambda: None)
+        compile_ahead(told, sys.executable, env, compiled, log, self.timeouts, lambda: None)
 
     def judge(self, found: Process) -> bool:
         """Note what an ended process says; return whether it is to be run again without the variant that ended it."""

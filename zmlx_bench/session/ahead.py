@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.process import Child
 from zmlx_bench.schema.base import Backend
-from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan
+from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan, Timeouts
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.compiled import Compiled
 
@@ -28,6 +30,15 @@ _OWN_PLACE = "MLX_PTX_CACHE_DIR"
 """Where it is set, MLX looks for compiled kernels elsewhere."""
 _COMPILERS = ("nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
 _GRACE_S = 0.5
+MOST_S = 120.0
+"""Seconds that a process may take in all: longer than it saves, it is ended."""
+ASKED = "ZMLX_COMPILE_AHEAD"
+"""The variable that asks for it by being 1: it has not been seen on a GPU."""
+
+
+def asked() -> bool:
+    """Whether kernels are to be compiled ahead."""
+    return os.environ.get(ASKED) == "1"
 
 
 def gpu(backend: Backend, versions: Sequence[str | None] | None = None) -> str | None:
@@ -92,13 +103,13 @@ def compile_ahead(
     env: Mapping[str, str],
     compiled: Compiled,
     log: Path,
-    silent_s: float,
+    timeouts: Timeouts,
     begins: Callable[[], None],
 ) -> float | None:
     """Compile the kernels of instructions' variants, by their marks, where they are not; return the seconds it took.
 
     None where there was nothing to do; else `begins` is called first. The process has the environment `env` and prints
-    into `log`; it is killed when it is silent for `silent_s` seconds.
+    into `log`; it is killed when it is silent for longer than a worker may be.
     """
     missing = {name: each for name, each in told.items() if not compiled.holds(name)}
     if not missing or _OWN_PLACE in env:
@@ -108,13 +119,14 @@ def compile_ahead(
     with files.open_new(log) as output:
         child = Child([python, "-m", MODULE], _encoded(missing), output, env)
     well = False
+    silent_s = timeouts.load_s
     try:
-        while True:
-            came = child.read(silent_s)
-            if came is None or not came[1]:
+        while (came := child.read(min(silent_s, began + MOST_S - time.perf_counter()))) is not None and came[1]:
+            silent_s = timeouts.prefill_s
+            if time.perf_counter() - began > MOST_S:
                 break
-        well = came is None and child.process.wait(silent_s) == 0
-    except ValueError:
+        well = came is None and child.process.wait(timeouts.decode_s) == 0
+    except (ValueError, subprocess.TimeoutExpired):
         pass
     finally:
         child.kill(_GRACE_S)

@@ -19,6 +19,7 @@ from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.event import Loaded
 from zmlx_bench.schema.plan import Arm, Plan
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
+from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import gpu
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.tally import BrokenProtocol
@@ -147,7 +148,7 @@ class Homes:
     def _here(self) -> Home:
         known = gpu(self._backend)
         compiled = self._stack.enter_context(Compiled(place(gpu=known)))
-        return Home(sys.executable, compiled, None, ahead=known is not None)
+        return Home(sys.executable, compiled, None, ahead=known is not None and compiles_ahead())
 
     def _there(self, made: Made) -> Home:
         # Other builds of MLX compile other things under the same names.
@@ -155,4 +156,4 @@ class Homes:
         known = gpu(self._backend, versions=())
         compiled = self._stack.enter_context(Compiled(place(mlx, known)))
         handed = self._stack.enter_context(room.handed())
-        return Home(str(made.python), compiled, handed, ahead=known is not None)
+        return Home(str(made.python), compiled, handed, ahead=known is not None and compiles_ahead())

@@ -169,7 +169,7 @@ def _compiled_ahead(
         home.variables(worker_environment(arm)),
         home.compiled,
         log.with_name(f"ahead-{log.name}"),
-        max(session.plan.timeouts.load_s, session.plan.timeouts.prefill_s),
+        session.plan.timeouts,
         lambda: observer.waiting("compiling kernels for all processes"),
     )
 

@@ -6,7 +6,7 @@ from scipy import special, stats
 
 from tests.analysis.decision.evidence_of import POLICY
 from zmlx_bench.analysis.decision.looks import level_of_each
-from zmlx_bench.analysis.decision.power import blocks_needed, blocks_with_looks, power
+from zmlx_bench.analysis.decision.power import blocks_needed, blocks_with_looks, exceeds, power
 from zmlx_bench.protocol.looks import looks_of
 
 
@@ -84,8 +84,7 @@ def test_the_search_finds_what_counting_finds() -> None:
         assert blocks_needed({200: float(sd)}, 3, POLICY) == (fewest, False)
 
 
-def test_where_the_series_has_no_value_the_power_is_certain() -> None:
-    """Its normal limit there is 1 to the last digit, whichever way the critical value is taken."""
+def test_where_the_series_has_no_value_for_a_large_shift_the_power_is_certain() -> None:
     excess = np.log1p(POLICY.planned_effect) - np.log1p(POLICY.min_gain)
     seen = 0
     for blocks in range(2, 201, 3):
@@ -94,5 +93,32 @@ def test_where_the_series_has_no_value_the_power_is_certain() -> None:
             shift = excess / sd * np.sqrt(blocks)
             if np.isnan(special.nctdtr(blocks - 1, shift, critical)):
                 seen += 1
-                assert power(blocks, float(sd), 1, POLICY) == 1.0 == special.ndtr(shift + critical)
+                assert power(blocks, float(sd), 1, POLICY) == pytest.approx(1.0, abs=1e-9)
     assert seen
+
+
+@pytest.mark.parametrize("times", [0.01, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("level", [5e-6, 2e-6, 1e-8, 1e-12, 1e-20])
+def test_with_two_and_three_blocks_the_power_has_a_value_at_every_level(level: float, times: float) -> None:
+    """For a critical value as large as these the chi under it decides alone: P(s < shift / critical)."""
+    excess = np.log1p(POLICY.planned_effect) - np.log1p(POLICY.min_gain)
+    strict = POLICY.model_copy(update={"faster_alpha": level})
+    for freedom, chance in ((1, 2 * special.ndtr(times) - 1), (2, 1 - np.exp(-(times**2)))):
+        critical = -special.stdtrit(freedom, level)
+        sd = float(excess * np.sqrt(freedom + 1) / (times * critical))
+        exact = pytest.approx(chance, rel=1e-3, abs=10 * level) if critical > 200 else pytest.approx(chance, abs=0.02)
+        assert power(freedom + 1, sd, 1, strict) == exact
+        assert exceeds(freedom, times * critical, critical) == exact
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5, 40])
+def test_the_integral_agrees_with_the_series_where_both_have_a_value(
+    freedom: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = {}
+    for shift in (0.0, 0.7, 3.0, 12.0):
+        for critical in (2.0, 5.0, 30.0):
+            series[shift, critical] = exceeds(freedom, shift, critical)
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    for (shift, critical), found in series.items():
+        assert exceeds(freedom, shift, critical) == pytest.approx(found, abs=1e-9)

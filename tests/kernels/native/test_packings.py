@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,8 +14,11 @@ import pytest
 from mlx_lm.models.activations import SwigluOAI
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwiGLU, SwitchGLU
 
+from tests.families import family as family_of
+from tests.tiny import Tiny, equal
 from zmlx_bench.catalog import kernels
-from zmlx_bench.measured import loader
+from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.measured import loader, synthetic
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 from zmlx_bench.workspace import Workspace
 
@@ -75,6 +79,34 @@ def test_each_projection_has_a_packing_of_its_own() -> None:
 def test_biases_and_the_clamped_activation_are_served() -> None:
     mxfp4 = next(each for each in PACKINGS if each["mode"] == "mxfp4")
     assert_stocks(block(dict.fromkeys(("gate_proj", "up_proj", "down_proj"), mxfp4), SwigluOAI(limit=1.5), bias=True))
+
+
+SMALL = {
+    "vocab_size": 256, "hidden_size": 128, "num_hidden_layers": 3, "intermediate_size": 128, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 64, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
+}  # fmt: skip
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("native")
+def test_a_model_of_which_every_layer_is_packed_in_another_way(repository: Workspace) -> None:
+    """As mixed checkpoints are: each module has the next of all packings."""
+    packings = itertools.cycle(PACKINGS)
+
+    def mixed(path: str, module: Any, settings: Packing, gains: Any) -> Any:
+        del settings
+        return synthetic.quantised(path, module, next(packings), gains)
+
+    family = family_of("qwen3")
+    model = synthetic.build(family, 3, sizes=SMALL, quantise=mixed)
+    tiny = Tiny(family, model, SMALL["num_hidden_layers"], SMALL["num_hidden_layers"])
+    stock = tiny.logits(steps=3)
+    patch = tiny.patch(Catalog(repository, "qwen3").resolve("qwen_native"), repository.kernels)
+    patch.install(count=True)
+    native = tiny.logits(steps=3)
+    patch.undo()
+    assert equal(native, stock)
+    assert set(patch.calls) == {"router", "experts", "down", "combine", "linear"}
 
 
 @pytest.mark.usefixtures("native")

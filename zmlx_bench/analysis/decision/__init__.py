@@ -7,13 +7,14 @@ from zmlx_bench.analysis.decision.evidence import (
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BYTES, decide_group
+from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BYTES, RULE_OF_MEANS, decide_group
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, GroupDecision, GroupVerdict, SessionVerdict
 
 __all__ = [
     "RULE",
     "RULE_OF_BYTES",
+    "RULE_OF_MEANS",
     "ArmEvidence",
     "BudgetEvidence",
     "BudgetFigures",

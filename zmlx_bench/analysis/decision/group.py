@@ -14,8 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
+from zmlx_bench.analysis.decision import stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
@@ -26,16 +27,20 @@ from zmlx_bench.analysis.decision.evidence import (
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
+from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.policy import Policy
 
-RULE = 2
+RULE = 3
 """Number of this rule. A change that can turn a verdict of old evidence raises it: promotions and entries of the
 notebook say which rule they followed, and are decided again under that one.
 
 1: evidence is bound to the bytes of its kernels.
 2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.
+3: what sessions estimated by anything but the mean may have missed of a variant's stalls must leave a gain.
 """
 RULE_OF_BYTES = 1
+RULE_OF_MEANS = 2
+"""The newest rule for evidence that is estimated by means, which no later one is about."""
 
 _RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
 
@@ -67,12 +72,14 @@ def decide_group(
     """
     if rule == RULE_OF_BYTES:
         group, judged = under_bytes(group), None
+    elif all(_estimator(each) == "mean" for session in group.sessions for each in session.arms):
+        rule = min(rule, RULE_OF_MEANS)
     entries: dict[str, list[_Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
         verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
         for arm, verdict in zip(session.arms, verdicts_here, strict=True):
             entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
-    verdicts = [_judge_variant(group, entries[name], policy) for name in sorted(entries)]
+    verdicts = [_judge_variant(group, entries[name], policy, rule) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
@@ -89,11 +96,16 @@ def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: 
     squares = [np.square(np.asarray(se, dtype=np.float64)) + per_session * policy.arm_effect**2 for se in spreads]
     if policy.arm_effect == 0:
         return np.zeros_like(squares[0])
-    quantile = float(special.ndtri(1 - policy.promote_alpha / hypotheses))
+    quantile = float(scipy.special.ndtri(1 - policy.promote_alpha / hypotheses))
     return np.asarray(quantile * np.sqrt(sum(squares)) / len(squares))
 
 
-def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) -> GroupVerdict:
+def _estimator(arm: ArmEvidence) -> Estimator:
+    """Return what an arm's ratios are estimated with, a mean where it has none."""
+    return next((each.estimator for each in arm.budgets.values()), "mean")
+
+
+def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy, rule: int) -> GroupVerdict:
     """Judge one variant from its entries, latest first."""
     rejected = _rejected(entries, policy)
     if group.incumbent == entries[0].arm.variant and rejected:
@@ -110,7 +122,7 @@ def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy) 
     if latest.verdict.verdict != "CANDIDATE":
         return _plain(latest, [latest])
     alike = [e for e in valid if e.arm.coverage == latest.arm.coverage]
-    gates = _between_sessions(group, alike, len(entries) > len(same), policy)
+    gates = _between_sessions(group, alike, len(entries) > len(same), policy, rule)
     if len(alike) < len(valid):
         gates.insert(0, _coverage(latest, [e for e in valid if e not in alike], gates[0]))
     failed = next((gate for gate in gates if gate.outcome != "pass"), None)
@@ -161,7 +173,9 @@ def _at(entries: Sequence[_Entry], tokens: int) -> list[BudgetEvidence]:
     return [entry.arm.budgets[tokens] for entry in entries if tokens in entry.arm.budgets]
 
 
-def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, policy: Policy) -> list[Gate]:
+def _between_sessions(
+    group: GroupEvidence, valid: list[_Entry], changed: bool, policy: Policy, rule: int
+) -> list[Gate]:
     wanted = valid[: policy.sessions]
     capsules = tuple(b.capsule for e in wanted for b in e.arm.budgets.values())
     agreeing = 0
@@ -178,7 +192,8 @@ def _between_sessions(group: GroupEvidence, valid: list[_Entry], changed: bool, 
         gates.append(_gap(wanted, capsules, policy))
         run = _rests_on(valid, policy)
         gates.append(_repeat("repeat", "gain", run, policy, lambda b: b.gain, _AGAINST_STOCK))
-    gates += _incumbent_gates(group, valid, wanted, capsules, enough, policy)
+        gates += _stalls("stalls", "gain", run, policy, rule, lambda b: b.gain)
+    gates += _incumbent_gates(group, valid, wanted, capsules, enough, policy, rule)
     allowed = group.checkpoint_kind in policy.promotable_checkpoints
     text = f"evidence of a {group.checkpoint_kind} checkpoint {'may promote' if allowed else 'ends at CANDIDATE'}"
     names = ", ".join(policy.promotable_checkpoints)
@@ -238,6 +253,26 @@ def _repeat(
     return Gate(gate, "pass" if over > 0 else "fail", ratio, least, capsules, text)
 
 
+def _stalls(
+    name: str,
+    what: str,
+    run: list[_Entry],
+    policy: Policy,
+    rule: int,
+    sample: Callable[[BudgetEvidence], tuple[float, ...]],
+) -> list[Gate]:
+    """The blocks of agreeing sessions together against the stalls that they may have missed; from rule 3 on."""
+    robust = next((each for e in run if (each := _estimator(e.arm)) != "mean"), None)
+    if rule <= RULE_OF_MEANS or robust is None:
+        return []
+    found = [
+        stalls.missed(tokens, [log for b in _at(run, tokens) for log in sample(b)], robust, policy)
+        for tokens in sorted(policy.min_blocks)
+    ]
+    capsules = tuple(b.capsule for e in run for b in e.arm.budgets.values())
+    return [stalls.gate(name, what, found, capsules, policy)]
+
+
 def _incumbent_gates(
     group: GroupEvidence,
     valid: list[_Entry],
@@ -245,6 +280,7 @@ def _incumbent_gates(
     capsules: tuple[str, ...],
     enough: bool,
     policy: Policy,
+    rule: int,
 ) -> list[Gate]:
     name = group.incumbent
     if name is None or name == wanted[0].arm.variant:
@@ -275,6 +311,8 @@ def _incumbent_gates(
                 _AGAINST_INCUMBENT,
             )
         )
+        what = "gain over the incumbent"
+        gates += _stalls("stalls_incumbent", what, against, policy, rule, lambda b: b.over_incumbent)
     return gates
 
 

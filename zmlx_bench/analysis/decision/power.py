@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision.looks import level_of_each
 from zmlx_bench.schema.policy import Policy
+
+_NEGLIGIBLE = 1e-30
+"""Probability of what is left out of an integral."""
+_FAR = 9.0
+"""Standard deviations beyond which a normal tail is nothing beside 1."""
 
 
 def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
@@ -21,11 +27,29 @@ def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
     excess = math.log1p(policy.planned_effect) - math.log1p(policy.min_gain)
     if sd <= 0:
         return 1.0
-    critical = float(special.stdtrit(blocks - 1, 1 - policy.faster_alpha / hypotheses))
+    critical = -float(scipy.special.stdtrit(blocks - 1, policy.faster_alpha / hypotheses))
     shift = excess / sd * math.sqrt(blocks)
-    missed = float(special.nctdtr(blocks - 1, shift, critical))
-    # scipy's series gives NaN for some large shifts, where the normal limit is exact to all digits that matter.
-    return float(special.ndtr(shift - critical)) if math.isnan(missed) else 1 - missed
+    return exceeds(blocks - 1, shift, critical)
+
+
+def exceeds(freedom: int, shift: float, critical: float) -> float:
+    """Probability that noncentral t with `freedom` >= 1 and noncentrality `shift` >= 0 exceeds `critical` > 0."""
+    below = float(scipy.special.nctdtr(freedom, shift, critical))
+    if math.isfinite(below):
+        return 1 - below
+    # Where scipy's series gives up: t is a normal variable over the root s of a chi square by its freedom (Johnson,
+    # Kotz, Balakrishnan 1995, chapter 31), and what is asked is the mean of P(normal > critical * s) over s.
+    log_density = math.log(2) + freedom / 2 * math.log(freedom / 2) - float(scipy.special.gammaln(freedom / 2))
+
+    def over(s: float) -> float:
+        density = math.exp(log_density + (freedom - 1) * math.log(s) - freedom * s * s / 2) if s > 0 else 0.0
+        return density * float(scipy.special.ndtr(shift - critical * s))
+
+    last = math.sqrt(float(scipy.special.chdtri(freedom, _NEGLIGIBLE)) / freedom)
+    edges = (shift / critical, max(0.0, shift - _FAR) / critical, (shift + _FAR) / critical, 1.0)
+    between = [0.0, *sorted({edge for edge in edges if 0 < edge < last}), last]
+    parts = [scipy.integrate.quad(over, a, b, epsabs=1e-12, epsrel=1e-10, limit=200)[0] for a, b in pairwise(between)]
+    return min(1.0, math.fsum(parts))
 
 
 def blocks_needed(scatter: Mapping[int, float], hypotheses: int, policy: Policy) -> tuple[int, bool] | None:

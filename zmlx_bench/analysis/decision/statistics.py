@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from zmlx_bench.analysis.decision import robust
 from zmlx_bench.analysis.decision.calibrated import FEWEST
@@ -75,6 +75,16 @@ def lost_weight(sample: npt.ArrayLike, estimator: Estimator = "mean") -> tuple[A
     return (lost * low).sum(axis=-1), (lost * ~low).sum(axis=-1)
 
 
+def fallen(sample: npt.ArrayLike, estimator: Estimator) -> npt.NDArray[np.int_]:
+    """Return how many blocks lie below an estimate and have lost more than half of their weight; none for a mean."""
+    values = np.asarray(sample, dtype=np.float64)
+    if estimator == "mean" or values.shape[-1] < FEWEST:
+        return np.zeros(values.shape[:-1], dtype=np.int_)
+    found = robust.bisquare(values)
+    low = (found.weight < 0.5) & (values < found.value[..., None])
+    return np.asarray((low & (found.scale >= _DUST)[..., None]).sum(axis=-1))
+
+
 def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
     """One-sided t p-value of "the mean is at most `floor`" (Student).
 
@@ -85,7 +95,7 @@ def p_above(of: Estimate, floor: npt.ArrayLike) -> Array:
         return np.full(np.shape(excess), np.nan)
     scatter = of.se > 0
     t = excess / np.where(scatter, of.se, 1.0)
-    return np.where(scatter, special.stdtr(of.freedom, -t), np.where(excess > 0, 0.0, 1.0))
+    return np.where(scatter, scipy.special.stdtr(of.freedom, -t), np.where(excess > 0, 0.0, 1.0))
 
 
 def p_below(of: Estimate, ceiling: npt.ArrayLike) -> Array:
@@ -99,7 +109,7 @@ def interval(of: Estimate, level: float) -> tuple[Array, Array]:
     if of.blocks < 2:
         nothing = np.full(of.mean.shape, np.nan)
         return nothing, nothing
-    half = special.stdtrit(of.freedom, (1 + level) / 2) * of.se
+    half = scipy.special.stdtrit(of.freedom, (1 + level) / 2) * of.se
     return of.mean - half, of.mean + half
 
 
@@ -125,7 +135,7 @@ def difference_interval(then: Estimate, now: Estimate, level: float) -> tuple[fl
         return difference, difference, difference
     # Shares instead of squares, which vanish for tiny variances.
     shares = [(part / variance) ** 2 / each.freedom for part, each in zip(parts, (then, now), strict=True)]
-    half = float(special.stdtrit(1 / sum(shares), 0.5 + level / 2)) * variance**0.5
+    half = float(scipy.special.stdtrit(1 / sum(shares), 0.5 + level / 2)) * variance**0.5
     return difference, difference - half, difference + half
 
 

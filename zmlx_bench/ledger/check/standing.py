@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from zmlx_bench.analysis.changed import changed, listed
-from zmlx_bench.analysis.decision import RULE, GroupKey
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupKey
 from zmlx_bench.analysis.decision.evidence import ArmEvidence
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
@@ -58,7 +58,7 @@ def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterato
             yield f"{place} {now}"
         elif since := _since(then, now):
             yield f"{place} was measured on an earlier path: {since}"
-        if promotion.rule < RULE:
+        if promotion.rule == RULE_OF_BYTES:
             yield f"{place} stands by rule {promotion.rule}: {older(promotion)}"
 
 

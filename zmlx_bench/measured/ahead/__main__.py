@@ -1,13 +1,15 @@
 """`python -m zmlx_bench.measured.ahead FD`: one JSON object on standard input, `instructions` of jobs and by variant a
-`mark`; to FD a line for each variant. Where a variant's kernels are compiled, a file of that name says which they are.
+`mark`; to FD lines as it goes on. Where a variant's kernels are compiled, a file of that name says which they are.
 
 Whatever fails here, the job says: there MLX compiles what it does not find.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -24,6 +26,8 @@ MARKS = Path("mlx") / "ahead"
 
 def main() -> int:
     """Compile; 0 when every variant was tried: one that fails has no mark."""
+    # Who is silent for too long is ended, and says where it was.
+    faulthandler.register(signal.SIGTERM, chain=True)
     pipe = Pipe(int(sys.argv[1]))
     pipe.leave_with_reader()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -35,10 +39,9 @@ def main() -> int:
     import_loop()
     from zmlx_bench.measured.ahead.answer import compiled
 
-    for name, files in compiled(jobs):
+    for name, files in compiled(jobs, lambda: pipe.line(b"{}")):
         if files is not None:
             mark(told["marks"][name], files)
-        pipe.line(b"{}")
     return 0
 
 

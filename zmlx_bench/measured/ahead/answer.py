@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,16 @@ _DECODED = 3
 """A variant may do its first decode step in another way than those after it."""
 
 
-def compiled(jobs: Sequence[Instructions]) -> Iterator[tuple[str, list[Path] | None]]:
+def compiled(jobs: Sequence[Instructions], alive: Callable[[], None]) -> Iterator[tuple[str, list[Path] | None]]:
     """Compile the kernels of each job's variant, of one model all, and yield its name and the files of its kernels.
 
-    None where it fails.
+    None where it fails. `alive` is called when the model is loaded and after each step.
     """
     family = loading.load(Path(jobs[0].family_folder))
     model, loaded = load(jobs[0], family)
     info = mx.device_info(mx.default_device())
     major, minor = (int(info[f"compute_capability_{part}"]) for part in ("major", "minor"))
+    alive()
     compiler = Compiler(loaded.mlx, architecture(major, minor))
     with Texts() as texts:
         for job in jobs:
@@ -43,6 +44,7 @@ def compiled(jobs: Sequence[Instructions]) -> Iterator[tuple[str, list[Path] | N
             try:
                 for _ in _steps(model, family.hosts(model), job, job.variant):
                     files += compiler.compile(texts.new())
+                    alive()
             except Exception:  # noqa: BLE001 - whatever a kernel raises, the job says
                 traceback.print_exc()
                 yield job.variant.name, None
