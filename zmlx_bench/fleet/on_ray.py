@@ -176,20 +176,25 @@ class OnRay:
         try:
             said = self._ray.get(ref)
         except errors.ActorUnavailableError:
-            said = None
+            self._ask_again(session)
+            return None
         except errors.RayError:
             self._from_disk(session)
             return None
         self._answered.add(session)
-        report = None if said is None else Report(**said)
-        if report is None or report.outcome is None:
-            try:
-                self._ask(session, self._ray.get_actor(session))
-            except ValueError:
-                self._from_disk(session)
+        # A head that was killed may have made the keeper and not have told it what to begin.
+        report = Report(session, outcome="interrupted", why="it was not begun") if said is None else Report(**said)
+        if report.outcome is None:
+            self._ask_again(session)
         elif report.outcome != "finished":
             self._let_go(session)
         return report
+
+    def _ask_again(self, session: str) -> None:
+        try:
+            self._ask(session, self._ray.get_actor(session))
+        except ValueError:
+            self._from_disk(session)
 
     def _patient(self, session: str) -> Report | None:
         """Return that a session's device is used by others, where Ray has not had it for a while."""
