@@ -66,7 +66,6 @@ def test_what_is_not_served_is_said_in_a_sentence() -> None:
         ((nn.Linear(8, 8),), "a projection of the experts is not quantised"),
         ((layer({"group_size": 64, "bits": 6, "mode": "affine"}),), "weights are affine, 6 bit in groups of 64, which"),
         ((scaled,), "a global scale of the weights is not served"),
-        ((nn.QuantizedLinear(128, 8, bias=True),), "a projection with a bias of its own is not served"),
     ):
         with pytest.raises(Unavailable, match=says):
             many("packed_experts", "metal", *layers)

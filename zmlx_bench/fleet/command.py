@@ -42,6 +42,7 @@ def run(
     say(f"fleet run {place.folder.name}{' goes on' if again else ''}")
     with place.alone():
         place.stop.unlink(missing_ok=True)
+        place.reached_at(address)
         _headed(place, nodes, say, terms or Terms(), pace or Pace(), only_collect=False)
     return place
 

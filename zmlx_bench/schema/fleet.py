@@ -74,7 +74,7 @@ class FleetQuestion(StrictModel):
 
 
 class FleetRun(StrictModel):
-    """`run.json`: written once, before the first session."""
+    """`run.json`: written before the first session; afterwards only its address changes."""
 
     schema_version: Literal[1]
     fleet: Name
