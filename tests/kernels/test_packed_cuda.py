@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernels import experts, gpu
 from tests.kernels.cuda_launch import ERROR, changed, error, run
+from tests.kernels.declared import served
 from tests.kernels.experts import doubles
 from tests.kernels.graph import compile_text, nvrtc
 from tests.shim.run import ShimError
@@ -24,7 +25,7 @@ swiglu, down = gpu.module("packed_experts.cuda"), gpu.module("packed_down_combin
 together = gpu.module("packed_moe.cuda")
 check_rows, most_slots = (getattr(gpu.module("_lib.gpu.cuda_packed"), name) for name in ("check_rows", "most_slots"))
 Form = gpu.module("_lib.gpu.packed_weights").Form
-Packing, served = gpu.module("_lib.packings").Packing, gpu.module("_lib.packings").served
+Packing = gpu.module("_lib.packings").Packing
 _cuda, _settle = gpu.module("_lib.gpu.cuda"), gpu.module("_lib.gpu.settle")
 
 EIGHT, MXFP4, MXFP8, NVFP4 = (

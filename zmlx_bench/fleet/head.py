@@ -251,6 +251,8 @@ class Head:
             self.say(f"{session} from {self._where[session][1]}: collected")
             self._note(Collected(at=self.clock(), session=session))
             self._heard_at = self.clock()
+        if came:
+            self._drop()
 
     def _drop(self) -> None:
         """Have the nodes remove what they have of sessions that are over."""

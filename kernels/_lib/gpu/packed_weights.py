@@ -10,11 +10,13 @@ import numpy as np
 
 from zmlx_bench.measured.api import Unavailable, require_parts
 
-from ..packings import Packing, packing_of, served
+from ..packings import Packing, packing_of, packings
 from .moe_block import check_block
 from .settle import bits
 
 SERVED = (mx.bfloat16, mx.float16)
+ON_GPU = packings((4, 8))
+"""What the kernels of many packings serve. The kernel.toml of each says the same."""
 
 
 class Weights(NamedTuple):
@@ -78,8 +80,8 @@ def biases_of(kernel: str, backend: str, *projections: Any) -> list[mx.array]:
 def packed(kernel: str, backend: str, *projections: Any) -> tuple[Packing, list[Weights]]:
     """Return how the projections are packed, all in one way, and their arrays.
 
-    Raises Unavailable for what `kernel` does not declare for `backend`, for projections that differ in it, and for a
-    global scale of their own. Biases of their rows are `biases_of`.
+    Raises Unavailable, naming `kernel` and `backend`, for what is not in ON_GPU, for projections that differ in it, and
+    for a global scale of their own. Biases of their rows are `biases_of`.
     """
     packings = {packing_of(projection, "a projection of the experts") for projection in projections}
     if len(packings) != 1:
@@ -87,7 +89,7 @@ def packed(kernel: str, backend: str, *projections: Any) -> tuple[Packing, list[
             f"the projections are packed in {len(packings)} ways: {'; '.join(sorted(map(str, packings)))}"
         )
     (packing,) = packings
-    if packing not in served(kernel, backend):
+    if packing not in ON_GPU:
         raise Unavailable(f"weights are {packing}, which {kernel} does not serve on {backend}")
     return packing, [_arrays(projection) for projection in projections]
 
