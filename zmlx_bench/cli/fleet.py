@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,9 @@ def run(
         prompts=prompts,
     )
     where = LOCAL if local else address
-    place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
+    # Ray prints what it has to say of its processes; standard output is for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
     raise typer.Exit(_shown(place, as_json=as_json))
 
 
@@ -108,7 +111,8 @@ def collect(address: AddressOption = None, workspace: WorkspaceOption = None, as
     from zmlx_bench.fleet import command, journal
 
     place = journal.newest(workspaces.find(workspace))
-    command.collect(place, address, say)
+    with contextlib.redirect_stdout(sys.stderr):
+        command.collect(place, address, say)
     _shown(place, as_json=as_json)
 
 
