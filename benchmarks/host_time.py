@@ -6,7 +6,8 @@ Each variant runs in a process of its own on the synthetic full-size checkpoint 
 other. A token is built (Python makes the model's step and the greedy choice), submitted (`mx.async_eval`) and waited
 for one token later, as mlx-lm's generate does. Printed are, for each number of tokens, the medians of a token of the
 first prompt in milliseconds, tokens a second over its timed tokens, the peak of MLX's memory over all prompts, and on
-how many of them the tokens are the first variant's.
+how many of them the tokens are the first variant's. `host` is building and submitting, and `cpu` the part of it in
+which the thread had a core: the rest is waiting. Hosts differ: first stands what a fixed loop takes on this one.
 
 Stock's own attention is reproducible only with MLX_CUDA_USE_CUDNN_SDPA=0; set it for all variants to compare tokens.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -41,6 +43,11 @@ STOCK = "stock"
 SUBMIT: Any = mx.async_eval
 WARM_UP = 30
 PROMPT = 64
+LOOP = 1_000_000
+"""Additions of the loop that tells hosts apart."""
+TIMES = ("build_ms", "submit_ms", "cpu_ms", "wait_ms")
+"""Of a token: building, submitting, the thread's own time in both, and waiting for the token before."""
+HEAD = ("build", "submit", "host", "cpu", "wait")
 Row = dict[str, Any]
 
 
@@ -61,7 +68,7 @@ def measure(family_name: str, variant: str, budgets: Sequence[int], prompts: int
     return [
         {
             "tokens": budget,
-            **dict(zip(("build_ms", "submit_ms", "wait_ms"), medians(runs[0].times[:budget]), strict=True)),
+            **dict(zip(TIMES, medians(runs[0].times[:budget]), strict=True)),
             "decode_tok_s": budget / runs[0].ends[budget - 1],
             "peak_gb": peak,
             "said": [digest(each.said[: WARM_UP + budget]) for each in runs],
@@ -72,16 +79,16 @@ def measure(family_name: str, variant: str, budgets: Sequence[int], prompts: int
 
 @dataclass(frozen=True)
 class Run:
-    """A prompt's tokens, and of those after the warm-up the seconds of building, submitting and waiting and their
-    ends, in seconds from the first one's beginning."""
+    """A prompt's tokens, and of those after the warm-up the seconds of TIMES and their ends, in seconds from the first
+    one's beginning."""
 
     said: list[int]
-    times: list[tuple[float, float, float]]
+    times: list[tuple[float, ...]]
     ends: list[float]
 
 
-def medians(times: Sequence[tuple[float, float, float]]) -> list[float]:
-    """Return the medians of building, submitting and waiting in ms."""
+def medians(times: Sequence[tuple[float, ...]]) -> list[float]:
+    """Return the medians of TIMES in ms."""
     return [statistics.median(each) * 1e3 for each in zip(*times, strict=True)]
 
 
@@ -101,18 +108,29 @@ def timed(model: Any, number: int, tokens: int) -> Run:
     for i in range(WARM_UP + tokens):
         if i == WARM_UP:
             began = time.perf_counter()
-        start = time.perf_counter()
+        start, own = time.perf_counter(), time.thread_time()
         logits = model(token[None], cache=cache)[:, -1]
         following = mx.argmax(logits - mx.logsumexp(logits, keepdims=True), axis=-1)
         ready = time.perf_counter()
         SUBMIT(following)
-        given = time.perf_counter()
+        given, own = time.perf_counter(), time.thread_time() - own
         said.append(int(token.item()))
         got = time.perf_counter()
         token = following
-        times.append((ready - start, given - ready, got - given))
+        times.append((ready - start, given - ready, own, got - given))
         ends.append(got - began)
     return Run(said, times[WARM_UP:], ends[WARM_UP:])
+
+
+def loop_ms() -> float:
+    """Return the milliseconds that this host takes for LOOP additions in Python, the best of three."""
+    best = math.inf
+    for _ in range(3):
+        start, total = time.perf_counter(), 0
+        for i in range(LOOP):
+            total += i
+        best = min(best, time.perf_counter() - start)
+    return best * 1e3
 
 
 def main() -> int:
@@ -130,9 +148,8 @@ def main() -> int:
         print(json.dumps(measure(given.family, given.variants[0], budgets, given.prompts, given.layers)))
         return 0
     first: dict[int, list[str]] = {}
-    print(
-        f"{'variant':<16} tokens {'build':>8} {'submit':>8} {'host':>8} {'wait':>8}   tok/s peak GB   the same tokens"
-    )
+    print(f"a loop of {LOOP:,} additions: {loop_ms():.1f} ms")
+    print(" ".join((f"{'variant':<16} tokens", *(f"{each:>8}" for each in HEAD), "  tok/s peak GB   the same tokens")))
     for variant in given.variants:
         command = [sys.executable, __file__, given.family, "--here", "--variant", variant]
         command += [each for budget in budgets for each in ("--tokens", str(budget))]
@@ -152,7 +169,8 @@ def main() -> int:
 def line(variant: str, row: Row, first: Sequence[str]) -> str:
     """Return a row as text; `first` are the first variant's digests."""
     host = row["build_ms"] + row["submit_ms"]
-    times = " ".join(f"{each:8.3f}" for each in (row["build_ms"], row["submit_ms"], host, row["wait_ms"]))
+    shown = (row["build_ms"], row["submit_ms"], host, row["cpu_ms"], row["wait_ms"])
+    times = " ".join(f"{each:8.3f}" for each in shown)
     same = sum(a == b for a, b in zip(row["said"], first, strict=True))
     figures = f"{times} {row['decode_tok_s']:7.1f} {row['peak_gb']:7.3f}"
     return f"{variant:<16} {row['tokens']:>6} {figures}   {same} of {len(first)} prompts"

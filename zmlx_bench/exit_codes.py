@@ -5,10 +5,10 @@ DONE = 0
 
 NO = 1
 """The command worked and the answer is no: `check` found something, `replay` disagrees, the ends of `bisect` are the
-same."""
+same, a promotion does not hold for `upgrade-check`."""
 
 INCONCLUSIVE = 2
-"""`replay` or `bisect` could not tell."""
+"""`replay`, `bisect` or `upgrade-check` could not tell."""
 
 UNUSABLE = 3
 """Unusable input or usage (click's own 2 is remapped to this)."""

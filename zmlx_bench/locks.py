@@ -15,6 +15,23 @@ TIMEOUT_S = 60.0
 
 
 @contextlib.contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Keep others from `what` is written at `path` until the block ends; CannotHere at once where one is at it."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CannotHere(f"another process is at {what}; wait until it has ended") from None
+    except OSError as error:
+        raise files.cannot_write(path, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes from writing `path` until the block ends. CannotHere when the lock cannot be had."""
     lock = FileLock(f"{path}.lock", timeout=TIMEOUT_S)

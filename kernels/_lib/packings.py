@@ -1,17 +1,16 @@
-"""How a layer's weights are packed, and whether a kernel declares in its kernel.toml that it multiplies by such."""
+"""How a layer's weights are packed."""
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from zmlx_bench.measured.api import Unavailable
 
-_KERNELS = Path(__file__).resolve().parents[1]
 FIXED = {"mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
 """Group size and bits of the modes that have one of each."""
+GROUPS = (32, 64, 128)
+"""Group sizes of the affine mode."""
 
 
 class Packing(NamedTuple):
@@ -35,17 +34,7 @@ def packing_of(layer: Any, name: str) -> Packing:
     return Packing(layer.group_size, layer.bits, getattr(layer, "mode", "affine"))
 
 
-@cache
-def served(kernel: str, backend: str) -> frozenset[Packing]:
-    """Return the packings that kernels/<kernel>/kernel.toml declares for `backend`."""
-    declared = tomllib.loads((_KERNELS / kernel / "kernel.toml").read_text(encoding="utf-8")).get("weights", [])
-    found: set[Packing] = set()
-    for each in declared:
-        if backend not in each["backends"]:
-            continue
-        if each["mode"] in FIXED:
-            found.add(Packing(*FIXED[each["mode"]], each["mode"]))
-        found |= {
-            Packing(group, bits, each["mode"]) for group in each.get("groups", ()) for bits in each.get("bits", ())
-        }
-    return frozenset(found)
+def packings(bits: Iterable[int]) -> frozenset[Packing]:
+    """Return every group size of the affine mode with each of `bits`, and the modes that have one of each."""
+    fixed = {Packing(*size, mode) for mode, size in FIXED.items()}
+    return frozenset(fixed | {Packing(group, each, "affine") for group in GROUPS for each in bits})

@@ -11,6 +11,7 @@ import mlx.core as mx
 from zmlx_bench.measured.api import Unavailable
 
 from .._lib.graph.compiled import machine_code
+from .._lib.graph.embedding import Embedding, Given
 from .._lib.graph.held import Held, Rows, Sequences, spares
 from .._lib.graph.launches import make_graph, program
 from .._lib.graph.steps import StackSteps
@@ -20,13 +21,13 @@ from .plan import HEADERS, ONE_PASS, Plan, shape_of
 class GraphSteps(StackSteps):
     """Steps of a stack whose layers are alike."""
 
-    def __init__(self, stack: Any, extension: ModuleType) -> None:
+    def __init__(self, stack: Any, extension: ModuleType, embedding: Embedding) -> None:
         """Put the graphs of both forms of attention together; raise Unavailable where the compiler fails."""
         s = shape_of(stack)
         rows = Rows(s.layers, s.hk, s.hd, s.hd, s.dtype)
-        super().__init__(stack, s.d, rows, Sequences(rows, extension))
+        super().__init__(stack, s.d, rows, Sequences(rows, extension), embedding)
         self._extension = extension
-        plan = Plan(stack, s, extension)
+        plan = Plan(stack, s, extension, embedding)
         one_pass, two_passes = (plan.launches(long=long) for long in (False, True))
         try:
             code = machine_code(extension, program(HEADERS, [*one_pass, *two_passes]))
@@ -37,8 +38,9 @@ class GraphSteps(StackSteps):
         # Never the same twice, whatever the sequence: a launch waits for values of its own step.
         self._numbers = itertools.count(1)
 
-    def _step(self, h: mx.array, held: Held) -> mx.array:
+    def _step(self, given: Given, held: Held) -> mx.array:
         graph = self._one_pass if held.end < ONE_PASS else self._two_passes
         number = next(self._numbers) % (1 << 31)
-        out: mx.array = self._extension.step(h, graph, held.buffers, [held.end, held.capacity, number])
+        numbers = [held.end, held.capacity, number, given.kind]
+        out: mx.array = self._extension.step(given.value, graph, held.buffers, numbers)
         return out

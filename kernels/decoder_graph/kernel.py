@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind
+from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_kind, require_parts
 
 from .._lib.gpu.launch import require
 from .._lib.graph import NotBuilt, load, missing
+from .._lib.graph.embedding import Embedding
 from ..decoder_step.kernel import decoder_step
 from .graph import GraphSteps
 
@@ -35,10 +36,17 @@ def decoder_graph(stack: Any) -> Binding:
         extension = load()
     except NotBuilt as error:
         raise Unavailable(str(error)) from error
+    require_parts("decoder_graph", stack, "embed_tokens")
     joined = decoder_step(stack)
-    try:
-        return Binding(GraphSteps(stack, extension), joined.undo)
-    except BaseException:
+    embedding = Embedding(stack.embed_tokens, stack.norm.weight.dtype)
+
+    def undo() -> None:
+        embedding.undo()
         if joined.undo is not None:
             joined.undo()
+
+    try:
+        return Binding(GraphSteps(stack, extension, embedding), undo)
+    except BaseException:
+        undo()
         raise

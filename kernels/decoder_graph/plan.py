@@ -17,6 +17,7 @@ from .._lib.gpu.cuda_rows import ROW_STEP, mma_bytes
 from .._lib.gpu.launch import WORDS
 from .._lib.gpu.packed import Weights, weights_of
 from .._lib.gpu.settle import bits
+from .._lib.graph.embedding import Embedding, plan_begin
 from .._lib.graph.launches import Parameter, Planned, array, by_name, named, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_down_combine import cuda as down
@@ -68,6 +69,8 @@ ATTEND_WARPS = {False: 4, True: 8}
 O_WARPS = 16
 EXPERT_WARPS = 4
 """Each has eight rows of gate and eight of up."""
+POSITION, CAPACITY, STEP, KIND = range(4)
+"""Which of a step's numbers are the token's position, the caches' capacity, the step's own and what it is given."""
 HEAD_CUT = step.Cut(stages=1)
 V_IN_CACHE = {"V_STRIDE": "(size_t(capacity) * HD)", "V_FIRST": "(size_t(offsets[0]) * HD)"}
 HEARD = {"CHOSEN": "heard(inds + slot, offsets[1])"}
@@ -131,10 +134,10 @@ class Between:
 class Plan:
     """Makes the launches of a stack; `long` is the attention of more than ONE_PASS keys."""
 
-    def __init__(self, stack: Any, shape: Shape, extension: ModuleType) -> None:
-        self.stack, self.s, self.extension = stack, shape, extension
+    def __init__(self, stack: Any, shape: Shape, extension: ModuleType, embedding: Embedding) -> None:
+        self.stack, self.s, self.extension, self.embedding = stack, shape, extension, embedding
         self.between = Between(shape)
-        self.capacity = Parameter("capacity", extension.Number(1))
+        self.capacity = Parameter("capacity", extension.Number(CAPACITY))
 
     def launches(self, *, long: bool) -> list[Planned]:
         """Return the launches of one step in their order."""
@@ -153,12 +156,9 @@ class Plan:
         return [*found, self._end(b.x[0], b.x[1])]
 
     def _begin(self) -> Planned:
-        dtype = self.s.dtype
-        given = [Parameter("embedded", self.extension.Input(), dtype)]
-        given += [Parameter(name, self.extension.Number(i)) for i, name in ((0, "position"), (2, "step"))]
-        made = [self.between.x[0], self.between.offsets]
-        body = (_HERE / "begin.cu").read_text()
-        return Planned("begin", body, {"D": self.s.d}, given, made, (1, 1, 1), 256, waits=True)
+        more = [Parameter(name, self.extension.Number(i)) for i, name in ((POSITION, "position"), (STEP, "step"))]
+        b, body = self.between, (_HERE / "begin.cu").read_text()
+        return plan_begin(self.extension, self.embedding, b.x[0], KIND, body, *more, made=b.offsets)
 
     def _cache(self, layer: int) -> list[Parameter]:
         return [
@@ -263,7 +263,7 @@ class Plan:
         return Planned(
             "experts",
             EXPERTS,
-            {**launch.template, "WARPS": EXPERT_WARPS},
+            {name: each for name, each in launch.template.items() if name != "TICKETS"} | {"WARPS": EXPERT_WARPS},
             [
                 named("x", b.normed),
                 named("gates", b.gates),

@@ -51,7 +51,8 @@ def _gates() -> CudaSource:
 def _experts() -> CudaSource:
     inputs = ("x", "gates", *swiglu.MMA.inputs[2:])
     after = (_HERE / "choose_after.cu").read_text()
-    read = _read("choose_before", inputs, ("h", "chosen", "weights"), SOFTMAX.body, after, swiglu.MMA.body)
+    tickets = (_HERE / "tickets.cu").read_text()
+    read = _read("choose_before", inputs, ("h", "chosen", "weights"), SOFTMAX.body, after, tickets, swiglu.MMA.body)
     return replace(read, name="router_experts_mma", header=read.header + SOFTMAX.header)
 
 
@@ -86,11 +87,19 @@ CUT = Cut()
 
 
 def plan_heads(
-    norm: nn.RMSNorm, heads: Heads, d: int, dtype: mx.Dtype, *, add: bool, source: CudaSource = HEADS, cut: Cut = CUT
+    norm: nn.RMSNorm,
+    heads: Heads,
+    d: int,
+    dtype: mx.Dtype,
+    *,
+    add: bool,
+    first_ticket: int = 0,
+    source: CudaSource = HEADS,
+    cut: Cut = CUT,
 ) -> CudaLaunch:
     """Return the launch for x, r (1, 1, d), the norm's weight (d,), the joined projection of q, k and v with
     (Hq + 2 Hk) * hd rows of scales `dtype`, the weights of the heads' norms (hd,), offsets int32 (1,) and tickets
-    uint32 (Hq + Hk,), zeros that the launch counts in and leaves zero: one array for launches that follow each other.
+    uint32: from `first_ticket` on Hq + Hk zeros that no other launch counts in.
 
     Outputs: h (1, 1, d), x + r or x, q (1, Hq, 1, hd), k and v (1, Hk, 1, hd).
     """
@@ -101,7 +110,10 @@ def plan_heads(
     own: Template = {"D": d, "ADD": add, "OWN_ROWS": cut.rows, "WARPS": cut.warps, "STAGES": cut.stages}
     places: Template = {"PARTS": hd // cut.rows, "V_STRIDE": hd, "V_FIRST": 0}
     template = dict(heads.template(1, 1)) | _norm(norm, dtype) | dict(own) | dict(places)
-    rows = hd if source is HEADS else (hq + 2 * hk) * hd
+    rows = (hq + 2 * hk) * hd
+    if source is HEADS:
+        rows = hd
+        template["FIRST_TICKET"] = first_ticket
     if rows % cut.rows or cut.rows % (cut.warps * cut.stages) or shared > MOST_SHARED:
         raise Unavailable(f"{rows} rows of {d} weights do not go into blocks of {cut.rows}")
     return CudaLaunch(
@@ -139,10 +151,10 @@ def plan_gates(norm: nn.RMSNorm, gate: Any) -> CudaLaunch:
     )
 
 
-def plan_experts(block: Any) -> CudaLaunch:
+def plan_experts(block: Any, tickets: int = 0) -> CudaLaunch:
     """Return the launch for x (1, 1, D), gates (1, 1, E) and the experts' gate and up weights.
 
-    Outputs: h (1, 1, k, I), inds (1, 1, k) uint32, scores (1, 1, k).
+    Outputs: h (1, 1, k, I), inds and behind them as many zeros as `tickets` (k + tickets,) uint32, scores (1, 1, k).
     """
     packed = weights_of(block.switch_mlp.gate_proj)
     experts, i, d, dtype = packed.w.shape[0], packed.w.shape[1], packed.w.shape[2] * 8, packed.scales.dtype
@@ -157,9 +169,9 @@ def plan_experts(block: Any) -> CudaLaunch:
     shape = (1, 1, k)
     return CudaLaunch(
         EXPERTS,
-        template={**constants, **router, "NORMALIZE": block.norm_topk_prob},
+        template={**constants, **router, "NORMALIZE": block.norm_topk_prob, "TICKETS": tickets},
         blocks=(i // (8 * warps), k),
         threads=LANES * warps,
-        outputs=[((*shape, i), dtype), (shape, mx.uint32), (shape, dtype)],
+        outputs=[((*shape, i), dtype), ((k + tickets,), mx.uint32), (shape, dtype)],
         shared_memory=warps * mma_bytes(d) + d * 2,
     )

@@ -1,5 +1,5 @@
 // After heads.cu: the norm and rotation of q and k, PARTS blocks a head. A head's norm needs all its rows: the block that ends last turns the
-// head. `tickets` counts the blocks of a head that ended and is zero between launches.
+// head. `tickets` counts the blocks of a head that ended, from FIRST_TICKET on, where the launch before left zeros.
 __shared__ __align__(16) T whole[HD];
 __shared__ bool last;
 const int head = blockIdx.x / PARTS;
@@ -12,11 +12,8 @@ T* out = of_q ? q + head * HD : k + (head - HQ) * HD;
 __threadfence();
 __syncthreads();
 if (threadIdx.x == 0) {
-  unsigned* ticket = const_cast<unsigned*>(tickets) + head;
+  unsigned* ticket = const_cast<unsigned*>(tickets) + FIRST_TICKET + head;
   last = atomicAdd(ticket, 1u) == PARTS - 1;
-  if (last) {
-    *ticket = 0;
-  }
 }
 __syncthreads();
 if (!last || warp != 0) {

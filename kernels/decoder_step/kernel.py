@@ -19,14 +19,14 @@ from .._lib.gpu.cuda import CudaLaunch, prepare
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.packed import weights_of
 from .._lib.gpu.settle import settler
-from ..gather_qmm_down_combine.cuda import down_combine
+from ..gather_qmm_down_combine.cuda import plan as plan_down
 from ..qk_norm_rope.heads import Heads
 from ..qkv_joined.kernel import PARTS, join, projections, separate
 from ..residual_norm import kernel as residual_norm
 from . import cuda
 
-Front = Callable[[mx.array, mx.array, mx.array], Any]
-Mlp = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
+Front = Callable[[mx.array, mx.array, mx.array, mx.array], Any]
+Mlp = Callable[[mx.array, mx.array], tuple[mx.array, mx.array, mx.array]]
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -51,6 +51,8 @@ def decoder_step(stack: Any) -> Binding:
         raise Unavailable("decoder_step needs a whole stack of MoE layers")
     if any(getattr(each.mlp, "sharding_group", None) is not None for each in layers):
         raise Unavailable("the model is sharded")
+    if len({(_first_ticket(each), _tickets(each)) for each in layers}) > 1:
+        raise Unavailable("decoder_step needs layers with the same heads and as many experts a token")
     mlps = [_mlp(each) for each in layers]
     last_norm = residual_norm.stock(stack.norm, "cuda", settler("cuda"))
     launches = [_plan(each, add=i > 0) for i, each in enumerate(layers)]
@@ -61,13 +63,15 @@ def decoder_step(stack: Any) -> Binding:
         for each in layers:
             separate(_projections(each))
 
+    tickets = _first_ticket(layers[0]) + _tickets(layers[0])
+
     def head(h: mx.array, offset: mx.array) -> Any:
-        return fronts[0](h, h, offset)[1:]
+        return fronts[0](h, h, offset, mx.zeros((tickets,), mx.uint32))[1:]
 
     between = [_between(mlp, front) for mlp, front in zip(mlps[:-1], fronts[1:], strict=True)]
 
     def tail(out: mx.array, h: mx.array) -> Any:
-        return last_norm(*mlps[-1](out, h))[1]
+        return last_norm(*mlps[-1](out, h)[:2])[1]
 
     return Binding(Steps(head, between, tail), undo)
 
@@ -78,8 +82,8 @@ def _projections(layer: Any) -> list[Any]:
 
 def _between(mlp: Mlp, front: Front) -> Callable[..., Any]:
     def between(out: mx.array, h: mx.array, offset: mx.array) -> Any:
-        h, r = mlp(out, h)
-        return front(h, r, offset)
+        h, r, tickets = mlp(out, h)
+        return front(h, r, offset, tickets)
 
     return between
 
@@ -90,7 +94,18 @@ def _plan(layer: Any, *, add: bool) -> CudaLaunch:
         raise Unavailable("decoder_step needs quantised projections")
     packed = [weights_of(each) for each in projections]
     d, dtype = packed[0].w.shape[1] * 8, packed[0].scales.dtype
-    return cuda.plan_heads(layer.input_layernorm, Heads.of(layer.self_attn, "cuda"), d, dtype, add=add)
+    heads = Heads.of(layer.self_attn, "cuda")
+    return cuda.plan_heads(layer.input_layernorm, heads, d, dtype, add=add, first_ticket=_first_ticket(layer))
+
+
+def _first_ticket(layer: Any) -> int:
+    """Return where the tickets of a step's heads begin: behind the experts chosen in the layer before."""
+    return int(layer.mlp.top_k)
+
+
+def _tickets(layer: Any) -> int:
+    """Return how many tickets the heads of a step take."""
+    return int(layer.self_attn.n_heads + layer.self_attn.n_kv_heads)
 
 
 def _front(layer: Any, launch: CudaLaunch) -> Front:
@@ -99,9 +114,8 @@ def _front(layer: Any, launch: CudaLaunch) -> Front:
     attention = layer.self_attn
     rest = (layer.input_layernorm.weight, *(joined[part] for part in PARTS))
     norms = (attention.q_norm.weight, attention.k_norm.weight)
-    tickets = mx.array([0] * (attention.n_heads + attention.n_kv_heads), mx.uint32)
 
-    def front(x: mx.array, r: mx.array, offset: mx.array) -> Any:
+    def front(x: mx.array, r: mx.array, offset: mx.array, tickets: mx.array) -> Any:
         return call(inputs=[x, r, *rest, *norms, offset, tickets])
 
     return front
@@ -111,15 +125,22 @@ def _mlp(layer: Any) -> Mlp:
     block, norm = layer.mlp, layer.post_attention_layernorm
     gate, switch = block.gate, block.switch_mlp
     gates = prepare(cuda.plan_gates(norm, gate))
-    experts = prepare(cuda.plan_experts(block))
-    down = down_combine(switch, "stock")
+    experts = prepare(cuda.plan_experts(block, _tickets(layer)))
+    down = prepare(_plan_down(switch, block.top_k))
+    down_arrays = weights_of(switch.down_proj)
     o_proj = projection(layer.self_attn.o_proj)
     gate_arrays = (norm.weight, gate.weight, gate.scales, gate.biases)
     expert_arrays = (*weights_of(switch.gate_proj), *weights_of(switch.up_proj))
 
-    def mlp(out: mx.array, x: mx.array) -> tuple[mx.array, mx.array]:
+    def mlp(out: mx.array, x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
         h, normed, logits = gates(inputs=[x, o_proj(out.reshape(1, 1, -1)), *gate_arrays])
         inner, inds, scores = experts(inputs=[normed, logits, *expert_arrays])
-        return h, down(inner, inds, scores)
+        return h, down(inputs=[inner, inds, scores, *down_arrays])[0], inds
 
     return mlp
+
+
+def _plan_down(switch: Any, top: int) -> CudaLaunch:
+    down = weights_of(switch.down_proj)
+    dtype = down.scales.dtype
+    return plan_down((1, 1, top), down.w.shape[1], down.w.shape[2] * 8, dtype, dtype, "stock")

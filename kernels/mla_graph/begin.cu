@@ -1,7 +1,4 @@
-// A step begins: x = the token's embedding, where the next launches look for it, its position and the number of keys.
-for (int i = threadIdx.x; i < D; i += blockDim.x) {
-  x[i] = embedded[i];
-}
+// After embed.cu: the new token's position and the number of keys, where the next launches look for them.
 if (threadIdx.x == 0) {
   offsets[0] = position;
   offsets[1] = position + 1;

@@ -14,6 +14,7 @@ from zmlx_bench.measured.api import Binding, BindRequest, Unavailable, require_k
 from .._lib.gpu.launch import require
 from .._lib.gpu.moe_block import check_block
 from .._lib.graph import NotBuilt, load, missing
+from .._lib.graph.embedding import Embedding
 from ..mla_norm_rope.kernel import joined_projection
 from .steps import ChainSteps
 
@@ -40,11 +41,12 @@ def mla_graph(stack: Any, *, ahead: bool = True) -> Binding:
     except NotBuilt as error:
         raise Unavailable(str(error)) from error
     check(stack)
-    undos = []
+    embedding = Embedding(stack.embed_tokens, stack.norm.weight.dtype)
+    undos: list[Any] = [embedding.undo]
     try:
         for layer in stack.pipeline_layers:
             undos.append(joined_projection(layer.self_attn)[1])
-        call = ChainSteps(stack, extension, ahead=ahead)
+        call = ChainSteps(stack, extension, embedding, ahead=ahead)
     except BaseException:
         _undo(undos)
         raise
@@ -58,7 +60,7 @@ def _undo(undos: list[Any]) -> None:
 
 def check(stack: Any) -> None:
     """Raise Unavailable for a stack whose layers are made of other parts than the step's."""
-    require_parts("mla_graph", stack, "pipeline_layers", "pipeline_size", "norm")
+    require_parts("mla_graph", stack, "pipeline_layers", "pipeline_size", "norm", "embed_tokens")
     if stack.pipeline_size > 1:
         raise Unavailable("mla_graph needs a whole stack of layers")
     for layer in stack.pipeline_layers:

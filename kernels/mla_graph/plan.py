@@ -16,6 +16,7 @@ from .._lib.gpu.cuda_rows import ROW_STEP, check_rows
 from .._lib.gpu.launch import WORDS
 from .._lib.gpu.packed import Weights, weights_of
 from .._lib.gpu.settle import bits
+from .._lib.graph.embedding import Embedding, plan_begin
 from .._lib.graph.launches import Link, Multiplied, Parameter, Planned, array, by_name, named, planned
 from ..decoder_step import cuda as step
 from ..gather_qmm_moe import cuda as moe
@@ -66,15 +67,15 @@ HEAD_WARPS = {"embed": 4, "unembed": 2}
 OUT_WARPS = 8
 FRONT_ROWS = 16
 """Rows of the first projections a block, a warp each."""
-POSITION, KEYS = 0, 1
-"""Which of the step's numbers are the new token's position and the number of keys with it."""
+POSITION, KEYS, KIND = range(3)
+"""Which of the step's numbers are the new token's position, the number of keys with it and what the step is given."""
 
 
 class Plan:
     """Makes the links of a stack."""
 
-    def __init__(self, stack: Any, shape: Shape, extension: ModuleType) -> None:
-        self.stack, self.s, self.extension = stack, shape, extension
+    def __init__(self, stack: Any, shape: Shape, extension: ModuleType, embedding: Embedding) -> None:
+        self.stack, self.s, self.extension, self.embedding = stack, shape, extension, embedding
         self.between = Between(shape)
 
     def buffer(self, name: str, index: int) -> Parameter:
@@ -95,10 +96,8 @@ class Plan:
         return [*found, self._end(b.x[0], b.x[1])]
 
     def _begin(self) -> Planned:
-        given = [Parameter("embedded", self.extension.Input(), self.s.dtype)]
-        given.append(Parameter("position", self.extension.Number(POSITION)))
-        made = [self.between.x[0], self.between.offsets]
-        return Planned("begin", _read("begin"), {"D": self.s.d}, given, made, (1, 1, 1), 256)
+        b, position = self.between, Parameter("position", self.extension.Number(POSITION))
+        return plan_begin(self.extension, self.embedding, b.x[0], KIND, _read("begin"), position, made=b.offsets)
 
     def _front(self, i: int, layer: Any, x: Parameter, h: Parameter) -> Planned:
         b, s, rows = self.between, self.s, self.s.q_rank + self.s.rank + self.s.rope

@@ -11,6 +11,7 @@ import mlx.core as mx
 from zmlx_bench.measured.api import Unavailable
 
 from .._lib.graph.compiled import machine_code
+from .._lib.graph.embedding import Embedding, Given
 from .._lib.graph.held import Held, Rows, Sequences, spares
 from .._lib.graph.launches import Planned, make_chain, program
 from .._lib.graph.steps import StackSteps
@@ -24,13 +25,13 @@ SCORES = 3
 class ChainSteps(StackSteps):
     """Steps of a stack with latent attention."""
 
-    def __init__(self, stack: Any, extension: ModuleType, *, ahead: bool) -> None:
+    def __init__(self, stack: Any, extension: ModuleType, embedding: Embedding, *, ahead: bool) -> None:
         """Put the chain together; raise Unavailable where the compiler fails. `ahead`: each step has the next one
         captured."""
         s = shape_of(stack)
-        super().__init__(stack, s.d, rows_of(s), sequences(s, extension))
+        super().__init__(stack, s.d, rows_of(s), sequences(s, extension), embedding)
         self._extension, self._ahead = extension, ahead
-        links = Plan(stack, s, extension).links()
+        links = Plan(stack, s, extension, embedding).links()
         try:
             text = program(HEADERS, [each for each in links if isinstance(each, Planned)])
             code = machine_code(extension, text)
@@ -38,11 +39,11 @@ class ChainSteps(StackSteps):
             raise Unavailable(f"mla_graph: {error}") from error
         self.chain = make_chain(extension, code, links, spares(s.d, s.dtype))
 
-    def _step(self, h: mx.array, held: Held) -> mx.array:
+    def _step(self, given: Given, held: Held) -> mx.array:
         end = held.end + 1
-        out: mx.array = self._extension.step(h, self.chain, held.buffers, [held.end, end])
+        out: mx.array = self._extension.step(given.value, self.chain, held.buffers, [held.end, end, given.kind])
         if self._ahead and end < held.capacity:
-            self.chain.prepare(held.buffers, [end, end + 1])
+            self.chain.prepare(held.buffers, [end, end + 1, given.kind])
         return out
 
     def _serves(self, h: mx.array, caches: Sequence[Any]) -> bool:

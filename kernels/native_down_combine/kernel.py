@@ -18,7 +18,7 @@ from .._lib.native.wiring import probe as probe
 def bind(module: Any, request: BindRequest) -> Binding:
     """Return the operation over the block's own weights; raise Unavailable for what it does not serve."""
     del request
-    (down,), asked = expert_weights("native_down_combine", module, "down_proj")
+    (down,), asked = expert_weights(module, "down_proj")
     operation = extension().gather_qmm_down_combine
 
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:

@@ -15,7 +15,7 @@ from .._lib.native.wiring import probe as probe
 def bind(module: Any, request: BindRequest) -> Binding:
     """Return the operation over the block's own weights; raise Unavailable for what it does not serve."""
     del request
-    (gate, up), asked = expert_weights("native_experts", module, "gate_proj", "up_proj")
+    (gate, up), asked = expert_weights(module, "gate_proj", "up_proj")
     operation = extension().gather_qmm_swiglu
 
     def call(x: mx.array, inds: mx.array) -> mx.array:

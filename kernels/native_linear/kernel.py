@@ -26,7 +26,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
 
 def dense(module: Any) -> Callable[[mx.array], mx.array]:
     """Return the call of an nn.QuantizedLinear."""
-    weight, packing = weights("native_linear", module, "the linear layer")
+    weight, packing = weights(module, "the linear layer")
     how = arguments(packing)
     operation = extension().quantized_matvec
 
@@ -39,7 +39,7 @@ def dense(module: Any) -> Callable[[mx.array], mx.array]:
 
 def per_head(module: Any) -> Callable[..., mx.array]:
     """Return the call of a QuantizedMultiLinear."""
-    weight, packing = weights("native_linear", module, "the projection of each head")
+    weight, packing = weights(module, "the projection of each head")
     how = arguments(packing)
     operation = extension().quantized_matvec
     heads = module.weight.shape[0]

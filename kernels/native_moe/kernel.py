@@ -18,7 +18,7 @@ from .._lib.native.wiring import probe as probe
 def bind(module: Any, request: BindRequest) -> Binding:
     """Return the operation over the block's own weights; raise Unavailable for what it does not serve."""
     del request
-    (gate, up, down), asked = expert_weights("native_moe", module, "gate_proj", "up_proj", "down_proj")
+    (gate, up, down), asked = expert_weights(module, "gate_proj", "up_proj", "down_proj")
     operation = extension().moe_gather_qmm_swiglu_downproj_combine
 
     def call(x: mx.array, inds: mx.array, scores: mx.array) -> mx.array:

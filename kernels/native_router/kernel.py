@@ -36,7 +36,7 @@ def softmax_router(block: Any) -> Router:
     gate = block.gate
     top_k, normalize = block.top_k, block.norm_topk_prob
     if isinstance(gate, nn.QuantizedLinear) and "bias" not in gate:
-        weight, packing = weights("native_router", gate, "the router's gate")
+        weight, packing = weights(gate, "the router's gate")
         how = arguments(packing)
 
         def logits(x: mx.array) -> mx.array:

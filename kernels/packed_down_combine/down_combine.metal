@@ -21,8 +21,8 @@ for (uint k = lane * VALUES; k < K; k += 32 * VALUES) {
 }
 for (uint row = 0; row < ROWS; ++row) {
   const float total = simd_sum(totals[row]);
-  if (lane == row) {
-    y[place * ROWS + row] = float(T(total));
+  if (lane == row && first + row < N) {
+    y[place * ROWS + row] = float(T(with_bias<BIASED, T>(total, bias, size_t(inds[slot]) * N + first + row)));
   }
 }
 threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -11,8 +11,8 @@ const size_t first = size_t(inds[slot]) * D + row;
 float sums[4];
 Rows::multiply(sums, h + slot * I, w, w, scales, scales, biases, biases, first, first + 8, lane);
 if (lane % 4 == 0) {
-  products[expert][lane / 4] = T(sums[0]);
-  products[expert][8 + lane / 4] = T(sums[2]);
+  products[expert][lane / 4] = with_bias<BIASED, T>(sums[0], bias, first + lane / 4);
+  products[expert][8 + lane / 4] = with_bias<BIASED, T>(sums[2], bias, first + 8 + lane / 4);
 }
 __syncthreads();
 if (threadIdx.x < 16) {

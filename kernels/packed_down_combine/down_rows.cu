@@ -16,7 +16,7 @@ for (int r = 0; r < ROWS; ++r) {
 for (int r = 0; r < ROWS; ++r) {
   const float y = weights[r].multiply(h + slot * I, lane);
   if (lane == 0) {
-    products[expert][r] = float(T(y));
+    products[expert][r] = float(with_bias<BIASED, T>(y, bias, first + r));
   }
 }
 __syncthreads();

@@ -1,7 +1,7 @@
 """Down projection of many packings and weighted sum in one launch; what the experts give is never stored.
 
 h (B, L, k, I), inds (B, L, k) uint32, scores (B, L, k) -> out (B, L, D). h and out are bfloat16 or float16, scores that
-or float32; kernel.toml lists the packings.
+or float32; kernel.toml lists the packings. Rows of down may have biases.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
+from .._lib.gpu.cuda_packed import most_slots
 from .._lib.gpu.launch import require, why_not
-from .._lib.gpu.moe_block import check_block
-from .._lib.gpu.packed_weights import packed, stays
+from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
-from .._lib.packings import Packing
 from .gpu import plan
 
 Run = Callable[..., list[mx.array]]
@@ -33,30 +32,35 @@ def probe(mode: str, backend: str) -> str | None:
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a MoE block; raise Unavailable for other weights or a sharded model."""
     require("packed_down_combine", request)
-    check_block(module)
+    clamp_of(module)
 
-    def run(packing: Packing) -> Run:
+    def run(form: Form) -> Run:
         if request.backend == "cuda":
             from . import cuda
 
-            return cuda.run(packing, module.switch_mlp.down_proj.weight.shape)
-        return by_shape(settler("metal"), functools.partial(plan, packing))
+            return cuda.run(form, module.switch_mlp.down_proj.weight.shape)
+        return by_shape(settler("metal"), functools.partial(plan, form))
 
-    return Binding(down_combine(module.switch_mlp, request.backend, run))
+    most = most_slots(module.switch_mlp.down_proj.weight.shape[1]) if request.backend == "cuda" else None
+    return Binding(down_combine(module.switch_mlp, request.backend, run, most))
 
 
 def down_combine(
-    switch: Any, backend: str, run: Callable[[Packing], Run]
+    switch: Any, backend: str, run: Callable[[Form], Run], most: int | None = None
 ) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
-    """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last."""
+    """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last.
+
+    More than `most` experts, counted over the tokens, stay with MLX.
+    """
     packing, (down,) = packed("packed_down_combine", backend, switch.down_proj)
-    launch = run(packing)
+    biases = biases_of("packed_down_combine", backend, switch.down_proj)
+    launch = run(Form(packing, bool(biases)))
 
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
-        if stays(h, down):
+        if stays(h, down, biases) or (most is not None and inds.size > most):
             y = switch.down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
             out: mx.array = (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
             return out
-        return launch(h, inds, scores, *down)[0]
+        return launch(h, inds, scores, *down, *(biases or (down.scales,)))[0]
 
     return call

@@ -1,4 +1,5 @@
-// h[slot, i] = silu(gate) * up of the expert inds[slot]; slot = token * PLACES + place. A simdgroup takes ROWS rows i.
+// h[slot, i] = silu(gate) * up of the expert inds[slot], or the clamped form of it; slot = token * PLACES + place. A
+// simdgroup takes ROWS rows i.
 const uint lane = thread_index_in_simdgroup;
 const uint slot = threadgroup_position_in_grid.z;
 const uint first = (threadgroup_position_in_grid.y * SIMDGROUPS + simdgroup_index_in_threadgroup) * ROWS;
@@ -22,6 +23,10 @@ for (uint row = 0; row < ROWS; ++row) {
   const float g = simd_sum(gate[row]);
   const float u = simd_sum(up[row]);
   if (lane == row && first + row < N) {
-    h[slot * N + first + row] = swiglu<T, S, true>(g, u);
+    const size_t at = size_t(inds[slot]) * N + first + row;
+    const float biased = with_bias<BIASED, T>(g, gate_bias, at);
+    const float other = with_bias<BIASED, T>(u, up_bias, at);
+    h[slot * N + first + row] = CLAMPED ? clamped_swiglu<T, S>(biased, other, float_of(ALPHA), float_of(LIMIT))
+                                        : swiglu<T, S, true>(biased, other);
   }
 }

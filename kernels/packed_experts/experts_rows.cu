@@ -1,4 +1,4 @@
-// h[slot, i] = swiglu(gate, up) of the slot's expert by matrix-vector products; a warp takes ROWS gate rows and their
+// h[slot, i] = the activation of gate and up of the slot's expert by matrix-vector products; a warp takes ROWS gate rows and their
 // up rows, all of them requested before the first is used.
 const int lane = threadIdx.x % 32;
 const int slot = blockIdx.y;
@@ -15,6 +15,8 @@ for (int r = 0; r < ROWS; ++r) {
   const float g = gate[r].multiply(x + (slot / TOP) * D, lane);
   const float u = up[r].multiply(x + (slot / TOP) * D, lane);
   if (lane == 0) {
-    h[slot * I + row + r] = swiglu(T(g), T(u));
+    h[slot * I + row + r] = activation<CLAMPED>(
+        with_bias<BIASED, T>(g, gate_bias, first + r), with_bias<BIASED, T>(u, up_bias, first + r),
+        __uint_as_float(ALPHA), __uint_as_float(LIMIT));
   }
 }

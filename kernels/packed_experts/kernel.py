@@ -1,6 +1,7 @@
 """Gather, gate and up of many packings, and SwiGLU in one launch: x (B, L, D), inds (B, L, k) -> h (B, L, k, I).
 
-x and h are bfloat16 or float16; kernel.toml lists the packings. Gate and up are packed in the same way.
+x and h are bfloat16 or float16; kernel.toml lists the packings. Gate and up are packed in the same way; their rows may
+have biases, and SwiGLU may be the clamped one of gpt-oss.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
+from .._lib.gpu.cuda_packed import most_slots
 from .._lib.gpu.launch import require, why_not
-from .._lib.gpu.moe_block import check_block
-from .._lib.gpu.packed_weights import packed, stays
+from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
-from .._lib.packings import Packing
 from .gpu import plan
 
 Run = Callable[..., list[mx.array]]
@@ -32,28 +32,39 @@ def probe(mode: str, backend: str) -> str | None:
 def bind(module: Any, request: BindRequest) -> Binding:
     """Bind to a MoE block; raise Unavailable for other weights, another activation or a sharded model."""
     require("packed_experts", request)
-    check_block(module)
+    clamp = clamp_of(module)
 
-    def run(packing: Packing) -> Run:
+    def run(form: Form) -> Run:
         if request.backend == "cuda":
             from . import cuda
 
-            return cuda.run(packing, module.switch_mlp.gate_proj.weight.shape)
-        return by_shape(settler("metal"), functools.partial(plan, packing))
+            return cuda.run(form, module.switch_mlp.gate_proj.weight.shape)
+        return by_shape(settler("metal"), functools.partial(plan, form))
 
-    return Binding(experts(module.switch_mlp, request.backend, run))
+    most = most_slots(module.switch_mlp.gate_proj.weight.shape[1]) if request.backend == "cuda" else None
+    return Binding(experts(module.switch_mlp, request.backend, run, clamp, most))
 
 
-def experts(switch: Any, backend: str, run: Callable[[Packing], Run]) -> Callable[[mx.array, mx.array], mx.array]:
-    """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them."""
+def experts(
+    switch: Any,
+    backend: str,
+    run: Callable[[Form], Run],
+    clamp: tuple[float, float] | None = None,
+    most: int | None = None,
+) -> Callable[[mx.array, mx.array], mx.array]:
+    """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them.
+
+    More than `most` experts, counted over the tokens, stay with MLX.
+    """
     packing, (gate, up) = packed("packed_experts", backend, switch.gate_proj, switch.up_proj)
-    launch = run(packing)
+    biases = biases_of("packed_experts", backend, switch.gate_proj, switch.up_proj)
+    launch = run(Form(packing, bool(biases), clamp))
 
     def call(x: mx.array, inds: mx.array) -> mx.array:
-        if stays(x, gate):
+        if stays(x, gate, biases) or (most is not None and inds.size > most):
             rows = mx.expand_dims(x, (-2, -3))
             h: mx.array = switch.activation(switch.up_proj(rows, inds), switch.gate_proj(rows, inds)).squeeze(-2)
             return h
-        return launch(x, inds, *gate, *up)[0]
+        return launch(x, inds, *gate, *up, *(biases or (gate.scales, up.scales)))[0]
 
     return call

@@ -60,6 +60,8 @@ def moe(block: Any, backend: str, launches: Callable[..., tuple[Run, Run]], seve
     Raises Unavailable for packings and sizes that are not served.
     """
     switch, shared = block.switch_mlp, block.shared_experts
+    if any("bias" in each[name] for each in (switch, shared) for name in ("gate_proj", "up_proj", "down_proj")):
+        raise Unavailable("a projection with a bias of its own is not served")
     of_gates, gates = packed("packed_moe", backend, switch.gate_proj, switch.up_proj, shared.gate_proj, shared.up_proj)
     of_downs, downs = packed("packed_moe", backend, switch.down_proj, shared.down_proj)
     if gates[2].w.shape != gates[0].w.shape[1:] or downs[1].w.shape != downs[0].w.shape[1:]:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.process
 experts, down = module("packed_experts.gpu"), module("packed_down_combine.gpu")
 together = module("packed_moe.gpu")
 Packing = module("_lib.packings").Packing
+Form = module("_lib.gpu.packed_weights").Form
 served = module("_lib.packings").served
 
 EIGHT, MXFP4, MXFP8, NVFP4 = (64, 8, "affine"), (32, 4, "mxfp4"), (32, 8, "mxfp8"), (16, 4, "nvfp4")
@@ -91,7 +92,9 @@ def test_experts(packing: tuple[int, int, str], sizes: tuple[int, int], dtype: m
     mac, (n, k) = Mac(), sizes
     gate, up = gate_and_up(k, n, packing, dtype)
     x, inds = cancelling(2, 1, 2, k, dtype=dtype), chains.chosen((1, 2), 3)
-    (ours,) = run_ours(experts.plan(Packing(*packing), x, inds, *gate, *up), mac.contraction)
+    (ours,) = run_ours(
+        experts.plan(Form(Packing(*packing)), x, inds, *gate, *up, gate.scales, up.scales), mac.contraction
+    )
     right = stock_experts(mac, gate, up, x, inds, packing)
     assert differing(ours, right) == 0
     if dtype == mx.bfloat16:  # in a half what is left of the sum may vanish
@@ -104,7 +107,7 @@ def test_down_and_combine(packing: tuple[int, int, str], sizes: tuple[int, int],
     rows = rows_of(0, n, k, packing, dtype)
     h, inds = cancelling(1, 1, 2, 3, k, dtype=dtype), chains.chosen((1, 2), 3)
     scores = mx.random.uniform(0.1, 0.9, (1, 2, 3), key=mx.random.key(0)).astype(dtype)
-    (ours,) = run_ours(down.plan(Packing(*packing), h, inds, scores, *rows), mac.contraction)
+    (ours,) = run_ours(down.plan(Form(Packing(*packing)), h, inds, scores, *rows, rows.scales), mac.contraction)
     y = stock_qmv.gather(mac, mx.expand_dims(h, -2), rows, inds, packing).squeeze(-2)
     assert differing(ours, chains.combine(mac, y, scores)) == 0
 
@@ -139,7 +142,9 @@ def test_the_other_wheel_and_unfused(packing: tuple[int, int, str]) -> None:
     gate, up = gate_and_up(k, n, packing, mx.bfloat16)
     x, inds = cancelling(2, 1, 1, k, dtype=mx.bfloat16), chains.chosen((1, 1), 3)
     for mac in (Mac("macos26"), Mac(contraction="separate")):
-        (ours,) = run_ours(experts.plan(Packing(*packing), x, inds, *gate, *up), mac.contraction)
+        (ours,) = run_ours(
+            experts.plan(Form(Packing(*packing)), x, inds, *gate, *up, gate.scales, up.scales), mac.contraction
+        )
         assert differing(ours, stock_experts(mac, gate, up, x, inds, packing)) == 0
 
 
@@ -160,7 +165,7 @@ def test_a_planted_error_is_seen(packing: tuple[int, int, str], right: str, wron
     mac, (n, k) = Mac(), FAST
     gate, up = gate_and_up(k, n, packing, mx.bfloat16)
     x, inds = cancelling(2, 1, 1, k, dtype=mx.bfloat16), chains.chosen((1, 1), 3)
-    launch = changed(experts.plan(Packing(*packing), x, inds, *gate, *up), right, wrong)
+    launch = changed(experts.plan(Form(Packing(*packing)), x, inds, *gate, *up, gate.scales, up.scales), right, wrong)
     (ours,) = run_ours(launch, "separate" if "q[3]" in right else mac.contraction)
     assert differing(ours, stock_experts(mac, gate, up, x, inds, packing)) > 0
 

@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from tests.analysis.runs import OUTPUTS, failed, generation, run
 from zmlx_bench.analysis.figures import derive
-from zmlx_bench.analysis.ratios import ratios
+from zmlx_bench.analysis.ratios import completed, ratios, whole
+from zmlx_bench.analysis.throughput import token_times
+from zmlx_bench.files import read_json
 from zmlx_bench.schema.base import Role
+from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.run import Run, RunSet
+from zmlx_bench.workspace import Workspace
 
+ROLES: tuple[Role, Role] = ("variant", "baseline")
 seconds = st.lists(st.tuples(*[st.floats(0.001, 100)] * 3), min_size=1, max_size=5)
 
 
@@ -58,6 +63,37 @@ def test_a_percentile_is_of_one_process_and_its_block_the_unit() -> None:
     assert found.token_p99 is not None
     assert found.token_p50.logs == pytest.approx([math.log(0.5)] * 2)
     assert found.token_p99.logs == pytest.approx([math.log(0.5), math.log(5)])
+
+
+@given(st.lists(st.lists(st.integers(1, 10**6), min_size=1, max_size=20), min_size=2, max_size=2))
+def test_of_one_block_the_ratio_is_that_of_the_percentiles_shown(micros: list[list[int]]) -> None:
+    variant, stock = ([ticking(tuple(us), 1, role)] for us, role in zip(micros, ROLES, strict=True))
+    found, ours, theirs = ratios(variant, stock, None), token_times(variant), token_times(stock)
+    assert ours is not None
+    assert theirs is not None
+    for share in ("p50", "p95", "p99"):
+        ratio = getattr(found, f"token_{share}").value
+        assert ratio == pytest.approx(getattr(ours, f"{share}_ms") / getattr(theirs, f"{share}_ms"))
+
+
+def test_a_percentile_shown_is_the_median_of_those_of_the_processes() -> None:
+    runs = [ticking((us,) * 9 + (10 * us,), block) for block, us in enumerate((100, 300, 200), start=1)]
+    found = token_times([*runs, failed(4)])
+    assert found is not None
+    assert (found.p50_ms, found.p99_ms) == (0.2, 2.0)
+    assert token_times([failed(1)]) is None
+
+
+def test_figures_from_before_there_were_all_are_made_whole_from_the_runs(repository: Workspace) -> None:
+    path = sorted(repository.capsules.glob("*/*_tiny_*qwen_native.json"))[0]
+    capsule = read_json(path, Capsule)
+    before = capsule.figures.model_copy(update={"ratios": None, "token_times": None, "baseline_token_times": None})
+    assert not whole(before)
+    found = completed(capsule.model_copy(update={"figures": before}))
+    assert whole(found)
+    assert completed(capsule.model_copy(update={"figures": found})) is found
+    assert found.token_times == token_times(capsule.runs.variant)
+    assert found.speedup == capsule.figures.speedup
 
 
 def test_energy_has_a_ratio_only_where_every_arm_had_a_counter() -> None:

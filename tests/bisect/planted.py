@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,13 +39,14 @@ last = [None]
 def change(step):
     now = time.perf_counter()
     if last[0] is not None:
-        until = now + min({by} * (now - last[0]), 0.05)
-        while time.perf_counter() < until:
+        until = time.thread_time() + min({by} * (now - last[0]), 0.05)
+        while time.thread_time() < until:
             pass
     last[0] = time.perf_counter()
     return step()
 """
-"""Longer by a share of the time since the last step, measured without what was added."""
+"""Longer by a share of the time since the last step, measured without what was added. Time of the processor: asleep, or
+while another thread has it, the step's own work would go on beside it and hide it."""
 _CHANGES = {
     "nothing": "def change(step):\n    return step()\n",
     # Logits that are nearer than an eighth become ties.
@@ -55,6 +58,16 @@ _CHANGES = {
     "much slower": _SLOWER.format(by=1.5),
     "broken": "raise ImportError('planted: it does not load')\n",
 }
+
+
+def on_one_processor() -> None:
+    """Keep this process and its children to one processor, where the system lets them choose.
+
+    On two that others keep busy, processes of a tiny model differed by half from one to the next, whatever they ran; on
+    one they do not. benchmarks/records/planted-bisect.md tells of it.
+    """
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def plant(folder: Path, versions: Mapping[str, str]) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bisect.planted import PACKAGE, plant
+from tests.bisect.planted import PACKAGE, on_one_processor, plant
 from tests.conftest import ZMLX, Zmlx
 from tests.wheels import borrowed, of_index
 from zmlx_bench.schema.bisection import Bisection
@@ -46,7 +46,9 @@ class Ground:
 
     def bisect(self, good: str, bad: str, on: str, *more: str) -> subprocess.CompletedProcess[str]:
         # Sessions of up to 120 blocks, on whatever else the machine does.
-        return self._zmlx(*self.options(good, bad, on, *more), env=self.environment, timeout=7200)
+        return self._zmlx(
+            *self.options(good, bad, on, *more), env=self.environment, timeout=7200, preexec_fn=on_one_processor
+        )
 
     def check(self) -> subprocess.CompletedProcess[str]:
         return self._zmlx("check", "--workspace", str(self.place.root), env=self.environment)

@@ -11,6 +11,7 @@ from zmlx_bench import files
 from zmlx_bench.catalog import prompts
 from zmlx_bench.checkpoints.resolve import TINY, TOKENIZER
 from zmlx_bench.errors import UnusableInput
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
 
@@ -33,6 +34,13 @@ def test_the_first_five_are_the_set_that_landed_evidence_rests_on(repository: Wo
     session = "20261122T124523Z-glm47-fedb"
     landed = files.read_json(repository.session(session) / "session.json", Session)
     assert landed.plan.prompts == first
+
+
+def test_the_set_for_near_variants_is_larger_than_the_policy_asks_for(repository: Workspace) -> None:
+    found = prompts.load("near")
+    assert found.prompt[:5] == prompts.load(None).prompt[:5]
+    assert len(found.prompt) >= 1.5 * read_policy(repository).near_prompts
+    assert len({prompt.text for prompt in found.prompt}) == len(found.prompt)
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, *(TINY / f"tiny_{family}" for family in ("qwen3", "glm47"))])

@@ -58,6 +58,11 @@ def add(fresh_workspace: Workspace) -> Add:
             '[variant.v]\nwhy = "x"\nextends = "qwen_qkv_joined"\nenv = { MLX_x = "1" }',
             "variant.v.env: 'MLX_x' may not",
         ),
+        (
+            '[variant.v]\nwhy = "x"\nextends = "qwen_combine_near"\nenv = { MLX_A = "1" }',
+            "variant.v.env: near is found inside one process",
+        ),
+        ('[variant.v]\nwhy = "x"\nextends = "qwen_qkv_joined"\nfidelity = "close"', "variant.v.fidelity: "),
         ("not toml", "qwen3.toml: "),
     ],
 )
@@ -75,6 +80,14 @@ def test_at_most_four_defaults(add: Add) -> None:
     more = "\n".join(f'[variant.v{i}]\nwhy = "x"\nextends = "qwen_qkv_joined"\ndefault = true' for i in range(5))
     with pytest.raises(UnusableInput, match=r"variant\.v\d\.default: at most 4 variants may be default"):
         Catalog(add(more), "qwen3")
+
+
+def test_what_is_near_is_no_default(fresh_workspace: Workspace) -> None:
+    path = fresh_workspace.variants / "qwen3.toml"
+    text = path.read_text().replace("default = true", "default = false")
+    path.write_text(text + '\n[variant.v]\nwhy = "x"\nextends = "qwen_combine_near"\ndefault = true\n')
+    with pytest.raises(UnusableInput, match=r"variant\.v\.default: a variant that is near is measured by"):
+        Catalog(fresh_workspace, "qwen3")
 
 
 def test_a_file_of_another_family(fresh_workspace: Workspace) -> None:
@@ -105,11 +118,32 @@ def test_extends_takes_kernels_and_environment_over_and_may_replace_them(add: Ad
     assert b.why == "y"
 
 
+def test_what_is_near_is_inherited_and_a_declaration_of_its_own(add: Add) -> None:
+    catalog = Catalog(
+        add(
+            '[variant.a]\nwhy = "x"\nextends = "qwen_combine_near"\n'
+            '[variant.b]\nwhy = "x"\nextends = "a"\nfidelity = "identical"'
+        ),
+        "qwen3",
+    )
+    assert [catalog.resolve(name).fidelity for name in ("a", "b")] == ["near", "identical"]
+    assert "a" not in catalog.choose(["all"])
+    digests = {
+        name: found.digest
+        for name in ("qwen_combine_fp32", "a", "b")
+        if (found := catalog.identify(catalog.resolve(name), "cpu").identity) is not None
+    }
+    assert digests["b"] == digests["qwen_combine_fp32"]
+    assert digests["a"] != digests["b"]
+    assert "fidelity" not in catalog.resolve("b").model_dump(mode="json")
+
+
 def test_what_run_measures(fresh_workspace: Workspace) -> None:
     catalog = Catalog(fresh_workspace, "qwen3")
     assert catalog.choose(None) == catalog.defaults()
     assert 1 <= len(catalog.defaults()) <= 4
-    assert catalog.choose(["all"]) == catalog.names()
+    assert catalog.choose(["all"]) == [name for name in catalog.names() if name != "qwen_combine_near"]
+    assert catalog.choose(["qwen_combine_near"]) == ["qwen_combine_near"]
     assert catalog.choose(["qwen_qkv_joined", "qwen_qkv_joined"]) == ["qwen_qkv_joined"]
     with pytest.raises(UnusableInput, match="names no variant"):
         catalog.choose([])

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _valid(kind: str, *files: Path) -> subprocess.CompletedProcess[str]:
 
 def test_they_are_valid_by_githubs_schemas(tmp_path: Path) -> None:
     shown = _examples()
-    assert len(shown) == 2
+    assert len(shown) == 3
     for number, text in enumerate(shown):
         (tmp_path / f"{number}.yml").write_text(text)
     workflows = _valid("workflows", *WORKFLOWS, *tmp_path.iterdir())
@@ -67,7 +68,8 @@ def test_forms_and_citation_are_valid() -> None:
 
 def test_the_linter_sees_a_fault(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
-    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu-latest", "runs_on: ubuntu-latest"))
+    text = (GITHUB / "workflows" / "evidence.yml").read_text()
+    broken.write_text(text.replace("runs-on: ubuntu-latest", "runs_on: ubuntu-latest"))
     assert _valid("workflows", broken).returncode == 1
 
 
@@ -176,6 +178,43 @@ def test_the_workflow_runs_where_evidence_is_touched(repository: Any) -> None:
     paths = {path.removesuffix("/**") for path in on["pull_request"]["paths"]}
     assert {"capsules", "matrix.jsonl", "LAB_NOTEBOOK.md", "variants", "kernels"} <= paths
     assert [path for path in paths if not (repository.root / path).exists()] == []
+
+
+def test_promotions_are_never_measured_for_a_pull_request() -> None:
+    (step,) = (step for step in _steps() if step.get("id") == "upgrade")
+    assert "!startsWith(github.event_name, 'pull_request')" in step["if"]
+
+
+def _upgrade(tmp_path: Path, told: dict[str, Any], what: str, *more: str) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps(told))
+    names = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITHUB_OUTPUT": str(tmp_path / "outputs")}
+    command = [sys.executable, str(ACTION.parent / "upgrade.py"), what, str(file), *more]
+    return subprocess.run(command, env={**QUIET_ENV, **names}, capture_output=True, text=True, check=False)
+
+
+def test_an_environment_is_checked_where_its_mlx_is_another_than_here(tmp_path: Path) -> None:
+    here = {name: {"version": version(name)} for name in ("mlx", "mlx_lm")}
+    same = _upgrade(tmp_path, {"packages": here}, "newer")
+    assert (same.returncode, same.stdout) == (1, "no other MLX or mlx-lm than here: nothing to check \n")
+    other = _upgrade(tmp_path, {"packages": {**here, "mlx": {"version": "99"}}}, "newer")
+    assert (other.returncode, other.stdout) == (0, f"to be checked: mlx {version('mlx')} -> 99\n")
+
+
+def test_the_summary_names_every_promotion_and_shows_words_as_text(tmp_path: Path) -> None:
+    one = {
+        "family": "qwen3",
+        "checkpoint": "tiny",
+        "backend": "cpu",
+        "variant": "fast",
+        "said": "fails",
+        "why": "a | b",
+    }
+    done = _upgrade(tmp_path, {"environment": "mlx==9", "promotions": [one]}, "told", "1")
+    assert done.returncode == 0, done.stderr
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| qwen3 | tiny | cpu | fast | **does not hold** | a &#124; b |" in summary
+    assert (tmp_path / "outputs").read_text() == "exit-code=1\n"
 
 
 def _run_step(tmp_path: Path, workspace: str, where: Path) -> tuple[int, str, str, dict[str, str]]:

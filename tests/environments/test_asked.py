@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from tests.wheels import MLX, MLX_LM, wheel
-from zmlx_bench.environments.asked import asked, completed, declared, held
+from zmlx_bench.environments.asked import asked, completed, declared, held, place
 from zmlx_bench.errors import ZmlxError
 from zmlx_bench.workspace import Workspace
 
@@ -132,3 +132,27 @@ def test_mlx_comes_with_the_backend_that_is_here() -> None:
     assert mlx.extras
     (mlx,) = (one for one in map(Requirement, completed(["mlx[cuda12]==9.9"])) if one.name == "mlx")
     assert mlx.extras == {"cuda12"}, "one that is named is left alone"
+
+
+def test_two_names_of_one_interpreter_are_one_place_and_two_environments_of_one_python_are_two(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        folder = tmp_path / name / "bin"
+        folder.mkdir(parents=True)
+        (folder / "python").symlink_to(tmp_path / "python")
+        (folder / "python3").symlink_to("python")
+    (tmp_path / "link").symlink_to("one")
+    same = [place(workspace, f"{tmp_path}/{text}") for text in ("one/bin/python", "one/bin/python3", "link/bin/python")]
+    assert len(set(same)) == 1
+    assert place(workspace, f"{tmp_path}/other/bin/python") not in same
+
+
+def test_requirements_are_one_place_however_they_are_written(workspace: Workspace) -> None:
+    assert (
+        place(workspace, "old")
+        == place(workspace, "mlx-lm == 0.32.1")
+        == place(workspace, f"mlx=={MLX},mlx-lm==0.32.1")
+    )
+    assert place(workspace, "old") != place(workspace, "mlx-lm==0.32.0")
+    assert place(workspace, "gone") == "gone"

@@ -169,8 +169,14 @@ def test_the_status_says_what_runs_what_waits_and_what_was_given_up(tmp_path: Pa
     head.step()
     nodes.clock.now += 300
     head.close()
-    shown = "\n".join(lines(place.run(), standing(place), nodes.clock.now, headed=False, over=False))
+    shown = "\n".join(lines(place.run(), standing(place), nodes.clock.now, headed=True, over=False))
     assert "a/cpu-0: session 2 of qwen3 for 5 min" in shown
+    killed = "\n".join(lines(place.run(), standing(place), nodes.clock.now, headed=False, over=False))
+    assert "1 cut short, 0 arriving" in killed, "a Ray of its own ends with its head"
+    assert "a/cpu-0: session 2 of qwen3 cut short" in killed
+    place.reached_at("10.0.0.1:6379")
+    left = "\n".join(lines(place.run(), standing(place), nodes.clock.now, headed=False, over=False))
+    assert "1 running" in left
     assert len(shown.splitlines()) < 24
 
 

@@ -12,13 +12,13 @@ import mlx.nn as nn
 import pytest
 
 from tests.kernels import gpu
+from tests.kernels.declared import served
 from tests.kernels.native.made import PACKINGS
 from zmlx_bench.catalog import kernels
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.schema.kernel import KernelDeclaration
 from zmlx_bench.workspace import Workspace
 
-served = gpu.module("_lib.packings").served
 four = gpu.module("_lib.gpu.packed").weights_of
 many = gpu.module("_lib.gpu.packed_weights").packed
 primitive = gpu.module("mlx_gather_qmm_swiglu.kernel")._packed
@@ -54,6 +54,12 @@ def test_a_kernel_takes_what_it_declares(kernel: str) -> None:
     assert taken == {tuple(each) for each in served(kernel, "cuda")}
 
 
+@pytest.mark.parametrize("kernel", ["packed_experts", "packed_down_combine", "packed_moe"])
+@pytest.mark.parametrize("backend", ["cuda", "metal"])
+def test_kernels_of_many_packings_declare_what_they_take(kernel: str, backend: str) -> None:
+    assert served(kernel, backend) == gpu.module("_lib.gpu.packed_weights").ON_GPU
+
+
 def test_what_is_not_served_is_said_in_a_sentence() -> None:
     mixed = (
         layer({"group_size": 32, "bits": 4, "mode": "mxfp4"}),
@@ -66,7 +72,6 @@ def test_what_is_not_served_is_said_in_a_sentence() -> None:
         ((nn.Linear(8, 8),), "a projection of the experts is not quantised"),
         ((layer({"group_size": 64, "bits": 6, "mode": "affine"}),), "weights are affine, 6 bit in groups of 64, which"),
         ((scaled,), "a global scale of the weights is not served"),
-        ((nn.QuantizedLinear(128, 8, bias=True),), "a projection with a bias of its own is not served"),
     ):
         with pytest.raises(Unavailable, match=says):
             many("packed_experts", "metal", *layers)

@@ -13,6 +13,7 @@ from tests.kernels import gpu
 from tests.kernels.graph import Extension, compile_text
 
 plans = gpu.module("decoder_graph.plan")
+embeddings = gpu.module("_lib.graph.embedding")
 launches = gpu.module("_lib.graph.launches")
 LAYERS = 2
 
@@ -50,7 +51,8 @@ def plan() -> Any:
             hasattr(module, "to_quantized") and ({"group_size": 64, "bits": 8} if path.endswith("mlp.gate") else True)
         ),
     )
-    return plans.Plan(model.model, plans.shape_of(model.model), Extension)
+    embedding = embeddings.Embedding(model.model.embed_tokens, mx.bfloat16)
+    return plans.Plan(model.model, plans.shape_of(model.model), Extension, embedding)
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["one pass", "two passes"])

@@ -35,7 +35,8 @@ Heads = gpu.module("qk_norm_rope.heads").Heads
 
 D, HD, HQ, HK, EXPERTS, TOP, INNER = 2048, 128, 2, 1, 128, 8, 128
 OFFSET = mx.array([37], mx.int32)
-TICKETS = mx.array([0] * (HQ + HK), mx.uint32)
+FIRST_TICKET = 5
+TICKETS = HQ + HK
 DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16}
 dtypes = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 
@@ -65,11 +66,13 @@ class Case:
         self.h, self.normed = gpu.run(plan, "cuda")
 
     def plan_heads(self, add: bool = True) -> Any:
-        return cuda.plan_heads(self.norm, self.heads, D, self.dtype, add=add)
+        return cuda.plan_heads(self.norm, self.heads, D, self.dtype, add=add, first_ticket=FIRST_TICKET)
 
     def run_heads(self, launch: Any, x: mx.array | None = None) -> list[mx.array]:
-        norms = self.heads.weights
-        return run(launch, self.x if x is None else x, self.r, self.norm.weight, *self.joined, *norms, OFFSET, TICKETS)
+        # What stands before the tickets is the launch's before.
+        tickets = mx.array([9] * FIRST_TICKET + [0] * TICKETS, mx.uint32)
+        given = self.norm.weight, *self.joined, *self.heads.weights, OFFSET, tickets
+        return run(launch, self.x if x is None else x, self.r, *given)
 
     def run_gates(self, launch: Any) -> list[mx.array]:
         parts = self.gate.weight, self.gate.scales, self.gate.biases
@@ -125,9 +128,10 @@ def test_router_and_experts_are_those_of_two_launches() -> None:
         for part in (block.switch_mlp[name].weight, block.switch_mlp[name].scales, block.switch_mlp[name].biases)
     ]
     x, gates = activations("normal", 1, 1, D, dtype=dtype), activations("normal", 1, 1, EXPERTS, dtype=dtype, seed=6)
-    h, inds, scores = run(cuda.plan_experts(block), x, gates, *packed)
+    h, inds, scores = run(cuda.plan_experts(block, TICKETS), x, gates, *packed)
     chosen, weights = gpu.run(router.plan_softmax(gates, TOP, True, "cuda"), "cuda")
-    assert gpu.same(inds, chosen)
+    assert gpu.same(inds[:TOP], chosen.reshape(-1))
+    assert inds[TOP:].tolist() == [0] * TICKETS
     assert gpu.same(scores, weights)
     (alone,) = run(swiglu.plan((1, 1, TOP), D, INNER, dtype, "stock"), x, chosen, *packed)
     assert gpu.same(h, alone)
@@ -139,6 +143,7 @@ PLANTED = {
     "another stage's scales": ("heads", "SCALE_BYTES, s + (first + row) * GROUPS", "SCALE_BYTES, s + first * GROUPS"),
     "rows of a warp": ("heads", "stage * STAGE + warp * OWN + own;", "stage * STAGE + own;"),
     "a block that is not the last turns": ("heads", "== PARTS - 1", "== 0"),
+    "where tickets begin": ("heads", "+ FIRST_TICKET + head", "+ head"),
     "k's norm": ("heads", "of_q ? q_weight : k_weight", "q_weight"),
     "value's head": ("heads", "of_v = of_k - HK * HD", "of_v = of_k - HQ * HD"),
     "add left out": ("heads", "if (ADD) {", "if (false) {"),

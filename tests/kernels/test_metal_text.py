@@ -56,15 +56,19 @@ def test_the_loop_of_several_tokens_contracts_as_well() -> None:
 @pytest.mark.parametrize("packing", [(64, 8, "affine"), (32, 4, "mxfp4"), (32, 8, "mxfp8"), (16, 4, "nvfp4")])
 def test_the_texts_over_packed_weights_compile_too(packing: tuple[int, int, str]) -> None:
     group, bits, mode = packing
-    how, scale = gpu.module("_lib.packings").Packing(*packing), mx.bfloat16 if mode == "affine" else mx.uint8
+    how = gpu.module("_lib.gpu.packed_weights").Form(gpu.module("_lib.packings").Packing(*packing))
+    scale = mx.bfloat16 if mode == "affine" else mx.uint8
 
     def rows(n: int, k: int) -> list[mx.array]:
         return [mx.zeros((9, n, k * bits // 32), mx.uint32), *(mx.zeros((9, n, k // group), scale) for _ in range(2))]
 
     x, inds = experts.activations("normal", 1, 1, 512), experts.routes((1, 1), 9, 4)
-    several = gpu.module("packed_experts.gpu").plan(how, x, inds, *rows(64, 512), *rows(64, 512))
+    several = gpu.module("packed_experts.gpu").plan(how, x, inds, *rows(64, 512), *rows(64, 512), *rows(64, 512)[1:])
     h, scores = experts.activations("normal", 1, 1, 4, 512), experts.weights((1, 1), 4, mx.float32)
-    for launch in (several, gpu.module("packed_down_combine.gpu").plan(how, h, inds, scores, *rows(64, 512))):
+    for launch in (
+        several,
+        gpu.module("packed_down_combine.gpu").plan(how, h, inds, scores, *rows(64, 512), rows(64, 512)[1]),
+    ):
         assert CONTRACTED in llvm(launch, WORDS)
 
 

@@ -13,6 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+from mlx_lm.models.activations import SwigluOAI
 from mlx_lm.models.glm4_moe_lite import Glm4MoeLiteMLP
 from mlx_lm.models.switch_layers import SwitchGLU
 
@@ -78,6 +79,26 @@ def test_experts_are_stocks_bit_for_bit(packing: str, tokens: tuple[int, int], k
     x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
     ours = bound("packed_experts", module, "experts")(x=x, inds=inds)
     assert differing(ours, moe.stock_experts(module)(x=x, inds=inds)) == 0
+
+
+@dtypes
+@pytest.mark.parametrize("tokens", [(1, 1), (3, 1)])
+def test_gpt_oss_experts_are_stocks_bit_for_bit(tokens: tuple[int, int], dtype: mx.Dtype) -> None:
+    """mxfp4, biases, the clamped SwiGLU, and rows that are no multiple of 128."""
+    size, k = 2880, 4
+    switch = SwitchGLU(size, size, 8, SwigluOAI(), bias=True)
+    switch.set_dtype(dtype)
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        switch[name] = switch[name].to_quantized(**PACKINGS["mxfp4"])
+        switch[name].bias = experts.activations("normal", *switch[name].bias.shape, dtype=dtype)
+    module = SimpleNamespace(switch_mlp=switch)
+    x, inds = experts.activations("normal", *tokens, size, dtype=dtype), experts.routes(tokens, 8, k)
+    h = moe.stock_experts(module)(x=x, inds=inds)
+    assert differing(bound("packed_experts", module, "experts")(x=x, inds=inds), h) == 0
+    scores = experts.weights(tokens, k, dtype)
+    stock = moe.stock_combine(moe.stock_down(module)(h=h, inds=inds), scores)
+    ours = bound("packed_down_combine", module, "down", "combine")(h=h, inds=inds, scores=scores)
+    assert differing(ours, stock) == 0
 
 
 @dtypes

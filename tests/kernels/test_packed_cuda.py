@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernels import experts, gpu
 from tests.kernels.cuda_launch import ERROR, changed, error, run
+from tests.kernels.declared import served
 from tests.kernels.experts import doubles
 from tests.kernels.graph import compile_text, nvrtc
 from tests.shim.run import ShimError
@@ -22,8 +23,9 @@ pytestmark = pytest.mark.process
 
 swiglu, down = gpu.module("packed_experts.cuda"), gpu.module("packed_down_combine.cuda")
 together = gpu.module("packed_moe.cuda")
-check_rows = gpu.module("_lib.gpu.cuda_packed").check_rows
-Packing, served = gpu.module("_lib.packings").Packing, gpu.module("_lib.packings").served
+check_rows, most_slots = (getattr(gpu.module("_lib.gpu.cuda_packed"), name) for name in ("check_rows", "most_slots"))
+Form = gpu.module("_lib.gpu.packed_weights").Form
+Packing = gpu.module("_lib.packings").Packing
 _cuda, _settle = gpu.module("_lib.gpu.cuda"), gpu.module("_lib.gpu.settle")
 
 EIGHT, MXFP4, MXFP8, NVFP4 = (
@@ -71,7 +73,7 @@ def test_errors_against_float64(packing: Any, tokens: int, dtype: mx.Dtype) -> N
     bound = ERROR["tensor cores" if tokens == 2 else "slots"]
     (gate, gates), (up, ups) = (rows_of(packing, INNER, HIDDEN, dtype, seed) for seed in (0, 1))
     x, inds = inputs(tokens, HIDDEN, dtype), chosen(tokens)
-    (h,) = run(swiglu.plan(packing, inds.shape, HIDDEN, INNER, dtype), x, inds, *gate, *up)
+    (h,) = run(swiglu.plan(Form(packing), inds.shape, HIDDEN, INNER, dtype), x, inds, *gate, *up, gate[1], up[1])
     picked = np.array(inds)
     g, u = (np.einsum("tlk,tlenk->tlen", doubles(x), part[picked]) for part in (gates, ups))
     assert error(h, g / (1 + np.exp(-g)) * u) < bound
@@ -79,9 +81,25 @@ def test_errors_against_float64(packing: Any, tokens: int, dtype: mx.Dtype) -> N
     rows, values = rows_of(packing, HIDDEN // 64 * 64 + 64, INNER, dtype, 2)
     h, scores = inputs(tokens, INNER, dtype, TOP), experts.weights((tokens, 1), TOP, mx.float32)
     n = values.shape[1]
-    (out,) = run(down.plan(packing, inds.shape, n, INNER, dtype, mx.float32), h, inds, scores, *rows)
+    (out,) = run(down.plan(Form(packing), inds.shape, n, INNER, dtype, mx.float32), h, inds, scores, *rows, rows[1])
     y = np.einsum("tlek,tlenk->tlen", doubles(h), values[picked])
     assert error(out, (y * doubles(scores)[..., None]).sum(-2)) < bound
+
+
+def test_biases_and_the_clamped_activation() -> None:
+    """Of eight slots on tensor cores, against float64."""
+    dtype, inds = mx.bfloat16, chosen(2)
+    (gate, gates), (up, ups) = (rows_of(MXFP4, INNER, HIDDEN, dtype, seed) for seed in (0, 1))
+    biases = [mx.random.normal((EXPERTS, INNER), key=mx.random.key(seed)).astype(dtype) for seed in (4, 5)]
+    x, picked = inputs(2, HIDDEN, dtype), np.array(inds)
+    launch = swiglu.plan(Form(MXFP4, True, (1.702, 1.5)), inds.shape, HIDDEN, INNER, dtype)
+    (h,) = run(launch, x, inds, *gate, *up, *biases)
+    g, u = (
+        np.einsum("tlk,tlenk->tlen", doubles(x), part[picked]) + doubles(bias)[picked]
+        for part, bias in zip((gates, ups), biases, strict=True)
+    )
+    g, u = np.minimum(g, 1.5), np.clip(u, -1.5, 1.5)
+    assert error(h, (u + 1) * g / (1 + np.exp(-1.702 * g))) < 2 * ERROR["tensor cores"]
 
 
 def test_routed_and_shared_experts_together() -> None:
@@ -94,17 +112,17 @@ def test_routed_and_shared_experts_together() -> None:
         together.plan_experts(packing, TOP, INNER, INNER, dtype),
         *(x, inds, *gate, *up, *(part[-1] for part in gate), *(part[-1] for part in up)),
     )
-    (each,) = run(swiglu.plan(packing, every.shape, INNER, INNER, dtype), x, every, *gate, *up)
+    (each,) = run(swiglu.plan(Form(packing), every.shape, INNER, INNER, dtype), x, every, *gate, *up, gate[1], up[1])
     assert gpu.same(h, each.reshape(TOP + 1, INNER))
 
     scores = experts.weights((1, 1), TOP, mx.float32)
     launch = together.plan_downs(packing, TOP, INNER, INNER, dtype, mx.float32)
     (out,) = run(launch, h, inds, scores, *rows, *(part[-1] for part in rows))
     one, ones = every[..., -1:], mx.ones((1, 1, 1), mx.float32)
-    plan = down.plan(packing, inds.shape, INNER, INNER, dtype, mx.float32)
-    (routed,) = run(plan, h[:TOP].reshape(1, 1, TOP, INNER), inds, scores, *rows)
-    plan = down.plan(packing, one.shape, INNER, INNER, dtype, mx.float32)
-    (shared,) = run(plan, h[TOP:].reshape(1, 1, 1, INNER), one, ones, *rows)
+    plan = down.plan(Form(packing), inds.shape, INNER, INNER, dtype, mx.float32)
+    (routed,) = run(plan, h[:TOP].reshape(1, 1, TOP, INNER), inds, scores, *rows, rows[1])
+    plan = down.plan(Form(packing), one.shape, INNER, INNER, dtype, mx.float32)
+    (shared,) = run(plan, h[TOP:].reshape(1, 1, 1, INNER), one, ones, *rows, rows[1])
     assert gpu.same(out, routed + shared)
 
 
@@ -120,10 +138,10 @@ def test_routed_and_shared_experts_together() -> None:
 def test_a_planted_error_is_seen(packing: Any, tokens: int, right: str, wrong: str) -> None:
     (gate, gates), (up, ups) = (rows_of(packing, INNER, HIDDEN, mx.bfloat16, seed) for seed in (0, 1))
     x, inds = inputs(tokens, HIDDEN, mx.bfloat16), chosen(tokens)
-    launch = changed(swiglu.plan(packing, inds.shape, HIDDEN, INNER, mx.bfloat16), right, wrong)
+    launch = changed(swiglu.plan(Form(packing), inds.shape, HIDDEN, INNER, mx.bfloat16), right, wrong)
     g, u = (np.einsum("tlk,tlenk->tlen", doubles(x), part[np.array(inds)]) for part in (gates, ups))
     try:
-        (h,) = run(launch, x, inds, *gate, *up)
+        (h,) = run(launch, x, inds, *gate, *up, gate[1], up[1])
     except ShimError:
         return
     assert error(h, g / (1 + np.exp(-g)) * u) > 2 * ERROR["slots"]
@@ -131,13 +149,16 @@ def test_a_planted_error_is_seen(packing: Any, tokens: int, right: str, wrong: s
 
 def test_rows_that_mlx_multiplies_otherwise_are_refused() -> None:
     for n, k, says in (
-        (96, 256, "96 rows of 256 weights; on CUDA multiples of 128 and 64 are served"),
-        (128, 96, "128 rows of 96 weights; on CUDA multiples of 128 and 64 are served"),
+        (100, 256, "100 rows of 256 weights; on CUDA multiples of 8 and 64 are served"),
+        (128, 96, "128 rows of 96 weights; on CUDA multiples of 8 and 64 are served"),
         (128, 16384, "rows of 16384 weights; at most 8192 are served on CUDA"),
     ):
         with pytest.raises(Unavailable) as caught:
             check_rows(MXFP4, n, k)
         assert str(caught.value) == says
+    # gpt-oss has 2,880 rows: on tensor cores MLX takes another kernel for them.
+    check_rows(MXFP4, 2880, 2880)
+    assert (most_slots(2880), most_slots(2048)) == (7, None)
 
 
 def text_of(launch: Any, *types: str) -> str:
@@ -174,10 +195,11 @@ def test_nvidias_compiler_takes_the_text(packing: Any, tokens: int) -> None:
     scale = "__nv_bfloat16" if packing.mode == "affine" else "uint8_t"
     rows = ("uint32_t", scale, scale)
     inds = (tokens, 1, TOP)
-    launch = swiglu.plan(packing, inds, 2048, 768, mx.bfloat16)
-    compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, "__nv_bfloat16"))
-    launch = down.plan(packing, inds, 2048, 768, mx.bfloat16, mx.float32)
-    compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, "__nv_bfloat16"))
+    launch = swiglu.plan(Form(packing, True, (1.702, 7.0)), inds, 2048, 768, mx.bfloat16)
+    biases = ("__nv_bfloat16", "__nv_bfloat16")
+    compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, *biases, "__nv_bfloat16"))
+    launch = down.plan(Form(packing), inds, 2048, 768, mx.bfloat16, mx.float32)
+    compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", "float", *rows, scale, "__nv_bfloat16"))
     if tokens == 1:
         launch = together.plan_experts(packing, TOP, 2048, 1536, mx.bfloat16)
         compile_text(text_of(launch, "__nv_bfloat16", "uint32_t", *rows, *rows, *rows, *rows, "__nv_bfloat16"))

@@ -147,7 +147,7 @@ def test_an_edited_environment_is_named(seen: Finished, tmp_path: Path) -> None:
 
 def test_the_session_can_be_opened_again_with_its_environments(seen: Finished) -> None:
     asked = Request("qwen3", variants=["joined_there", "stock_there"], environments=["lacking", "changed"])
-    planned.check(seen.session, asked, {"variants", "environment"}, "--resume")
+    planned.check(seen.workspace, seen.session, asked, {"variants", "environment"}, "--resume")
     again = api.reopen(seen.workspace, seen.session.session)
     assert {text: made.environment.digest for text, made in again.ground.made.items()} == {
         arm.variant.environment.asked: arm.variant.environment.digest

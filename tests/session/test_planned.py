@@ -55,7 +55,13 @@ def test_what_the_plan_says_may_be_said_again(undisturbed: Finished, case: str) 
     field, value = ALIKE[case]
     session = undisturbed.session
     name = {"timeout_s": "timeout"}.get(field, field)
-    planned.check(session, Request("qwen3", **{field: value(session)}), {name, "family", "force"}, "--resume")
+    planned.check(
+        undisturbed.workspace,
+        session,
+        Request("qwen3", **{field: value(session)}),
+        {name, "family", "force"},
+        "--resume",
+    )
 
 
 @pytest.mark.parametrize("case", OTHERS)
@@ -63,9 +69,9 @@ def test_what_it_does_not_say_is_refused_by_name(undisturbed: Finished, case: st
     field, value, name, option = OTHERS[case]
     request = Request("qwen3", **{field: value})
     with pytest.raises(UnusableInput, match=f"--extend .* otherwise than {option} says, .* leave it out"):
-        planned.check(undisturbed.session, request, {name, "workspace"}, "--extend")
+        planned.check(undisturbed.workspace, undisturbed.session, request, {name, "workspace"}, "--extend")
     # A default that nobody gave asks for nothing.
-    planned.check(undisturbed.session, request, set(), "--resume")
+    planned.check(undisturbed.workspace, undisturbed.session, request, set(), "--resume")
 
 
 def test_a_checkpoint_is_the_plans_wherever_it_is_named_from(
@@ -78,19 +84,29 @@ def test_a_checkpoint_is_the_plans_wherever_it_is_named_from(
     monkeypatch.chdir(tmp_path)
     session = undisturbed.session.model_copy(update={"checkpoint_option": str(one)})
     for text in ("models/one", "models/one/", "./models/../models/one", "link", str(one)):
-        planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint", "in_familys_place"}, "--resume")
+        planned.check(
+            undisturbed.workspace,
+            session,
+            Request("any-llama", checkpoint=text),
+            {"checkpoint", "in_familys_place"},
+            "--resume",
+        )
     for text in ("models/other", "models", "models/none"):
         with pytest.raises(UnusableInput, match="otherwise than the checkpoint in FAMILY's place says"):
-            planned.check(session, Request("any-llama", checkpoint=text), {"in_familys_place"}, "--resume")
+            planned.check(
+                undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"in_familys_place"}, "--resume"
+            )
 
 
 def test_a_hub_id_without_its_commit_is_the_plans(undisturbed: Finished) -> None:
     session = undisturbed.session.model_copy(update={"checkpoint_option": "owner/name@c0ffee"})
     for text in ("owner/name", "owner/name@c0ffee"):
-        planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
+        planned.check(undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
     for text in ("owner/other", "owner/name@bad"):
         with pytest.raises(UnusableInput, match="otherwise than --checkpoint says"):
-            planned.check(session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
+            planned.check(
+                undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume"
+            )
 
 
 def test_every_option_that_differs_is_named_and_nothing_is_touched(

@@ -47,6 +47,9 @@ inline T shim_fused(T a, T b, T c) {
   return T(shim_odd(double(float(a)) * double(float(b)) + double(float(c))));
 }
 
+inline __nv_bfloat16 __hfma(__nv_bfloat16 a, __nv_bfloat16 b, __nv_bfloat16 c) { return shim_fused(a, b, c); }
+inline __half __hfma(__half a, __half b, __half c) { return shim_fused(a, b, c); }
+
 template <typename P>
 inline P shim_pair_fma(P a, P b, P c) {
   return {shim_fused(a.x, b.x, c.x), shim_fused(a.y, b.y, c.y)};
@@ -114,10 +117,18 @@ inline void copy_16_bytes(void* to, const void* from) {
 inline void close_copies() {}
 inline void await_copies(int) {}
 
+namespace mlx::core::cu {
+struct Sigmoid {
+  template <typename T>
+  T operator()(T x) const {
+    const T grown = T(1.0f + float(T(expf(float(T(fabsf(float(x))))))));
+    const T y = T(1.0f / float(grown));
+    return float(x) < 0.0f ? y : T(1.0f - float(y));
+  }
+};
+}  // namespace mlx::core::cu
+
 template <typename T>
 inline T swiglu(T gate, T up) {
-  const T grown = T(1.0f + float(T(expf(float(T(fabsf(float(gate))))))));
-  const T y = T(1.0f / float(grown));
-  const T sigmoid = float(gate) < 0.0f ? y : T(1.0f - float(y));
-  return T(float(T(float(gate) * float(sigmoid))) * float(up));
+  return T(float(T(float(gate) * float(mlx::core::cu::Sigmoid{}(gate)))) * float(up));
 }

@@ -24,6 +24,8 @@ from zmlx_bench.machine import facts
 from zmlx_bench.use.decide import nothing_promoted
 from zmlx_bench.workspace import Workspace
 
+Make = Callable[..., Workspace]
+
 
 @pytest.fixture(scope="module")
 def place(make_workspace: Callable[..., Workspace]) -> Workspace:
@@ -200,6 +202,25 @@ def test_another_configuration_is_another_checkpoint(tiny: Tiny, place: Workspac
     other = locate(tiny.name, str(folder), facts.read("cpu")).checkpoint.digest
     promote(place, promotion(place, tiny.name, "no_op", checkpoint_digest=other))
     assert "built from another configuration" in apply(tiny, place, checkpoint=folder).why
+
+
+def test_a_near_variant_is_applied_by_its_name_only_and_says_so(tiny: Tiny, make_workspace: Make) -> None:
+    place = make_workspace("doubles")
+    promote(place, promotion(place, tiny.name, "doubles"))
+    with (place.variants / f"{tiny.name}.toml").open("a") as file:
+        file.write('\n[variant.nearly]\nwhy = "x"\nextends = "doubles"\nfidelity = "near"\n')
+    applied = apply(tiny, place, variant="nearly")
+    try:
+        assert applied.variant == "nearly"
+        assert "it is declared near: its tokens need not be those of stock" in applied.why
+    finally:
+        applied.undo()
+    path = place.variants / f"{tiny.name}.toml"
+    text = path.read_text().replace("[variant.doubles]\n", '[variant.doubles]\nfidelity = "near"\n')
+    path.write_text(text)
+    refused = apply(tiny, place)
+    assert not refused, "what is promoted was measured against every token"
+    assert "its declaration changed since it was measured" in refused.why
 
 
 def test_a_variant_by_name_needs_no_promotion(tiny: Tiny, place: Workspace) -> None:

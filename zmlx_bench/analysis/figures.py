@@ -53,6 +53,8 @@ def derive(
         baseline_depths=context.depths(runs.baseline),
         latency=throughput.latency(runs.variant),
         baseline_latency=throughput.latency(runs.baseline),
+        token_times=throughput.token_times(runs.variant),
+        baseline_token_times=throughput.token_times(runs.baseline),
         memory=memory.of_runs(runs.variant),
         baseline_memory=memory.of_runs(runs.baseline),
         energy_j_per_token=energy_j_per_token(runs.variant),

@@ -7,12 +7,13 @@ percentile is of one process, since tokens of one process are no independent dra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from zmlx_bench.analysis.throughput import by_block, nearest_rank, paired_speeds, sequences, ttft_ms
+from zmlx_bench.analysis.throughput import by_block, paired_speeds, sequences, token_ms, token_times, ttft_ms
 from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.figures import Ratio, Ratios
-from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.figures import Figures, Ratio, Ratios
+from zmlx_bench.schema.run import Run
 
 ByBlock = Callable[[Sequence[Run]], dict[int, float]]
 
@@ -28,19 +29,31 @@ def ratios(
 
     return Ratios(
         ttft=paired(lambda runs: by_block(runs, ttft_ms)),
-        token_p50=paired(lambda runs: by_block(runs, lambda one: _token_us(one, 0.50))),
-        token_p95=paired(lambda runs: by_block(runs, lambda one: _token_us(one, 0.95))),
-        token_p99=paired(lambda runs: by_block(runs, lambda one: _token_us(one, 0.99))),
+        token_p50=paired(lambda runs: by_block(runs, partial(token_ms, share=0.50))),
+        token_p95=paired(lambda runs: by_block(runs, partial(token_ms, share=0.95))),
+        token_p99=paired(lambda runs: by_block(runs, partial(token_ms, share=0.99))),
         energy=paired(energy_by_block),
     )
 
 
-def of_capsule(capsule: Capsule) -> Ratios:
-    """Return a capsule's ratios, derived from its runs where it is from before there were any."""
-    runs, protocol = capsule.runs, capsule.protocol
-    if capsule.figures.ratios is not None:
-        return capsule.figures.ratios
-    return ratios(runs.variant, runs.baseline, runs.null if protocol.null_arm else None, protocol.estimator)
+def completed(capsule: Capsule) -> Figures:
+    """Return a capsule's figures; ratios and times per token from its runs where it is from before there were any."""
+    runs, protocol, figures = capsule.runs, capsule.protocol, capsule.figures
+    if whole(figures):
+        return figures
+    null = runs.null if protocol.null_arm else None
+    return figures.model_copy(
+        update={
+            "ratios": figures.ratios or ratios(runs.variant, runs.baseline, null, protocol.estimator),
+            "token_times": token_times(runs.variant),
+            "baseline_token_times": token_times(runs.baseline),
+        }
+    )
+
+
+def whole(figures: Figures) -> bool:
+    """Return whether a capsule says itself all that is shown."""
+    return figures.ratios is not None and figures.token_times is not None
 
 
 def energy_by_block(runs: Sequence[Run]) -> dict[int, float]:
@@ -50,7 +63,3 @@ def energy_by_block(runs: Sequence[Run]) -> dict[int, float]:
         for run in runs
         if run.status == "ok" and run.block is not None and run.energy_j is not None and run.generations[0].tokens > 1
     }
-
-
-def _token_us(generation: Generation, share: float) -> float | None:
-    return nearest_rank(sorted(generation.token_us), share) if generation.token_us else None

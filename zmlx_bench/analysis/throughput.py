@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from zmlx_bench.analysis.intervals import ratio_of_logs
 from zmlx_bench.schema.base import Estimator
-from zmlx_bench.schema.figures import Latency, Ratio
+from zmlx_bench.schema.figures import Latency, Ratio, TokenTimes
 from zmlx_bench.schema.run import Generation, Run
 
 Speed = Callable[[Generation], float | None]
@@ -97,6 +98,17 @@ def latency(runs: Sequence[Run]) -> Latency | None:
         return None
     p50, p95, p99 = (nearest_rank(pooled, share) / 1e3 for share in (0.50, 0.95, 0.99))
     return Latency(p50_ms=p50, p95_ms=p95, p99_ms=p99, max_ms=pooled[-1] / 1e3)
+
+
+def token_times(runs: Sequence[Run]) -> TokenTimes | None:
+    """Return the median over blocks of each percentile of a process's time per token, as of its other figures."""
+    p50, p95, p99 = (median(runs, partial(token_ms, share=share)) for share in (0.50, 0.95, 0.99))
+    return None if p50 is None or p95 is None or p99 is None else TokenTimes(p50_ms=p50, p95_ms=p95, p99_ms=p99)
+
+
+def token_ms(generation: Generation, share: float) -> float | None:
+    """Return a percentile (nearest rank) of the time per token of one process, in milliseconds."""
+    return nearest_rank(sorted(generation.token_us), share) / 1e3 if generation.token_us else None
 
 
 def nearest_rank(ascending: Sequence[int], share: float) -> int:

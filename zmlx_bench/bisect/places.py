@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zmlx_bench.bisect.index import Release
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.kept import Made
-from zmlx_bench.environments.make import Say, make
+from zmlx_bench.environments.make import Say, able
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.schema.bisection import BisectedVersion
 from zmlx_bench.schema.environment import Environment
@@ -45,10 +45,7 @@ def texts(workspace: Workspace, package: str, releases: Sequence[Release], say: 
 
 def place(workspace: Workspace, text: str, say: Say) -> Made:
     """Return an environment, made where it is not there; CannotHere where it cannot be had or measures nothing."""
-    made = make(asked(workspace, text), say)
-    if made.environment.lacks is not None:
-        raise CannotHere(f"environment {text}: cannot measure: {made.environment.lacks}")
-    return made
+    return able(asked(workspace, text), say)
 
 
 def beside(environment: Environment, package: str) -> dict[str, str]:

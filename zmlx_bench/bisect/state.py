@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from zmlx_bench import files
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench import files, locks
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.bisection import Bisection, BisectionStep
 from zmlx_bench.workspace import Workspace
@@ -60,19 +57,6 @@ def with_step(bisection: Bisection, step: BisectionStep) -> Bisection:
     return bisection.model_copy(update={"steps": (*kept, step)})
 
 
-@contextlib.contextmanager
-def alone(workspace: Workspace, name: str) -> Iterator[None]:
+def alone(workspace: Workspace, name: str) -> AbstractContextManager[None]:
     """Keep others from the same bisection until the block ends; CannotHere where one is at it."""
-    path = path_of(workspace, name).with_suffix(".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise CannotHere(f"another process is at bisection {name}; wait until it has ended") from None
-    except OSError as error:
-        raise files.cannot_write(path, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return locks.alone(path_of(workspace, name), f"bisection {name}")

@@ -57,16 +57,18 @@ def identity(
     environment: str | None = None,
     *,
     conditions: bool = False,
+    near: bool = False,
 ) -> Identity:
     """Return the identity of a variant of `family`, whose folder is `folder`; `kernels` is the workspace's, and
     `environment` the digest of another environment that it runs in.
 
-    With `conditions` it is the one under any but the default ones. ValueError names a source that cannot be read.
+    With `conditions` it is the one under any but the default ones, with `near` of a variant that is not held to every
+    token of the baseline. ValueError names a source that cannot be read.
     """
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
     digests = {name: kernel_digest(kernels, name, limits[name], backend) for name in sorted(found)}
-    declaration = declaration_digest(parts, env, family, backend, environment)
+    declaration = declaration_digest(parts, env, family, backend, environment, near=near)
     outside = [one for sources in found.values() for one in sources.outside]
     path = path_digest(folder, outside, conditions=conditions)
     return Identity(FORMULA, whole(declaration, digests, path), declaration, digests, path)
@@ -84,11 +86,19 @@ def path_digest(folder: Path, also: Iterable[Import] = (), *, conditions: bool =
 
 
 def declaration_digest(
-    parts: Sequence[Part], env: Mapping[str, str], family: str, backend: str, environment: str | None = None
+    parts: Sequence[Part],
+    env: Mapping[str, str],
+    family: str,
+    backend: str,
+    environment: str | None = None,
+    *,
+    near: bool = False,
 ) -> str:
     """Return the digest of what is declared, whatever the variant is called."""
-    declared = [family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)]
-    return _hash(declared if environment is None else [*declared, environment])
+    declared: list[object] = [family, backend, sorted([p.kernel, p.mode, *p.sites] for p in parts), dict(env)]
+    if environment is not None:
+        declared.append(environment)
+    return _hash([*declared, {"fidelity": "near"}] if near else declared)
 
 
 def whole(declaration: str, kernels: Mapping[str, str], path: str) -> str:

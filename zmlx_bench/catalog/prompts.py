@@ -10,14 +10,17 @@ from zmlx_bench.schema.prompts import PromptSet
 
 _DATA = Path(__file__).resolve().parent.parent / "data"
 DEFAULT = _DATA / "prompts.toml"
+SETS = {"near": _DATA / "prompts_near.toml"}
+"""Packaged sets beside the default one, by name."""
 CONTEXT = _DATA / "context.txt"
 """The sentences that a context is drawn from, one a line."""
 
 
 def load(wanted: str | None) -> PromptSet:
-    """Return the prompts for `--prompts`: the defaults for None, a TOML file, or ids of defaults by comma."""
-    if wanted is None:
-        return files.read_toml(DEFAULT, PromptSet)
+    """Return the prompts for `--prompts`: the defaults for None, a packaged set by its name, a TOML file, or ids of
+    defaults by comma."""
+    if wanted is None or wanted in SETS:
+        return files.read_toml(DEFAULT if wanted is None else SETS[wanted], PromptSet)
     if wanted.endswith(".toml") or "/" in wanted:
         return files.read_toml(Path(wanted).expanduser(), PromptSet)
     defaults = files.read_toml(DEFAULT, PromptSet)

@@ -20,7 +20,7 @@ from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.kernel import Mode, Site
 from zmlx_bench.schema.plan import DEFAULT, Conditions
-from zmlx_bench.schema.variant import ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
+from zmlx_bench.schema.variant import FidelityRule, ResolvedKernel, ResolvedVariant, VariantFile, VariantSpec
 from zmlx_bench.workspace import Workspace
 
 MOST_DEFAULTS = 4
@@ -56,26 +56,35 @@ class Catalog:
         """Return the environment that a variant names, itself or by what it extends; None is the one zmlx is in."""
         return next((spec.environment for spec in self._chain(name) if spec.environment is not None), None)
 
+    def fidelity_of(self, name: str) -> FidelityRule:
+        """Return what a variant's output is held to, as it says itself or what it extends does."""
+        return next((spec.fidelity for spec in self._chain(name) if spec.fidelity is not None), "identical")
+
     def names(self) -> list[str]:
         """Return all variants in the order of the file."""
         return list(self.specs)
+
+    def strict(self) -> list[str]:
+        """Return the variants that are held to every token; the others are taken where they are named, only."""
+        return [name for name in self.specs if self.fidelity_of(name) == "identical"]
 
     def defaults(self) -> list[str]:
         """Return the variants that a run measures without being asked by name."""
         return [name for name, spec in self.specs.items() if spec.default]
 
     def choose(self, wanted: Sequence[str] | None) -> list[str]:
-        """Return the names for `--variants`: the defaults for None, every variant for `all`, else the ones named.
+        """Return the names for `--variants`: the defaults for None, every one held to identity for `all`, else the ones
+        named.
 
         Of an architecture whose sites are found in the model every variant is a default: those that do not serve the
         model are left out before anything is measured.
         """
         if wanted is None:
-            return self.names() if family_catalog.is_structural(self.family, self.workspace) else self.defaults()
+            return self.strict() if family_catalog.is_structural(self.family, self.workspace) else self.defaults()
         if not wanted:
             raise UnusableInput("--variants: names no variant; give names by comma, or 'all'")
         if list(wanted) == ["all"]:
-            return self.names()
+            return self.strict()
         for name in wanted:
             if name not in self.specs:
                 raise unknown(f"{self.family} variant", name, self.specs)
@@ -107,7 +116,14 @@ class Catalog:
                     source_sha256=kernel_catalog.source_hash(self.workspace, kernel),
                 )
             )
-        return ResolvedVariant(name=name, family=self.family, why=spec.why, kernels=tuple(resolved), env=env)
+        return ResolvedVariant(
+            name=name,
+            family=self.family,
+            why=spec.why,
+            kernels=tuple(resolved),
+            env=env,
+            fidelity=self.fidelity_of(name),
+        )
 
     def identify(self, variant: ResolvedVariant, backend: Backend, conditions: Conditions = DEFAULT) -> ResolvedVariant:
         """Return a resolved variant with the identity that it has now on `backend` under `conditions`."""
@@ -124,6 +140,7 @@ class Catalog:
                 folder,
                 elsewhere,
                 conditions=not conditions.default,
+                near=variant.fidelity == "near",
             )
         except (SyntaxError, ValueError) as error:
             raise self._error(variant.name, "", f"its sources cannot be read: {error}") from None
@@ -186,8 +203,20 @@ class Catalog:
                 raise self._error(
                     name, "kernels", "names no kernel: that is the baseline, which every session measures"
                 )
+            self._check_fidelity(name, spec)
             for site, reference in references.items():
                 self._find(name, site, reference)
+
+    def _check_fidelity(self, name: str, spec: VariantSpec) -> None:
+        if self.fidelity_of(name) == "identical":
+            return
+        if spec.default:
+            raise self._error(name, "default", "a variant that is near is measured by its name only; leave it out")
+        _, env = self._merged(name)
+        if env or self.environment_of(name) is not None:
+            # Stock would run under them as well.
+            field = "env" if env else "environment"
+            raise self._error(name, field, "near is found inside one process, which has stock's; leave it out")
 
     def _merged(self, name: str) -> tuple[dict[Site, str], dict[str, str]]:
         references: dict[Site, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,20 +64,12 @@ def bisect(
     from zmlx_bench.bisect.run import Bisecting, Question
     from zmlx_bench.checkpoints.named import named
     from zmlx_bench.cli.output import console, print_json, say
-    from zmlx_bench.cli.progress import Progress
+    from zmlx_bench.cli.progress import announced
     from zmlx_bench.protocol.looks import AT_MOST_OF_STEP
-    from zmlx_bench.session.api import Prepared
 
     place = workspaces.find(workspace)
     family, checkpoint = named(family, checkpoint, place)
     people = console(stderr=True)
-
-    def observe(prepared: Prepared) -> Progress:
-        session = prepared.session
-        names = ", ".join(arm.name for arm in session.plan.arms if arm.variant is not None)
-        say(f"session {session.session}: {names}")
-        return Progress(session.plan, people)
-
     question = Question(
         family=family,
         ends=ends_of(good, bad),
@@ -94,7 +87,7 @@ def bisect(
         share_device=share_device,
         command=("zmlx", *sys.argv[1:]),
     )
-    found = Bisecting(place, question, observe, say).run()
+    found = Bisecting(place, question, partial(announced, people), say).run()
     if as_json:
         print_json(show.summary(place, found))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +69,7 @@ def run(
     from zmlx_bench.errors import UnusableInput
     from zmlx_bench.fleet import command
     from zmlx_bench.fleet.ask import Asked
+    from zmlx_bench.schema.fleet import LOCAL
 
     if local and address is not None:
         raise UnusableInput(f"--local: is this machine without Ray; leave it or --address {address} out")
@@ -85,8 +87,10 @@ def run(
         timeout_s=timeout,
         prompts=prompts,
     )
-    where = command.LOCAL if local else address
-    place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
+    where = LOCAL if local else address
+    # Ray prints what it has to say of its processes; standard output is for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
     raise typer.Exit(_shown(place, as_json=as_json))
 
 
@@ -107,7 +111,8 @@ def collect(address: AddressOption = None, workspace: WorkspaceOption = None, as
     from zmlx_bench.fleet import command, journal
 
     place = journal.newest(workspaces.find(workspace))
-    command.collect(place, address, say)
+    with contextlib.redirect_stdout(sys.stderr):
+        command.collect(place, address, say)
     _shown(place, as_json=as_json)
 
 

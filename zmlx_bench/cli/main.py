@@ -38,6 +38,7 @@ from zmlx_bench.cli import (
     screen,
     serve,
     sessions,
+    upgrade_check,
     variants,
 )
 from zmlx_bench.errors import ZmlxError
@@ -82,6 +83,9 @@ def _options(
 app.command("run", short_help="measure the variants of a family against the stock model")(run.run)
 app.command("screen", short_help="rank variants in minutes: which deserve a session")(screen.screen)
 app.command("bisect", short_help="which release of a package changed speed, tokens or memory")(bisect.bisect)
+app.command("upgrade-check", short_help="does what is promoted hold under another MLX or mlx-lm")(
+    upgrade_check.upgrade_check
+)
 app.add_typer(fleet.app, name="fleet", short_help="the same question on every device of many machines")
 app.command("promote", short_help="decide every variant from the evidence and record it")(promote.promote)
 app.command("report", short_help="rank what was measured, with verdicts and what is undecided")(report.report)

@@ -117,8 +117,8 @@ PromptsOption = Annotated[
     str | None,
     typer.Option(
         "--prompts",
-        metavar="IDS|FILE",
-        help="Prompts by id or TOML file; the first is timed.",
+        metavar="IDS|near|FILE",
+        help="Prompts by id, set or TOML file; the first is timed.",
         autocompletion=complete.prompts,
     ),
 ]

@@ -16,12 +16,14 @@ from rich.text import Text
 from zmlx_bench.analysis.running import Running
 from zmlx_bench.analysis.throughput import decode_tok_s
 from zmlx_bench.cli import remaining
+from zmlx_bench.cli.output import say
 from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Columns, Flow
 from zmlx_bench.schema.event import Loaded, Patched, PromptStart, Token, WorkerEvent
 from zmlx_bench.schema.plan import Job, Plan
 from zmlx_bench.schema.run import Run
+from zmlx_bench.session.api import Prepared
 from zmlx_bench.session.supervise import Outcome
 
 _BAR = 20
@@ -152,3 +154,11 @@ class Progress:
 def _bar(share: float) -> Text:
     full = round(share * _BAR)
     return Text.assemble(("\u2501" * full, "green"), ("\u2501" * (_BAR - full), "dim"))
+
+
+def announced(console: Console, prepared: Prepared) -> Progress:
+    """Say which session begins and which arms it has; return its progress."""
+    session = prepared.session
+    names = ", ".join(arm.name for arm in session.plan.arms if arm.variant is not None)
+    say(f"session {session.session}: {names}")
+    return Progress(session.plan, console)

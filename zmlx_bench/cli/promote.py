@@ -25,7 +25,7 @@ def promote(
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
     from zmlx_bench.report import overview_text
-    from zmlx_bench.report.build import ratios_in
+    from zmlx_bench.report.build import figures_in
     from zmlx_bench.report.overview import as_json as groups_json
     from zmlx_bench.report.overview import overview
 
@@ -36,7 +36,7 @@ def promote(
     recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after
     incumbents = promotions.incumbents(standing)
-    groups = overview(decided.evidence, decided.decisions, incumbents, decided.policy, ratios_in(place))
+    groups = overview(decided.evidence, decided.decisions, incumbents, decided.policy, figures_in(place))
     if as_json:
         print_json(
             {

@@ -159,7 +159,7 @@ def run(
         if begun.plan.family != family:
             raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
         said_so = given(command) | ({"in_familys_place"} if checkpoint == argument else set())
-        planned.check(begun, request, said_so, option)
+        planned.check(place, begun, request, said_so, option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
     else:
         prepared = api.prepare(place, request, incumbent_of, say)

@@ -61,6 +61,21 @@ def asked(workspace: Workspace, text: str) -> Asked:
     return Asked(text, tuple(_requirement(Path.cwd(), part, f"environment {text}") for part in wanted))
 
 
+def place(workspace: Workspace, text: str) -> object:
+    """Return what `text` asks for so that two that ask for the same are equal, however they name it.
+
+    Two names of one interpreter in one folder are one environment; in two folders they are two, though both lead to the
+    same Python. What cannot be asked for (any more) is its text.
+    """
+    try:
+        wanted = asked(workspace, text)
+    except UnusableInput:
+        return text
+    if wanted.python is None:
+        return tuple(sorted(completed(wanted.requirements)))
+    return wanted.python.parent.resolve(), wanted.python.resolve()
+
+
 def _of_spec(root: Path, name: str, spec: EnvironmentSpec, where: str) -> Asked:
     if spec.python is not None:
         return Asked(name, python=_interpreter(root, spec.python, f"{where}.python"))

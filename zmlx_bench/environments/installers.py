@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -138,7 +139,7 @@ class Pip(Installer):
     @property
     def name(self) -> str:
         """What it is, with its version."""
-        return " ".join(self.run(sys.executable, "-m", "pip", "--version").split()[:2])
+        return f"pip {importlib.metadata.version('pip')}"
 
     def resolve(self, requirements: Sequence[str], constraints: Sequence[str], folder: Path) -> list[Pin]:
         """Return what the requirements come to, from the report of a dry run."""

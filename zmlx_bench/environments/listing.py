@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zmlx_bench.environments import kept
+from zmlx_bench.environments import kept, used
 from zmlx_bench.environments.asked import Asked, asked, completed, declared
 from zmlx_bench.environments.kept import Kept, Made
 from zmlx_bench.environments.make import request_of
-from zmlx_bench.errors import UnusableInput
+from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.workspace import Workspace
 
 Row = dict[str, Any]
@@ -43,7 +43,10 @@ def recorded(wanted: Asked) -> Made | None:
 
 
 def removed(workspace: Workspace, name: str) -> tuple[str, int]:
-    """Remove an environment by its name or its key; return the key and the bytes that it took."""
+    """Remove an environment by its name or its key; return the key and the bytes that it took.
+
+    CannotHere where a session runs in it.
+    """
     key = name if any(one.key == name for one in kept.every()) else None
     if key is None:
         wanted = asked(workspace, name)
@@ -53,6 +56,8 @@ def removed(workspace: Workspace, name: str) -> tuple[str, int]:
         if made is None:
             raise UnusableInput(f"environment {name}: is not made; `zmlx environments list` says which are")
         key = made.folder.name
+    if (user := next(used.users(key), None)) is not None:
+        raise CannotHere(f"environment {name}: {user} measures in it; remove it when that has ended")
     return key, kept.remove(key)
 
 

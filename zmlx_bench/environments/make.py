@@ -80,6 +80,14 @@ def make(asked: Asked, say: Say, *, again: bool = False) -> Made:
             raise files.cannot_write(kept.root(), error) from None
 
 
+def able(asked: Asked, say: Say) -> Made:
+    """Return an environment, made where it is not there; CannotHere where it cannot be had or measures nothing."""
+    made = make(asked, say)
+    if made.environment.lacks is not None:
+        raise CannotHere(f"environment {asked.text}: cannot measure: {made.environment.lacks}")
+    return made
+
+
 def request_of(requirements: tuple[str, ...]) -> str:
     """Return what an environment is asked for by, as one word: of a wheel its content counts, not its place."""
     parts = [_content(Path(one)) if one.endswith(".whl") else one for one in requirements]

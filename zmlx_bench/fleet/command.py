@@ -13,10 +13,9 @@ from zmlx_bench.fleet.journal import Place
 from zmlx_bench.fleet.local import Local
 from zmlx_bench.fleet.nodes import NodeFails, Nodes
 from zmlx_bench.fleet.on_ray import OnRay
+from zmlx_bench.schema.fleet import LOCAL
 from zmlx_bench.workspace import Workspace
 
-LOCAL = "local"
-"""In the place of an address: this machine without Ray."""
 _STOPS_S = 120.0
 
 
@@ -39,9 +38,10 @@ def run(
     question = question_of(workspace, asked, data)
     nodes = connect(address, say)
     place, again = journal.begin(workspace, question, data, time.time(), address=address, command=command)
-    say(f"fleet run {place.folder.name}{' goes on' if again else ''}")
     with place.alone():
+        say(f"fleet run {place.folder.name}{' goes on' if again else ''}")
         place.stop.unlink(missing_ok=True)
+        place.reached_at(address)
         _headed(place, nodes, say, terms or Terms(), pace or Pace(), only_collect=False)
     return place
 

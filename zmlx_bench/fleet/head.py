@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmlx_bench import __version__
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.fleet import parcel as parcels
 from zmlx_bench.fleet.arrive import Refused, receive
 from zmlx_bench.fleet.items import Terms
@@ -37,6 +38,8 @@ Receive = Callable[[FleetWork, Report, Nodes], None]
 """Takes what a node returned, or raises Refused, or NodeFails."""
 
 
+QUIET_S = 120.0
+"""Without an answer until `collect` leaves."""
 SHARE = 50.0
 """Times as long as writing the matrix takes pass until it is written again."""
 
@@ -98,6 +101,9 @@ class Head:
         """Of sessions that have finished and are not collected."""
         self._known: set[str] = set()
         """Sessions that this head has started or looked for."""
+        self._heard: set[str] = set()
+        """Sessions of which their nodes have told this head something."""
+        self._heard_at = self.clock()
         self._where: dict[str, tuple[str, str]] = {}
         """Family and device of sessions that are not over."""
         self._leftover: dict[str, tuple[str, str]] = {}
@@ -119,25 +125,40 @@ class Head:
     def until_done(self, *, only_collect: bool = False) -> None:
         """Go on until nothing is left to do, or somebody asks to stop.
 
-        With `only_collect` nothing is started, and what still runs is left to run.
+        With `only_collect` nothing is started, and what still runs is left to run. CannotHere where no device is used.
         """
         while not self.place.stop.exists():
             self.step(start=not only_collect)
             if self.scheduler.left == 0 and self.scheduler.slots:
-                self.place.end()
+                self._end()
                 break
-            if only_collect and not self.scheduler.arriving:
+            if only_collect and (self._all_heard() or self.clock() - self._heard_at > QUIET_S):
                 break
             time.sleep(self.pace.step_s)
         self._drop()
 
+    def _end(self) -> None:
+        """Note that the run has ended, unless there was nothing to ask: then another device may still come."""
+        if not self.scheduler.items:
+            why = "; ".join(f"{name}: {slot.refused or 'is gone'}" for name, slot in self.scheduler.slots.items())
+            raise CannotHere(f"no device is used: {why}")
+        self.place.end()
+
+    def _all_heard(self) -> bool:
+        """Return whether the devices that answer have told of all that they were given, and have none to collect."""
+        here = {name for name, slot in self.scheduler.slots.items() if slot.alive}
+        awaited = [*self.scheduler.arriving, *(one for one in self.scheduler.running if one not in self._heard)]
+        return not any(self._where[session][1] in here for session in awaited)
+
     def stop(self) -> None:
         """End what runs; a head after this one goes on with it."""
+        self._look()
         for session, item in list(self.scheduler.running.items()):
             try:
                 self.nodes.stop(self._work(session), drop=False)
             except NodeFails as error:
-                self.say(f"{item.device}: {error}")
+                self.say(f"{session}: may still run on {item.device}: {error}")
+                continue
             self._note(Ended(at=self.clock(), session=session, outcome="interrupted", why="it was stopped"))
 
     def step(self, *, start: bool = True) -> None:
@@ -161,9 +182,8 @@ class Head:
         self._looked = self.clock()
         answering = {device.device: device for device in self.nodes.devices()}
         for name, device in answering.items():
-            slot = self.scheduler.slots.get(name)
-            if slot is None or not slot.alive or slot.about != device:
-                refused = self._why_not(device)
+            slot, refused = self.scheduler.slots.get(name), self._why_not(device)
+            if slot is None or not slot.alive or (slot.about, slot.refused) != (device, refused):
                 self._note(Seen(at=self.clock(), device=device, refused=refused))
                 self.say(f"{name}: {device.group}" if refused is None else f"{name}: not used: {refused}")
         for name, slot in self.scheduler.slots.items():
@@ -194,6 +214,8 @@ class Head:
 
     def _reported(self, report: Report) -> None:
         item = self.scheduler.running.get(report.session)
+        self._heard.add(report.session)
+        self._heard_at = self.clock()
         if report.outcome == "finished":
             self._reports[report.session] = report
         if item is None:
@@ -228,6 +250,9 @@ class Head:
         for session in came:
             self.say(f"{session} from {self._where[session][1]}: collected")
             self._note(Collected(at=self.clock(), session=session))
+            self._heard_at = self.clock()
+        if came:
+            self._drop()
 
     def _drop(self) -> None:
         """Have the nodes remove what they have of sessions that are over."""
@@ -317,3 +342,4 @@ class Head:
             self._leftover[session] = self._where.pop(session)
         self._reports.pop(session, None)
         self._known.discard(session)
+        self._heard.discard(session)

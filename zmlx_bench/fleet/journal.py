@@ -68,21 +68,30 @@ class Place:
         """Return what was asked; UnusableInput names file and field."""
         return files.read_json(self.folder / RUN_FILE, FleetRun)
 
+    def reached_at(self, address: str | None) -> None:
+        """Note where the nodes are, for the commands that come after: the head that begins may be told another."""
+        run = self.run()
+        if run.address != address:
+            files.write_atomic(self.folder / RUN_FILE, files.dump_json(run.model_copy(update={"address": address})))
+
     def headed(self) -> bool:
         """Return whether a head is at the run now."""
         try:
-            with self.alone():
+            with self.alone(wait_s=0):
                 return False
         except CannotHere:
             return True
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other heads from the run until the block ends; CannotHere where one is at it."""
+    def alone(self, wait_s: float = 1.0) -> Iterator[None]:
+        """Keep other heads from the run until the block ends; CannotHere where one is at it.
+
+        `headed` has the lock for a moment, which a head waits out.
+        """
         path = self.folder / "head.lock"
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=wait_s)
         except Timeout:
             raise CannotHere(
                 f"another process is at fleet run {self.folder.name}; `zmlx fleet status` says how it stands, "

@@ -176,20 +176,25 @@ class OnRay:
         try:
             said = self._ray.get(ref)
         except errors.ActorUnavailableError:
-            said = None
+            self._ask_again(session)
+            return None
         except errors.RayError:
             self._from_disk(session)
             return None
         self._answered.add(session)
-        report = None if said is None else Report(**said)
-        if report is None or report.outcome is None:
-            try:
-                self._ask(session, self._ray.get_actor(session))
-            except ValueError:
-                self._from_disk(session)
-        else:
+        # A head that was killed may have made the keeper and not have told it what to begin.
+        report = Report(session, outcome="interrupted", why="it was not begun") if said is None else Report(**said)
+        if report.outcome is None:
+            self._ask_again(session)
+        elif report.outcome != "finished":
             self._let_go(session)
         return report
+
+    def _ask_again(self, session: str) -> None:
+        try:
+            self._ask(session, self._ray.get_actor(session))
+        except ValueError:
+            self._from_disk(session)
 
     def _patient(self, session: str) -> Report | None:
         """Return that a session's device is used by others, where Ray has not had it for a while."""
@@ -213,21 +218,29 @@ class OnRay:
     def fetch(self, session: str, name: str) -> bytes:
         """Return a file of a finished session."""
         work = self._works[session]
-        return bytes(self._wait_for(self._task(ray_node.fetch, self._at(work), work.model_dump_json(), name)))
+        node, told = self._at(work), work.model_dump_json()
+        try:
+            ref = self._ray.get_actor(session).fetch.remote(told, name)
+        except ValueError:
+            ref = self._task(ray_node.fetch, node, told, name)
+        return bytes(self._wait_for(ref))
 
     def stop(self, work: FleetWork, *, drop: bool) -> None:
         """End a session, and with `drop` have it removed."""
-        node = self._at(work)
-        with suppress(ValueError):
-            keeper = self._ray.get_actor(work.session)
-            if not drop:
-                with suppress(NodeFails):
-                    self._wait_for(keeper.stop.remote())
-            self._ray.kill(keeper)
+        node, told = self._at(work), work.model_dump_json()
         self._asked.pop(work.session, None)
+        try:
+            keeper = self._ray.get_actor(work.session)
+        except ValueError:
+            keeper = None
         if drop:
-            self._going.append(self._task(ray_node.drop, node, work.model_dump_json()))
+            gone = keeper.leave.remote(told) if keeper is not None else self._task(ray_node.drop, node, told)
+            self._going.append(gone)
             self._works.pop(work.session, None)
+        elif keeper is not None:
+            with suppress(NodeFails):
+                self._wait_for(keeper.stop.remote())
+            self._ray.kill(keeper)
 
     def close(self) -> None:
         """Leave the cluster, or end the one that is this process's own."""

@@ -5,6 +5,7 @@ What they take and give is text and bytes.
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -62,6 +63,16 @@ class Keeper:
         if self._refused is not None:
             return asdict(self._refused)
         return None if self._running is None else asdict(self._running.report())
+
+    def fetch(self, work: str, name: str) -> bytes:
+        """Return a file of the finished session."""
+        return fetch(work, name)
+
+    def leave(self, work: str) -> None:
+        """Remove what the node has of the session, and end this actor: what the device needs is free."""
+        self.stop()
+        drop(work)
+        os._exit(0)
 
     def stop(self) -> None:
         """End the session's process."""

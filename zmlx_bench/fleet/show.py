@@ -9,7 +9,7 @@ from typing import Any
 from zmlx_bench.fleet.items import Item, Terms
 from zmlx_bench.fleet.journal import Place, read
 from zmlx_bench.fleet.scheduler import Scheduler
-from zmlx_bench.schema.fleet import FleetRun
+from zmlx_bench.schema.fleet import LOCAL, FleetRun
 
 MOST_LINES = 12
 """Of one kind; what is more is counted."""
@@ -32,11 +32,14 @@ def lines(run: FleetRun, scheduler: Scheduler, at: float, *, headed: bool, over:
     counts = {state: sum(item.state == state for item in items) for state in ("collected", "running", "arriving")}
     waiting, lost = _of(items, "waiting"), _of(items, "given up")
     head = _head(headed=headed, over=over)
+    # On this machine alone a session ends with its head, which a killed one has not written down.
+    ended = not headed and run.address in (None, LOCAL)
     yield (
-        f"{counts['collected']} of {len(items)} sessions collected, {counts['running']} running, "
+        f"{counts['collected']} of {len(items)} sessions collected, "
+        f"{counts['running']} {'cut short' if ended and counts['running'] else 'running'}, "
         f"{counts['arriving']} arriving, {len(waiting)} waiting, {len(lost)} given up; {head}"
     )
-    yield from _cut(_devices(scheduler, at))
+    yield from _cut(_devices(scheduler, at, ended=ended))
     yield from _cut(f"  waits: {_what(item)}: {_why_waiting(item, at)}" for item in waiting)
     yield from _cut(f"  given up: {_what(item)}: {item.why}" for item in lost)
 
@@ -76,11 +79,12 @@ def summary(run: FleetRun, scheduler: Scheduler, *, headed: bool, over: bool) ->
     }
 
 
-def _devices(scheduler: Scheduler, at: float) -> Iterator[str]:
+def _devices(scheduler: Scheduler, at: float, *, ended: bool) -> Iterator[str]:
     for name, slot in sorted(scheduler.slots.items(), key=lambda one: (one[1].item is None, one[0])):
         if slot.item is not None:
             item = slot.item
-            does = f"session {item.number} of {item.family} for {_span(at - item.since)} ({item.session})"
+            since = "cut short" if ended else f"for {_span(at - item.since)}"
+            does = f"session {item.number} of {item.family} {since} ({item.session})"
         elif slot.refused is not None:
             does = f"not used: {slot.refused}"
         elif not slot.alive:
@@ -118,7 +122,7 @@ def _of(items: Iterable[Item], state: str) -> list[Item]:
 def _head(*, headed: bool, over: bool) -> str:
     if headed:
         return "a head is at it"
-    return "it has ended" if over else "no head is at it: the command that began it goes on"
+    return "it has ended" if over else "no head is at it; the command that began it would go on with it"
 
 
 def _cut(found: Iterable[str]) -> Iterator[str]:

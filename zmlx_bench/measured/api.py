@@ -29,7 +29,7 @@ from zmlx_bench.measured.families.routers import (
     TOP_K_SOFTMAX_SCALED,
 )
 from zmlx_bench.measured.families.stack import NORM_BLOCK, RESIDUAL_NORM, Layer, Masks, Stack, attention_mask
-from zmlx_bench.measured.host import Halves, Host, stock_call
+from zmlx_bench.measured.host import Halves, Host, replace_call, stock_call
 from zmlx_bench.measured.inputs import Filled, Sizes, all_bytes, expert_bytes, hidden, no_bytes, offset
 from zmlx_bench.measured.primitives import require_primitive
 from zmlx_bench.measured.steps import Block, Call, Calls, Span, Step
@@ -84,6 +84,7 @@ __all__ = [
     "projection",
     "projection_block",
     "projection_hosts",
+    "replace_call",
     "require_kind",
     "require_parts",
     "require_primitive",

@@ -9,7 +9,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import looks_of
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Backend, Estimator
-from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Contrast, Job, JobKind, Plan, Timeouts
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Contrast, Job, JobKind, Plan, Timeouts, Within
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 
@@ -81,6 +81,7 @@ def draw_up(
     audit_positions: int | None = None,
     first_look: int | None = None,
     contrast: Contrast | None = None,
+    within: Within | None = None,
     estimator: Estimator = ESTIMATOR,
     algorithm: int = ALGORITHM,
 ) -> Plan:
@@ -103,6 +104,7 @@ def draw_up(
         estimator=estimator,
         looks=() if first_look is None else looks_of(first_look, blocks),
         contrast=contrast,
+        within=within,
         seed=seed,
         cooldown_s=cooldown_s,
         cool_at_most_s=cool_at_most_s,

@@ -13,9 +13,9 @@ from zmlx_bench.ledger import matrix, promotions
 from zmlx_bench.ledger.evidence_reader import Reader, Refusal, deciding, group_of, read_policy
 from zmlx_bench.legacy.store import stored_imports
 from zmlx_bench.legacy.verdict import LegacyVerdict, legacy_verdicts
-from zmlx_bench.report.overview import GroupOverview, RatiosOf, overview
+from zmlx_bench.report.overview import FiguresOf, GroupOverview, overview
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.figures import Ratios
+from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.workspace import Workspace
 
@@ -41,7 +41,7 @@ def build(workspace: Workspace, family: str | None) -> Report:
     }
     legacy = [v for v in legacy_verdicts(stored_imports(workspace)) if family in (None, v.family)]
     legacy.sort(key=lambda v: (v.verdict != "REJECT", v.family, v.variant))
-    groups = overview(evidence, decisions, incumbents, policy, ratios_in(workspace), rows, verified.read(workspace))
+    groups = overview(evidence, decisions, incumbents, policy, figures_in(workspace), rows, verified.read(workspace))
     return Report(groups, legacy, reader.refusals)
 
 
@@ -50,10 +50,10 @@ def rows_of(workspace: Workspace, family: str | None) -> list[MatrixRow]:
     return [row for row in matrix.read(workspace.matrix) if family in (None, row.family)]
 
 
-def ratios_in(workspace: Workspace) -> RatiosOf:
-    """Return what derives a capsule's ratios from its raw runs, which an overview has not read."""
+def figures_in(workspace: Workspace) -> FiguresOf:
+    """Return what derives a capsule's figures from its raw runs, which an overview has not read."""
 
-    def ratios_of(capsule: str) -> Ratios:
-        return ratios.of_capsule(read_json(workspace.root / capsule, Capsule))
+    def figures_of(capsule: str) -> Figures:
+        return ratios.completed(read_json(workspace.root / capsule, Capsule))
 
-    return ratios_of
+    return figures_of

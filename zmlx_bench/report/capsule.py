@@ -139,7 +139,7 @@ def _fidelity(capsule: Capsule) -> Iterator[str]:
         loops = ", loops and does not count" if prompt.loops else ""
         yield f"  {prompt.prompt}: {where}{margin}{loops}"
     if (audit := capsule.audit) is not None:
-        yield f"audit: {words.audit(audit.figures, audit.status, audit.message)}"
+        yield f"audit: {words.audit(audit)}"
 
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:

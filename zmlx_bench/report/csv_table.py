@@ -29,7 +29,7 @@ MEASURES = (
 )  # fmt: skip
 SHARED = (
     "capsule", "session", "time", "family", "checkpoint", "checkpoint_digest", "backend", "device", "cores", "mlx",
-    "mlx_lm", "variant", "environment", "tokens",
+    "mlx_lm", "variant", "environment", "held_to", "tokens",
 )  # fmt: skip
 COLUMNS = (
     *SHARED[:6], *Conditions.model_fields, *SHARED[6:], "arm", "role", "status", "blocks",

@@ -62,6 +62,7 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     "env": variant.env,
                     "why": variant.why,
                     "environment": catalog.environment_of(variant_name),
+                    "fidelity": variant.fidelity,
                     "not_here": catalog.missing_on(variant, backend)
                     or unmade(catalog, variant_name)
                     or _lacks_primitive(catalog, variant),
@@ -104,6 +105,8 @@ def variant_list(rows: Sequence[Row]) -> Group:
             parts.append(Flow(said, hang=4))
             parts.append(Flow([f"{site} = {kernel}" for site, kernel in row["kernels"].items()], indent=4, hang=4))
             parts += [Flow([f"{name}={value}"], indent=4) for name, value in row["env"].items()]
+            if row["fidelity"] == "near":
+                parts.append(Flow(["declared near: taken by its name only, never a default"], indent=4))
             if row["environment"] is not None:
                 parts.append(Flow([f"in the environment {row['environment']}"], indent=4))
             parts.append(Flow([row["why"]], indent=4, style="dim"))

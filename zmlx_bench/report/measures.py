@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zmlx_bench.analysis import ratios
 from zmlx_bench.report import words
 from zmlx_bench.schema.capsule import Capsule
-from zmlx_bench.schema.figures import Figures, Latency, Ratio, Ratios
+from zmlx_bench.schema.figures import Figures, Ratio, Ratios, TokenTimes
 
 SELDOM = ("context_prefill_tok_s", "energy_j_per_token")
 """Keys of what is shown only where it was measured: where there was a context, and where a counter tells."""
@@ -45,13 +45,13 @@ class Measure:
 
 def of_capsule(capsule: Capsule) -> tuple[Measure, ...]:
     """Return the variant's figures, derived from its runs where the capsule does not say them."""
-    return of_figures(capsule.figures, ratios.of_capsule(capsule))
+    return of_figures(ratios.completed(capsule))
 
 
-def of_figures(figures: Figures, found: Ratios | None = None) -> tuple[Measure, ...]:
+def of_figures(figures: Figures) -> tuple[Measure, ...]:
     """Return decode and prefill speed, that of a context where there was one, time to first token, percentiles of the
-    time per token, and energy where a counter told; `found` stands for ratios that the figures lack."""
-    found = figures.ratios or found
+    time per token, and energy where a counter told."""
+    found = figures.ratios
     ttft, energy = (found.ttft, found.energy) if found else (None, None)
     every = (
         Measure(
@@ -66,7 +66,7 @@ def of_figures(figures: Figures, found: Ratios | None = None) -> tuple[Measure, 
             figures.baseline_context_prefill_tok_s, figures.context_prefill,
         ),
         Measure("ttft_ms", "first token", "ms", 1, figures.ttft_ms, figures.baseline_ttft_ms, ttft),
-        *_latencies(figures.latency, figures.baseline_latency, found),
+        *_latencies(figures.token_times, figures.baseline_token_times, found),
         Measure(
             "energy_j_per_token", "energy", "J a token", 3, figures.energy_j_per_token,
             figures.baseline_energy_j_per_token, energy,
@@ -80,7 +80,7 @@ def beside(measures: Sequence[Measure]) -> tuple[Measure, ...]:
     return tuple(measure for measure in measures if measure.key != "decode_tok_s")
 
 
-def _latencies(ours: Latency | None, stock: Latency | None, found: Ratios | None) -> Iterator[Measure]:
+def _latencies(ours: TokenTimes | None, stock: TokenTimes | None, found: Ratios | None) -> Iterator[Measure]:
     for share in ("p50", "p95", "p99"):
         mine, theirs = (None if one is None else getattr(one, f"{share}_ms") for one in (ours, stock))
         ratio = None if found is None else getattr(found, f"token_{share}")

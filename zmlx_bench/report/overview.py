@@ -12,13 +12,14 @@ from pydantic_core import to_jsonable_python
 
 from zmlx_bench.analysis.decision import Gate, GroupDecision, GroupKey, GroupVerdict
 from zmlx_bench.analysis.decision.adapter import key_of_row
+from zmlx_bench.analysis.ratios import whole
 from zmlx_bench.catalog import verified
 from zmlx_bench.ledger.evidence_reader import KNOWN, SessionCapsules, named_by
 from zmlx_bench.printable import clean
 from zmlx_bench.protocol.looks import AT_MOST
 from zmlx_bench.report import words
 from zmlx_bench.report.measures import Measure, beside, of_figures
-from zmlx_bench.schema.figures import Ratios
+from zmlx_bench.schema.figures import Figures
 from zmlx_bench.schema.matrix import MatrixRow, row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.verification import Verification
@@ -26,8 +27,8 @@ from zmlx_bench.session.elsewhere import name_of
 
 _FINAL = ("checkpoint", "environment")
 """Why a CANDIDATE stays one, however often it is measured."""
-RatiosOf = Callable[[str], Ratios]
-"""Of the capsule at a path in the workspace."""
+FiguresOf = Callable[[str], Figures]
+"""All of the capsule at a path in the workspace, also what it does not say itself."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Line:
     """What the verdict rests on."""
     gates: tuple[Gate, ...] = ()
     audit: str | None = None
-    """What the audit of the session says; no verdict rests on it."""
+    """What the audit of the session says; no verdict rests on it but that of a near variant."""
     measures: Mapping[int, tuple[Measure, ...]] = field(default_factory=dict)
     """What was measured beside decode speed, by budget; nothing where its capsules are not here."""
     kernels: tuple[str, ...] = ()
@@ -56,6 +57,13 @@ class Line:
     verified: str | None = None
     """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
     group's device and versions; null for never. No verdict rests on it."""
+    by_upgrade_check: bool = False
+    """Whether the session that is shown asked if a promotion holds in another environment."""
+
+    @property
+    def near(self) -> bool:
+        """Whether the variant was declared to be near when it was measured."""
+        return any(cell.held_to == "near" for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,20 @@ class GroupOverview:
     """Commands for what another session can confirm, and for what more blocks can decide."""
 
     @property
+    def near(self) -> tuple[Line, ...]:
+        """What is held to be near in the place of every token: apart, for no default comes of it."""
+        return tuple(line for line in self.lines if line.near)
+
+    @property
     def rejected(self) -> tuple[Line, ...]:
         """The reject list."""
-        return tuple(line for line in self.lines if line.verdict == "REJECT")
+        return tuple(line for line in self.lines if line.verdict == "REJECT" and not line.near)
 
     @property
     def undecided(self) -> tuple[Line, ...]:
         """What is not decided yet."""
-        return tuple(line for line in self.lines if line.verdict in (None, "INCONCLUSIVE", "CANDIDATE"))
+        open_ = (None, "INCONCLUSIVE", "CANDIDATE")
+        return tuple(line for line in self.lines if line.verdict in open_ and not line.near)
 
 
 def overview(
@@ -93,13 +107,13 @@ def overview(
     decisions: Mapping[GroupKey, GroupDecision],
     incumbents: Mapping[GroupKey, str],
     policy: Policy,
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     rows: Iterable[MatrixRow] = (),
     verifications: Sequence[Verification] = (),
 ) -> tuple[GroupOverview, ...]:
     """Return the groups of the evidence and of the matrix; rows whose capsules are not here show without a verdict.
 
-    `ratios_of` is asked for the ratios of capsules that do not say them.
+    `figures_of` is asked for those of capsules that do not say all of them.
     """
     by_group: dict[GroupKey, list[MatrixRow]] = {key: [] for key, found in evidence.items() if found}
     for row in rows:
@@ -107,7 +121,7 @@ def overview(
 
     def group(key: GroupKey) -> GroupOverview:
         loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
-        return _group(key, loaded, decision, incumbent, by_group[key], policy, ratios_of, verifications)
+        return _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
 
     return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
@@ -119,12 +133,12 @@ def _group(
     promoted: str | None,
     rows: Sequence[MatrixRow],
     policy: Policy,
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     verifications: Sequence[Verification],
 ) -> GroupOverview:
     place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
     there = partial(verified.last, verifications, place=place)
-    lines = {v.variant: _judged(v, loaded, ratios_of, there) for v in decision.verdicts} if decision else {}
+    lines = {v.variant: _judged(v, loaded, figures_of, there) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
         lines[line.variant] = line
     action = decision.action if decision else "none"
@@ -148,7 +162,7 @@ def _group(
 def _judged(
     verdict: GroupVerdict,
     loaded: Sequence[SessionCapsules],
-    ratios_of: RatiosOf,
+    figures_of: FiguresOf,
     last_verified: Callable[..., str | None],
 ) -> Line:
     session = next(s for s in loaded if s.evidence.session == verdict.latest.session)
@@ -168,13 +182,14 @@ def _judged(
         blocks_capped=verdict.latest.blocks_capped,
         sessions=verdict.rests_on,
         gates=verdict.gates,
-        audit=words.audit(audits[0].figures, audits[0].status, audits[0].message) if audits else None,
+        audit=words.audit(audits[0]) if audits else None,
         measures={
-            c.tokens: beside(of_figures(c.figures, c.figures.ratios or ratios_of(path)))
+            c.tokens: beside(of_figures(c.figures if whole(c.figures) else figures_of(path)))
             for path, c in mine.items()
             if c.status == "ok"
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
+        by_upgrade_check=session.evidence.within is not None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 
@@ -193,8 +208,11 @@ def _unjudged(rows: Iterable[MatrixRow]) -> Iterable[Line]:
 
 
 def _rank(line: Line) -> tuple[int, float, str]:
-    """Rank by the slower budget; text that is not the baseline's, and what did not run, come last."""
-    if any(cell.status != "ok" for cell in line.cells):
+    """Rank by the slower budget; text that is not the baseline's, and what did not run, come later, what is held to be
+    near last."""
+    if line.near:
+        place = 3
+    elif any(cell.status != "ok" for cell in line.cells):
         place = 2
     else:
         place = int(any(cell.fidelity != "identical" for cell in line.cells))
@@ -216,13 +234,16 @@ def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
-    unsure = [line for line in lines if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    # `zmlx run` knows no arm of an upgrade check.
+    known = [line for line in lines if not line.by_upgrade_check]
+    unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"
-    if unsure:
-        most = max(AT_MOST, *(line.blocks_needed or 0 for line in unsure))
-        yield f"{start} {_arms(unsure)} --until-decided --at-most {most}"
+    for held, prompts in ((False, ""), (True, " --prompts near")):
+        if alike := [line for line in unsure if line.near is held]:
+            most = max(AT_MOST, *(line.blocks_needed or 0 for line in alike))
+            yield f"{start} {_arms(alike)}{prompts} --until-decided --at-most {most}"
 
 
 def _arms(lines: Sequence[Line]) -> str:
@@ -256,6 +277,7 @@ def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
                 **plain,
                 "rejected": [line.variant for line in group.rejected],
                 "undecided": [line.variant for line in group.undecided],
+                "near": [line.variant for line in group.near],
             }
         )
     return found

@@ -17,16 +17,22 @@ from zmlx_bench.report.overview import GroupOverview, Line
 from zmlx_bench.schema.matrix import MatrixRow
 
 NOTE = (
-    "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are "
-    "90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
-    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. Ratios "
-    "of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two tokens, "
-    "of all processes together; their ratios are paired by process, and need not be those of the percentiles shown. "
-    "Verified: when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
+    "Ranked by the slower budget. Ratios are paired by block against the mean of baseline and null arm; intervals are"
+    " 90%, not adjusted for the number of variants. Tokens: those that are the baseline's, of all compared. GB: peak "
+    "memory of the variant / of the baseline. J: joules of the device a token, likewise, where a counter tells. "
+    "Ratios of times (ms) and of energy are better below 1; token p50, p95, p99: percentiles of the time between two "
+    "tokens of a process, the median over processes; their ratios are paired by process, as all others are. Verified:"
+    " when `zmlx kernels verify` last compared the measured kernels with stock on that device and versions."
 )
 LEGACY_NOTE = "Imported from the predecessor: unpaired, without an A/A arm. It can reject and never makes a CANDIDATE."
 _SHOWN = 5
-_STYLES = {"PROMOTE": "green", "CANDIDATE": "green", "REJECT": "red", "INCONCLUSIVE": "yellow"}
+_STYLES = {
+    "PROMOTE": "green",
+    "CANDIDATE": "green",
+    "NEAR-CANDIDATE": "cyan",
+    "REJECT": "red",
+    "INCONCLUSIVE": "yellow",
+}
 
 
 def title(group: GroupOverview) -> str:
@@ -134,7 +140,8 @@ def verified(line: Line) -> str:
 
 
 def _verdict(line: Line) -> str:
-    return f"{line.verdict} ({line.reason})" if line.verdict else "no verdict: its capsules are not here"
+    held = "declared near, " if line.near else ""
+    return held + (f"{line.verdict} ({line.reason})" if line.verdict else "no verdict: its capsules are not here")
 
 
 def _budgets(group: GroupOverview) -> list[int]:
@@ -216,10 +223,17 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if group.near:
+        yield "declared near", [f"{line.variant}: {_near(line)}" for line in group.near]
     if audits := [f"{line.variant}: {line.audit}" for line in group.lines if line.audit is not None]:
         yield "audit", audits
     if group.next_runs:
         yield "next", list(group.next_runs)
+
+
+def _near(line: Line) -> str:
+    """Return the verdict on a near variant in full: it is no line of the other lists."""
+    return f"{line.verdict}, {line.reason}: {line.why}" if line.verdict else "its capsules are not here"
 
 
 def _needs(line: Line) -> str:

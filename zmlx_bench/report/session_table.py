@@ -54,10 +54,7 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     if company := words.company(_busy(capsules), shared=session.shared_device):
         parts.append(Text(company))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
-    parts.extend(
-        Text(f"audit of {name}: {words.audit(audit.figures, audit.status, audit.message)}")
-        for name, audit in audits.items()
-    )
+    parts.extend(Text(f"audit of {name}: {words.audit(audit)}") for name, audit in audits.items())
     failed = [c for c in capsules if c.status != "ok"]
     parts.extend(Text(f"{c.variant.name}: {_failure(c)}", style="red") for c in failed)
     if spent is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmlx_bench.printable import said
-from zmlx_bench.schema.audit import AuditFigures
+from zmlx_bench.schema.audit import Audit, AuditFigures, Nearness
 from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
@@ -80,10 +80,26 @@ def spent(value: Spent) -> Iterator[str]:
             yield f"{name} {seconds:.1f} s"
 
 
-def audit(figures: AuditFigures | None, status: str, message: str | None) -> str:
-    """Return which arm the audit found nearer to float32, and by how much."""
-    if figures is None:
-        return f"no figures: {status}" + (f", {said(message)}" if message else "")
+def audit(found: Audit) -> str:
+    """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too."""
+    if found.figures is None:
+        return f"no figures: {found.status}" + (f", {said(found.message)}" if found.message else "")
+    told = _distances(found.figures)
+    return told if found.near is None else f"{told}; {_nearness(found.near)}"
+
+
+def _nearness(found: Nearness) -> str:
+    bounds = (
+        f"{what} {each.mean:.2g}" + ("" if each.upper is None else f" [{each.lower:.2g}, {each.upper:.2g}]")
+        for what, each in (("KL", found.kl), ("loss of top-1", found.top1))
+    )
+    return (
+        f"declared near: farther than stock by {' and '.join(bounds)} "
+        f"(one-sided 95% bounds over {found.prompts} prompts of {found.positions} positions)"
+    )
+
+
+def _distances(figures: AuditFigures) -> str:
     ours, stock = figures.variant, figures.baseline
     if figures.nearer == "equal":
         found = f"as near to float32 as the baseline: mean KL {stock.kl_mean:.3g} nats both"

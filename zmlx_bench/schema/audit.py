@@ -1,13 +1,13 @@
 """The teacher-forced audit: how near stock and a variant are to a float32 reference on the same tokens.
 
-It explains a divergence; no gate of the policy reads it.
+It explains a divergence. No verdict rests on it, but that of a variant which is declared to be near.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from zmlx_bench.schema.base import Count, Name, NonNegative, Positive, Sha256, Status, StrictModel
 
@@ -70,6 +70,29 @@ class AuditFigures(StrictModel):
     baseline_nearer: Count
 
 
+class Bounded(StrictModel):
+    """A mean over prompts, and one-sided bounds of it."""
+
+    mean: float
+    lower: float | None
+    """95% lower bound; null where there are too few prompts."""
+    upper: float | None
+    """95% upper bound; null likewise."""
+
+
+class Nearness(StrictModel):
+    """How much farther from the reference a variant is than stock, from prompt to prompt (`analysis.near`)."""
+
+    prompts: Count
+    """Whose forced tokens do not loop: the others do not count."""
+    positions: Count
+    """Of the prompt that has fewest; 0 without a prompt."""
+    kl: Bounded
+    """Mean KL divergence from the reference: the variant's minus stock's, nats."""
+    top1: Bounded
+    """Share of positions whose most likely token is the reference's: stock's minus the variant's."""
+
+
 class Audit(StrictModel):
     """The audit of one variant: its process, the raw traces, and what they say."""
 
@@ -78,6 +101,8 @@ class Audit(StrictModel):
     prompts: tuple[PromptAudit, ...] = ()
     figures: AuditFigures | None = None
     """Null where the process failed."""
+    near: Nearness | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a variant that is declared to be near; absent from others'."""
 
     @model_validator(mode="after")
     def _status_fits_fields(self) -> Audit:

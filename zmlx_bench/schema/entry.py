@@ -30,7 +30,7 @@ class EntryVerdict(StrictModel):
     """The verdict on one variant."""
 
     variant: Name
-    verdict: Literal["PROMOTE", "CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
+    verdict: Literal["PROMOTE", "CANDIDATE", "NEAR-CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
     reason: NonEmpty
     """The gate that decided."""
     rests_on: tuple[Name, ...]

@@ -72,12 +72,20 @@ class Memory(StrictModel):
 
 
 class Latency(StrictModel):
-    """Percentiles of the time per token over all blocks, milliseconds."""
+    """Percentiles of the time per token, of the tokens of all blocks together, milliseconds."""
 
     p50_ms: NonNegative
     p95_ms: NonNegative
     p99_ms: NonNegative
     max_ms: NonNegative
+
+
+class TokenTimes(StrictModel):
+    """Percentiles of the time per token, each the median over blocks of that of a process, milliseconds."""
+
+    p50_ms: NonNegative
+    p95_ms: NonNegative
+    p99_ms: NonNegative
 
 
 class Ratios(StrictModel):
@@ -126,6 +134,9 @@ class Figures(StrictModel):
     baseline_depths: tuple[Depth, ...] = ()
     latency: Latency | None
     baseline_latency: Latency | None
+    token_times: TokenTimes | None = None
+    """What stands beside `ratios`, in which a percentile is of a process too; null in evidence from before it was."""
+    baseline_token_times: TokenTimes | None = None
     memory: Memory
     baseline_memory: Memory
     energy_j_per_token: NonNegative | None = None

@@ -9,6 +9,8 @@ from pydantic import Field, TypeAdapter
 from zmlx_bench.schema.base import Count, Name, NonEmpty, NonNegative, Positive, Sha256, StrictModel
 from zmlx_bench.schema.machine import Machine
 
+LOCAL = "local"
+"""In the place of an address: this machine without Ray."""
 Outcome = Literal["finished", "interrupted", "taken", "changed", "failed", "refused"]
 """How a session's process ended on its node: with its capsules; by something that it can be resumed after; not begun,
 because somebody else measures on the device; not resumed, because something changed; for good; not possible there."""
@@ -74,7 +76,7 @@ class FleetQuestion(StrictModel):
 
 
 class FleetRun(StrictModel):
-    """`run.json`: written once, before the first session."""
+    """`run.json`: written before the first session; afterwards only its address changes."""
 
     schema_version: Literal[1]
     fleet: Name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from zmlx_bench.schema.base import (
     Backend,
     Count,
@@ -20,6 +22,7 @@ from zmlx_bench.schema.base import (
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.migrations import matrix as migrations
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.variant import FidelityRule
 
 
 class MatrixRow(StrictModel):
@@ -59,6 +62,8 @@ class MatrixRow(StrictModel):
     baseline_energy_j_per_token: NonNegative | None = None
     environment: NonEmpty | None = None
     """By what name the variant asked for an environment of its own; null where it ran in the group's."""
+    held_to: FidelityRule = Field(default="identical", exclude_if=lambda value: value == "identical")
+    """What the variant's output is held to; absent where that is every token of the baseline."""
     status: Status
     mlx: NonEmpty
     mlx_lm: NonEmpty
@@ -113,6 +118,7 @@ def row_of(capsule: Capsule) -> MatrixRow:
         energy_j_per_token=figures.energy_j_per_token,
         baseline_energy_j_per_token=figures.baseline_energy_j_per_token,
         environment=capsule.variant.environment.asked if capsule.variant.environment else None,
+        held_to=capsule.variant.fidelity,
         status=capsule.status,
         mlx=capsule.software.mlx,
         mlx_lm=capsule.software.mlx_lm,

@@ -142,6 +142,19 @@ class Contrast(StrictModel):
         return self
 
 
+class Within(StrictModel):
+    """What a session that asks whether a promotion holds in another environment stops by: the verdict on one arm, as
+    if the stock model in that environment were the baseline. All three arms run there."""
+
+    stock: Name
+    """The stock model there, in the place of the baseline."""
+    again: Name
+    """The same once more, in the place of the null arm."""
+    asked: Name
+    of: Name
+    """The variant that the asked arm is there, as it is called here."""
+
+
 class Plan(StrictModel):
     """Everything a session will do; fixed before its first process starts and never changed by a resume."""
 
@@ -163,6 +176,8 @@ class Plan(StrictModel):
     are run whatever they show."""
     contrast: Contrast | None = None
     """What its looks ask in the place of its variants' verdicts; null in all sessions but a bisection's."""
+    within: Within | None = None
+    """The arms whose verdict its looks ask for; null in all sessions but those of `zmlx upgrade-check`."""
     seed: Count
     cooldown_s: NonNegative = 0.0
     cool_at_most_s: NonNegative | None = None

@@ -20,6 +20,10 @@ from zmlx_bench.schema.base import (
 FUTILITY_POWER = 0.1
 OUTLIER_BLOCKS = 0.5
 OUTLIER_SHARE = 0.5
+NEAR_KL = 0.001
+NEAR_TOP1 = 0.01
+NEAR_PROMPTS = 20
+NEAR_POSITIONS = 100
 STALL_LEVEL = 0.02
 STALL_LOSS = 0.175
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -52,6 +56,15 @@ class Policy(StrictModel):
     """Fewest prompts whose baseline output does not loop."""
     distinct_8gram_share: Fraction
     """A baseline output loops when a smaller share than this of its 8-grams is distinct."""
+
+    near_kl: Fraction = NEAR_KL
+    """A near variant's mean KL divergence from the float32 reference may exceed stock's by less than this, nats."""
+    near_top1: Fraction = NEAR_TOP1
+    """Its share of positions whose most likely token is the reference's may fall short of stock's by less than this."""
+    near_prompts: Annotated[int, Field(ge=2)] = NEAR_PROMPTS
+    """Fewest prompts for both, of which the forced tokens do not loop."""
+    near_positions: Positive = NEAR_POSITIONS
+    """Fewest positions of each of them."""
 
     memory_tolerance: NonNegative
     """Allowed excess of the peak memory reported by MLX over the baseline's, as a fraction."""
@@ -113,6 +126,10 @@ class Policy(StrictModel):
             "futility_power": FUTILITY_POWER,
             "outlier_blocks": OUTLIER_BLOCKS,
             "outlier_share": OUTLIER_SHARE,
+            "near_kl": NEAR_KL,
+            "near_top1": NEAR_TOP1,
+            "near_prompts": NEAR_PROMPTS,
+            "near_positions": NEAR_POSITIONS,
             "stall_level": STALL_LEVEL,
             "stall_loss": STALL_LOSS,
         }

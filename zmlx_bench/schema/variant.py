@@ -25,6 +25,11 @@ def _allowed_env(env: dict[str, str]) -> dict[str, str]:
 VariantEnv = Annotated[dict[str, str], AfterValidator(_allowed_env)]
 
 
+FidelityRule = Literal["identical", "near"]
+"""What a variant's output is held to: every token of the baseline, or to be as near to a float32 reference as stock is.
+"""
+
+
 class VariantSpec(StrictModel):
     """One `[variant.NAME]` table."""
 
@@ -40,6 +45,8 @@ class VariantSpec(StrictModel):
     """The Python environment of the worker: a name of `variants/environments.toml`; null is the one that zmlx is in."""
     default: bool = False
     """Whether `zmlx run` measures it without being asked by name; at most four in a family."""
+    fidelity: FidelityRule | None = None
+    """What its output is held to; null is what it extends is held to, and where it extends nothing `identical`."""
 
 
 class VariantFile(StrictModel):
@@ -73,3 +80,5 @@ class ResolvedVariant(StrictModel):
     """What it is on the backend that it is measured on; absent from what was recorded before there was one."""
     environment: Environment | None = Field(default=None, exclude_if=lambda value: value is None)
     """The environment that its processes ran in; absent where that is the one that zmlx is in."""
+    fidelity: FidelityRule = Field(default="identical", exclude_if=lambda value: value == "identical")
+    """What its output is held to; absent where that is every token of the baseline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zmlx_bench import __version__
 from zmlx_bench.analysis import screen as analysis
@@ -28,6 +29,9 @@ def report(screen: Screen) -> Screening:
     worth = [row for row in rows if row.advice == "session"]
     undecided = [row for row in rows if row.advice == "more"]
     option = screen.located.option
+    asked = request
+    if request.prompts is None and any(_near(screen, row.variant) for row in worth):
+        asked = replace(request, prompts="near")
     return Screening(
         schema_version=1,
         time=utc_now(),
@@ -50,20 +54,24 @@ def report(screen: Screen) -> Screening:
         surroundings=tuple(_surroundings(screen, env) for env in screen.sets),
         ran=tuple(_process(found) for found in screen.processes),
         seconds=math.ceil(time.monotonic() - screen.begun),
-        session=session_command(request, option, _names(worth), screen.policy.min_blocks, _at_most(screen, worth))
+        session=session_command(asked, option, _names(worth), screen.policy.min_blocks, _at_most(screen, worth))
         if worth
         else None,
         again=screen_command(request, option, _names(undecided), _more(screen, undecided)) if undecided else None,
     )
 
 
+def _near(screen: Screen, name: str) -> bool:
+    return screen.variants[name].fidelity == "near"
+
+
 def _row(screen: Screen, name: str) -> ScreenedVariant:
     env = screen.variants[name].env
     fallen = screen.fallen.get(name)
     if fallen is not None:
-        return ScreenedVariant(
-            variant=name, env=env, status=fallen.status, reason=fallen.reason, matched=fallen.matched
-        )
+        held = "; declared near, it may: `zmlx run --prompts near` judges it" if _near(screen, name) else ""
+        reason = fallen.reason + held if fallen.status == "diverged" else fallen.reason
+        return ScreenedVariant(variant=name, env=env, status=fallen.status, reason=reason, matched=fallen.matched)
     surroundings = variables(screen.variants[name])
     gains = analysis.gains_of(_counting(screen, surroundings), name)
     if not gains:

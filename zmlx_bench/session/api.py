@@ -16,6 +16,7 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.environments.make import Say
+from zmlx_bench.environments.used import use
 from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
@@ -23,7 +24,7 @@ from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts, heat, state
 from zmlx_bench.printable import encodable
-from zmlx_bench.protocol.plan import AUDIT_POSITIONS, alike, arms_of, draw_up
+from zmlx_bench.protocol.plan import alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
@@ -33,7 +34,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, store
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, near, store
 from zmlx_bench.session.audit import audits_of
 from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
@@ -61,7 +62,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     """What the plan costs without need, a sentence each."""
     locks: tuple[BaseFileLock, ...] = ()
-    """Of the device and the session; held until the session is complete."""
+    """Of the session, the device, and the environments of its arms; held until the session is complete."""
 
     def release(self) -> None:
         """Let others measure here."""
@@ -76,7 +77,12 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     check(request)
     first_look = looking.first(workspace, request)
     catalog = Catalog(workspace, request.family)
-    others = elsewhere.declare(catalog, request.environments)
+    within = None
+    if request.within is None:
+        others = elsewhere.declare(catalog, request.environments)
+    else:
+        within = elsewhere.within(catalog, request.environments[0], request.within)
+        others = [within.stock, within.again, within.asked]
     names = [*(catalog.choose(request.variants) if request.variants or not others else ()), *others]
     backend = backends.choose(request.backend)
     machine = facts.read(backend)
@@ -89,16 +95,17 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     located = _locate(workspace, request, machine)
     conditions = request.conditions
     promoted = incumbent_of(workspace, request.family, located, machine, conditions)
-    if promoted is not None and promoted not in catalog.specs:
+    if promoted is not None and promoted not in catalog.strict():
         promoted = None
     made: elsewhere.Found = {}
     explicit = request.variants is not None or bool(others)
     usable, left_out = _resolved(
         catalog, names, backend, conditions, partial(elsewhere.placed, catalog, made, say), explicit=explicit
     )
+    audit_positions = near.audit_positions(request, usable, prompts, workspace)
     name = request.session or store.new_name(request.family)
     # Before the first process of ours: it would disturb another session on this device.
-    locks = _locks(workspace, name, backend, share=request.share_device)
+    locks = _locks(workspace, name, backend, made, share=request.share_device)
     encoded = _encoded(request, located, prompts, locks)
     sites, usable, unserved = _surveyed(request, located, catalog, backend, usable, locks)
     plan = draw_up(
@@ -121,7 +128,8 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         ),
         first_look=first_look,
         contrast=request.contrast,
-        audit_positions=min(AUDIT_POSITIONS, max(request.tokens)) if request.audit else None,
+        within=within,
+        audit_positions=audit_positions,
     )
     session = Session(
         schema_version=2,
@@ -140,8 +148,8 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         content_sha256=UNSEALED,
     )
     ground = Ground(workspace, located.path, catalog, made)
-    out = (*left_out, *unserved)
-    return Prepared(store.write(workspace, session), ground, located, out, tuple(map(_note, alike(plan))), locks)
+    notes = tuple(map(_note, alike(plan))) if within is None else ()
+    return Prepared(store.write(workspace, session), ground, located, (*left_out, *unserved), notes, locks)
 
 
 def _note(names: tuple[str, ...]) -> str:
@@ -180,7 +188,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
         changed = _differences(session, catalog, made, machine, located, workspace)
         if changed:
             raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(changed)}; start a new one")
-        locks = _locks(workspace, name, plan.backend, share=share_device)
+        locks = _locks(workspace, name, plan.backend, made, share=share_device)
         # Another process may have been at it until now.
         session = store.load(workspace, name)
     if more:
@@ -249,14 +257,20 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
     return store.write(workspace, closed), built
 
 
-def _locks(workspace: Workspace, name: str, backend: Backend, *, share: bool) -> tuple[BaseFileLock, ...]:
-    own = store.claim(workspace, name)
+def _locks(
+    workspace: Workspace, name: str, backend: Backend, made: elsewhere.Found, *, share: bool
+) -> tuple[BaseFileLock, ...]:
+    """Return the held locks of the session, the device, and each environment of the cache that an arm runs in."""
+    held = [store.claim(workspace, name)]
     try:
-        of_device = device.take(backend, share=share)
+        for take in (partial(device.take, backend, share=share), *(partial(use, one) for one in made.values())):
+            if (lock := take()) is not None:
+                held.append(lock)
     except CannotHere:
-        own.release()
+        for lock in held:
+            lock.release()
         raise
-    return (own,) if of_device is None else (own, of_device)
+    return tuple(held)
 
 
 def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zmlx_bench.analysis.audit import derive
+from zmlx_bench.analysis.near import nearness
 from zmlx_bench.schema.audit import Audit, PromptAudit
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.event import Audited, PromptStart, Token
@@ -32,7 +33,9 @@ def answers(plan: Plan, logs: Mapping[int, JobLog]) -> dict[str, tuple[int, ...]
 
 def audits_of(plan: Plan, logs: Mapping[int, JobLog]) -> dict[str, Audit]:
     """Return the audit of each arm whose process ran."""
-    hashes = {prompt: output_hash(tokens) for prompt, tokens in answers(plan, logs).items()}
+    given = answers(plan, logs)
+    hashes = {prompt: output_hash(tokens) for prompt, tokens in given.items()}
+    outputs = {hashes[prompt]: tokens for prompt, tokens in given.items()}
     found: dict[str, Audit] = {}
     for job in plan.jobs:
         log = logs.get(job.id)
@@ -53,5 +56,12 @@ def audits_of(plan: Plan, logs: Mapping[int, JobLog]) -> dict[str, Audit]:
             for line in log.events
             if isinstance(line.event, Audited)
         )
-        found[job.arm] = Audit(status="ok", prompts=prompts, figures=derive(prompts))
+        variant = plan.arm(job.arm).variant
+        near = variant is not None and variant.fidelity == "near"
+        found[job.arm] = Audit(
+            status="ok",
+            prompts=prompts,
+            figures=derive(prompts),
+            near=nearness(prompts, outputs) if near else None,
+        )
     return found

@@ -17,7 +17,7 @@ from zmlx_bench.environments.make import Say, make, present
 from zmlx_bench.errors import ZmlxError
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.event import Loaded
-from zmlx_bench.schema.plan import Arm, Plan
+from zmlx_bench.schema.plan import Arm, Plan, Within
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
 from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import gpu
@@ -41,6 +41,16 @@ def declare(catalog: Catalog, texts: Sequence[str]) -> list[str]:
         asked(catalog.workspace, text)
         catalog.add(name_of(text), VariantSpec(why=f"what does the environment {text} change?", environment=text))
     return [name_of(text) for text in texts]
+
+
+def within(catalog: Catalog, text: str, variant: str) -> Within:
+    """Take a variant in the environment that `text` asks for, and the stock model there twice, into the catalog."""
+    (stock,) = declare(catalog, [text])
+    arms = Within(stock=stock, again=f"{stock[:94]}_again", asked=f"{variant}_{stock}"[:100], of=variant)
+    catalog.add(arms.again, VariantSpec(why=f"how far is the stock model in {text} from itself?", environment=text))
+    why = f"does {variant} hold in the environment {text}?"
+    catalog.add(arms.asked, VariantSpec(why=why, extends=variant, environment=text))
+    return arms
 
 
 def not_made(catalog: Catalog, variant: ResolvedVariant) -> str | None:
@@ -73,7 +83,9 @@ def again(catalog: Catalog, plan: Plan) -> Found:
             continue
         text = arm.variant.environment.asked
         with contextlib.suppress(ZmlxError):
-            if arm.name not in catalog.specs and name_of(text) == arm.name:
+            if arm.name not in catalog.specs and plan.within is not None:
+                within(catalog, text, plan.within.of)
+            elif arm.name not in catalog.specs and name_of(text) == arm.name:
                 declare(catalog, [text])
             if text not in found and (made := present(asked(catalog.workspace, text))) is not None:
                 found[text] = made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmlx_bench.analysis.decision import within
 from zmlx_bench.analysis.decision.adapter import session_evidence
 from zmlx_bench.analysis.decision.stopping import stop
 from zmlx_bench.errors import UnusableInput
@@ -45,7 +46,9 @@ def at(workspace: Workspace, session: Session, policy: Policy, blocks: int) -> S
     # A session that is resumed looks again, and must see what it saw: no process of a later block.
     timed = [run for run in runs if run.block is not None and run.block <= blocks]
     built = capsules.build(seen, timed, outputs, ended=utc_now())
-    evidence = session_evidence(seen, ((f"look after {blocks} blocks", capsule) for capsule in built), policy, {})
+    named = [(f"look after {blocks} blocks", capsule) for capsule in built]
+    rebased = within.rebased(seen, named, policy)
+    evidence = session_evidence(seen, named, policy, {}) if rebased is None else rebased
     found = stop(evidence, policy)
     if found is None or (found.why == "futile" and session.extended):
         # Somebody who took it up again wants the blocks that are left.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import existing
+from zmlx_bench.environments.asked import place
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import elsewhere
 from zmlx_bench.session.request import Request, timeouts_of
+from zmlx_bench.workspace import Workspace
 
 Option = Callable[[Session, Request], tuple[object, object]]
 """Returns what the plan says and what is asked; equal where the option changes nothing."""
 
 
-def check(session: Session, request: Request, given: Collection[str], again: str) -> None:
+def check(workspace: Workspace, session: Session, request: Request, given: Collection[str], again: str) -> None:
     """Raise UnusableInput naming every option of `given` (keys of `_OPTIONS`, and others) that asks for something else.
 
     `again` is the option that takes the session up, for the message.
     """
-    others = list(_differing(session, request, given))
+    others = list(_differing(workspace, session, request, given))
     if others:
         options = ", ".join(others)
         raise UnusableInput(
@@ -31,12 +33,19 @@ def check(session: Session, request: Request, given: Collection[str], again: str
         )
 
 
-def _differing(session: Session, request: Request, given: Collection[str]) -> Iterator[str]:
+def _differing(workspace: Workspace, session: Session, request: Request, given: Collection[str]) -> Iterator[str]:
+    bare = elsewhere.bare(session.plan).values()
+    if "environment" in given and _places(workspace, bare) != _places(workspace, request.environments):
+        yield "--environment"
     for field, (option, of) in _OPTIONS.items():
         if field in given:
             planned, asked = of(session, request)
             if planned != asked:
                 yield option
+
+
+def _places(workspace: Workspace, texts: Iterable[str]) -> set[object]:
+    return {place(workspace, text) for text in texts}
 
 
 def _tokens(session: Session, request: Request) -> tuple[object, object]:
@@ -59,10 +68,6 @@ def _variants(session: Session, request: Request) -> tuple[object, object]:
     asked = set(request.variants or ())
     arms["variant"] -= elsewhere.bare(session.plan).keys()
     return arms["variant"] | (arms["incumbent"] & asked), asked
-
-
-def _environments(session: Session, request: Request) -> tuple[object, object]:
-    return set(elsewhere.bare(session.plan).values()), set(request.environments)
 
 
 def _checkpoint(session: Session, request: Request) -> tuple[object, object]:
@@ -108,7 +113,6 @@ _OPTIONS: Mapping[str, tuple[str, Option]] = {
     "until_decided": ("--until-decided", _of_plan(lambda plan: bool(plan.looks), lambda asked: asked.until_decided)),
     "at_most": ("--at-most", _at_most),
     "variants": ("--variants", _variants),
-    "environment": ("--environment", _environments),
     "checkpoint": ("--checkpoint", _checkpoint),
     "in_familys_place": ("the checkpoint in FAMILY's place", _checkpoint),
     "backend": ("--backend", lambda session, asked: (True, asked.backend in (session.plan.backend, "auto"))),

@@ -39,6 +39,8 @@ class Request:
     variants: Sequence[str] | None = None
     environments: Sequence[str] = ()
     """The stock model in each of these is measured too; then no variant is, unless it is named."""
+    within: str | None = None
+    """This variant in the one environment is measured, against the stock model there, and nothing else."""
     checkpoint: str = "auto"
     backend: str = "auto"
     null_arm: bool = True
@@ -99,7 +101,8 @@ def _check_blocks(request: Request) -> None:
         raise UnusableInput("--runs: with --until-decided the blocks are bounded by --at-most")
     if request.at_most is not None and not request.until_decided:
         raise UnusableInput("--at-most: bounds the blocks of --until-decided; a fixed number of them is --runs")
-    if request.until_decided and not request.null_arm and request.contrast is None:
+    has_null = request.null_arm or request.within is not None
+    if request.until_decided and not has_null and request.contrast is None:
         raise UnusableInput("--until-decided: nothing is decided without the null arm; leave --no-null out")
     if not 1 <= request.most_blocks <= MOST_BLOCKS:
         bound = "at least 1" if request.most_blocks < 1 else f"at most {MOST_BLOCKS}"

@@ -150,7 +150,10 @@ def _recognised(
 def _grounds(choice: Choice) -> str:
     promotion, name = choice.promotion, choice.variant.name
     if promotion is None:
-        return f"{name}: asked for by name, whatever the evidence says of its speed and its tokens"
+        held = (
+            "; it is declared near: its tokens need not be those of stock" if choice.variant.fidelity == "near" else ""
+        )
+        return f"{name}: asked for by name, whatever the evidence says of its speed and its tokens{held}"
     since = f"; {decide.earlier(choice.changed)}" if choice.changed else ""
     return (
         f"{name}: promoted for {promotion.family} {promotion.checkpoint} on {promotion.device} ({promotion.backend}), "

@@ -195,3 +195,32 @@ struct PackedTile {
     }
   }
 };
+
+// A row's sum as stored, and the bias of its row added to it where it has one.
+template <bool BIASED, typename T, typename B>
+__device__ __forceinline__ T with_bias(float sum, const B* bias, size_t row) {
+  if constexpr (BIASED) {
+    return T(__fadd_rn(float(T(sum)), float(bias[row])));
+  } else {
+    return T(sum);
+  }
+}
+
+// (clip(up) + 1) * (g * sigmoid(alpha * g)) of g = min(gate, limit), each step rounded to T. A NaN stays.
+template <typename T>
+__device__ __forceinline__ T clamped_swiglu(T gate, T up, float alpha, float limit) {
+  const float g = float(gate) > limit ? limit : float(gate);
+  const float below = float(up) < -limit ? -limit : float(up);
+  const float u = below > limit ? limit : below;
+  const T sigmoid = mlx::core::cu::Sigmoid{}(T(__fmul_rn(alpha, g)));
+  return T(__fmul_rn(float(T(__fadd_rn(u, 1.0f))), float(T(__fmul_rn(g, float(sigmoid))))));
+}
+
+template <bool CLAMPED, typename T>
+__device__ __forceinline__ T activation(T gate, T up, float alpha, float limit) {
+  if constexpr (CLAMPED) {
+    return clamped_swiglu(gate, up, alpha, limit);
+  } else {
+    return swiglu(gate, up);
+  }
+}

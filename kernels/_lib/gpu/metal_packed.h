@@ -97,3 +97,22 @@ METAL_FUNC void add_packed(
         totals[row], FLOATS ? mul_rn(scale, dot) : affine<true>(scale, dot, float(biases[group]), sum));
   }
 }
+
+// A row's sum as stored, and the bias of its row added to it where it has one.
+template <bool BIASED, typename T, typename B>
+METAL_FUNC float with_bias(float sum, const device B* bias, size_t row) {
+  return BIASED ? float(T(add_rn(float(T(sum)), float(bias[row])))) : sum;
+}
+
+// (clip(up) + 1) * (g * sigmoid(alpha * g)) of g = min(gate, limit), each step rounded as in `swiglu`. A NaN stays.
+template <typename T, typename S>
+METAL_FUNC T clamped_swiglu(float gate, float up, float alpha, float limit) {
+  const float g = float(T(gate)) > limit ? limit : float(T(gate));
+  const float below = float(T(up)) < -limit ? -limit : float(T(up));
+  const float u = below > limit ? limit : below;
+  const float scaled = float(T(mul_rn(alpha, g)));
+  const float raised = float(S(exp_precise(scaled < 0.0f ? -scaled : scaled)));
+  const float part = float(S(div_rn(1.0f, float(S(add_rn(1.0f, raised))))));
+  const float sigmoid = float(T(scaled < 0.0f ? part : float(S(add_rn(1.0f, -part)))));
+  return T(mul_rn(float(T(add_rn(u, 1.0f))), float(T(mul_rn(g, sigmoid)))));
+}

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from .embedding import Embedding, Given
 from .held import Held, Rows, Sequences
 
 
@@ -17,21 +18,22 @@ class StackSteps(ABC):
     What is not served takes the model's own calls: more sequences than one, other caches than mlx-lm's plain one.
     """
 
-    def __init__(self, stack: Any, size: int, rows: Rows, sequences: Sequences) -> None:
-        """`size` is D; `rows` is what a step appends to the caches of `sequences`."""
+    def __init__(self, stack: Any, size: int, rows: Rows, sequences: Sequences, embedding: Embedding) -> None:
+        """`size` is D; `rows` is what a step appends to the caches of `sequences`; `embedding` makes h."""
         self._stack, self._size, self._rows, self._sequences = stack, size, rows, sequences
+        self._embedding = embedding
 
     def __call__(self, h: mx.array, caches: Sequence[Any], **_: Any) -> Any:
         """Do a step; append to every cache."""
         if not self._serves(h, caches):
             return self._stock(h, caches)
         held = self._sequences.hold(caches)
-        out = self._step(h, held)
+        out = self._step(self._embedding.given(h), held)
         self._sequences.advance(caches, held)
         return out
 
     @abstractmethod
-    def _step(self, h: mx.array, held: Held) -> mx.array:
+    def _step(self, given: Given, held: Held) -> mx.array:
         """Submit a step that appends a row to what is held, and return the last norm."""
 
     def _serves(self, h: mx.array, caches: Sequence[Any]) -> bool:

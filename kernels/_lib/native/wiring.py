@@ -10,11 +10,13 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Unavailable, require_parts
 
-from ..packings import Packing, packing_of, served
+from ..packings import Packing, packing_of, packings
 from . import NotBuilt, load, missing
 
 Weights = tuple[mx.array, mx.array, mx.array | None]
 FLOATS = (mx.bfloat16, mx.float16, mx.float32)
+ON_CPU = packings((1, 2, 3, 4, 5, 6, 8))
+"""What MLX multiplies by on the CPU: all of it is served. The kernel.toml of every native kernel says the same."""
 
 
 def probe(mode: str, backend: str) -> str | None:
@@ -35,7 +37,7 @@ def extension() -> ModuleType:
         raise Unavailable(str(error)) from error
 
 
-def weights(kernel: str, module: Any, name: str) -> tuple[Weights, Packing]:
+def weights(module: Any, name: str) -> tuple[Weights, Packing]:
     """Return (w, scales, biases) of a quantised layer, the module's own arrays and no copies, and how it is packed.
 
     Raises Unavailable, calling the layer `name`, for one that is not quantised and for what MLX itself cannot multiply
@@ -44,7 +46,7 @@ def weights(kernel: str, module: Any, name: str) -> tuple[Weights, Packing]:
     packing = packing_of(module, name)
     if module.get("global_scale") is not None:
         raise Unavailable(f"{name} has a global scale, by which MLX itself multiplies on a GPU only")
-    if packing not in served(kernel, "cpu"):
+    if packing not in ON_CPU:
         raise Unavailable(f"{name} is {packing}, by which MLX itself does not multiply on the CPU")
     arrays: Weights = (module["weight"], module["scales"], module.get("biases"))
     if packing.mode == "affine" and arrays[1].dtype not in FLOATS:
@@ -57,7 +59,7 @@ def arguments(packing: Packing) -> dict[str, Any]:
     return packing._asdict()
 
 
-def expert_weights(kernel: str, block: Any, *names: str) -> tuple[list[Weights], dict[str, Any]]:
+def expert_weights(block: Any, *names: str) -> tuple[list[Weights], dict[str, Any]]:
     """Return the weights of the named projections of a MoE block's experts, and the operation's other arguments.
 
     Each projection may be packed in its own way. Raises Unavailable for what `weights` refuses, a sharded model,
@@ -68,7 +70,7 @@ def expert_weights(kernel: str, block: Any, *names: str) -> tuple[list[Weights],
         raise Unavailable("the model is sharded")
     experts = block.switch_mlp
     modules = [experts[name] for name in names]
-    found = [_expert(kernel, module, name) for name, module in zip(names, modules, strict=True)]
+    found = [_expert(module, name) for name, module in zip(names, modules, strict=True)]
     asked = {**arguments(found[0][1]), **_biases(modules, found)}
     if "gate_proj" in names:
         asked["clamped"] = _clamped(experts.activation)
@@ -77,11 +79,11 @@ def expert_weights(kernel: str, block: Any, *names: str) -> tuple[list[Weights],
     return [arrays for arrays, _ in found], asked
 
 
-def _expert(kernel: str, module: Any, name: str) -> tuple[Weights, Packing]:
+def _expert(module: Any, name: str) -> tuple[Weights, Packing]:
     if "scales" not in module and module["weight"].dtype != mx.float32:
         dtype = str(module["weight"].dtype).removeprefix("mlx.core.")
         raise Unavailable(f"{name} is unquantised {dtype}; MLX itself gathers float32 only on the CPU")
-    return weights(kernel, module, name)
+    return weights(module, name)
 
 
 def _clamped(activation: Any) -> tuple[float, float] | None:

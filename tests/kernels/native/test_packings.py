@@ -15,6 +15,7 @@ from mlx_lm.models.activations import SwigluOAI
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwiGLU, SwitchGLU
 
 from tests.families import family as family_of
+from tests.kernels.declared import served
 from tests.tiny import Tiny, equal
 from zmlx_bench.catalog import kernels
 from zmlx_bench.catalog.variants import Catalog
@@ -139,11 +140,11 @@ def test_one_sentence_says_what_is_refused() -> None:
 
 
 def test_declared_is_what_stock_multiplies_by(native: ModuleType, repository: Workspace) -> None:
-    from zmlx_kernels._lib.packings import served
+    from zmlx_kernels._lib.native.wiring import ON_CPU
 
     every = {tuple(packing.values()) for packing in PACKINGS}
     declared = kernels.load(repository)
     for name in NATIVE:
-        assert {tuple(each) for each in served(name, "cpu")} == every
+        assert {tuple(each) for each in served(name, "cpu")} == {tuple(each) for each in ON_CPU} == every
         assert served(name, "cuda") == frozenset()
         assert {each.mode for each in declared[name].declaration.weights} == {"affine", "mxfp4", "mxfp8", "nvfp4"}

@@ -12,6 +12,7 @@ from zmlx_bench.analysis.decision.evidence import (
     SessionEvidence,
 )
 from zmlx_bench.printable import said
+from zmlx_bench.schema.audit import Audit
 from zmlx_bench.schema.base import Backend, content_hash
 from zmlx_bench.schema.capsule import Capsule, Software
 from zmlx_bench.schema.carried import CarriedVariant
@@ -104,19 +105,22 @@ def session_evidence(
         coverage = calls or (before.coverage if before else None)
         environment = capsule.variant.environment.asked if capsule.variant.environment is not None else None
         bytes_then = bytes_identity(capsule.variant)
-        arms[name] = ArmEvidence(name, identity, budgets, bytes_then, coverage, parts, environment)
-    planned = tuple(arm.name for arm in session.plan.arms if arm.role in ("incumbent", "variant"))
+        near = capsule.variant.fidelity == "near"
+        arms[name] = ArmEvidence(name, identity, budgets, bytes_then, coverage, parts, environment, near)
+    rules = {arm.name: arm.variant.fidelity for arm in session.plan.arms if arm.variant is not None}
     return SessionEvidence(
         session=session.session,
         started=datetime.fromisoformat(session.started),
         ended=datetime.fromisoformat(session.ended or session.started),
         null_arm=any(arm.role == "null" for arm in session.plan.arms),
-        arms=tuple(arms[name] for name in planned if name in arms),
-        planned=planned,
+        arms=tuple(arms[name] for name in rules if name in arms),
+        planned=tuple(name for name, rule in rules.items() if rule == "identical"),
+        near_planned=tuple(name for name, rule in rules.items() if rule == "near"),
         incumbent=incumbent,
         looks=session.plan.looks,
         blocks=session.blocks if session.plan.looks else None,
         contrast=session.plan.contrast,
+        within=session.plan.within,
     )
 
 
@@ -133,7 +137,15 @@ def budget_evidence(path: str, capsule: Capsule, policy: Policy) -> BudgetEviden
         counting_prompts=sum(p.distinct_8grams >= policy.distinct_8gram_share for p in prompts),
         message=_message(capsule),
         idle_kernels=_idle(capsule),
+        near=None if capsule.audit is None else capsule.audit.near,
+        audit_failed=_audit_failed(capsule.audit),
     )
+
+
+def _audit_failed(audit: Audit | None) -> str | None:
+    if audit is None or audit.status == "ok":
+        return None
+    return f"{audit.status}: {said(audit.message) or 'no message'}"
 
 
 def _idle(capsule: Capsule) -> tuple[str, ...]:

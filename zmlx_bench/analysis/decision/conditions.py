@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from zmlx_bench.analysis.decision import nearness
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
 from zmlx_bench.analysis.decision.outliers import set_aside
 from zmlx_bench.analysis.decision.statistics import biased, interval
@@ -19,6 +20,11 @@ from zmlx_bench.schema.policy import Policy
 def judged(arm: ArmEvidence, policy: Policy) -> list[BudgetEvidence]:
     """Return the arm's capsules at the policy's budgets, ascending; others are shown and never judged."""
     return [arm.budgets[tokens] for tokens in sorted(policy.min_blocks) if tokens in arm.budgets]
+
+
+def faithful(arm: ArmEvidence, policy: Policy) -> list[Gate]:
+    """Whether its output is what it is declared to be: every token of the baseline, or near."""
+    return nearness.gates(arm, policy) if arm.near else [fidelity(arm, policy)]
 
 
 def fidelity(arm: ArmEvidence, policy: Policy) -> Gate:
@@ -208,7 +214,7 @@ def _compressed(budgets: Iterable[BudgetEvidence], policy: Policy) -> list[Gate]
 
 
 def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
-    """Whether identity was shown on enough prompts, and whether the null arm shows it too."""
+    """Whether identity, or being near, was shown on enough prompts, and whether the null arm shows it too."""
     found = [(b, b.figures.fidelity) for b in judged(arm, policy) if b.figures.fidelity is not None]
     gates = []
     for budget, tokens in found:
@@ -216,6 +222,8 @@ def prompts(arm: ArmEvidence, policy: Policy) -> list[Gate]:
             text = f"the stock model does not repeat its own tokens at {budget.tokens} tokens"
             gates.append(Gate("repeatable", "fail", "differs", "identical", (budget.capsule,), text))
             break
+    if arm.near:
+        return [*gates, *nearness.enough(arm, policy)]
     if found:
         budget = min((b for b, _ in found), key=lambda b: b.counting_prompts)
         count = budget.counting_prompts

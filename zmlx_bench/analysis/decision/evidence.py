@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from zmlx_bench.analysis.decision.statistics import Estimate, estimate
+from zmlx_bench.schema.audit import Nearness
 from zmlx_bench.schema.base import CheckpointKind, Estimator, Status
 from zmlx_bench.schema.figures import Figures, Ratio
 from zmlx_bench.schema.identity import Identity
-from zmlx_bench.schema.plan import Conditions, Contrast
+from zmlx_bench.schema.plan import Conditions, Contrast, Within
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class BudgetEvidence:
     idle_kernels: tuple[str, ...] = ()
     """Kernels of the variant that were never called: then the stock model was measured."""
 
+    near: Nearness | None = None
+    """What the audit of a variant that is declared to be near found."""
+    audit_failed: str | None = None
+    """Why its audit found nothing, one printable line; None where it did, or there was none."""
+
     seen: int | None = None
     """Only blocks up to this one; None is all."""
 
@@ -107,6 +113,8 @@ class ArmEvidence:
     """What `identity` is made of; None where that is not known."""
     environment: str | None = None
     """By what name it asked for another environment than its baseline's; None where they share one."""
+    near: bool = False
+    """Whether it is declared to be near, and so not held to every token: then it has verdicts of its own."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,9 @@ class SessionEvidence:
     null_arm: bool
     arms: tuple[ArmEvidence, ...]
     planned: tuple[str, ...]
-    """Variants of the plan, the incumbent included."""
+    """Variants of the plan that are held to every token, the incumbent included."""
+    near_planned: tuple[str, ...] = ()
+    """Variants of the plan that are declared to be near: a family of hypotheses of their own."""
     incumbent: str | None = None
     """The incumbent measured in the same blocks."""
     looks: tuple[int, ...] = ()
@@ -128,6 +138,25 @@ class SessionEvidence:
     """Blocks that were run, where there are looks."""
     contrast: Contrast | None = None
     """What it stops by in the place of its variants' verdicts."""
+    within: Within | None = None
+    """The arms of an upgrade check, which no `zmlx run` is asked for."""
+
+    @property
+    def by_rule(self) -> tuple[SessionEvidence, SessionEvidence]:
+        """Return the session as it is for variants held to every token, and for those that are near.
+
+        Neither takes part in the other's Holm, and what is near is not compared with the incumbent.
+        """
+        strict, near = (tuple(arm for arm in self.arms if arm.near is is_near) for is_near in (False, True))
+        return (
+            replace(self, arms=strict, near_planned=()),
+            replace(self, arms=near, planned=self.near_planned, near_planned=(), incumbent=None),
+        )
+
+    def hypotheses(self, arm: ArmEvidence) -> int:
+        """Return over how many variants an arm's verdict is adjusted: those of the plan held to what it is."""
+        planned = self.near_planned if arm.near else self.planned
+        return max(len(planned), sum(each.near is arm.near for each in self.arms))
 
     @property
     def stopped_early(self) -> bool:

@@ -42,7 +42,14 @@ RULE_OF_BYTES = 1
 RULE_OF_MEANS = 2
 """The newest rule for evidence that is estimated by means, which no later one is about."""
 
-_RANK: dict[Verdict, int] = {"PROMOTE": 0, "CANDIDATE": 1, "HOLD": 2, "INCONCLUSIVE": 3, "REJECT": 4}
+_RANK: dict[Verdict, int] = {
+    "PROMOTE": 0,
+    "CANDIDATE": 1,
+    "NEAR-CANDIDATE": 2,
+    "HOLD": 3,
+    "INCONCLUSIVE": 4,
+    "REJECT": 5,
+}
 
 # Variance of an arm-by-session effect in d = variant - (baseline + null) / 2, and in variant - incumbent.
 _AGAINST_STOCK = 1.5
@@ -352,7 +359,7 @@ def _action(
 
 def _rejected(entries: list[_Entry], policy: Policy) -> list[_Entry]:
     """Return the latest valid sessions of the incumbent when enough of them, apart in time, reject it."""
-    latest = [e for e in entries if e.verdict.valid][: policy.sessions]
+    latest = [e for e in entries if e.verdict.valid and not e.arm.near][: policy.sessions]
     if len(latest) < policy.sessions or any(e.verdict.verdict != "REJECT" for e in latest):
         return []
     return latest if _gap(latest, (), policy).outcome == "pass" else []

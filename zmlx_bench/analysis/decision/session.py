@@ -17,6 +17,8 @@ from zmlx_bench.analysis.decision.statistics import Array, floor_of, interval
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, SessionVerdict, SpeedName, Verdict
 from zmlx_bench.schema.policy import Policy
 
+NO_DEFAULT = "declared near, it never becomes a default and is applied by its name only"
+
 
 @dataclass(frozen=True)
 class _Tables:
@@ -30,6 +32,12 @@ class _Tables:
 
 def judge_session(session: SessionEvidence, policy: Policy) -> tuple[SessionVerdict, ...]:
     """Judge every arm of `session`, in its order."""
+    found = {verdict.variant: verdict for part in session.by_rule for verdict in _judge_alike(part, policy)}
+    return tuple(found[arm.variant] for arm in session.arms)
+
+
+def _judge_alike(session: SessionEvidence, policy: Policy) -> tuple[SessionVerdict, ...]:
+    """Judge the arms of a session that are held to the same."""
     if not session.arms:
         return ()
     tables = _tables(session, policy)
@@ -39,6 +47,10 @@ def judge_session(session: SessionEvidence, policy: Policy) -> tuple[SessionVerd
 
 def speeds(session: SessionEvidence, policy: Policy) -> dict[str, Speed]:
     """Return each variant's speed over all budgets; UNRESOLVED too until it is told apart from an incumbent."""
+    return {name: speed for part in session.by_rule for name, speed in _speeds_alike(part, policy).items()}
+
+
+def _speeds_alike(session: SessionEvidence, policy: Policy) -> dict[str, Speed]:
     tables = _tables(session, policy)
     found = {}
     for row, arm in enumerate(session.arms):
@@ -113,7 +125,7 @@ def _judge_arm(
         for c, t in enumerate(tables.tokens)
         if t in arm.budgets
     )
-    faithful, ended = conditions.fidelity(arm, policy), conditions.status(arm, policy)
+    faithful, ended = conditions.faithful(arm, policy), conditions.status(arm, policy)
     memory = conditions.memory(arm, policy)
     quality = [*shared, *conditions.measurement(arm, policy)]
     slower = _slower(arm, row, tables, policy)
@@ -123,13 +135,15 @@ def _judge_arm(
     extras = [conditions.prefill(arm, policy)]
     if session.incumbent is not None and session.incumbent != arm.variant:
         extras.append(_over_incumbent(session, row, tables, policy))
-    gates = (faithful, ended, *memory, *quality, slower, *proof, speed, *outliers, *extras)
+    gates = (*faithful, ended, *memory, *quality, slower, *proof, speed, *outliers, *extras)
 
     verdict, reason, why = _precedence(
         faithful, ended, memory, quality, slower, proof, figures, speed, outliers, extras
     )
     scatter = {b.tokens: float(b.estimate(b.gain).sd) for b in conditions.judged(arm, policy) if len(b.gain) > 1}
     needed = blocks_needed(scatter, max(len(session.planned), len(session.arms)), policy)
+    if verdict == "CANDIDATE" and arm.near:
+        verdict, why = "NEAR-CANDIDATE", f"{why}; {'; '.join(gate.text for gate in faithful)}; {NO_DEFAULT}"
     return SessionVerdict(
         variant=arm.variant,
         identity=arm.identity,
@@ -147,7 +161,7 @@ def _judge_arm(
 
 
 def _precedence(
-    faithful: Gate,
+    faithful: list[Gate],
     ended: Gate,
     memory: list[Gate],
     quality: list[Gate],
@@ -159,8 +173,8 @@ def _precedence(
     extras: list[Gate],
 ) -> tuple[Verdict, str, str]:
     """Fidelity, crash, memory, biased or throttled, slower, unresolved, equivalent, its own outliers, faster."""
-    if faithful.outcome == "fail":
-        return "REJECT", "fidelity", faithful.text
+    if failed := _first_failed(faithful):
+        return "REJECT", failed.id, failed.text
     if ended.outcome == "fail":
         return "REJECT", str(ended.figure), ended.text
     if failed := _first_failed(memory):
@@ -173,8 +187,8 @@ def _precedence(
         return "REJECT", "performance", slower.text
     if failed := _first_failed(proof):
         return "INCONCLUSIVE", failed.id, failed.text
-    if faithful.outcome == "unknown":
-        return "INCONCLUSIVE", "fidelity", faithful.text
+    if open_ := next((gate for gate in faithful if gate.outcome == "unknown"), None):
+        return "INCONCLUSIVE", open_.id, open_.text
     speeds = {figure.speed for figure in figures}
     if "unresolved" in speeds or (speeds == {"faster"} and speed.outcome != "pass"):
         return "INCONCLUSIVE", "unresolved", speed.text

@@ -77,7 +77,7 @@ def undecided(session: SessionEvidence, policy: Policy) -> tuple[str, ...]:
 
 def failed(arm: ArmEvidence, policy: Policy) -> bool:
     """Whether the variant has a verdict whatever its speed, or no process of it runs any more."""
-    gates = [conditions.fidelity(arm, policy), conditions.status(arm, policy), *conditions.memory(arm, policy)]
+    gates = [*conditions.faithful(arm, policy), conditions.status(arm, policy), *conditions.memory(arm, policy)]
     return any(gate.outcome == "fail" for gate in gates) or any(b.status != "ok" for b in arm.budgets.values())
 
 
@@ -99,7 +99,7 @@ def _hopeless(arm: ArmEvidence, session: SessionEvidence, policy: Policy) -> boo
     """Whether all the blocks planned would hardly find the planned effect at the scatter seen, or nothing counts."""
     if _unusable(arm, policy):
         return True
-    hypotheses = max(len(session.planned), len(session.arms))
+    hypotheses = session.hypotheses(arm)
     last = policy.model_copy(update={"faster_alpha": level_of_each(policy.faster_alpha, len(session.looks))})
     return any(
         len(budget.gain) >= FEWEST

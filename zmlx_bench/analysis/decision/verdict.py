@@ -9,7 +9,7 @@ from typing import Literal
 from zmlx_bench.analysis.decision.evidence import BudgetEvidence
 from zmlx_bench.schema.figures import Ratio
 
-Verdict = Literal["PROMOTE", "CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
+Verdict = Literal["PROMOTE", "CANDIDATE", "NEAR-CANDIDATE", "HOLD", "INCONCLUSIVE", "REJECT"]
 Outcome = Literal["pass", "fail", "unknown"]
 SpeedName = Literal["slower", "unresolved", "equivalent", "faster"]
 

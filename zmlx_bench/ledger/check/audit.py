@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmlx_bench.analysis.audit import derive
+from zmlx_bench.analysis.near import nearness
 from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.schema.audit import Audit
@@ -20,6 +21,7 @@ def check_audit(capsule: Capsule, file: str, session: Session | None) -> Iterato
     yield from _answers(capsule, audit, file)
     if audit.figures is not None:
         yield from compare_models(file, "audit.figures", audit.figures, derive(audit.prompts), "the traces give")
+    yield from _nearness(capsule, audit, file)
     if session is not None:
         yield from _planned(capsule, audit, file, session)
 
@@ -42,6 +44,16 @@ def _answers(capsule: Capsule, audit: Audit, file: str) -> Iterator[Finding]:
             yield finding(file, f"{field}.output", f"is not the baseline's answer to {prompt.prompt}")
         elif len(prompt.baseline.kl) > answer.tokens:
             yield finding(file, field, f"{len(prompt.baseline.kl)} positions, the answer has {answer.tokens} tokens")
+
+
+def _nearness(capsule: Capsule, audit: Audit, file: str) -> Iterator[Finding]:
+    wanted = capsule.variant.fidelity == "near" and audit.figures is not None
+    if wanted != (audit.near is not None):
+        message = "belongs to the audit of a variant that is declared to be near, and to no other"
+        yield finding(file, "audit.near", message)
+    elif audit.near is not None and all(prompt.output in capsule.outputs for prompt in audit.prompts):
+        expected = nearness(audit.prompts, capsule.outputs)
+        yield from compare_models(file, "audit.near", audit.near, expected, "the traces give")
 
 
 def _planned(capsule: Capsule, audit: Audit, file: str, session: Session) -> Iterator[Finding]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from zmlx_bench.analysis.decision import SessionEvidence, within
 from zmlx_bench.analysis.decision.stopping import failed, seen_until, undecided
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
+from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger.check.session import SESSION_FILE, ReadSession
-from zmlx_bench.ledger.evidence_reader import POLICY_FILE, Reader, Refusal, SessionCapsules, read_policy
+from zmlx_bench.ledger.evidence_reader import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
@@ -32,11 +34,14 @@ def check_stops(workspace: Workspace, sessions: Sequence[ReadSession], faults: S
         loaded = reader.session(read.folder.name)
         if read.session is not None and loaded is not None:
             named = relative(workspace.root, read.folder / SESSION_FILE)
-            found += _check(read.session, named, loaded, policy)
+            # What a reader keeps of a capsule is not enough to see it against another baseline.
+            whole = ((path, capsule_files.read(workspace.root / path)) for path in loaded.capsules)
+            evidence = within.rebased(read.session, whole, policy) or loaded.evidence
+            found += _check(read.session, named, evidence, policy)
     return found
 
 
-def _check(session: Session, file: str, loaded: SessionCapsules, policy: Policy) -> Iterator[Finding]:
+def _check(session: Session, file: str, evidence: SessionEvidence, policy: Policy) -> Iterator[Finding]:
     """A variant that failed in the end is left out: its capsules do not tell whether it had failed at a look.
 
     Under another policy than the one that was asked nothing can be said.
@@ -54,9 +59,9 @@ def _check(session: Session, file: str, loaded: SessionCapsules, policy: Policy)
         yield finding(file, "stopped.undecided", "does not go with why the session stopped")
     if stopped.policy_sha256 != policy.sha256:
         return
-    alive = {arm.variant for arm in loaded.evidence.arms if not failed(arm, policy)}
+    alive = {arm.variant for arm in evidence.arms if not failed(arm, policy)}
     for blocks in plan.looks:
-        left = {name for name in undecided(seen_until(loaded.evidence, blocks), policy) if name in alive}
+        left = {name for name in undecided(seen_until(evidence, blocks), policy) if name in alive}
         if blocks < stopped.blocks and alive and not left:
             yield finding(file, "stopped.blocks", f"says {stopped.blocks}, all was decided after {blocks}")
             return

@@ -88,6 +88,7 @@ def _plan(plan: Plan, file: str) -> Iterator[Finding]:
         audit_positions=plan.audit_positions,
         first_look=plan.looks[0] if plan.looks else None,
         contrast=plan.contrast,
+        within=plan.within,
     )
     yield from compare_models(file, "plan", plan, expected, f"seed {plan.seed} draws")
 

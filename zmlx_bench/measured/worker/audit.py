@@ -1,8 +1,9 @@
 """The audit's part of the worker: logits of stock, of the variant and of a float32 reference on the same tokens.
 
-All three come from one process, which holds them until they are compared: the logits of a large vocabulary are
-too much for a pipe. Prompts are processed by the unpatched model, all but their last token, as decoding does;
-from there each token is a step of its own, so that the variant's decode kernels make the logits.
+All three come from one process: the logits of a large vocabulary are too much for a pipe. It holds those of stock and
+of the variant, in the model's own type, until the reference's of the same prompt are there. Prompts are processed by
+the unpatched model, all but their last token, as decoding does; from there each token is a step of its own, so that the
+variant's decode kernels make the logits.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def run(pipe: Pipe, model: Any, forcings: Sequence[Forcing], patch: Callable[[],
     variant = _logits(pipe, "variant", model, forcings, caches)
     applied.undo()
     model.set_dtype(mx.float32)
-    reference = _logits(pipe, "reference", model, forcings, [_prefilled(model, ids) for _, ids, _ in forcings])
-    for (name, _, _), theirs, ours, truth in zip(forcings, stock, variant, reference, strict=True):
-        pipe.send(Audited(prompt=name, baseline=trace(theirs, truth), variant=trace(ours, truth)))
+    for index, (name, ids, _) in enumerate(forcings):
+        (truth,) = _logits(pipe, "reference", model, forcings[index : index + 1], [_prefilled(model, ids)])
+        pipe.send(Audited(prompt=name, baseline=trace(stock[index], truth), variant=trace(variant[index], truth)))
 
 
 def _check_calls(model: Any, cache: Any, applied: Patch) -> None:
@@ -71,7 +72,7 @@ def _logits(pipe: Pipe, arm: Arm, model: Any, forcings: Sequence[Forcing], cache
     for (name, ids, forced), cache in zip(forcings, caches, strict=True):
         rows = []
         for token in (ids[-1], *forced[:-1]):
-            logits = model(mx.array([[token]]), cache=cache)[0, -1].astype(mx.float32)
+            logits = model(mx.array([[token]]), cache=cache)[0, -1]
             mx.eval(logits)
             rows.append(logits)
         found.append(mx.stack(rows))

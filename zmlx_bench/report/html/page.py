@@ -45,7 +45,7 @@ def capsule_page(capsule: Capsule) -> str:
     return _render(
         "capsule.html.j2", found, capsule=capsule, view=budget(capsule, None, found),
         forest=found.add(charts.forest(rows)) if rows else None, blocks=found.add(block_chart([capsule])),
-        audit=words.audit(capsule.audit.figures, capsule.audit.status, capsule.audit.message) if capsule.audit else "",
+        audit=words.audit(capsule.audit) if capsule.audit else "",
     )  # fmt: skip
 
 

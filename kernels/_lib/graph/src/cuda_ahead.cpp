@@ -1,13 +1,12 @@
 #include "cuda_ahead.h"
 
-#include <memory>
-#include <stdexcept>
+#include <exception>
 
 #include "cuda_graph.h"
 
 namespace zmlx {
 
-Ahead::Ahead() {
+Ahead::Ahead(Make make) : make_(std::move(make)) {
   CUcontext context = nullptr;
   check(cuCtxGetCurrent(&context), "the current context");
   thread_ = std::thread([this, context]() { run(context); });
@@ -20,18 +19,12 @@ Ahead::~Ahead() {
   }
   changed_.notify_all();
   thread_.join();
-  for (const auto& executable : executables_) {
-    if (executable.handle != nullptr) {
-      cuGraphExecDestroy(executable.handle);
-    }
-  }
 }
 
-void Ahead::begin(std::vector<uint64_t> values, Enqueue enqueue) {
+void Ahead::begin(std::vector<uint64_t> values) {
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait(lock, [this]() { return state_ != State::asked; });
   values_ = std::move(values);
-  enqueue_ = std::move(enqueue);
   state_ = State::asked;
   lock.unlock();
   changed_.notify_all();
@@ -43,86 +36,57 @@ CUgraphExec Ahead::take(const std::vector<uint64_t>& values) {
     return nullptr;
   }
   changed_.wait(lock, [this]() { return state_ != State::asked; });
-  if (state_ != State::captured) {
+  if (state_ != State::made) {
     return nullptr;
   }
   state_ = State::nothing;
-  return latest_->handle;
+  return latest_;
+}
+
+std::string Ahead::fault() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return fault_;
 }
 
 void Ahead::run(CUcontext context) {
   CUstream stream = nullptr;
-  // MLX captures in a mode that forbids other threads whatever could disturb a capture, unless they say otherwise.
-  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-  const bool ready = cuCtxSetCurrent(context) == CUDA_SUCCESS &&
-      cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS &&
-      cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS;
   std::unique_lock<std::mutex> lock(mutex_);
+  try {
+    check(cuCtxSetCurrent(context), "the context of a thread");
+    // MLX captures in a mode that forbids other threads whatever could disturb a capture, unless they say otherwise.
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    check(cuThreadExchangeStreamCaptureMode(&mode), "a thread's way of capturing");
+    check(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "making a stream");
+  } catch (const std::exception& error) {
+    fault_ = error.what();
+  }
   while (true) {
     changed_.wait(lock, [this]() { return state_ == State::asked || state_ == State::over; });
     if (state_ == State::over) {
       break;
     }
-    // Values and what enqueues them stay as they are until this has answered.
+    // The values stay as they are until this has answered.
     lock.unlock();
-    bool captured = ready;
+    CUgraphExec made = nullptr;
+    std::string fault;
     try {
-      if (captured) {
-        capture(stream);
-      }
-    } catch (const std::exception&) {
-      captured = false; // the step is launched one by one, which says what is wrong
+      made = stream != nullptr ? make_(values_, stream) : nullptr;
+    } catch (const std::exception& error) {
+      fault = error.what(); // the step is launched one by one
     }
     lock.lock();
+    if (!fault.empty()) {
+      fault_ = std::move(fault);
+    }
     if (state_ == State::asked) {
-      state_ = captured ? State::captured : State::nothing;
+      latest_ = made;
+      state_ = made != nullptr ? State::made : State::nothing;
     }
     changed_.notify_all();
   }
   if (stream != nullptr) {
     cuStreamDestroy(stream);
   }
-}
-
-void Ahead::capture(CUstream stream) {
-  CUgraph graph = nullptr;
-  Kind kind;
-  check(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
-  try {
-    kind = enqueue_(values_, stream);
-  } catch (...) {
-    cuStreamEndCapture(stream, &graph);
-    if (graph != nullptr) {
-      cuGraphDestroy(graph);
-    }
-    throw;
-  }
-  check(cuStreamEndCapture(stream, &graph), "ending a capture");
-  const std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)> captured(graph, &cuGraphDestroy);
-  // Of this kind the one used longest ago and not by a step that may be under way, else the one of any kind.
-  Executable* own = nullptr;
-  Executable* oldest = &executables_[0];
-  for (auto& each : executables_) {
-    if (each.kind == kind && each.used + 2 <= captures_ && (own == nullptr || each.used < own->used)) {
-      own = &each;
-    }
-    if (each.used < oldest->used) {
-      oldest = &each;
-    }
-  }
-  CUgraphExecUpdateResultInfo info{};
-  if (own == nullptr || cuGraphExecUpdate(own->handle, graph, &info) != CUDA_SUCCESS) {
-    own = own != nullptr ? own : oldest;
-    if (own->handle != nullptr) {
-      cuGraphExecDestroy(own->handle);
-    }
-    *own = {};
-    check(cuGraphInstantiate(&own->handle, graph, 0), "making a captured step executable");
-    own->kind = std::move(kind);
-  }
-  own->used = ++captures_;
-  latest_ = own;
-  check(cuGraphUpload(own->handle, stream), "bringing a captured step to the GPU");
 }
 
 } // namespace zmlx

@@ -100,7 +100,7 @@ NB_MODULE(_zmlx_graph, m) {
                 std::string(code.c_str(), code.size()), launches, std::move(spares))}};
           },
           "code"_a, "launches"_a, "spares"_a,
-          "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's size.");
+          "Load the machine code and make the launches executable. `spares`: evaluated arrays of the output's shape and dtype.");
 
   nb::class_<Chain, Work>(m, "Chain", "Launches and products after each other.")
       .def(
@@ -111,17 +111,20 @@ NB_MODULE(_zmlx_graph, m) {
                 std::string(code.c_str(), code.size()), links, std::move(spares), std::move(workspace))}};
           },
           "code"_a, "links"_a, "spares"_a, "workspace"_a,
-          "Load the machine code. `spares`: evaluated arrays of the output's size; `workspace`: 64 MiB.")
+          "Load the machine code. `spares`: evaluated arrays of the output's shape and dtype; `workspace`: 64 MiB.")
       .def(
           "prepare",
           [](const Chain& self, const Buffers& buffers, const std::vector<int>& numbers) {
             self.get().prepare(*buffers.it, numbers);
           },
           "buffers"_a, "numbers"_a, nb::call_guard<nb::gil_scoped_release>(),
-          "Begin to capture the step that will be asked for next, in a thread of its own.")
+          "Begin to make the graph of the step that will be asked for next, in a thread of its own.")
       .def(
           "counts", [](const Chain& self) { return self.get().counts(); },
-          "Steps launched as a captured graph, and steps launched one by one.");
+          "Steps launched as a graph, and steps launched one by one.")
+      .def(
+          "fault", [](const Chain& self) { return self.get().fault(); },
+          "Why a graph could not be made, the last time that it could not; empty without a failure.");
 
   m.def(
       "step",
@@ -137,7 +140,7 @@ Args:
     numbers: int32 values, at least as many as the launches name.
 
 Returns:
-    The output, of x's shape and dtype.
+    The output, of the spares' shape and dtype.
 
 Raises:
     ValueError: not on a GPU, a traced x, or fewer buffers or numbers than the launches name.)");

@@ -55,10 +55,16 @@ uint64_t address(const mx::array& array) {
 
 } // namespace
 
+Work::Work(std::vector<mx::array> spares) : spares_(std::move(spares)) {
+  if (spares_.empty()) {
+    throw std::invalid_argument("a step needs a buffer for its output");
+  }
+}
+
 void Work::launch(
     const mx::array& in, const mx::array& out, Buffers& buffers, const std::vector<int>& numbers, CUstream stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  Values now = values(buffers, numbers);
+  Values now = values(buffers, numbers, true);
   now[INPUT] = address(in);
   now[OUTPUT] = address(out);
   turn_.take(stream);
@@ -114,15 +120,19 @@ std::vector<size_t> Work::places(const std::vector<Parameter>& parameters) const
   return found;
 }
 
-Work::Values Work::values(const Buffers& buffers, const std::vector<int>& numbers) const {
+Work::Values Work::values(const Buffers& buffers, const std::vector<int>& numbers, bool anew) {
   if (static_cast<int>(buffers.arrays.size()) < buffers_ || static_cast<int>(numbers.size()) < numbers_) {
     throw std::invalid_argument("a step needs more buffers or numbers");
   }
+  if (anew || addresses_.empty()) {
+    addresses_.clear();
+    for (const auto& [buffer, offset] : lies_) {
+      addresses_.push_back(reinterpret_cast<uint64_t>(buffer->data) + offset);
+    }
+  }
   Values found(ARRAYS, 0);
   found.reserve(ARRAYS + arrays_.size() + buffers_ + numbers_);
-  for (const auto& [buffer, offset] : lies_) {
-    found.push_back(reinterpret_cast<uint64_t>(buffer->data) + offset);
-  }
+  found.insert(found.end(), addresses_.begin(), addresses_.end());
   for (int i = 0; i < buffers_; ++i) {
     found.push_back(address(buffers.arrays[i]));
   }

@@ -71,7 +71,8 @@ struct Launch {
 // What a step launches.
 class Work {
  public:
-  explicit Work(std::vector<mlx::core::array> spares) : spares_(std::move(spares)) {}
+  // `spares`: evaluated arrays of the output's shape and dtype, one at least.
+  explicit Work(std::vector<mlx::core::array> spares);
   virtual ~Work() = default;
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
@@ -83,6 +84,11 @@ class Work {
 
   // Gives an output a buffer of its size that nobody uses; false where there is none.
   bool lend(mlx::core::array& out);
+
+  // An array of an output's shape and dtype.
+  const mlx::core::array& like() const {
+    return spares_.front();
+  }
 
   // How many buffers and numbers its launches name.
   int buffers() const {
@@ -102,8 +108,9 @@ class Work {
   // Where a parameter's value stands among the step's.
   size_t place(const Parameter& parameter) const;
   std::vector<size_t> places(const std::vector<Parameter>& parameters) const;
-  // The values of a step whose input and output are not known yet.
-  Values values(const Buffers& buffers, const std::vector<int>& numbers) const;
+  // The values of a step whose input and output are not known yet. `anew`: read where the arrays that stay are, which
+  // else are where they were when it was read last.
+  Values values(const Buffers& buffers, const std::vector<int>& numbers, bool anew);
 
   // Launches with these values; one thread at a time.
   virtual void enqueue(const Values& values, CUstream stream) = 0;
@@ -118,6 +125,7 @@ class Work {
   // Where each lies: MLX may move what the host touched, but never changes an array's buffer. Read at every step, so
   // without the way there.
   std::vector<std::pair<const mlx::core::cu::CudaBuffer*, int64_t>> lies_;
+  Values addresses_; // as they were read last
   int buffers_ = 0;
   int numbers_ = 0;
 };

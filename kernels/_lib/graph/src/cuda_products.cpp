@@ -1,6 +1,5 @@
 #include "cuda_products.h"
 
-#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -18,30 +17,6 @@ void check(cublasStatus_t result, const char* what) {
   if (result != CUBLAS_STATUS_SUCCESS) {
     throw std::runtime_error(std::string(what) + ": cuBLASLt's status " + std::to_string(static_cast<int>(result)));
   }
-}
-
-Kind kind_of(CUgraph graph) {
-  size_t count = 0;
-  check(cuGraphGetNodes(graph, nullptr, &count), "a graph's nodes");
-  std::vector<CUgraphNode> nodes(count);
-  check(cuGraphGetNodes(graph, nodes.data(), &count), "a graph's nodes");
-  Kind kind;
-  for (auto node : nodes) {
-    CUgraphNodeType type{};
-    check(cuGraphNodeGetType(node, &type), "a node's type");
-    kind.push_back(type);
-    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
-      CUDA_KERNEL_NODE_PARAMS launch{};
-      check(cuGraphKernelNodeGetParams(node, &launch), "a node's kernel");
-      kind.push_back(reinterpret_cast<uint64_t>(launch.func) ^ reinterpret_cast<uint64_t>(launch.kern));
-      CUlaunchAttributeValue cluster{};
-      check(
-          cuGraphKernelNodeGetAttribute(node, CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, &cluster), "a node's cluster");
-      const auto& of = cluster.clusterDim;
-      kind.push_back(static_cast<uint64_t>(of.x) << 40 | static_cast<uint64_t>(of.y) << 20 | of.z);
-    }
-  }
-  return kind;
 }
 
 } // namespace
@@ -121,20 +96,19 @@ Products::Plan& Products::plan(const Sizes& sizes) {
   return plan;
 }
 
-void Products::multiply(
-    const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace, CUstream stream) {
+void Products::multiply(const Sizes& sizes, const Addresses& at, CUstream stream) {
   const Plan& made = plan(sizes);
   const float one = 1.0f, nothing = 0.0f;
-  const auto at = [](uint64_t address) { return reinterpret_cast<void*>(address); };
+  const auto here = [](uint64_t address) { return reinterpret_cast<void*>(address); };
   check(
       cublasLtMatmul(
-          handle_, made.product, &one, at(b), made.first, at(a), made.second, &nothing, at(out), made.out, at(out),
-          made.out, &made.chosen.algo, made.chosen.workspaceSize > 0 ? at(workspace) : nullptr,
-          made.chosen.workspaceSize, stream),
+          handle_, made.product, &one, here(at.b), made.first, here(at.a), made.second, &nothing, here(at.out),
+          made.out, here(at.out), made.out, &made.chosen.algo,
+          made.chosen.workspaceSize > 0 ? here(at.workspace) : nullptr, made.chosen.workspaceSize, stream),
       "a product");
 }
 
-const Kind& Products::kind(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace) {
+const Kind& Products::kind(const Sizes& sizes, const Addresses& at) {
   Kind& kind = plan(sizes).kind;
   if (!kind.empty()) {
     return kind;
@@ -142,20 +116,14 @@ const Kind& Products::kind(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t 
   if (stream_ == nullptr) {
     check(cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "making a stream");
   }
-  check(cuStreamBeginCapture(stream_, CU_STREAM_CAPTURE_MODE_RELAXED), "beginning a capture");
-  const auto end = [&]() {
-    CUgraph graph = nullptr;
-    const CUresult result = cuStreamEndCapture(stream_, &graph);
-    check(result, "ending a capture");
-    return std::unique_ptr<CUgraph_st, decltype(&cuGraphDestroy)>(graph, &cuGraphDestroy);
-  };
-  try {
-    multiply(sizes, a, b, out, workspace, stream_);
-  } catch (...) {
-    end();
-    throw;
-  }
-  kind = kind_of(end().get());
+  CUgraphNode last = nullptr;
+  const OwnGraph graph = captured(stream_, [&]() {
+    multiply(sizes, at, stream_);
+    last = last_captured(stream_);
+  });
+  size_t count = 0;
+  check(cuGraphGetNodes(graph.get(), nullptr, &count), "a graph's nodes");
+  kind = kind_of(run_of(last, count));
   return kind;
 }
 

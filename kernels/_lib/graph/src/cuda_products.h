@@ -8,6 +8,8 @@
 #include <cublasLt.h>
 #include <cuda.h>
 
+#include "cuda_calls.h"
+
 namespace zmlx {
 
 // out (rows, cols) = a (rows, depth) times b, which is (depth, cols) or, transposed, (cols, depth); all bfloat16.
@@ -17,8 +19,10 @@ struct Sizes {
   auto operator<=>(const Sizes&) const = default;
 };
 
-// What a graph's nodes are, whatever they are launched with: types, and of launches the kernels and their clusters.
-using Kind = std::vector<uint64_t>;
+// Where a product finds its factors and puts its result; `workspace` has WORKSPACE bytes.
+struct Addresses {
+  uint64_t a, b, out, workspace;
+};
 
 // Products as MLX 0.32.4 has cuBLASLt make them: the same descriptions and preference, so the same algorithm and bits.
 class Products {
@@ -31,11 +35,11 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  // Launches a product on the stream; `workspace` has WORKSPACE bytes.
-  void multiply(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace, CUstream stream);
+  // Launches a product on the stream.
+  void multiply(const Sizes& sizes, const Addresses& at, CUstream stream);
 
-  // What such a product launches, which follows its sizes; found once, by capturing it.
-  const Kind& kind(const Sizes& sizes, uint64_t a, uint64_t b, uint64_t out, uint64_t workspace);
+  // What kind of launches a product makes, which follows its sizes; found once, by capturing it.
+  const Kind& kind(const Sizes& sizes, const Addresses& at);
 
  private:
   struct Plan {

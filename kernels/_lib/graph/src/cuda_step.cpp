@@ -26,10 +26,11 @@ class Step : public mx::Primitive {
     const mx::array& in = inputs[0];
     mx::array& out = outputs[0];
     if (!work_->lend(out)) {
-      // Any operation gives a buffer of its own, since the input is used here too.
-      const mx::array fresh = mx::negative(in, stream());
+      // Any operation gives a buffer of its own, since what it is given is kept.
+      const mx::array& like = work_->like();
+      const mx::array fresh = mx::negative(like, stream());
       std::vector<mx::array> made{fresh};
-      fresh.primitive_ptr()->eval_gpu({in}, made);
+      fresh.primitive_ptr()->eval_gpu({like}, made);
       out.copy_shared_buffer(fresh);
     }
     encoder.commit();
@@ -65,7 +66,7 @@ mx::array step(
   }
   auto primitive =
       std::make_shared<Step>(mx::default_stream(mx::Device::gpu), work, buffers, numbers);
-  mx::array out(in.shape(), in.dtype(), std::move(primitive), {in});
+  mx::array out(work->like().shape(), work->like().dtype(), std::move(primitive), {in});
   mx::async_eval({out});
   // Who reads a buffer on another stream waits for the step, as for any result.
   for (const auto& array : buffers->arrays) {
