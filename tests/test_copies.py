@@ -20,6 +20,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("kernels/one", "kernels/two", "kernels/_lib/words"):
         (root / name).mkdir(parents=True)
         (root / name / "kernel.py").write_text(f"# {name}\n")
+    (root / "kernels/_lib/shared.py").write_text("# shared\n")
     (root / "variants").mkdir()
     for name in ("family.toml", "policy.toml", "promoted.toml"):
         (root / "variants" / name).write_text(f"# {name}\n")
@@ -44,15 +45,27 @@ def test_nothing_is_stale_in_a_new_workspace(made: Workspace) -> None:
     assert states(copies.update(made)) == {}
 
 
+def test_every_file_that_a_workspace_is_made_of_belongs_to_a_unit(tmp_path: Path) -> None:
+    made = workspace.create(tmp_path / "whole")
+    copies.remember(made)
+    units = {made.root / unit.name for unit in copies.compare(made)}
+    copied = [*made.kernels.rglob("*"), *made.variants.iterdir()]
+    loose = [path for path in copied if path.is_file() and units.isdisjoint([path, *path.parents])]
+    assert [path for path in loose if not path.name.startswith(".")] == []
+    assert len(units) > 30
+
+
 def test_unedited_copies_follow_the_package(package: Path, made: Workspace) -> None:
     (package / "kernels/one/kernel.py").write_text("# newer\n")
     (package / "kernels/_lib/words/more.h").write_text("// newer\n")
+    (package / "kernels/_lib/shared.py").write_text("# newer\n")
     (package / "kernels/two/kernel.py").unlink()
     (package / "kernels/two").rmdir()
     (package / "kernels/three").mkdir()
     (package / "kernels/three/kernel.py").write_text("# three\n")
-    assert copies.stale(made) == ["kernels/_lib/words", "kernels/one", "kernels/two"]
+    assert copies.stale(made) == ["kernels/_lib/shared.py", "kernels/_lib/words", "kernels/one", "kernels/two"]
     assert states(copies.update(made)) == {
+        "kernels/_lib/shared.py": "replaced",
         "kernels/_lib/words": "replaced",
         "kernels/one": "replaced",
         "kernels/three": "added",
@@ -60,6 +73,7 @@ def test_unedited_copies_follow_the_package(package: Path, made: Workspace) -> N
     }
     assert (made.kernels / "one/kernel.py").read_text() == "# newer\n"
     assert (made.kernels / "_lib/words/more.h").is_file()
+    assert (made.kernels / "_lib/shared.py").read_text() == "# newer\n"
     assert (made.kernels / "three/kernel.py").is_file()
     assert not (made.kernels / "two").exists()
     assert states(copies.update(made)) == {}

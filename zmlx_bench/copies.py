@@ -1,8 +1,8 @@
 """A workspace's copies of the packaged kernels and variants: which are stale, and bringing them up to date.
 
-A unit is one folder under `kernels/` (or `kernels/_lib/`) or one file under `variants/`: it is replaced whole or left
-alone, so that no kernel is made of two versions. What was copied is remembered by hash in `.zmlx-copies.json`, so that
-an edit is told from an older copy.
+A unit is one folder under `kernels/`, one folder or file of `kernels/_lib/`, or one file under `variants/`: it is
+replaced whole or left alone, so that no kernel is made of two versions. What was copied is remembered by hash in
+`.zmlx-copies.json`, so that an edit is told from an older copy.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def _names(root: Path) -> Iterator[str]:
         for folder in sorted((root / parent).iterdir() if (root / parent).is_dir() else ()):
             if folder.is_dir() and folder.name not in {*_SKIPPED, "_lib"}:
                 yield f"{parent}/{folder.name}"
+    for path in sorted((root / "kernels/_lib").glob("*.py")):
+        yield f"kernels/_lib/{path.name}"
     for path in sorted((root / "variants").glob("*.toml")):
         if path.name not in _OF_EVIDENCE:
             yield f"variants/{path.name}"
