@@ -66,8 +66,8 @@ class Upgrade(StrictModel):
     upgrade: Name
     environment: NonEmpty
     """By what it is asked for."""
-    digest: Sha256
-    """Of the environment as it is."""
+    digest: Sha256 | None
+    """Of the environment as it is; null where nothing was asked of it, and none was made."""
     blocks: Positive
     """Most blocks of a session."""
     seed: Count

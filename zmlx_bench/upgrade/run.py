@@ -55,17 +55,21 @@ class Checking:
         # What no session could be asked for is refused before an environment is made.
         check(self._common())
         wanted = promoted.standing(self._workspace, question.family, question.backend)
-        place = able(asked(self._workspace, question.environment), self._say)
+        environment = asked(self._workspace, question.environment)
+        # Where nothing is promoted no environment is made in vain.
+        digest = able(environment, self._say).environment.digest if wanted else None
         upgrade = state.named(
             Upgrade(
                 upgrade="unnamed",
                 environment=question.environment,
-                digest=place.environment.digest,
+                digest=digest,
                 blocks=question.blocks,
                 seed=question.seed,
                 prompts=question.prompts,
             )
         )
+        if digest is None:
+            return upgrade
         with state.alone(self._workspace, upgrade.upgrade):
             upgrade = state.begun(self._workspace, upgrade)
             found: list[UpgradeCheck] = []
