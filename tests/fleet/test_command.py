@@ -33,6 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         (("qwen3", "--prompts", "mine.toml"), "a file does not travel"),
         (("qwen3", "--prompts", "nobody"), "unknown prompt 'nobody'"),
         (("qwen3", "--checkpoint", "/my/model"), "a folder is on one machine"),
+        (("qwen3", "gpt_oss", "--checkpoint", "tiny"), "--checkpoint tiny: gpt_oss has none; use synthetic or full"),
         (("qwen3", "--address", "auto"), "leave it or --address auto out"),
     ],
 )
@@ -43,6 +44,18 @@ def test_it_is_refused_before_anything_is_made(
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert says in done.stderr
     assert not (workspace.root / "fleet").exists()
+
+
+def test_a_family_whose_facts_cannot_be_read_does_not_travel(zmlx_inside: Zmlx, tmp_path: Path) -> None:
+    mine = workspace_in(tmp_path / "ws")
+    folder = mine.root / "families" / "gpt_oss"
+    folder.mkdir(parents=True)
+    (folder / "facts.toml").write_text('model = "mine"\n')
+    (folder / "family.py").write_text("")
+    done = zmlx_inside("fleet", "run", "gpt_oss", "--local", cwd=mine.root)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "families/gpt_oss/facts.toml: schema_version: Field required" in done.stderr
+    assert not (mine.root / "fleet").exists()
 
 
 @pytest.mark.parametrize("command", ["status", "collect", "stop"])

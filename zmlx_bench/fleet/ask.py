@@ -76,6 +76,10 @@ def question_of(workspace: Workspace, asked: Asked, parcel: bytes) -> FleetQuest
 def _families(workspace: Workspace, asked: Asked) -> tuple[FleetFamily, ...]:
     """Return the families, each with those of the variants that it has."""
     catalogs = {name: Catalog(workspace, family_catalog.check_name(name, workspace)) for name in asked.families}
+    for name in catalogs:
+        # What its facts say is read here: each node would refuse a family whose facts cannot be.
+        if family_catalog.architecture(name, workspace).tiny is None and asked.checkpoint == "tiny":
+            raise UnusableInput(f"--checkpoint tiny: {name} has none; use synthetic or full")
     if asked.variants is None:
         return tuple(FleetFamily(family=name, variants=None) for name in catalogs)
     known = {name: {"all", *catalog.names()} for name, catalog in catalogs.items()}
