@@ -5,7 +5,7 @@ What they take and give is text and bytes.
 
 from __future__ import annotations
 
-import os
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -72,7 +72,7 @@ class Keeper:
         """Remove what the node has of the session, and end this actor: what the device needs is free."""
         self.stop()
         drop(work)
-        os._exit(0)
+        sys.exit(0)
 
     def stop(self) -> None:
         """End the session's process."""
