@@ -11,6 +11,7 @@ from tests.air import chains, stock, stock_qmv
 from tests.air.ours import changed, differing, run_ours
 from tests.air.run import Mac
 from tests.air.stock_qmv import Packed
+from tests.kernels.declared import served
 from tests.kernels.gpu import module
 
 pytestmark = pytest.mark.process
@@ -19,7 +20,6 @@ experts, down = module("packed_experts.gpu"), module("packed_down_combine.gpu")
 together = module("packed_moe.gpu")
 Packing = module("_lib.packings").Packing
 Form = module("_lib.gpu.packed_weights").Form
-served = module("_lib.packings").served
 
 EIGHT, MXFP4, MXFP8, NVFP4 = (64, 8, "affine"), (32, 4, "mxfp4"), (32, 8, "mxfp8"), (16, 4, "nvfp4")
 FAST, GENERIC = (24, 512), (13, 768)

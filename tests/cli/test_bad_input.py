@@ -55,7 +55,7 @@ SHORT = ("--checkpoint", "tiny", "--tokens", "4", "--runs", "1")
     ("code", "arguments", "says"),
     [
         (3, ("run", "qwen4"), "unknown model family 'qwen4'; did you mean 'qwen3'?"),
-        (3, ("run", "llama"), "unknown model family 'llama'; known: glm47, qwen3"),
+        (3, ("run", "llama"), "unknown model family 'llama'; known: deepseek_v3, gemma4_text, glm47, gpt_oss, "),
         (3, ("run", "qwen3", "--variants", "qwen_qkv_joint"), "unknown qwen3 variant 'qwen_qkv_joint'; did you mean"),
         (3, ("run", "qwen3", "--variants", ""), "--variants: names no variant"),
         (3, ("run", "qwen3", *SHORT, "--context", "0"), "--context 0: must be at least 1"),

@@ -43,7 +43,7 @@ def completed(words: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("zmlx run ", {"qwen3", "glm47"}),
+        ("zmlx run q", {"qwen3", "qwen3_5_moe", "qwen3_dense", "qwen3_next"}),
         ("zmlx run qwen3 --variants qwen_native,qwen_native_l", {"qwen_native,qwen_native_linear"}),
         ("zmlx run glm47 --variants qwen", set()),
         ("zmlx kernels bench moe_combine.st", {"moe_combine.stock"}),
