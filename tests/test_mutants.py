@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-TOOL = Path(__file__).parents[1] / "tools" / "mutants.py"
+from tests.scripts import load
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tools_mutants", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tools_mutants"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("tools/mutants.py")
 
 
 def test_every_explained_mutant_is_of_a_function_that_there_is(tool: ModuleType) -> None:

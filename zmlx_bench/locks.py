@@ -15,14 +15,17 @@ TIMEOUT_S = 60.0
 
 
 @contextlib.contextmanager
-def alone(path: Path, what: str) -> Iterator[None]:
-    """Keep others from `what` is written at `path` until the block ends; CannotHere at once where one is at it."""
+def alone(path: Path, what: str, remedy: str = "wait until it has ended", *, wait_s: float = 0) -> Iterator[None]:
+    """Keep others from `what` is written at `path` until the block ends.
+
+    CannotHere, with what to do, where one is at it still after `wait_s` seconds.
+    """
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_s)
     except Timeout:
-        raise CannotHere(f"another process is at {what}; wait until it has ended") from None
+        raise CannotHere(f"another process is at {what}; {remedy}") from None
     except OSError as error:
         raise files.cannot_write(path, error) from None
     try:

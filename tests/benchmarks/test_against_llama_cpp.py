@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+
+from tests.scripts import load
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = BENCHMARKS / "against_llama_cpp.py"
@@ -21,17 +21,7 @@ PRINTED = Path(__file__).parents[1] / "data" / "llama_bench.json"
 ARMS = ["stock", "ours", "stock with cuDNN", "llama.cpp"]
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("against_llama_cpp", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = load()
+bench = load("benchmarks/against_llama_cpp.py")
 
 
 def test_every_arm_has_every_place_equally_often() -> None:

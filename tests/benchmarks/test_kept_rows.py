@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "kept_rows.py"
+from tests.scripts import load
 
 
 @pytest.fixture(scope="module")
 def kept() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kept_rows", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["kept_rows"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("benchmarks/kept_rows.py")
 
 
 @pytest.fixture

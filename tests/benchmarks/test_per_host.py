@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.builders import Made, add_session, make_workspace
+from tests.scripts import load
 from zmlx_bench.ledger import matrix
 from zmlx_bench.schema.matrix import MatrixRow
 
 
 @pytest.fixture(scope="module")
 def per_host() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "per_host.py"
-    spec = importlib.util.spec_from_file_location("per_host", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["per_host"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("benchmarks/per_host.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "session_time.py"
+from tests.scripts import load
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("session_time", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["session_time"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("benchmarks/session_time.py")
 
 
 def line(kind: str, **event: Any) -> str:

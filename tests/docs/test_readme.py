@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 
 from tests.docs.blocks import ROOT
+from tests.scripts import load
 
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"(?<=<!-- promoted -->\n).*?(?=<!-- /promoted -->)", re.DOTALL)
 
 
 def test_what_is_promoted_stands_in_the_readme() -> None:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "_hooks" / "tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
+    tables = load("docs/_hooks/tables.py")
     wanted = f"\n{tables.promoted(ROOT)}\n\n"
     text = README.read_text(encoding="utf-8")
     if os.environ.get("ZMLX_PICTURES"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -117,3 +119,14 @@ class Cluster:
             self.kill(name)
         if "KEEP_CLUSTER" not in os.environ:
             shutil.rmtree(self.root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """Start a cluster, and end all of it whatever happens."""
+    made = Cluster()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fleet.cluster import Cluster
+from tests.fleet.cluster import Cluster, running
 from tests.fleet.real import ROOT, workspace_in
 from zmlx_bench.fleet import journal
 from zmlx_bench.fleet.show import standing
@@ -30,12 +30,8 @@ KILLED = ("ray::Keeper", "zmlx_bench.fleet.agent", "zmlx_bench.measured.worker")
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    try:
-        made.up()
+    with running() as made:
         yield made
-    finally:
-        made.down()
 
 
 class Heads:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.fleet.scripted import START, Clock, Collected, Scripted, device, head_of, place_of, work_off
+from tests.fleet.scripted import START, Clock, Collected, Scripted, device, head_of, place_of, question, work_off
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.fleet import journal
 from zmlx_bench.fleet.items import Terms
 from zmlx_bench.fleet.journal import Place
 from zmlx_bench.fleet.nodes import Report
+from zmlx_bench.fleet.parcel import hash_of
 from zmlx_bench.fleet.show import lines, standing
 from zmlx_bench.schema.fleet import Collected as CollectedEvent
 from zmlx_bench.schema.fleet import Lost
+from zmlx_bench.workspace import Workspace
 
 
 def collected_in(place: Place) -> list[str]:
@@ -264,3 +267,12 @@ def test_an_edited_journal_is_refused_with_its_line(tmp_path: Path) -> None:
     place.journal.write_text('{"event":"lost","at":1,"device":"a"}\n{"event":"flown","at":2}\n')
     with pytest.raises(UnusableInput, match=r"journal.jsonl: line 2: .*remove the run's folder"):
         list(journal.read(place.journal))
+
+
+def test_commands_that_begin_at_once_are_one_run(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    asked = question("qwen3", parcel=hash_of(b"parcel"))
+    with ThreadPoolExecutor(4) as pool:
+        begun = list(pool.map(lambda at: journal.begin(workspace, asked, b"parcel", START + at), range(4)))
+    assert len(journal.runs(workspace)) == 1
+    assert sorted(goes_on for _, goes_on in begun) == [False, True, True, True]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import QUIET_ENV, ZMLX
-from tests.fleet.cluster import LITTLE, Cluster
+from tests.fleet.cluster import LITTLE, Cluster, running
 from tests.fleet.real import OPTIONS, workspace_in
 from tests.fleet.test_cluster import Heads, begun
 from zmlx_bench.fleet import journal
@@ -32,12 +32,8 @@ PATIENCE_S = 300.0
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    try:
-        made.up()
+    with running() as made:
         yield made
-    finally:
-        made.down()
 
 
 def wait(what: Callable[[], object], says: Callable[[], str] = str) -> None:

@@ -7,15 +7,14 @@ in less time than one of their processes takes to start.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from zmlx_bench import files
+from zmlx_bench import files, locks
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.fleet import EVENT, FleetEvent, FleetQuestion, FleetRun
@@ -82,27 +81,13 @@ class Place:
         except CannotHere:
             return True
 
-    @contextlib.contextmanager
-    def alone(self, wait_s: float = 1.0) -> Iterator[None]:
+    def alone(self, wait_s: float = 1.0) -> AbstractContextManager[None]:
         """Keep other heads from the run until the block ends; CannotHere where one is at it.
 
         `headed` has the lock for a moment, which a head waits out.
         """
-        path = self.folder / "head.lock"
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=wait_s)
-        except Timeout:
-            raise CannotHere(
-                f"another process is at fleet run {self.folder.name}; `zmlx fleet status` says how it stands, "
-                "`zmlx fleet stop` ends it"
-            ) from None
-        except OSError as error:
-            raise files.cannot_write(path, error) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        remedy = "`zmlx fleet status` says how it stands, `zmlx fleet stop` ends it"
+        return locks.alone(self.folder / "head", f"fleet run {self.folder.name}", remedy, wait_s=wait_s)
 
 
 def folder(workspace: Workspace) -> Path:
@@ -134,16 +119,17 @@ def begin(
     command: tuple[str, ...] = (),
 ) -> tuple[Place, bool]:
     """Return the run of a question that has not ended, and whether it goes on; else a new one, written down."""
-    for place in reversed(runs(workspace)):
-        if not place.over and place.run().question == question:
-            return place, True
-    key = content_hash(question.model_dump(mode="json"))[:8]
-    name = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{key}"
-    place = Place(workspace, folder(workspace) / name)
-    files.write_atomic(place.parcel, parcel)
-    run = FleetRun(schema_version=1, fleet=name, started=at, question=question, address=address, command=command)
-    files.write_atomic(place.folder / RUN_FILE, files.dump_json(run))
-    return place, False
+    with locks.alone(folder(workspace) / "begin", "the beginning of a fleet run", wait_s=locks.TIMEOUT_S):
+        for place in reversed(runs(workspace)):
+            if not place.over and place.run().question == question:
+                return place, True
+        key = content_hash(question.model_dump(mode="json"))[:8]
+        name = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}-{key}"
+        place = Place(workspace, folder(workspace) / name)
+        files.write_atomic(place.parcel, parcel)
+        run = FleetRun(schema_version=1, fleet=name, started=at, question=question, address=address, command=command)
+        files.write_atomic(place.folder / RUN_FILE, files.dump_json(run))
+        return place, False
 
 
 class Journal(EventLog):

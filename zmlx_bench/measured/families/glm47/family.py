@@ -62,16 +62,20 @@ class Glm47(Family):
     """MoE blocks, shared experts, attentions, the stack of layers and dense projections."""
 
     blocks = (attention.BLOCK, NORM_BLOCK, MOE, SHARED, LINEAR, LINEAR_PER_HEAD)
+    experts: Any = Glm4MoeLiteMoE
+    moe = MOE
+    routed = ROUTED
+    """The block's class; its steps with shared experts, and without."""
 
     def hosts(self, model: Any) -> Sequence[Host]:
         """Return every module with sites."""
         found: list[Host] = []
         for layer in model.layers:
-            if isinstance(layer.mlp, Glm4MoeLiteMoE):
+            if isinstance(layer.mlp, self.experts):
                 if layer.mlp.config.n_shared_experts is None:
-                    found.append(Host(layer.mlp, ROUTED))
+                    found.append(Host(layer.mlp, self.routed))
                 else:
-                    found += [Host(layer.mlp, MOE), Host(layer.mlp.shared_experts, SHARED)]
+                    found += [Host(layer.mlp, self.moe), Host(layer.mlp.shared_experts, SHARED)]
             found.append(Host(layer.self_attn, attention.BLOCK, attention.compose))
         return [*found, _stack(model.model).host(), *linear_hosts(model)]
 
