@@ -53,6 +53,7 @@ def jobs_started(tmp_path: Path) -> int:
     return sum(path.read_bytes().count(b'"kind":"start"') for path in logs)
 
 
+@pytest.mark.slow  # the cluster's heads are killed too, and the scripted ones at every step
 def test_a_head_that_is_killed_and_one_that_is_stopped_lose_nothing(
     tmp_path: Path, env: dict[str, str], zmlx: Zmlx
 ) -> None:
