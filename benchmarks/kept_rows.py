@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import zmlx_bench
+from zmlx_bench import files
 from zmlx_bench.measured.user_cache import user_cache_path
 
 PACKAGE = Path(zmlx_bench.__file__).parent
@@ -76,6 +76,4 @@ class KeptRows:
             self._rows[name] = Row(tuple(rows), tuple((key, rate, count) for key, rate, count in noted))
         if whole < len(lines):
             written = "".join(f"{each}\n" for each in (self._key, *lines[:whole]))
-            temporary = self._path.with_suffix(".new")
-            temporary.write_text(written, encoding="utf-8")
-            os.replace(temporary, self._path)  # noqa: PTH105 - in its place at once
+            files.write_atomic(self._path, written.encode())

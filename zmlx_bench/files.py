@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -39,6 +39,20 @@ def read_json(path: Path, model: type[Model], part: Callable[[Raw], Raw] | None 
     `part` takes out of the document what is not wanted, so that it is not validated.
     """
     return parse(path, model, read_text(path), loads, part)
+
+
+def as_begun(root: Path, path: Path, asked: Model, same: Iterable[str]) -> Model:
+    """Return what the JSON file `path` below `root` has of `asked` from before; `asked` where there is no file.
+
+    UnusableInput where its fields `same` are not those of `asked`.
+    """
+    if not path.exists():
+        return asked
+    refuse_outside(root, path)
+    found = read_json(path, type(asked))
+    if any(getattr(found, name) != getattr(asked, name) for name in same):
+        raise UnusableInput(f"{path}: is about something else than its name says; remove it")
+    return found
 
 
 def parse(

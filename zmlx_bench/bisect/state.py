@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from zmlx_bench import files, locks
-from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.bisection import Bisection, BisectionStep
 from zmlx_bench.workspace import Workspace
@@ -35,14 +34,7 @@ def path_of(workspace: Workspace, name: str) -> Path:
 
 def begun(workspace: Workspace, asked: Bisection) -> Bisection:
     """Return the bisection as far as it was taken before; as it is asked where it never was."""
-    path = path_of(workspace, asked.bisection)
-    if not path.exists():
-        return asked
-    files.refuse_outside(workspace.root, path)
-    found = files.read_json(path, Bisection)
-    if any(getattr(found, name) != getattr(asked, name) for name in _ASKED):
-        raise UnusableInput(f"{path}: is about something else than its name says; remove it")
-    return found
+    return files.as_begun(workspace.root, path_of(workspace, asked.bisection), asked, _ASKED)
 
 
 def write(workspace: Workspace, bisection: Bisection) -> Bisection:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from zmlx_bench import files, locks
-from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
 from zmlx_bench.workspace import Workspace
@@ -30,14 +29,7 @@ def path_of(workspace: Workspace, name: str) -> Path:
 
 def begun(workspace: Workspace, asked: Upgrade) -> Upgrade:
     """Return the check as far as it was taken before; as it is asked where it never was."""
-    path = path_of(workspace, asked.upgrade)
-    if not path.exists():
-        return asked
-    files.refuse_outside(workspace.root, path)
-    found = files.read_json(path, Upgrade)
-    if any(getattr(found, name) != getattr(asked, name) for name in _ASKED):
-        raise UnusableInput(f"{path}: is about something else than its name says; remove it")
-    return found
+    return files.as_begun(workspace.root, path_of(workspace, asked.upgrade), asked, _ASKED)
 
 
 def known(upgrade: Upgrade, check: UpgradeCheck) -> UpgradeCheck | None:
