@@ -64,6 +64,10 @@ class Found:
     wall_s: float
 
 
+TOLD: dict[str, Said] = {"found": "right", "undecided": "undecided"}
+"""What a bisection that names a span with the planted version is told to have said, by how it ended."""
+
+
 @dataclass(frozen=True)
 class Search:
     """One planted regression that a command is to find."""
@@ -101,7 +105,7 @@ class Search:
         last_good, first_bad = (int(outcome[end].partition(".")[2]) for end in ("last_good", "first_bad"))
         said: Said = "wrong"
         if last_good < place <= first_bad:
-            said = {"found": "right", "undecided": "undecided"}.get(outcome["kind"], "wrong")  # type: ignore[assignment]
+            said = TOLD.get(outcome["kind"], "wrong")
         return said, told["answer"], f"1.{place}"
 
     def _measured(self) -> tuple[Said, str, str]:
