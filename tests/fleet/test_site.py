@@ -22,11 +22,15 @@ def test_no_secret_and_no_stranger_of_the_environment_reaches_a_session() -> Non
         "HF_TOKEN": "hf_abcdef", "AWS_SECRET_ACCESS_KEY": "x" * 20, "GITHUB_TOKEN": "ghp", "MLX_PASSWORD": "hidden",
         "ZMLX_API_KEY": "hidden", "DATABASE_URL": "postgres://me:word@host/db", "SSH_AUTH_SOCK": "/tmp/agent",
         "HF_ENDPOINT": "https://me:word@hub", "RAY_AUTH_TOKEN": "token", "RAY_ADDRESS": "10.0.0.1:6379", "MINE": "1",
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1", "https_proxy": "http://me:word@proxy:3128", "PIP_INDEX_URL": "https://me:word@index",
+        "UV_INDEX_MINE_PASSWORD": "hidden", "RSYNC_PROXY": "proxy:1",
     }  # fmt: skip
     wanted = {
         "PATH": "/bin", "HOME": "/home/me", "TMPDIR": "/tmp", "XDG_CACHE_HOME": "/cache", "HF_HOME": "/hub",
         "CUDA_VISIBLE_DEVICES": "1", "MLX_MAX_OPS_PER_BUFFER": "7", "LC_ALL": "C.UTF-8",
+        "HTTPS_PROXY": "http://proxy:3128", "http_proxy": "http://proxy:3128", "ALL_PROXY": "socks5://proxy:1080",
+        "no_proxy": "10.0.0.0/8,.local", "PIP_CERT": "/etc/ours.pem", "UV_DEFAULT_INDEX": "https://index/simple",
+        "SSL_CERT_FILE": "/etc/ours.pem",
     }  # fmt: skip
     assert site.environment({**secret, **wanted}) == {
         **wanted, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1",

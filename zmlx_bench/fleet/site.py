@@ -28,9 +28,12 @@ from zmlx_bench.workspace import Workspace
 _LET_THROUGH = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|XDG_\w+|VIRTUAL_ENV|CONDA_PREFIX|PYTHONPATH"
     r"|LD_LIBRARY_PATH|DYLD_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CUDA_\w+|NVIDIA_\w+|HF_HOME|HF_HUB_CACHE|HF_HUB_OFFLINE"
-    r"|HF_ENDPOINT|HUGGINGFACE_HUB_CACHE|MLX_\w+|ZMLX_\w+"
+    r"|HF_ENDPOINT|HUGGINGFACE_HUB_CACHE|PIP_\w+|UV_\w+|MLX_\w+|ZMLX_\w+|(?i:(?:https?|all|no)_proxy)"
 )
-"""Variables that a session has of its node's environment; no other, and none that holds a secret."""
+"""Variables that a session has of its node's environment; no other, and none that holds a secret.
+
+It may have to fetch a checkpoint or to install an environment, by the node's proxy and from its index.
+"""
 _SURVEY_S = 60.0
 _GRACE_S = 5.0
 _WORDS = 300
