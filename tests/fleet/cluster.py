@@ -1,4 +1,4 @@
-"""A Ray cluster of three nodes on this machine: real `ray start` processes, each a host of its own to zmlx."""
+"""A Ray cluster on this machine: real `ray start` processes, each a host of its own to zmlx."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from tests.conftest import QUIET_ENV
+from tests.fleet.network import AWAY, AWAY_IP, FIRST_IP, Network
 
 LITTLE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,20 +27,34 @@ LITTLE = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",
+}
+"""With a token, few processes, and none behind the other tests'."""
+SOON = {
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
-"""With a token, few processes, and dead nodes noticed within seconds."""
+"""With them a node that does not answer is dead to Ray within seconds; without them Ray is as patient as it comes."""
 UP_S = 300.0
+FIRST = "n0"
+"""Holds the cluster together."""
 
 
 class Cluster:
     """Nodes that can be killed and started again. Nothing here touches a Ray that is not its own."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] = SOON,
+        network: Network | None = None,
+        size: int = 3,
+        resources: Sequence[str] = ("--num-cpus=1", "--num-gpus=0"),
+    ) -> None:
+        self._settings, self._network, self._resources = settings, network, resources
+        self._names = [f"n{number}" for number in range(size)]
         # Ray's sockets lie in there, and the system bounds the length of their paths.
         self.root = Path(tempfile.mkdtemp(prefix="zf", dir="/tmp"))
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
@@ -49,50 +64,57 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{FIRST_IP if self._network is not None else '127.0.0.1'}:{self.port}"
+
+    def within(self, name: str) -> list[str]:
+        """Return the beginning of a command that runs where a node does."""
+        return [] if self._network is None else self._network.within(name)
 
     def env(self, name: str) -> dict[str, str]:
         """Return the environment of a node: a cache, device locks and a name of its own."""
         folder = self.root / name
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         own = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), "ZMLX_FLEET_HOST": name}
-        return {**QUIET_ENV, **LITTLE, **own}
+        return {**QUIET_ENV, **LITTLE, **self._settings, **own}
 
-    def start(self, name: str, *, first: bool = False) -> None:
-        """Start a node, the first of which holds the cluster together."""
+    def start(self, name: str) -> None:
+        """Start a node, once those that are starting are up: two at once would choose the same names of sockets."""
+        self._settle()
         head = ["--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.root / 'r'}"]
         command = [
-            sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start",
-            *(head if first else [f"--address={self.address}"]), "--num-cpus=1",
-            "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats", "--block",
+            *self.within(name), sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start",
+            *(head if name == FIRST else [f"--address={self.address}"]), *self._ip(name), *self._resources,
+            "--object-store-memory=80000000", "--disable-usage-stats", "--include-log-monitor=false",
+            "--block",
         ]  # fmt: skip
-        log = (self.root / f"{name}.log").open("wb")
-        self.nodes[name] = subprocess.Popen(
-            command, env=self.env(name), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        log.close()
+        with self._log(name).open("wb") as log:
+            self.nodes[name] = subprocess.Popen(
+                command, env=self.env(name), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
 
     def up(self) -> None:
-        """Start all three."""
-        self.start("n0", first=True)
+        """Start all nodes, or what is missing of them; return when all are up."""
+        for name in self._names:
+            if name not in self.nodes or self.nodes[name].poll() is not None:
+                self.start(name)
+        self._settle()
+        ended = [self._log(name).read_text() for name, node in self.nodes.items() if node.poll() is not None]
+        assert ended == [], "\n".join(ended)
+
+    def _settle(self) -> None:
         deadline = time.monotonic() + UP_S
-        while not self._listens():
-            assert time.monotonic() < deadline, (self.root / "n0.log").read_text()
-            assert self.nodes["n0"].poll() is None, (self.root / "n0.log").read_text()
-            time.sleep(0.2)
-        for name in ("n1", "n2"):
-            # One after the other: two that start at once choose the same names of sockets.
-            self.start(name)
-            while "will now block" not in (self.root / f"{name}.log").read_text():
-                assert time.monotonic() < deadline, (self.root / f"{name}.log").read_text()
+        for name, node in self.nodes.items():
+            while node.poll() is None and "will now block" not in self._log(name).read_text():
+                assert time.monotonic() < deadline, self._log(name).read_text()
                 time.sleep(0.2)
 
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
+    def _log(self, name: str) -> Path:
+        return self.root / f"{name}.log"
+
+    def _ip(self, name: str) -> list[str]:
+        if self._network is None:
+            return []
+        return [f"--node-ip-address={AWAY_IP if name == AWAY else FIRST_IP}"]
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return a node's processes, its sessions' among them."""
@@ -122,9 +144,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Cluster]:
+def running(settings: Mapping[str, str] = SOON, network: Network | None = None) -> Iterator[Cluster]:
     """Start a cluster, and end all of it whatever happens."""
-    made = Cluster()
+    made = Cluster(settings, network)
     try:
         made.up()
         yield made

@@ -1,27 +1,27 @@
-"""A head that looks often and is not patient, for tests that kill it: WORKSPACE ADDRESS SESSIONS."""
+"""A head for tests that kill it, which looks often and is not patient: WORKSPACE ADDRESS ASKED (JSON)."""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.fleet.real import ASKED
+from tests.fleet import real
 from zmlx_bench.fleet import command
 from zmlx_bench.fleet.head import Pace
 from zmlx_bench.fleet.items import Terms
 from zmlx_bench.workspace import Workspace
 
+ASKED = replace(real.ASKED, families=["qwen3", "glm47"], variants=["qwen_qkv_joined", "glm_combine_exact"])
+
 
 def main() -> None:
-    """Run `ASKED` with both families until it is done."""
-    root, address, sessions = sys.argv[1:]
-    asked = replace(
-        ASKED, families=["qwen3", "glm47"], variants=["qwen_qkv_joined", "glm_combine_exact"], sessions=int(sessions)
-    )
+    """Run it until it is done."""
+    root, address, asked = sys.argv[1:]
     command.run(
         Workspace(Path(root)),
-        asked,
+        replace(ASKED, **json.loads(asked)),
         address,
         lambda line: print(line, file=sys.stderr, flush=True),
         ("zmlx", "fleet", "run"),

@@ -133,6 +133,20 @@ def test_a_node_that_cannot_measure_for_this_head_is_told_why(
     assert f"a/cpu-0: not used: {why}" in shown
 
 
+def test_that_other_processes_go_before_a_devices_sessions_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    nodes = Scripted(Clock())
+    nodes.add(device("a", nice=15), device("b"))
+    head = head_of(place_of(tmp_path), nodes, Collected())
+    head.say = said.append
+    head.step()
+    head.close()
+    assert [line for line in said if "nice" in line] == [
+        "a/cpu-0: Made GPU (cpu), 2 cores, mlx 0.0.1, mlx-lm 0.0.2; its sessions run at nice 15: give its Ray "
+        "RAY_worker_niceness=0, or measure with nothing else on the machine"
+    ]
+
+
 def test_another_mlx_is_a_group_of_its_own(tmp_path: Path) -> None:
     nodes, collected = Scripted(Clock()), Collected()
     nodes.add(device("a"), device("b", mlx="0.0.9"))

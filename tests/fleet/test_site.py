@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_node_says_what_doctor_says() -> None:
     assert found.machine == facts.read(backend)
     assert (found.mlx, found.mlx_lm) == (backends.installed("mlx"), backends.installed("mlx-lm"))
     assert found.code == survey.code()
+    assert found.nice == os.nice(0)
 
 
 def test_a_node_that_cannot_say_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

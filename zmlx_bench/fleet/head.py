@@ -13,8 +13,8 @@ from zmlx_bench.fleet.arrive import Refused, receive
 from zmlx_bench.fleet.items import Terms
 from zmlx_bench.fleet.journal import Journal, Place, read
 from zmlx_bench.fleet.nodes import NodeFails, Nodes, Report
+from zmlx_bench.fleet.rows import Rows
 from zmlx_bench.fleet.scheduler import Scheduler
-from zmlx_bench.ledger import matrix
 from zmlx_bench.schema.fleet import (
     Abandoned,
     Assigned,
@@ -31,17 +31,12 @@ from zmlx_bench.schema.fleet import (
     Seen,
 )
 from zmlx_bench.session import store
-from zmlx_bench.workspace import Workspace
 
 Say = Callable[[str], None]
 Receive = Callable[[FleetWork, Report, Nodes], None]
 """Takes what a node returned, or raises Refused, or NodeFails."""
-
-
 QUIET_S = 120.0
 """Without an answer until `collect` leaves."""
-SHARE = 50.0
-"""Times as long as writing the matrix takes pass until it is written again."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +45,6 @@ class Pace:
 
     step_s: float = 1.0
     devices_s: float = 10.0
-
-
-class Rows:
-    """The matrix, which is made from what all sessions have: written seldom enough to cost little where they are many.
-
-    What a killed head did not write the next one does, and so does `zmlx promote`.
-    """
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace, self._due, self._took_s, self._wrote = workspace, True, 0.0, 0.0
-        self.write()
-
-    def came(self, anything: bool) -> None:
-        """Write it where something came and the last time is long enough ago."""
-        self._due = self._due or anything
-        if self._due and time.monotonic() - self._wrote >= SHARE * self._took_s:
-            self.write()
-
-    def write(self) -> None:
-        """Write it where something came since."""
-        if self._due:
-            began = time.monotonic()
-            matrix.write(self._workspace)
-            self._wrote = time.monotonic()
-            self._took_s, self._due = self._wrote - began, False
 
 
 @dataclass
@@ -185,7 +155,7 @@ class Head:
             slot, refused = self.scheduler.slots.get(name), self._why_not(device)
             if slot is None or not slot.alive or (slot.about, slot.refused) != (device, refused):
                 self._note(Seen(at=self.clock(), device=device, refused=refused))
-                self.say(f"{name}: {device.group}" if refused is None else f"{name}: not used: {refused}")
+                self.say(f"{name}: {_described(device)}" if refused is None else f"{name}: not used: {refused}")
         for name, slot in self.scheduler.slots.items():
             if slot.alive and name not in answering:
                 self._note(Lost(at=self.clock(), device=name))
@@ -343,3 +313,11 @@ class Head:
         self._reports.pop(session, None)
         self._known.discard(session)
         self._heard.discard(session)
+
+
+def _described(device: FleetDevice) -> str:
+    """Return what kind of device it is, and what is wrong with its processes."""
+    if device.nice <= 0:
+        return device.group
+    remedy = "give its Ray RAY_worker_niceness=0, or measure with nothing else on the machine"
+    return f"{device.group}; its sessions run at nice {device.nice}: {remedy}"

@@ -72,6 +72,8 @@ class Local:
             running.stop()
         if drop:
             site.drop(site.workspace_of(work, self._folder), work.session)
+            self._works.pop(work.session, None)
+            self._said.pop(work.session, None)
 
     def close(self) -> None:
         """End what runs: it would end with this process anyway."""

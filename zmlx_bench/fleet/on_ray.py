@@ -25,9 +25,15 @@ _SURVEY_S = 90.0
 _ANSWER_S = 30.0
 _PENDING_S = 60.0
 """Without an answer from a session that is new: what its device needs is used by another job of the cluster."""
-_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""What keeps Ray on the loopback, as on macOS; it is read when `ray` is imported."""
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+"""Read when `ray` is imported: a Ray of our own stays on the loopback, as on macOS, and no worker is at nice 15."""
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # What a raylet has to say of its end is pages long; the head says what is lost in a line.
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
 
 
 def _ray() -> Any:
@@ -151,8 +157,7 @@ class OnRay:
         try:
             self._ask(work.session, self._ray.get_actor(work.session))
         except ValueError:
-            ref = self._task(ray_node.standing, self._at(work), work.model_dump_json())
-            self._asked[work.session] = ref, time.monotonic()
+            self._ask_disk(work)
 
     def poll(self, sessions: Sequence[str]) -> Sequence[Report]:
         """Return what keepers have answered since; those that are gone are looked for on their nodes' disks."""
@@ -209,10 +214,7 @@ class OnRay:
         """Ask the node how a session stands whose keeper is gone, where the node still answers."""
         with suppress(NodeFails):
             work = self._works[session]
-            self._asked[session] = (
-                self._task(ray_node.standing, self._at(work), work.model_dump_json()),
-                (time.monotonic()),
-            )
+            self._ask_disk(work)
             self._answered.add(session)
 
     def fetch(self, session: str, name: str) -> bytes:
@@ -251,6 +253,10 @@ class OnRay:
 
     def _ask(self, session: str, keeper: Any) -> None:
         self._asked[session] = keeper.report.remote(), time.monotonic()
+
+    def _ask_disk(self, work: FleetWork) -> None:
+        ref = self._task(ray_node.standing, self._at(work), work.model_dump_json())
+        self._asked[work.session] = ref, time.monotonic()
 
     def _let_go(self, session: str) -> None:
         """Free what the device needs: the session's process has ended."""
@@ -303,7 +309,7 @@ def _as_before(*, own: bool) -> Iterator[None]:
     try:
         if own:
             os.environ.clear()
-            os.environ.update({**site.environment(environ), **_LOOPBACK_ONLY})
+            os.environ.update({**site.environment(environ), **_OWN})
         os.environ.update({name: value for name, value in _QUIET.items() if name not in environ})
         yield
     finally:

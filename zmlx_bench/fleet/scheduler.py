@@ -84,10 +84,6 @@ class Scheduler:
             decided.append(event)
         return decided
 
-    def next_time(self) -> float | None:
-        """Return when time alone may change something; None for never."""
-        return self._timers[0][0] if self._timers else None
-
     def knows(self, session: str) -> bool:
         """Return whether a session of this name was ever given to a device."""
         return session in self._by_session

@@ -15,9 +15,9 @@ MOST_LINES = 12
 """Of one kind; what is more is counted."""
 
 
-def standing(place: Place, terms: Terms | None = None) -> Scheduler:
+def standing(place: Place) -> Scheduler:
     """Return the scheduler as the journal leaves it."""
-    scheduler = Scheduler(place.run().question, terms or Terms())
+    scheduler = Scheduler(place.run().question, Terms())
     for event in read(place.journal):
         scheduler.apply(event)
     return scheduler

@@ -53,6 +53,7 @@ def devices() -> list[FleetDevice]:
                 select=select,
                 checkpoints=here,
                 problems=problems,
+                nice=os.nice(0),
             )
         )
     return found

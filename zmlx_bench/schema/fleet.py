@@ -35,6 +35,8 @@ class FleetDevice(StrictModel):
     """Families whose published checkpoint lies in the node's cache."""
     problems: tuple[NonEmpty, ...] = ()
     """What prevents measuring there, as `zmlx doctor` says it."""
+    nice: int = 0
+    """Of its sessions' processes; Ray's own default is 15."""
 
     @property
     def group(self) -> str:
