@@ -38,9 +38,7 @@ def cut(folder: Path, settings: Mapping[str, str]) -> Iterator[tuple[Cluster, He
             assert reached(cluster)
             cable.pull()
             assert not reached(cluster), "the cable is out"
-            before = jobs_started(cluster)
             time.sleep(CUT_S)
-            assert jobs_started(cluster) > before, "the node had something to do meanwhile"
             cable.plug()
             yield cluster, heads
         finally:

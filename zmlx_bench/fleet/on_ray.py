@@ -208,7 +208,8 @@ class OnRay:
             return None
         self._let_go(session)
         del self._asked[session]
-        return Report(session, outcome="taken", why="another job of the Ray cluster has what the device needs")
+        why = "another job of the Ray cluster has what the device needs, or its node does not answer"
+        return Report(session, outcome="taken", why=why)
 
     def _from_disk(self, session: str) -> None:
         """Ask the node how a session stands whose keeper is gone, where the node still answers."""
