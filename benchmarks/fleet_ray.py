@@ -35,8 +35,8 @@ FILES = {"session.json": 60_000, "capsule.json": 120_000}
 
 
 def devices() -> str:
-    """Return one device for each worker, each of a kind of its own: none waits for another's sessions."""
-    made = [device("made", number, kind=f"Made GPU {number}") for number in range(WORKERS)]
+    """Return one device for each worker, of a host and a kind of its own: none waits for another's sessions."""
+    made = [device(f"made-{number}", kind=f"Made GPU {number}") for number in range(WORKERS)]
     cuda = [one.model_copy(update={"machine": one.machine.model_copy(update={"backend": "cuda"})}) for one in made]
     return DEVICES.dump_json(cuda, exclude_none=True).decode()
 

@@ -23,7 +23,7 @@ LITTLE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0" * 64,
-    "RAY_raylet_start_wait_time_s": "180",
+    "RAY_raylet_start_wait_time_s": "600",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "0",
@@ -38,7 +38,7 @@ SOON = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
 """With them a node that does not answer is dead to Ray within seconds; without them Ray is as patient as it comes."""
-UP_S = 300.0
+UP_S = 900.0
 FIRST = "n0"
 """Holds the cluster together."""
 
