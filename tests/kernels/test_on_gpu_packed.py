@@ -1,8 +1,8 @@
 """The kernels over packed weights on a real GPU against the unpatched model's steps; `pytest -m gpu`, Metal or CUDA.
 
 On CUDA nearly all of the time is NVRTC's, one module after the other in a process: MLX's and ours for each packing and
-type. Where there are cores, a process a case is quicker: `-n 15 --dist loadgroup` with pytest-xdist, else a pytest each,
-`-k mxfp4_bf16`.
+type. Where there are cores, a process a case is quicker: `-n 15 --dist loadgroup` with pytest-xdist, or one pytest for
+each, `-k mxfp4_bf16`.
 """
 
 from __future__ import annotations
