@@ -177,7 +177,7 @@ def test_a_process_whose_stock_segments_differ_is_dropped_and_named(planted: Wor
     assert ratio.blocks == (1,)
     told = io.StringIO()
     Console(width=100, file=told).print(show.view(found))
-    assert "Close what else runs, let it cool, and screen again" in " ".join(told.getvalue().split())
+    assert show.QUIETER in " ".join(told.getvalue().split())
     shown = [show.dropped_line(one) for one in found.ran if one.reason]
     assert shown[0].startswith("process 2 does not count: its last stock segment ran at 1.030x [1.030, 1.030]")
     assert shown[1:] == [
@@ -347,3 +347,22 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -
     assert {each["variant"]: each["status"] for each in found["variants"]} == dict.fromkeys(names, "waiting")
     assert found["ran"][0]["reason"] == "it did not come to its end"
     assert "not measured: " in (tmp_path / "told").read_text()
+
+
+@pytest.mark.parametrize(
+    ("counted", "processes", "said_so"),
+    [
+        (2, 3, "--processes 14 leave about 3 of each set of variables that count, at the 2 of 9 of now"),
+        (0, 3, "a session of the few variants that matter drops no process"),
+        (8, 4, "screen again."),
+    ],
+)
+def test_how_many_processes_leave_enough_that_count(
+    said: tuple[Screening, str, list[Path]], counted: int, processes: int, said_so: str
+) -> None:
+    one = said[0].ran[0]
+    ran = tuple(one.model_copy(update={"number": number, "counts": number <= counted}) for number in range(1, 10))
+    told = show.quieter(said[0].model_copy(update={"ran": ran, "processes": processes}))
+    assert told.startswith(show.QUIETER)
+    assert said_so in told
+    assert ("--processes" in told) is ("--processes" in said_so)
