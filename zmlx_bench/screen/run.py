@@ -43,10 +43,10 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
+from zmlx_bench.session import known_ids
 from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
 from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
-from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import child_environment, without_secrets
 from zmlx_bench.session.request import check_batch
 from zmlx_bench.workspace import Workspace
@@ -311,7 +311,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
-        encoded = encode(located, prompts, pieces=() if asked.context is None else prompt_catalog.context_pieces())
+        encoded = known_ids.encoded(located, prompts, () if asked.context is None else prompt_catalog.context_pieces())
         context.check(located, encoded, request.tokens, asked.context or 0)
         check_batch(asked.batch, encoded)
     except BaseException:

@@ -34,8 +34,7 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, near, store
-from zmlx_bench.session.encode import encode
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, known_ids, looking, near, store
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
 from zmlx_bench.session.recorded import recorded
@@ -287,7 +286,7 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
     known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
     try:
         asked = request.conditions.context
-        encoded = known or encode(located, prompts, pieces=() if asked is None else prompt_catalog.context_pieces())
+        encoded = known or known_ids.encoded(located, prompts, () if asked is None else prompt_catalog.context_pieces())
         context.check(located, encoded, max(request.tokens), asked or 0)
         check_batch(request.batch, encoded)
     except BaseException:
