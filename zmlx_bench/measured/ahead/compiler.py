@@ -13,7 +13,7 @@ from pathlib import Path
 from zmlx_bench.measured.ahead import modules, one, toolkit
 
 _AT_ONCE = 16
-"""Processes, where there are as many processors; each takes some hundred megabytes."""
+"""Processes, where there are as many processors; each takes 0.4 GB."""
 
 
 class Compiler:
