@@ -347,22 +347,3 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -
     assert {each["variant"]: each["status"] for each in found["variants"]} == dict.fromkeys(names, "waiting")
     assert found["ran"][0]["reason"] == "it did not come to its end"
     assert "not measured: " in (tmp_path / "told").read_text()
-
-
-@pytest.mark.parametrize(
-    ("counted", "processes", "said_so"),
-    [
-        (2, 3, "--processes 14 leave about 3 of each set of variables that count, at the 2 of 9 of now"),
-        (0, 3, "a session of the few variants that matter drops no process"),
-        (8, 4, "screen again."),
-    ],
-)
-def test_how_many_processes_leave_enough_that_count(
-    said: tuple[Screening, str, list[Path]], counted: int, processes: int, said_so: str
-) -> None:
-    one = said[0].ran[0]
-    ran = tuple(one.model_copy(update={"number": number, "counts": number <= counted}) for number in range(1, 10))
-    told = show.quieter(said[0].model_copy(update={"ran": ran, "processes": processes}))
-    assert told.startswith(show.QUIETER)
-    assert said_so in told
-    assert ("--processes" in told) is ("--processes" in said_so)

@@ -200,7 +200,9 @@ class Screen:
         told: dict[str, Instructions] = {}
         lengths = [len(prompt.token_ids) for prompt in self.prompts]
         for name, each in zip(found.order, self._told(found.order)[1:], strict=True):
-            known = mark(self.variants[name], self.located.checkpoint, lengths)
+            asked = self.request.of_session.conditions
+            variant = self.catalog.identify(self.variants[name], self.machine.backend, asked)
+            known = mark(variant, self.located.checkpoint, lengths)
             if known is not None and known not in self._asked:
                 told[known] = dataclasses.replace(each, conditions=None)
         self._asked.update(told)
