@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.make import Say, able
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
 from zmlx_bench.session import api
 from zmlx_bench.session.request import Request, check
 from zmlx_bench.session.runner import Observer
+from zmlx_bench.session.taken_up import named, taken_up
 from zmlx_bench.upgrade import promoted, state
 from zmlx_bench.upgrade.said import judged
 from zmlx_bench.workspace import Workspace
@@ -91,11 +92,18 @@ class Checking:
             known = state.known(upgrade, of)
             if known is not None and known.said not in (None, "unmeasured"):
                 return upgrade, known
-            prepared = self._reopened(known) or api.prepare(
-                self._workspace, self._request(promotion, weights), lambda *_: None, self._say
+            prepared = taken_up(
+                self._workspace,
+                None if known is None else known.session,
+                promotion.variant,
+                share_device=self._question.share_device,
+                say=self._say,
             )
+            if prepared is None:
+                name, request = named(self._request(promotion, weights))
+                upgrade = state.with_check(self._workspace, upgrade, of.model_copy(update={"session": name}))
+                prepared = api.prepare(self._workspace, request, lambda *_: None, self._say)
             of = of.model_copy(update={"session": prepared.session.session})
-            upgrade = state.with_check(self._workspace, upgrade, of)
             with self._observe(prepared) as observer:
                 session, capsules = api.complete(prepared, observer)
         except CannotHere as error:
@@ -103,16 +111,6 @@ class Checking:
             return state.with_check(self._workspace, upgrade, of), of
         of = judged(session, capsules, self._policy, of)
         return state.with_check(self._workspace, upgrade, of), of
-
-    def _reopened(self, known: UpgradeCheck | None) -> api.Prepared | None:
-        """Return the session of a promotion that was cut short; None where there is none, or it cannot be finished."""
-        if known is None or known.session is None:
-            return None
-        try:
-            return api.reopen(self._workspace, known.session, share_device=self._question.share_device)
-        except UnusableInput as error:
-            self._say(f"{error}; {known.variant} is measured anew")
-            return None
 
     def _request(self, promotion: Promotion, weights: promoted.Weights) -> Request:
         under = promotion.conditions
