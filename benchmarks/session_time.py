@@ -19,6 +19,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -116,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commit", default="159cd2d")
     parser.add_argument("--then", type=Path, help="folder that holds the commit's files, where there is no git")
+    parser.add_argument("--compiled", type=Path, help="MLX's folder of what it has compiled, for both to begin with")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--family", default="qwen3")
     parser.add_argument("--variant", default="qwen_qkv_joined")
@@ -131,6 +133,8 @@ def main() -> None:
         folder = Path(name)
         temporary = folder / "tmp"
         temporary.mkdir()
+        if question.compiled is not None:
+            shutil.copytree(question.compiled, temporary / "mlx")
         with checked_out(question.commit, question.then, folder / "then") as then:
             codes = {question.commit: then, "now": ROOT}
             for pair in range(question.pairs):

@@ -53,6 +53,7 @@ def build(name: str, sizes: Mapping[str, Any] | None = None, dtype: mx.Dtype = m
     `sizes` replaces entries of the tiny configuration.
     """
     module = importlib.import_module(f"mlx_lm.models.{name}")
+    mx.random.seed(seed)  # some architectures draw vectors as they are made
     model: Any = module.Model(module.ModelArgs.from_dict(config(name, sizes)))
     mx.random.seed(seed)
     model.update(tree_map(lambda array: _drawn(array, dtype), model.parameters()))

@@ -86,6 +86,17 @@ def test_a_context_is_prefill_and_its_rehearsal_is_warm_up(plan: Plan) -> None:
     assert spent.warm_up_s - without.warm_up_s == pytest.approx(1.0)
 
 
+def test_a_rehearsal_without_a_context_is_warm_up(plan: Plan) -> None:
+    later = tuple((after + 3.0, event) for after, event in WHOLE[2:])
+    events = (*WHOLE[:2], (3.5, Prompts(sha256={"p0": "0" * 64})), *later)
+    spent = spent_of(plan, [(1, log(1, 100.0, events, 18.0))])
+    without = spent_of(plan, [(1, log(1, 100.0, WHOLE, 15.0))])
+    assert spent is not None
+    assert without is not None
+    assert spent.warm_up_s - without.warm_up_s == pytest.approx(3.0), "a batch is rehearsed before its warm-up begins"
+    assert spent.other_s == without.other_s
+
+
 def test_what_is_compiled_ahead_is_no_waiting(plan: Plan) -> None:
     logs = [(0, log(0, 100.0, WHOLE, 15.0)), (1, log(1, 118.0, WHOLE, 15.0))]
     logs[1][1].start = logs[1][1].start.model_copy(update={"compiled_s": 2.5})

@@ -55,6 +55,7 @@ def build(
     config = {**family.facts["config"], **(sizes or {})}
     if layers is not None:
         config["num_hidden_layers"] = layers
+    mx.random.seed(seed)  # some architectures draw vectors as they are made, which are kept
     model = _empty(config)
     mx.random.seed(seed)
     factors: Gains = family.facts.get("gains", {}) if gains is None else gains

@@ -91,14 +91,17 @@ def _job(spent: Spent, kind: JobKind, start: JobStart, log: JobLog) -> float:
                 last = line.at
             case Patched() if kind != "audit":
                 found.bind_s = line.at - last
+                last = line.at
             case Prompts() if kind != "audit":
                 last = line.at
             case FilledEvent():
                 # What came before it was a rehearsal.
                 found.prefill_s += line.event.seconds
                 found.warm_up_s += max(0.0, line.at - last - line.event.seconds)
+                last = line.at
             case Warmed():
-                found.warm_up_s += line.event.warm_up_s
+                # Where no context is filled, conditions are rehearsed before it too.
+                found.warm_up_s += line.at - last
             case PromptStart():
                 prompt, tokens = line.at, 0
             case Token():

@@ -56,8 +56,10 @@ class Checking:
         check(self._common())
         wanted = promoted.standing(self._workspace, question.family, question.backend)
         environment = asked(self._workspace, question.environment)
-        # Where nothing is promoted no environment is made in vain.
-        digest = able(environment, self._say).environment.digest if wanted else None
+        elsewhere = [_elsewhere(one) for one in wanted]
+        # Where nothing is promoted on this machine no environment is made in vain.
+        here = None in elsewhere
+        digest = able(environment, self._say).environment.digest if here else None
         upgrade = state.named(
             Upgrade(
                 upgrade="unnamed",
@@ -69,7 +71,7 @@ class Checking:
             )
         )
         if digest is None:
-            return upgrade
+            return state.only(upgrade, [one for one in elsewhere if one is not None])
         with state.alone(self._workspace, upgrade.upgrade):
             upgrade = state.begun(self._workspace, upgrade)
             found: list[UpgradeCheck] = []
@@ -81,16 +83,7 @@ class Checking:
 
     def _one(self, upgrade: Upgrade, promotion: Promotion) -> tuple[Upgrade, UpgradeCheck]:
         """Return what holds of a promotion, and the check with it."""
-        of = UpgradeCheck(
-            family=promotion.family,
-            checkpoint=promotion.checkpoint,
-            checkpoint_digest=promotion.checkpoint_digest,
-            backend=promotion.backend,
-            device=promotion.device,
-            cores=promotion.cores,
-            conditions=promotion.conditions,
-            variant=promotion.variant,
-        )
+        of = _check_of(promotion)
         try:
             weights = promoted.weights_of(self._workspace, promotion)
             identity = promoted.identity_here(self._workspace, promotion, weights)
@@ -157,3 +150,25 @@ class Checking:
             share_device=question.share_device,
             command=question.command,
         )
+
+
+def _elsewhere(promotion: Promotion) -> UpgradeCheck | None:
+    """Return the check of a promotion that is another machine's; None of one that is this machine's."""
+    try:
+        promoted.machine_of(promotion)
+    except CannotHere as error:
+        return _check_of(promotion).model_copy(update={"said": "unmeasured", "why": str(error)})
+    return None
+
+
+def _check_of(promotion: Promotion) -> UpgradeCheck:
+    return UpgradeCheck(
+        family=promotion.family,
+        checkpoint=promotion.checkpoint,
+        checkpoint_digest=promotion.checkpoint_digest,
+        backend=promotion.backend,
+        device=promotion.device,
+        cores=promotion.cores,
+        conditions=promotion.conditions,
+        variant=promotion.variant,
+    )

@@ -52,6 +52,16 @@ def test_what_is_counted_is_what_is_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_seed_makes_the_same_weights_whatever_was_drawn_before(name: str) -> None:
+    """Every process of a session makes them anew; mlx-lm itself draws the decays of linear attention."""
+    model = small(name)
+    mx.random.seed(123)
+    again = synthetic.build(model.family, 7, sizes=sizes_of(name))
+    first, second = (dict(tree_flatten(each.parameters())) for each in (model.model, again))
+    assert [path for path, value in first.items() if not mx.array_equal(value, second[path]).item()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_each_modules_steps_have_its_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a prompt that is longer than a window and whose tokens mlx-lm sorts, and of two decoded tokens."""
     monkeypatch.setattr(trial, "SHAPES", (len(PROMPT), 1, 1))
