@@ -99,3 +99,11 @@ def test_the_ends_changed_or_did_not_or_nothing_is_said(ratio: float, sd: float,
 def test_without_blocks_nothing_is_said() -> None:
     assert change([], [], [], 1, 0.0, "mean").kind == "undecided"
     assert change([0.0], [1.0], [1], 1, 0.0, "mean").kind == "undecided"
+
+
+def test_one_stray_process_leaves_equal_memory_equal_with_five_blocks() -> None:
+    stray = [math.log(1 - 0.0087), 0.0, 0.0, 0.0, 0.0]
+    assert change([0.0] * 5, stray, (5,), 1, 0.0, "mean").kind == "same"
+    assert change([0.0] * 3, stray[:3], (3,), 1, 0.0, "mean").kind == "undecided"
+    more = [math.log(1.06) + each for each in stray]
+    assert change([0.0] * 5, more, (5,), 1, 0.0, "mean").kind != "same"

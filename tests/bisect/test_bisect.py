@@ -70,7 +70,13 @@ def ground(make_workspace: Callable[..., Workspace], zmlx: Zmlx, tmp_path: Path)
 def test_the_release_that_changed_a_token_is_found_and_goes_on_from_where_it_was_killed(ground: Ground) -> None:
     plant(ground.wheels, {"1.0": "nothing", "1.1": "nothing", "1.2": "rounding"})
     command = [*ZMLX, *ground.options("1.0", "1.2", "tokens", "--tokens", "12")]
-    process = subprocess.Popen(command, env=ground.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        env=ground.environment,
+        preexec_fn=on_one_processor,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until = time.monotonic() + 300
     while len(ground.sessions()) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.2)
@@ -83,7 +89,7 @@ def test_the_release_that_changed_a_token_is_found_and_goes_on_from_where_it_was
     told = json.loads(done.stdout)
     assert told["answer"].startswith(f"tokens changed between {PACKAGE} 1.1 and 1.2: first other token ")
     assert told["outcome"]["with_it"] == []
-    assert ground.sessions() == before
+    assert ground.sessions() == before, done.stderr
     state = ground.state()
     assert state.ends is not None
     assert [(step.version, step.said) for step in (*state.steps, state.ends)] == [("1.1", "good"), ("1.2", "bad")]

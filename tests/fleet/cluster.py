@@ -26,13 +26,15 @@ LITTLE = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "5000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
-"""With a token, few processes, and dead nodes noticed within seconds."""
+"""With a token, few processes, dead nodes noticed within seconds, and no session at nice 15, which is Ray's default and
+leaves it nothing beside other tests."""
 UP_S = 300.0
 
 
@@ -64,7 +66,8 @@ class Cluster:
         command = [
             sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start",
             *(head if first else [f"--address={self.address}"]), "--num-cpus=1",
-            "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats", "--block",
+            "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats", "--include-log-monitor=false",
+            "--block",
         ]  # fmt: skip
         log = (self.root / f"{name}.log").open("wb")
         self.nodes[name] = subprocess.Popen(

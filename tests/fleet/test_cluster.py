@@ -25,6 +25,8 @@ pytest.importorskip("ray")
 pytestmark = pytest.mark.process
 PATIENCE_S = 600.0
 MOST_ENDED = 10
+MOST_APART_S = 2.5
+"""Between two kills: a session takes longer."""
 KILLED = ("ray::Keeper", "zmlx_bench.fleet.agent", "zmlx_bench.measured.worker")
 
 
@@ -117,7 +119,7 @@ def played(cluster: Cluster, folder: Path, seed: int, kills: int, sessions: int)
     victims = ["head", "worker", "node"][:kills]
     seeded.shuffle(victims)
     for what in [*victims, *(seeded.choice(["head", "worker", "node"]) for _ in range(kills - 3))]:
-        time.sleep(seeded.uniform(0.5, 5.0))
+        time.sleep(seeded.uniform(0.5, MOST_APART_S))
         if heads.lives():
             kill(what, cluster, heads, seeded)
     heads.wait()

@@ -1,4 +1,4 @@
-"""Where nothing is promoted no environment is made for it."""
+"""Where nothing is promoted, or nothing on this machine, no environment is made for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import Zmlx
+from tests.upgrade.promoting import promote, promotion
 from zmlx_bench import exit_codes
 from zmlx_bench import workspace as workspaces
 
@@ -18,4 +19,17 @@ def test_where_nothing_is_promoted_nothing_is_made(tmp_path: Path, zmlx_inside: 
     assert "nothing is promoted here" in done.stdout
     told = json.loads(zmlx_inside(*asked, "--json").stdout)
     assert told == {"environment": "mlx==0.0.1", "holds": True, "promotions": [], "state": None}
+    assert not (place.root / "upgrades").exists()
+
+
+def test_where_all_is_promoted_on_other_machines_nothing_is_made(tmp_path: Path, zmlx_inside: Zmlx) -> None:
+    place = workspaces.create(tmp_path / "ws")
+    promote(place, promotion(place, "qwen_native", device="Made CPU"), promotion(place, "qwen_native", cores=4096))
+    done = zmlx_inside("upgrade-check", "--environment", "mlx==0.0.1", "--json", "--workspace", str(place.root))
+    assert done.returncode == exit_codes.CANNOT, done.stderr
+    told = json.loads(done.stdout)
+    assert [(one["said"], one["why"].partition(",")[0]) for one in told["promotions"]] == [
+        ("unmeasured", "it is promoted on 4096 cores"),
+        ("unmeasured", "it is promoted on Made CPU"),
+    ]
     assert not (place.root / "upgrades").exists()

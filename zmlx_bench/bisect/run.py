@@ -17,7 +17,7 @@ from zmlx_bench.bisect.places import beside, place, texts
 from zmlx_bench.bisect.said import Ran
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.environments.make import Say
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.schema.bisection import BisectedVersion, Bisection, BisectionStep, LeftOut, On
@@ -25,10 +25,11 @@ from zmlx_bench.schema.plan import Contrast
 from zmlx_bench.session import api, elsewhere, looking
 from zmlx_bench.session.request import EncodedBefore, Request, check
 from zmlx_bench.session.runner import Observer
+from zmlx_bench.session.taken_up import named, taken_up
 from zmlx_bench.workspace import Workspace
 
-MEMORY_BLOCKS = 3
-"""Peak memory hardly varies; three processes tell whether it does."""
+MEMORY_BLOCKS = 5
+"""Peak memory hardly varies, but one process that stands 1% apart leaves it undecided with three."""
 
 Observe = Callable[[api.Prepared], AbstractContextManager[Observer]]
 """Watches a session that is about to run."""
@@ -193,26 +194,18 @@ class Bisecting:
         step: BisectionStep,
         write: Callable[[BisectionStep], Bisection],
     ) -> Ran:
-        """Run the session of a step, or what is left of it; its name is written down before its first process."""
-        prepared = self._reopened(step.session)
+        """Run the session of a step, or what is left of it; its name is written down before it begins."""
+        prepared = taken_up(
+            self._workspace, step.session, "the version", share_device=self._question.share_device, say=self._say
+        )
         if prepared is None:
-            request = self._request(versions, contrast)
+            name, request = named(self._request(versions, contrast))
+            write(step.model_copy(update={"session": name}))
             # Nobody's incumbent is part of the question.
             prepared = api.prepare(self._workspace, request, lambda *_: None, self._say)
-            write(step.model_copy(update={"session": prepared.session.session}))
         with self._observe(prepared) as observer:
             session, capsules = api.complete(prepared, observer)
         return Ran(session, {capsule.variant.name: capsule for capsule in capsules})
-
-    def _reopened(self, name: str | None) -> api.Prepared | None:
-        """Return the session of a step that was cut short; None where there is none, or it cannot be finished."""
-        if name is None:
-            return None
-        try:
-            return api.reopen(self._workspace, name, share_device=self._question.share_device)
-        except UnusableInput as error:
-            self._say(f"{error}; the version is measured anew")
-            return None
 
     def _again(self, name: str) -> Ran:
         """Return a session that has ended."""

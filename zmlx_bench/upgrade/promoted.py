@@ -12,6 +12,7 @@ from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.evidence_reader import KNOWN, SESSION_FILE
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
+from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.session import Session
 from zmlx_bench.workspace import Workspace
@@ -71,18 +72,26 @@ def weights_of(workspace: Workspace, promotion: Promotion) -> Weights:
     )
 
 
+def machine_of(promotion: Promotion) -> Machine:
+    """Return this machine, which is one that it is promoted on; CannotHere in words where it is not."""
+    try:
+        machine = facts.read(backends.choose(promotion.backend))
+    except UnusableInput as error:
+        raise CannotHere(str(error)) from None
+    if machine.device != promotion.device:
+        raise CannotHere(f"it is promoted on {promotion.device}, and this is {machine.device}")
+    if promotion.cores not in (None, machine.cores):
+        raise CannotHere(f"it is promoted on {promotion.cores} cores, and this process may use {machine.cores}")
+    return machine
+
+
 def identity_here(workspace: Workspace, promotion: Promotion, weights: Weights) -> str:
     """Return the identity of the promoted variant as it is now; CannotHere in words where it cannot be measured here.
 
     It was promoted on one kind of device and one checkpoint; elsewhere it is no promotion.
     """
+    machine = machine_of(promotion)
     try:
-        backend = backends.choose(promotion.backend)
-        machine = facts.read(backend)
-        if machine.device != promotion.device:
-            raise CannotHere(f"it is promoted on {promotion.device}, and this is {machine.device}")
-        if promotion.cores not in (None, machine.cores):
-            raise CannotHere(f"it is promoted on {promotion.cores} cores, and this process may use {machine.cores}")
         catalog = Catalog(workspace, promotion.family)
         if promotion.variant not in catalog.specs:
             raise CannotHere(f"{catalog.path.name} declares it no longer")
@@ -100,6 +109,6 @@ def identity_here(workspace: Workspace, promotion: Promotion, weights: Weights) 
         raise CannotHere(str(error)) from None
     if located.checkpoint.digest != promotion.checkpoint_digest:
         raise CannotHere(f"--checkpoint {weights.option} is another one here than it is promoted on")
-    found = catalog.identify(catalog.resolve(promotion.variant), backend, promotion.conditions).identity
+    found = catalog.identify(catalog.resolve(promotion.variant), machine.backend, promotion.conditions).identity
     assert found is not None
     return found.digest

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.make import Say, able
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
 from zmlx_bench.session import api
 from zmlx_bench.session.request import Request, check
 from zmlx_bench.session.runner import Observer
+from zmlx_bench.session.taken_up import named, taken_up
 from zmlx_bench.upgrade import promoted, state
 from zmlx_bench.upgrade.said import judged
 from zmlx_bench.workspace import Workspace
@@ -56,8 +57,10 @@ class Checking:
         check(self._common())
         wanted = promoted.standing(self._workspace, question.family, question.backend)
         environment = asked(self._workspace, question.environment)
-        # Where nothing is promoted no environment is made in vain.
-        digest = able(environment, self._say).environment.digest if wanted else None
+        elsewhere = [_elsewhere(one) for one in wanted]
+        # Where nothing is promoted on this machine no environment is made in vain.
+        here = None in elsewhere
+        digest = able(environment, self._say).environment.digest if here else None
         upgrade = state.named(
             Upgrade(
                 upgrade="unnamed",
@@ -69,7 +72,7 @@ class Checking:
             )
         )
         if digest is None:
-            return upgrade
+            return state.only(upgrade, [one for one in elsewhere if one is not None])
         with state.alone(self._workspace, upgrade.upgrade):
             upgrade = state.begun(self._workspace, upgrade)
             found: list[UpgradeCheck] = []
@@ -81,16 +84,7 @@ class Checking:
 
     def _one(self, upgrade: Upgrade, promotion: Promotion) -> tuple[Upgrade, UpgradeCheck]:
         """Return what holds of a promotion, and the check with it."""
-        of = UpgradeCheck(
-            family=promotion.family,
-            checkpoint=promotion.checkpoint,
-            checkpoint_digest=promotion.checkpoint_digest,
-            backend=promotion.backend,
-            device=promotion.device,
-            cores=promotion.cores,
-            conditions=promotion.conditions,
-            variant=promotion.variant,
-        )
+        of = _check_of(promotion)
         try:
             weights = promoted.weights_of(self._workspace, promotion)
             identity = promoted.identity_here(self._workspace, promotion, weights)
@@ -98,11 +92,18 @@ class Checking:
             known = state.known(upgrade, of)
             if known is not None and known.said not in (None, "unmeasured"):
                 return upgrade, known
-            prepared = self._reopened(known) or api.prepare(
-                self._workspace, self._request(promotion, weights), lambda *_: None, self._say
+            prepared = taken_up(
+                self._workspace,
+                None if known is None else known.session,
+                promotion.variant,
+                share_device=self._question.share_device,
+                say=self._say,
             )
+            if prepared is None:
+                name, request = named(self._request(promotion, weights))
+                upgrade = state.with_check(self._workspace, upgrade, of.model_copy(update={"session": name}))
+                prepared = api.prepare(self._workspace, request, lambda *_: None, self._say)
             of = of.model_copy(update={"session": prepared.session.session})
-            upgrade = state.with_check(self._workspace, upgrade, of)
             with self._observe(prepared) as observer:
                 session, capsules = api.complete(prepared, observer)
         except CannotHere as error:
@@ -110,16 +111,6 @@ class Checking:
             return state.with_check(self._workspace, upgrade, of), of
         of = judged(session, capsules, self._policy, of)
         return state.with_check(self._workspace, upgrade, of), of
-
-    def _reopened(self, known: UpgradeCheck | None) -> api.Prepared | None:
-        """Return the session of a promotion that was cut short; None where there is none, or it cannot be finished."""
-        if known is None or known.session is None:
-            return None
-        try:
-            return api.reopen(self._workspace, known.session, share_device=self._question.share_device)
-        except UnusableInput as error:
-            self._say(f"{error}; {known.variant} is measured anew")
-            return None
 
     def _request(self, promotion: Promotion, weights: promoted.Weights) -> Request:
         under = promotion.conditions
@@ -157,3 +148,25 @@ class Checking:
             share_device=question.share_device,
             command=question.command,
         )
+
+
+def _elsewhere(promotion: Promotion) -> UpgradeCheck | None:
+    """Return the check of a promotion that is another machine's; None of one that is this machine's."""
+    try:
+        promoted.machine_of(promotion)
+    except CannotHere as error:
+        return _check_of(promotion).model_copy(update={"said": "unmeasured", "why": str(error)})
+    return None
+
+
+def _check_of(promotion: Promotion) -> UpgradeCheck:
+    return UpgradeCheck(
+        family=promotion.family,
+        checkpoint=promotion.checkpoint,
+        checkpoint_digest=promotion.checkpoint_digest,
+        backend=promotion.backend,
+        device=promotion.device,
+        cores=promotion.cores,
+        conditions=promotion.conditions,
+        variant=promotion.variant,
+    )
