@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 ZMLX := $(VENV)/bin/zmlx
-# A worker a physical core; tests/marks.py says which tests one worker must take together.
+# Three workers for two physical cores (tests/conftest.py); tests/marks.py says which tests one worker must take together.
 PYTEST := $(PYTHON) -m pytest -n auto --maxprocesses 12 --dist loadgroup
 
 .PHONY: setup run quick test test-slow lint check bench mutants changelog clean

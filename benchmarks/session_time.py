@@ -1,7 +1,7 @@
 """One question to an earlier commit and to this checkout: how long a session takes, and how long beside its decode.
 
     python benchmarks/session_time.py [--commit 159cd2d] [--pairs 1] [--family qwen3] [--variant qwen_qkv_joined]
-        [--checkpoint tiny] [--backend cpu] [--layers N] [--then FOLDER]
+        [--checkpoint tiny] [--backend cpu] [--layers N] [--then FOLDER] [--state FOLDER [--most-s S]]
 
 One variant, budgets of 200 and 1024 tokens, three blocks, null arm, the five prompts that both commits have, tiny
 checkpoint, CPU, unless asked otherwise. The commit is checked out into a git worktree of its own, which is removed
@@ -10,6 +10,10 @@ Both run in the Python environment of this script, each with its own code, turn 
 temporary folder, so that what MLX compiles is there for both but for the first. Decode is what the workers' clocks say
 from the first token of each prompt to its last, warm-ups left out; the rest of the wall time is start-up, loading,
 compiling, warming up, prefill and waiting.
+
+Where no command may run as long as that takes, --state names a folder in which all of it is kept, and --most-s after
+how many seconds this is to end: the same command goes on there, on the same machine only, until the table is printed
+(exit code 0; 75 before). `session_parts.py` says what of a session that was cut off is counted.
 """
 
 from __future__ import annotations
@@ -30,9 +34,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import session_parts
+from session_parts import Cut, Part, Parts
+
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = "tcp_udp,great_wall,binary_tree,primes,lighthouse"
-COMMAND = "from zmlx_bench.cli.main import main; main()"
+NOT_YET = 75
+"""Exit code where the time is up."""
 
 
 @dataclass(frozen=True)
@@ -84,36 +92,35 @@ def checked_out(commit: str, given: Path | None, folder: Path) -> Iterator[Path]
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
-def session(code: Path, workspace: Path, question: argparse.Namespace, temporary: Path) -> Took:
-    """Run a session with the code of a checkout in a workspace of its own."""
-    path = os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH"))))
-    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
-
-    def zmlx(*arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments], cwd=code, env=env, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            sys.exit(f"{code}: zmlx {' '.join(arguments)}\n{done.stderr}")
-
-    zmlx("init", str(workspace))
-    budgets = [part for tokens in question.tokens for part in ("--tokens", str(tokens))]
-    layers = ["--layers", str(question.layers), "--force"] if question.layers is not None else []
-    began = time.perf_counter()
-    zmlx(
-        "run", question.family, "--checkpoint", question.checkpoint, "--backend", question.backend, *budgets,
-        "--runs", str(question.blocks), "--variants", question.variant, "--prompts", question.prompts, *layers,
-        "--workspace", str(workspace),
-    )  # fmt: skip
-    total_s = time.perf_counter() - began
+def session(
+    which: str, pair: int, code: Path, question: argparse.Namespace, folder: Path, parts: Parts, until: float
+) -> Took:
+    """Run a session with the code of a checkout, or what is left of it; Cut where the time is up before its end."""
+    workspace = folder / f"ws-{which}-{pair}"
+    while not (known := parts.of(which, pair)) or not known[-1].done:
+        if time.monotonic() >= until:
+            raise Cut
+        env = {**os.environ, "TMPDIR": str(folder / "tmp")}
+        seconds, done = session_parts.run(code, workspace, asked(question), env, until)
+        parts.add(Part(which, pair, seconds, done, os.getloadavg()[0]))
     (log,) = workspace.glob("capsules/*/events.jsonl")
     with log.open(encoding="utf-8") as lines:
         processes, decode_s, tokens = decode_of(lines)
-    return Took(processes, total_s, decode_s, tokens)
+    return Took(processes, sum(part.seconds for part in known), decode_s, tokens)
+
+
+def asked(question: argparse.Namespace) -> list[str]:
+    """Return what `zmlx run` is asked."""
+    budgets = [part for tokens in question.tokens for part in ("--tokens", str(tokens))]
+    layers = ["--layers", str(question.layers), "--force"] if question.layers is not None else []
+    return [
+        question.family, "--checkpoint", question.checkpoint, "--backend", question.backend, *budgets,
+        "--runs", str(question.blocks), "--variants", question.variant, "--prompts", question.prompts, *layers,
+    ]  # fmt: skip
 
 
 def main() -> None:
-    """Run the pairs and print them with their ratios."""
+    """Run the pairs, or what is left of them, and print them with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commit", default="159cd2d")
     parser.add_argument("--then", type=Path, help="folder that holds the commit's files, where there is no git")
@@ -127,21 +134,42 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--prompts", default=PROMPTS, help="by comma, of those that both commits have")
     parser.add_argument("--tokens", type=int, nargs="+", default=[200, 1024])
+    parser.add_argument("--state", type=Path, help="folder that is kept, for calls that end before all is done")
+    parser.add_argument("--most-s", type=float, default=math.inf, help="seconds after which to end; needs --state")
     question = parser.parse_args()
-    found: dict[str, list[Took]] = {question.commit: [], "now": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        temporary = folder / "tmp"
+    if question.state is None and question.most_s < math.inf:
+        parser.error("--most-s: needs --state, where the next call finds what this one did")
+    with contextlib.ExitStack() as stack:
+        folder = question.state or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            found = compare(question, folder.resolve(), time.monotonic() + question.most_s)
+        except Cut:
+            print(f"not finished: the same command goes on in {folder}", file=sys.stderr)
+            sys.exit(NOT_YET)
+    table(question, found)
+
+
+def compare(question: argparse.Namespace, folder: Path, until: float) -> dict[str, list[Took]]:
+    """Run the sessions that are missing and return all of them."""
+    told = {name: str(value) for name, value in vars(question).items() if name not in ("state", "most_s", "then")}
+    parts = Parts(folder, told, session_parts.host())
+    if not (temporary := folder / "tmp").exists():
         temporary.mkdir()
         if question.compiled is not None:
             shutil.copytree(question.compiled, temporary / "mlx")
-        with checked_out(question.commit, question.then, folder / "then") as then:
-            codes = {question.commit: then, "now": ROOT}
-            for pair in range(question.pairs):
-                for which in list(codes) if pair % 2 == 0 else list(codes)[::-1]:
-                    took = session(codes[which], folder / f"ws-{which}-{pair}", question, temporary)
-                    found[which].append(took)
-                    print(f"{which}: {took}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    found: dict[str, list[Took]] = {question.commit: [], "now": []}
+    with checked_out(question.commit, question.then, folder / "then") as then:
+        codes = {question.commit: then, "now": ROOT}
+        for pair in range(question.pairs):
+            for which in list(codes) if pair % 2 == 0 else list(codes)[::-1]:
+                took = session(which, pair, codes[which], question, folder, parts, until)
+                found[which].append(took)
+                print(f"{which}: {took}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    return found
+
+
+def table(question: argparse.Namespace, found: dict[str, list[Took]]) -> None:
+    """Print the sessions with their ratios."""
     print(
         f"{question.family}, {question.checkpoint}, {question.backend}, {question.variant}, {question.blocks} blocks, "
         f"tokens {question.tokens}, {question.prompts}"

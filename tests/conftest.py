@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -43,6 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let xdist keep the order in which the groups stand."""
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for every two cores: a third of what the tests do is wait for processes."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook

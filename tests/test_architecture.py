@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,12 @@ LEVELS = [row[0] for row in table("## The rooms")]
 HELD = {row[0][0]: set(row[1]) for row in table("Some rooms are held to more")}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if "_workspace" not in path.parts and path.parent != PACKAGE]
 FILES += [path for path in sorted(PACKAGE.glob("*.py")) if path.stem != "__init__"]
-ALL = [one for file in FILES for one in imports(file)]
+
+
+@functools.cache
+def every_import() -> list[Import]:
+    """Return what all files import: read once, and not by every process that collects the tests."""
+    return [one for file in FILES for one in imports(file)]
 
 
 def test_every_room_stands_on_the_page_once() -> None:
@@ -73,7 +79,7 @@ def test_every_room_stands_on_the_page_once() -> None:
 
 def test_no_import_runs_up_or_sideways() -> None:
     level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
-    inside = [one for one in ALL if one.module.startswith(f"{PACKAGE.name}.") and one.target in level]
+    inside = [one for one in every_import() if one.module.startswith(f"{PACKAGE.name}.") and one.target in level]
     assert len(inside) > 100
     up = [one for one in inside if one.target != one.room and level[one.target] <= level[one.room]]
     assert [f"{one.file.relative_to(ROOT)} imports {one.module}" for one in up] == []
@@ -82,12 +88,12 @@ def test_no_import_runs_up_or_sideways() -> None:
 @pytest.mark.parametrize("room", HELD)
 def test_a_room_held_to_more_imports_nothing_else(room: str) -> None:
     allowed = HELD[room] | {room} | set(sys.stdlib_module_names)
-    found = [one for one in ALL if one.room == room and one.target not in allowed]
+    found = [one for one in every_import() if one.room == room and one.target not in allowed]
     assert [f"{one.file.relative_to(ROOT)} imports {one.module}" for one in found] == []
 
 
 def test_few_rooms_need_mlx() -> None:
-    needing = {one.room for one in ALL if one.target in ("mlx", "mlx_lm")}
+    needing = {one.room for one in every_import() if one.target in ("mlx", "mlx_lm")}
     assert "measured" in needing
     assert needing <= FEW_NEED_MLX
 

@@ -24,6 +24,8 @@ from zmlx_bench.schema.variant import ResolvedVariant
 
 PROMPT = tuple(range(5, 13))  # long enough for stock to sort Qwen's experts, too short for GLM's
 STEPS = 4
+FEW_LAYERS = 2
+"""Among these first ones is each kind of a family's, and one after the other."""
 
 
 def hosts_of(family: str, site: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import stat
 import tempfile
@@ -96,7 +97,7 @@ def loads(text: str) -> Any:
         text,
         object_pairs_hook=_unique,
         parse_constant=_no_constant,
-        parse_int=_short(int),
+        parse_int=_integer,
         parse_float=_finite,
     )
 
@@ -114,20 +115,22 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
-def _short(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if len(text) > _LONGEST_NUMBER:
-            raise ValueError(f"a number of {len(text)} characters")
-        return convert(text)
-
-    return read
+def _integer(text: str) -> int:
+    _refuse_long(text)
+    return int(text)
 
 
 def _finite(text: str) -> float:
-    value = float(_short(str)(text))
-    if value in (float("inf"), float("-inf")):
+    _refuse_long(text)
+    value = float(text)
+    if math.isinf(value):
         raise ValueError(f"the number {text} is out of range")
     return value
+
+
+def _refuse_long(text: str) -> None:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} characters")
 
 
 def read_text(path: Path, most: int = LARGEST_FILE) -> str:

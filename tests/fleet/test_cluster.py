@@ -16,6 +16,8 @@ from tests.fleet.real import workspace_in
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.process
+MOST_APART_S = 2.5
+"""Between two kills: a session takes longer."""
 KILLED = ("ray::Keeper", "zmlx_bench.fleet.agent", "zmlx_bench.measured.worker")
 
 
@@ -58,7 +60,7 @@ def played(cluster: Cluster, folder: Path, seed: int, kills: int, sessions: int)
         victims = ["head", "worker", "node"][:kills]
         seeded.shuffle(victims)
         for what in [*victims, *(seeded.choice(["head", "worker", "node"]) for _ in range(kills - 3))]:
-            time.sleep(seeded.uniform(0.5, 5.0))
+            time.sleep(seeded.uniform(0.5, MOST_APART_S))
             if heads.lives():
                 kill(what, cluster, heads, seeded)
         heads.wait()

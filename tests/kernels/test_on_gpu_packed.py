@@ -1,10 +1,15 @@
-"""The kernels over packed weights on a real GPU against the unpatched model's steps; `pytest -m gpu`, Metal or CUDA."""
+"""The kernels over packed weights on a real GPU against the unpatched model's steps; `pytest -m gpu`, Metal or CUDA.
+
+On CUDA nearly all of the time is NVRTC's, one module after the other in a process: MLX's and ours for each packing and
+type. Where there are cores, a process a case is quicker: `-n 15 --dist loadgroup` with pytest-xdist, or one pytest for
+each, `-k mxfp4_bf16`.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,20 +31,50 @@ pytestmark = on_gpu.ANY
 
 loader.open_kernels(Path(__file__).resolve().parents[2] / "kernels")
 PACKINGS = {
-    "8 bit in 64s": {"group_size": 64, "bits": 8, "mode": "affine"},
-    "8 bit in 32s": {"group_size": 32, "bits": 8, "mode": "affine"},
-    "8 bit in 128s": {"group_size": 128, "bits": 8, "mode": "affine"},
-    "4 bit in 32s": {"group_size": 32, "bits": 4, "mode": "affine"},
-    "4 bit in 64s": {"group_size": 64, "bits": 4, "mode": "affine"},
-    "4 bit in 128s": {"group_size": 128, "bits": 4, "mode": "affine"},
+    "8bit_64s": {"group_size": 64, "bits": 8, "mode": "affine"},
+    "8bit_32s": {"group_size": 32, "bits": 8, "mode": "affine"},
+    "8bit_128s": {"group_size": 128, "bits": 8, "mode": "affine"},
+    "4bit_32s": {"group_size": 32, "bits": 4, "mode": "affine"},
+    "4bit_64s": {"group_size": 64, "bits": 4, "mode": "affine"},
+    "4bit_128s": {"group_size": 128, "bits": 4, "mode": "affine"},
     "mxfp4": {"group_size": 32, "bits": 4, "mode": "mxfp4"},
     "mxfp8": {"group_size": 32, "bits": 8, "mode": "mxfp8"},
     "nvfp4": {"group_size": 16, "bits": 4, "mode": "nvfp4"},
 }
+IN_FP16 = ("8bit_64s", "4bit_64s", "mxfp4", "mxfp8", "nvfp4")
+"""Another group changes no conversion: in float16 each kind of code once."""
 EXPERTS, HIDDEN, INNER = 16, 2048, 768
-each = pytest.mark.parametrize("packing", PACKINGS)
-dtypes = pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16], ids=["bf16", "fp16"])
-routes = pytest.mark.parametrize(("tokens", "k"), [((1, 1), 4), ((1, 1), 8), ((3, 1), 4)])
+DTYPES = {"bf16": mx.bfloat16, "fp16": mx.float16}
+
+
+def cases(packings: Iterable[str], *dtypes: str) -> list[Any]:
+    """A packing and a type each, which one worker of xdist takes together."""
+    return [
+        pytest.param(
+            packing, DTYPES[dtype], id=f"{packing}_{dtype}", marks=pytest.mark.xdist_group(f"{packing}_{dtype}")
+        )
+        for dtype in dtypes
+        for packing in packings
+    ]
+
+
+EACH = [*cases(PACKINGS, "bf16"), *cases(IN_FP16, "fp16")]
+FEW = cases(("8bit_64s", "mxfp4"), "bf16")
+ROUTES = [((1, 1), 4), ((3, 1), 4)]
+"""MLX multiplies fewer rows than 8 in one way, 8 and more in another."""
+
+
+def routed(*routes: tuple[tuple[int, int], int], of: list[Any]) -> list[Any]:
+    """Each case with each (B, L) of tokens and the experts that a token chooses."""
+    return [
+        pytest.param(*case.values, tokens, k, id=f"{case.id}-{tokens[0]}x{k}", marks=case.marks)
+        for case in of
+        for tokens, k in routes
+    ]
+
+
+EIGHT_CHOSEN = routed(((1, 1), 8), of=FEW)
+each = pytest.mark.parametrize(("packing", "dtype", "tokens", "k"), [*routed(*ROUTES, of=EACH), *EIGHT_CHOSEN])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -71,25 +106,23 @@ def differing(ours: mx.array, stock: mx.array) -> int:
     return int(np.count_nonzero(np.array(ours.view(mx.uint16)) != np.array(stock.view(mx.uint16))))
 
 
-@dtypes
-@routes
 @each
-def test_experts_are_stocks_bit_for_bit(packing: str, tokens: tuple[int, int], k: int, dtype: mx.Dtype) -> None:
+def test_experts_are_stocks_bit_for_bit(packing: str, dtype: mx.Dtype, tokens: tuple[int, int], k: int) -> None:
     module = block(packing, dtype)
     x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
     ours = bound("packed_experts", module, "experts")(x=x, inds=inds)
     assert differing(ours, moe.stock_experts(module)(x=x, inds=inds)) == 0
 
 
-@dtypes
+@pytest.mark.parametrize(("packing", "dtype"), cases(("mxfp4",), *DTYPES))
 @pytest.mark.parametrize("tokens", [(1, 1), (3, 1)])
-def test_gpt_oss_experts_are_stocks_bit_for_bit(tokens: tuple[int, int], dtype: mx.Dtype) -> None:
+def test_gpt_oss_experts_are_stocks_bit_for_bit(tokens: tuple[int, int], packing: str, dtype: mx.Dtype) -> None:
     """mxfp4, biases, the clamped SwiGLU, and rows that are no multiple of 128."""
     size, k = 2880, 4
     switch = SwitchGLU(size, size, 8, SwigluOAI(), bias=True)
     switch.set_dtype(dtype)
     for name in ("gate_proj", "up_proj", "down_proj"):
-        switch[name] = switch[name].to_quantized(**PACKINGS["mxfp4"])
+        switch[name] = switch[name].to_quantized(**PACKINGS[packing])
         switch[name].bias = experts.activations("normal", *switch[name].bias.shape, dtype=dtype)
     module = SimpleNamespace(switch_mlp=switch)
     x, inds = experts.activations("normal", *tokens, size, dtype=dtype), experts.routes(tokens, 8, k)
@@ -101,10 +134,9 @@ def test_gpt_oss_experts_are_stocks_bit_for_bit(tokens: tuple[int, int], dtype: 
     assert differing(ours, stock) == 0
 
 
-@dtypes
-@pytest.mark.parametrize(("tokens", "k"), [((1, 1), 4), ((3, 1), 4)])
-@each
-def test_routed_and_shared_experts_are_stocks(packing: str, tokens: tuple[int, int], k: int, dtype: mx.Dtype) -> None:
+@pytest.mark.parametrize(("packing", "dtype", "tokens", "k"), [*routed(ROUTES[0], of=EACH), *routed(ROUTES[1], of=FEW)])
+def test_routed_and_shared_experts_are_stocks(packing: str, dtype: mx.Dtype, tokens: tuple[int, int], k: int) -> None:
+    """Several tokens are the kernels of the single sites and the model's own shared expert."""
     module = block(packing, dtype)
     x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
     scores = experts.weights(tokens, k, mx.float32)
@@ -114,11 +146,9 @@ def test_routed_and_shared_experts_are_stocks(packing: str, tokens: tuple[int, i
     assert differing(ours, stock) == 0
 
 
-@dtypes
-@routes
 @each
 def test_down_and_combine_are_stocks_bit_for_bit(
-    packing: str, tokens: tuple[int, int], k: int, dtype: mx.Dtype
+    packing: str, dtype: mx.Dtype, tokens: tuple[int, int], k: int
 ) -> None:
     module = block(packing, dtype)
     h, inds = experts.activations("normal", *tokens, k, INNER, dtype=dtype), experts.routes(tokens, EXPERTS, k)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from zmlx_bench.machine import facts, nvidia, state
+from zmlx_bench.session import ahead
 
 SMI = """#!/bin/sh
+echo "$*" >> "$(dirname "$0")/asked"
 case "$*" in
   *--id=9*) exit 6 ;;
   *--id=1*compute-apps*|*compute-apps*--id=1*) echo 41; exit ;;
@@ -62,3 +64,17 @@ def test_the_gpu_that_mlx_takes_is_read(
 def test_no_gpu_is_left(hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert nvidia.first_visible() is None
+
+
+@pytest.mark.process
+def test_it_is_asked_once_for_what_stays_and_twice_at_once_for_what_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    asked = tmp_path / "asked"
+    facts.read("cuda")
+    assert len(asked.read_text().splitlines()) == 1
+    ahead.gpu("cuda", versions=())
+    assert len(asked.read_text().splitlines()) == 2
+    state.read("cuda")
+    assert len(asked.read_text().splitlines()) == 4

@@ -11,7 +11,7 @@ import pytest
 from mlx_lm.models import switch_layers
 
 from tests.families import family as family_of
-from tests.tiny import Tiny, equal
+from tests.tiny import FEW_LAYERS, Tiny, equal
 from tests.variants import variant
 from zmlx_bench.catalog import families
 from zmlx_bench.workspace import Workspace
@@ -37,15 +37,9 @@ def said(tiny: Tiny) -> list[mx.array]:
     return [*tiny.logits(steps=2), *tiny.logits((9,), 1), *tiny.logits((9, 8, 7), 1, batch=2)]
 
 
-@pytest.fixture(scope="module", params=["qwen3", "glm47"])
-def tiny(request: pytest.FixtureRequest) -> Tiny:
-    """Two layers, among which is each kind of a family, and one after the other."""
-    return Tiny.load(request.param, 2)
-
-
 @cache
 def unpatched(family: str) -> list[mx.array]:
-    return said(Tiny.load(family, 2))
+    return said(Tiny.load(family, FEW_LAYERS))
 
 
 def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[str, int]:

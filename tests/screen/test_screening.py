@@ -177,7 +177,7 @@ def test_a_process_whose_stock_segments_differ_is_dropped_and_named(planted: Wor
     assert ratio.blocks == (1,)
     told = io.StringIO()
     Console(width=100, file=told).print(show.view(found))
-    assert "Close what else runs, let it cool, and screen again" in " ".join(told.getvalue().split())
+    assert show.QUIETER in " ".join(told.getvalue().split())
     shown = [show.dropped_line(one) for one in found.ran if one.reason]
     assert shown[0].startswith("process 2 does not count: its last stock segment ran at 1.030x [1.030, 1.030]")
     assert shown[1:] == [

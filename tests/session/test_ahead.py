@@ -18,11 +18,12 @@ from zmlx_bench.measured.messages import Conditions as Told
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.protocol.plan import arms_of, draw_up
 from zmlx_bench.schema.identity import Identity
-from zmlx_bench.schema.plan import Arm, Conditions, Job, Plan, Timeouts
+from zmlx_bench.schema.plan import DEFAULT, Arm, Conditions, Job, Plan, Timeouts
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.prompts import Prompt as Asked
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session.ahead import Ahead, compile_ahead, gpu, mark
+from zmlx_bench.session.ahead import ASKED, Ahead, compile_ahead, gpu, mark
+from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.compiled import Compiled
 
 # In the place of Python: does what the process does with files, and writes down that it was asked.
@@ -39,6 +40,7 @@ for name, marked in told["marks"].items():
         files.append(f"mlx/1/ptx/{{name}}{{end}}")
         (folder.parent / files[-1]).write_text("" if end == ".read" else name)
     (folder / "ahead" / marked).write_text(json.dumps(files))
+(folder / "1" / "ptx" / "of_mlx_itself.ptx").write_text("half of it")
 {end}
 """
 
@@ -72,11 +74,12 @@ def asked(
     return seconds, log.read_text() if log.exists() else ""
 
 
-def plan(*variants: ResolvedVariant) -> Plan:
+def plan(*variants: ResolvedVariant, conditions: Conditions = DEFAULT) -> Plan:
     texts = PromptSet(prompt=tuple(Asked(id=f"p{i}", domain="x", text="x") for i in range(2)))
-    encoded = Encoded(chat_template=True, token_ids={"p0": (1, 2), "p1": (1, 2, 3)})
+    pieces = () if conditions.context is None else ((1, 2, 3),)
+    encoded = Encoded(chat_template=True, token_ids={"p0": (1, 2), "p1": (1, 2, 3)}, context_pieces=pieces)
     return draw_up(
-        family="qwen3", checkpoint=CHECKPOINT, conditions=Conditions(), backend="cuda", tokens=[2, 4], blocks=1, seed=0,
+        family="qwen3", checkpoint=CHECKPOINT, conditions=conditions, backend="cuda", tokens=[2, 4], blocks=1, seed=0,
         cooldown_s=0.0, timeouts=Timeouts(), prompts=texts, encoded=encoded,
         arms=arms_of(variants, None, null_arm=True),
     )  # fmt: skip
@@ -104,6 +107,33 @@ def test_variants_of_processes_that_are_alike_are_compiled_together_and_once() -
     assert ahead.due(first["a"]) == {}
     assert [each.variant and each.variant.name for each in ahead.due(first["c"]).values()] == ["c"]
     assert ahead.due(first["bare"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "alike"),
+    [
+        (Conditions(context=9), True),
+        (Conditions(batch=2), False),
+        (Conditions(kv_bits=8), False),
+        (Conditions(max_kv_size=64), False),
+    ],
+)
+def test_nothing_is_compiled_ahead_for_conditions_that_call_kernels_otherwise(
+    asked_for: Conditions, alike: bool
+) -> None:
+    drawn = plan(known("a"), conditions=asked_for)
+    ahead = Ahead(drawn, lambda job, arm: instructions("qwen3", resolved=arm.variant, tokens=job.tokens))
+    due = ahead.due(next(each for each in drawn.jobs if each.arm == "a"))
+    assert [each.variant and each.variant.name for each in due.values()] == (["a"] if alike else [])
+
+
+def test_it_is_done_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ASKED, "1")
+    assert compiles_ahead()
+    monkeypatch.setenv(ASKED, "0")
+    assert not compiles_ahead()
+    monkeypatch.delenv(ASKED)
+    assert not compiles_ahead()
 
 
 def test_a_mark_is_of_one_identity_checkpoint_environment_and_lengths_of_prompts() -> None:
@@ -143,14 +173,27 @@ def test_a_second_session_compiles_only_what_no_session_has(tmp_path: Path) -> N
 
 @pytest.mark.process
 @pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 9)", "import time; time.sleep(600)"])
-def test_of_a_process_that_does_not_end_well_nothing_is_kept(tmp_path: Path, end: str) -> None:
+def test_of_a_process_that_does_not_end_well_only_what_it_marked_is_kept(tmp_path: Path, end: str) -> None:
     with Compiled(tmp_path / "store") as compiled:
         seconds, printed = asked(standin(tmp_path, end), compiled, tmp_path, "one", silent_s=1.0)
         assert seconds is not None
         assert printed == "asked for of_one\n"
-        assert not compiled.holds("one")
-        assert not [path for path in compiled.folder.rglob("*") if path.is_file()]
-    assert not list(tmp_path.joinpath("store").glob("*"))
+        assert compiled.holds("one")
+        there = sorted(path.name for path in compiled.folder.rglob("*") if path.is_file())
+    assert there == ["of_one.ptx", "of_one.read", "of_one.txt", "one"]
+    assert sorted(path.name for path in (tmp_path / "store").rglob("*") if path.is_file()) == there
+
+
+def test_a_mark_that_names_what_is_not_there_keeps_nothing(tmp_path: Path) -> None:
+    with Compiled(tmp_path / "store") as compiled:
+        assert compiled.empty
+        made = compiled.folder / "mlx" / "ahead" / "one"
+        made.parent.mkdir(parents=True)
+        made.write_text('["mlx/1/ptx/none.ptx"]')
+        (made.parent / "torn").write_text('["mlx/1/pt')
+        assert not compiled.empty
+        compiled.ended(well=False)
+        assert compiled.empty
 
 
 @pytest.mark.process

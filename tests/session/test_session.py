@@ -46,6 +46,15 @@ def test_jobs_ran_in_the_order_of_the_plan_and_every_event_is_kept(undisturbed: 
         assert mine[-2:] == ["done", "opened"]
 
 
+def test_the_machines_state_is_read_once_between_two_processes(undisturbed: Finished) -> None:
+    events = undisturbed.events()
+    starts, ends = ([line for line in events if line["kind"] == kind] for kind in ("start", "end"))
+    assert len(starts) == len(ends) > 2
+    for end, start in zip(ends, starts[1:], strict=False):
+        # What others took of the processors is told of a process, not of a moment.
+        assert start["before"] == {name: value for name, value in end["after"].items() if name != "cpu_busy_by_others"}
+
+
 def test_the_content_hashes_hold(undisturbed: Finished) -> None:
     capsule = undisturbed.capsule(MEASURED)
     assert capsule.intact

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from tests.use.serving import Server, serve
 from zmlx_bench.catalog.families import TINY
 from zmlx_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import openai
 
 pytestmark = pytest.mark.process
 NAMES = ("qwen3", "tiny", str(TINY / "tiny_qwen3"))
@@ -27,14 +29,23 @@ def server(make_workspace: Callable[..., Workspace], tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def client(server: Server) -> Iterator[openai.OpenAI]:
+    # Imported here: it takes most of a second of every process that collects the tests.
+    import openai
+
     with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as made:
         yield made
+
+
+def not_found() -> type[Exception]:
+    from openai import NotFoundError
+
+    return NotFoundError
 
 
 def test_the_served_model_is_listed_under_its_names(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == list(NAMES)
     assert client.models.retrieve("qwen3").id == "qwen3"
-    with pytest.raises(openai.NotFoundError, match="there is qwen3"):
+    with pytest.raises(not_found(), match="there is qwen3"):
         client.models.retrieve("another")
 
 
@@ -56,7 +67,7 @@ def test_a_model_that_is_not_here_is_refused_and_the_served_one_stays(client: op
         return client.completions.create(model=model, prompt="Once upon a time", max_tokens=2).choices[0].text
 
     expected = ask("tiny")
-    with pytest.raises(openai.NotFoundError, match=r"no model .* here; there is qwen3, tiny"):
+    with pytest.raises(not_found(), match=r"no model .* here; there is qwen3, tiny"):
         ask(name)
     assert ask("tiny") == expected
 
@@ -67,7 +78,7 @@ def test_a_draft_model_that_is_not_here_is_refused_and_the_served_one_stays(clie
         return asked.choices[0].text
 
     expected = ask()
-    with pytest.raises(openai.NotFoundError, match=r"no draft model 'nobody/has-this' here"):
+    with pytest.raises(not_found(), match=r"no draft model 'nobody/has-this' here"):
         ask(draft_model="nobody/has-this")
     assert ask() == expected
 

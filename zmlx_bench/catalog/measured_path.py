@@ -50,6 +50,7 @@ NOT_BETWEEN_TOKENS = {
     "ahead/elf.py": "reads MLX's library in that process",
     "ahead/modules.py": "says where MLX looks for what that process compiled",
     "ahead/nvrtc.py": "calls the compiler in that process",
+    "ahead/one.py": "compiles one kernel in a process below that one",
     "ahead/texts.py": "takes the texts of kernels from MLX in that process",
     "ahead/toolkit.py": "finds MLX's headers in that process",
 }

@@ -30,6 +30,7 @@ class Progress:
         self._begun = clock()
         self._told: set[str] = set()
         self._at: Process | None = None
+        self._compiling = False
         self._ended = 0
         self._seen = report(screen)
         self._tell()
@@ -51,7 +52,11 @@ class Progress:
 
     def started(self, process: Process) -> None:
         """Show the process that runs now."""
-        self._at = process
+        self._at, self._compiling = process, False
+
+    def compiling(self, process: Process) -> None:
+        """Show that kernels are compiled before the process."""
+        self._at, self._compiling = process, True
 
     def changed(self, process: Process) -> None:
         """Say at once which variant was dropped."""
@@ -75,7 +80,8 @@ class Progress:
     def view(self) -> RenderableType:
         """Return what is drawn now."""
         place = f"process {self._ended + 1} of {self._screen.planned}"
-        arm = self._at.ran.at if self._at is not None and self._at.ran.at is not None else "loading"
+        known = None if self._at is None else self._at.ran.at
+        arm = known or ("compiling kernels for all processes" if self._compiling else "loading")
         return Group(Flow([place, Text(arm, "bold"), self._left()], hang=2), show.ratios(report(self._screen)))
 
     def _tell(self) -> None:

@@ -13,6 +13,7 @@ KINDS = {
     "graph": "extension builds",
     "compiled": "compiled kernels",
     "cuda": "compiled kernels",
+    "token_ids": "token ids of prompts",
     "weights": "hashes of weights",
     "mlx-metal": "MLX's Metal library for tests",
 }

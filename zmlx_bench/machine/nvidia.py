@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from zmlx_bench.machine.command import output_of
 
@@ -33,10 +34,16 @@ def query(*fields: str) -> list[str] | None:
     return [value.strip() for value in line.splitlines()[0].split(",")] if line else None
 
 
-def processes() -> int | None:
-    """Return how many processes compute on the GPU; None where nvidia-smi does not say."""
-    listed = _of_gpu("--query-compute-apps=pid", "--format=csv,noheader")
-    return None if listed is None else len(listed.split())
+def query_with_processes(*fields: str) -> tuple[list[str] | None, int | None]:
+    """Return the values of these fields, and how many processes compute on the GPU; None where nvidia-smi does not say.
+
+    It is asked for both at once, since it takes its time for each.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        listed = aside.submit(_of_gpu, "--query-compute-apps=pid", "--format=csv,noheader")
+        values = query(*fields)
+        processes = listed.result()
+    return values, None if processes is None else len(processes.split())
 
 
 def _of_gpu(*wanted: str) -> str | None:

@@ -92,7 +92,7 @@ def _mac_pressure() -> str | None:
 
 
 def _nvidia() -> dict[str, int]:
-    values = nvidia.query("clocks.sm", "temperature.gpu", "clocks_event_reasons.active")
+    values, processes = nvidia.query_with_processes("clocks.sm", "temperature.gpu", "clocks_event_reasons.active")
     if values is None:
         return {}
     found: dict[str, int] = {}
@@ -101,7 +101,6 @@ def _nvidia() -> dict[str, int]:
             found[name] = int(value, 0)
         except ValueError:
             continue
-    processes = nvidia.processes()
     if processes is not None:
         found["processes"] = processes
     return found

@@ -43,10 +43,10 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
+from zmlx_bench.session import known_ids
+from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
 from zmlx_bench.session.ahead import asked as compiles_ahead
-from zmlx_bench.session.ahead import compile_ahead, gpu, mark
 from zmlx_bench.session.compiled import Compiled, place
-from zmlx_bench.session.encode import encode
 from zmlx_bench.session.environment import child_environment, without_secrets
 from zmlx_bench.session.request import check_batch
 from zmlx_bench.workspace import Workspace
@@ -84,6 +84,9 @@ class Observer(Protocol):
 
     def started(self, process: Process) -> None:
         """A process starts."""
+
+    def compiling(self, process: Process) -> None:
+        """The kernels of a process's variants are compiled before it."""
 
     def changed(self, process: Process) -> None:
         """A segment has begun or ended, or a variant was dropped."""
@@ -142,11 +145,12 @@ class Screen:
     def complete(self, observer: Observer) -> None:
         """Run every process. CannotHere where the stock model does not run; the device is free afterwards."""
         known = gpu(self.machine.backend)
+        ahead = known is not None and compiles_ahead() and answers_alike(self.request.of_session.conditions)
         with contextlib.ExitStack() as stack:
             stack.callback(self.release)
             compiled = stack.enter_context(Compiled(place(gpu=known)))
             for env, order in self.sequence():
-                self._until_done(env, order, observer, compiled, ahead=known is not None and compiles_ahead())
+                self._until_done(env, order, observer, compiled, ahead=ahead)
             self.finished = True
 
     def release(self) -> None:
@@ -172,15 +176,15 @@ class Screen:
                 return
             found = Process(len(self.processes) + 1, env, names)
             self.processes.append(found)
+            whole = child_environment() | dict(env) | compiled.environment
+            if ahead and not compiled.empty:
+                self._compile(found, whole, compiled, observer)
             observer.started(found)
 
             def heard(ran: Ran, found: Process = found) -> None:
                 found.ran = ran
                 observer.changed(found)
 
-            whole = child_environment() | dict(env) | compiled.environment
-            if ahead:
-                self._compile(names, whole, compiled)
             found.ran = process.run(self._told(names), whole, self.timeouts, heard)
             compiled.ended(well=found.ran.done)
             again = self.judge(found)
@@ -188,17 +192,22 @@ class Screen:
             if not again:
                 return
 
-    def _compile(self, names: tuple[str, ...], env: Mapping[str, str], compiled: Compiled) -> None:
-        """Have the kernels of variants compiled, those not asked for yet."""
+    def _compile(self, found: Process, env: Mapping[str, str], compiled: Compiled, observer: Observer) -> None:
+        """Have the kernels of a process's variants compiled, those not asked for yet.
+
+        Not before the first process where MLX has nothing of its own yet, which takes it longer than this may take.
+        """
         told: dict[str, Instructions] = {}
         lengths = [len(prompt.token_ids) for prompt in self.prompts]
-        for name, each in zip(names, self._told(names)[1:], strict=True):
-            known = mark(self.variants[name], self.located.checkpoint, lengths)
+        for name, each in zip(found.order, self._told(found.order)[1:], strict=True):
+            asked = self.request.of_session.conditions
+            variant = self.catalog.identify(self.variants[name], self.machine.backend, asked)
+            known = mark(variant, self.located.checkpoint, lengths)
             if known is not None and known not in self._asked:
                 told[known] = dataclasses.replace(each, conditions=None)
         self._asked.update(told)
         log = compiled.folder / "ahead.log"
-        compile_ahead(told, sys.executable, env, compiled, log, self.timeouts, lambda: None)
+        compile_ahead(told, sys.executable, env, compiled, log, self.timeouts, lambda: observer.compiling(found))
 
     def judge(self, found: Process) -> bool:
         """Note what an ended process says; return whether it is to be run again without the variant that ended it."""
@@ -304,7 +313,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
-        encoded = encode(located, prompts, pieces=() if asked.context is None else prompt_catalog.context_pieces())
+        encoded = known_ids.encoded(located, prompts, () if asked.context is None else prompt_catalog.context_pieces())
         context.check(located, encoded, request.tokens, asked.context or 0)
         check_batch(asked.batch, encoded)
     except BaseException:

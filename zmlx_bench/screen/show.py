@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,7 @@ from zmlx_bench.analysis.screen import drifted
 from zmlx_bench.printable import said
 from zmlx_bench.report import words
 from zmlx_bench.report.layout import Command, Fitting, Flow
+from zmlx_bench.screen.request import MOST_PROCESSES
 from zmlx_bench.screen.schema import ScreenedProcess, ScreenedVariant, Screening, Surroundings
 
 NOTE = (
@@ -20,9 +22,10 @@ NOTE = (
 )
 QUIETER = (
     "a stock model changed its speed while it was measured: the machine was busy with something else, or grew warm. "
-    "Close what else runs, let it cool, and screen again; where neither can be helped, more --processes leave enough "
-    "that count, and --tokens of a few hundred make each steadier"
+    "Close what else runs (on a GPU, what takes the processors that feed it too), let it cool, and screen again"
 )
+ENOUGH = 3
+"""Processes that count, of each set of variables, for an interval to say something."""
 _SAYS = {"session": "worth a session", "more": "undecided", "no": "no gain above the floor", None: ""}
 
 
@@ -37,7 +40,7 @@ def view(found: Screening) -> Group:
     waiting = [row.variant for row in found.variants if row.status == "waiting"]
     parts += [Flow(["not measured:", *waiting], hang=4)] if waiting else []
     parts += [Flow([dropped_line(one)], hang=4) for one in found.ran if one.reason is not None]
-    parts += [Flow([QUIETER], hang=4)] if any(not one.counts and drifted(one.drift) for one in found.ran) else []
+    parts += [Flow([quieter(found)], hang=4)] if any(not one.counts and drifted(one.drift) for one in found.ran) else []
     parts.append(Flow([NOTE], style="dim", hang=0))
     if found.session is not None:
         parts += [Text("next, a session of those worth one:"), Command(found.session)]
@@ -94,6 +97,20 @@ def reasons(rows: Sequence[ScreenedVariant]) -> list[RenderableType]:
 def dropped_line(process: ScreenedProcess) -> str:
     """Return in one line why a process does not count."""
     return f"process {process.number}{_under(process.env)} does not count: {said(process.reason)}"
+
+
+def quieter(found: Screening) -> str:
+    """Return what to do where processes were dropped because stock changed its speed."""
+    counted, ran = sum(one.counts for one in found.ran), len(found.ran)
+    enough = math.ceil(ENOUGH * ran / counted) if counted else MOST_PROCESSES + 1
+    if enough <= found.processes:
+        return f"{QUIETER}."
+    if enough > MOST_PROCESSES:
+        return f"{QUIETER}; a session of the few variants that matter drops no process"
+    return (
+        f"{QUIETER}. Where neither can be helped, --processes {enough} leave about {ENOUGH} of each set of variables "
+        f"that count, at the {counted} of {ran} of now; a session of the few variants that matter drops none"
+    )
 
 
 def nothing(found: Screening) -> bool:

@@ -21,7 +21,7 @@ from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.messages import Instructions, Prompt
 from zmlx_bench.process import Child
 from zmlx_bench.schema.base import Backend
-from zmlx_bench.schema.plan import Arm, Checkpoint, Job, Plan, Timeouts
+from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Job, Plan, Timeouts
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.compiled import Compiled
 
@@ -33,12 +33,20 @@ _GRACE_S = 0.5
 MOST_S = 120.0
 """Seconds that a process may take in all: longer than it saves, it is ended."""
 ASKED = "ZMLX_COMPILE_AHEAD"
-"""The variable that asks for it by being 1: it has not been seen on a GPU."""
+"""The variable that asks for it by being 1, and refuses it by being 0."""
+_UNASKED = "0"
+"""What it is where nobody sets it: no whole session has been seen with it on a GPU."""
 
 
 def asked() -> bool:
     """Whether kernels are to be compiled ahead."""
-    return os.environ.get(ASKED) == "1"
+    return os.environ.get(ASKED, _UNASKED) == "1"
+
+
+def answers_alike(conditions: Conditions) -> bool:
+    """Whether kernels are called under these conditions with the shapes that they are called with under the default
+    ones: a text in the cache changes none of them, more sequences or another cache do."""
+    return (conditions.batch, conditions.kv_bits, conditions.max_kv_size) == (1, None, None)
 
 
 def gpu(backend: Backend, versions: Sequence[str | None] | None = None) -> str | None:
@@ -82,7 +90,7 @@ class Ahead:
         Every prompt of the session is among the prompts, and the conditions are the default ones.
         """
         ran = self._plan.arm(job.arm).variant
-        if ran is None:
+        if ran is None or not answers_alike(self._plan.conditions):
             return {}
         prompts = tuple(Prompt(each.id, self._plan.token_ids(each.id)) for each in self._plan.prompts.prompt)
         found = {}
@@ -109,7 +117,8 @@ def compile_ahead(
     """Compile the kernels of instructions' variants, by their marks, where they are not; return the seconds it took.
 
     None where there was nothing to do; else `begins` is called first. The process has the environment `env` and prints
-    into `log`; it is killed when it is silent for longer than a worker may be.
+    into `log`; it is killed when it is silent for longer than a worker may be, or takes longer than `MOST_S`. What it
+    has marked by then is kept.
     """
     missing = {name: each for name, each in told.items() if not compiled.holds(name)}
     if not missing or _OWN_PLACE in env:

@@ -34,13 +34,10 @@ from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, cooling, elsewhere, extend, looking, near, store
-from zmlx_bench.session.audit import audits_of
-from zmlx_bench.session.encode import encode
+from zmlx_bench.session import capsules, cooling, elsewhere, extend, known_ids, looking, near, store
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.failing import FOR_GOOD, ChangedMeanwhile
-from zmlx_bench.session.log import ends, finished
-from zmlx_bench.session.records import runs_of
+from zmlx_bench.session.recorded import recorded
 from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
 from zmlx_bench.session.runner import Ground, Observer, run_jobs
 from zmlx_bench.session.sites import applicable, survey
@@ -237,18 +234,15 @@ def can_be_resumed(prepared: Prepared) -> bool:
 
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
     """Write the capsules, matrix rows and final `session.json` of a session whose jobs have ended."""
-    events, jobs = store.events_path(workspace, session.session), session.plan.jobs
-    runs, outputs = runs_of(session.plan, finished(events))
-    ended = max(end.time for end in ends(events).values())
-    audits = audits_of(session.plan, {n: log for n, log in finished(events) if jobs[n].kind in ("fidelity", "audit")})
-    built = capsules.build(session, runs, outputs, ended=ended, audits=audits)
+    known = recorded(session.plan, store.events_path(workspace, session.session))
+    built = capsules.build(session, known.runs, known.outputs, ended=known.ended, audits=known.audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
     matrix.record(workspace, session.session, [row_of(capsule) for capsule in built])
     closed = session.model_copy(
         update={
             "state": "finished",
-            "ended": ended,
+            "ended": known.ended,
             "capsules": tuple(
                 CapsuleRef(file=capsule_file_name(capsule), content_sha256=capsule.content_sha256) for capsule in built
             ),
@@ -292,7 +286,7 @@ def _encoded(request: Request, located: Located, prompts: PromptSet, locks: Sequ
     known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
     try:
         asked = request.conditions.context
-        encoded = known or encode(located, prompts, pieces=() if asked is None else prompt_catalog.context_pieces())
+        encoded = known or known_ids.encoded(located, prompts, () if asked is None else prompt_catalog.context_pieces())
         context.check(located, encoded, max(request.tokens), asked or 0)
         check_batch(request.batch, encoded)
     except BaseException:

@@ -72,25 +72,39 @@ class Compiled:
         return {"TMPDIR": str(self.folder)}
 
     def ended(self, *, well: bool) -> None:
-        """Keep what a process has added, or remove it where the process failed: it may be half a file."""
+        """Keep what a process has added; where it failed, remove what it has not marked: it may be half a file."""
         new = [path for path in _made(self.folder) if path not in self._known]
-        if well:
-            self._known.update(new)
         with contextlib.suppress(OSError):
-            if well:
-                for unit in _units(new):
-                    _keep(unit, self.folder, self._kept)
-            else:
-                for path in new:
+            if not well:
+                marked = self._marked(new)
+                for path in set(new) - marked:
                     path.unlink()
+                new = sorted(marked)
+            for unit in _units(new):
+                _keep(unit, self.folder, self._kept)
+        self._known.update(new)
+
+    def _marked(self, new: Iterable[Path]) -> set[Path]:
+        """Return the marks among new files, and those that they name: each was written whole, its mark last."""
+        marks = [path for path in new if path.parent.name == MARKS and self.holds(path.name)]
+        return {*marks, *(self.folder / name for mark in marks for name in self._names(mark.name))} & set(new)
 
     def holds(self, mark: str) -> bool:
         """Return whether all files are there that belong to what is called `mark`."""
         try:
-            names = json.loads((self.folder / _MLX / MARKS / mark).read_bytes())
+            return all((self.folder / name).is_file() for name in self._names(mark))
         except (OSError, ValueError):
             return False
-        return all((self.folder / name).is_file() for name in names)
+
+    def _names(self, mark: str) -> list[str]:
+        """Return the files, below the folder, of what is called `mark`; OSError or ValueError where it is none."""
+        names: list[str] = json.loads((self.folder / _MLX / MARKS / mark).read_bytes())
+        return names
+
+    @property
+    def empty(self) -> bool:
+        """Whether MLX has compiled nothing yet that is here."""
+        return not _made(self.folder)
 
 
 def place(mlx: str | None = None, gpu: str | None = None) -> Path:

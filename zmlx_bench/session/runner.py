@@ -23,6 +23,7 @@ from zmlx_bench.protocol.batch import members
 from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.schema.base import Status, utc_now
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, Loaded, Opened, WorkerEvent
+from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.plan import Arm, Job, Plan
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import cooling, elsewhere, opened, store
@@ -95,6 +96,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
     log = EventLog(path)
     looked = 0
     ahead = Ahead(plan, lambda job, arm: _instructions(plan, job, arm, {}, ground))
+    left: MachineState | None = None
     with contextlib.closing(log), Homes(ground.made, plan.backend) as homes:
         for job in plan.jobs:
             blocks = _blocks_before(plan, job)
@@ -109,13 +111,15 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
                 continue
             home = homes.of(plan.arm(job.arm))
             compiled_s = _compiled_ahead(session, job, ahead, home, ground, observer)
-            outcome = _run_job(session, job, forced, ground, log, observer, home, compiled_s)
+            before = left if compiled_s is None else None
+            outcome, left = _run_job(session, job, forced, ground, log, observer, home, compiled_s, before)
             home.compiled.ended(well=outcome.status == "ok")
             if outcome.status != "ok":
                 failures.setdefault(job.arm, []).append(outcome.status)
                 _stop_if_stock_fails(session, job, failures[job.arm], outcome.message, ground)
             if plan.cooldown_s and job.kind == "timed":
                 time.sleep(plan.cooldown_s)
+                left = None
         if session.stopped is None and plan.looks and looked != plan.blocks:
             # No job comes after the blocks where there is one prompt.
             session = look(session, plan.blocks)
@@ -183,12 +187,18 @@ def _run_job(
     observer: Observer,
     home: Home,
     compiled_s: float | None,
-) -> Outcome:
+    before: MachineState | None,
+) -> tuple[Outcome, MachineState]:
+    """Run a job's process; return how it ended and the machine's state then.
+
+    `before` is the state at the end of the process before it, which is the state now unless something was waited for.
+    """
     plan = session.plan
     arm = plan.arm(job.arm)
     waited = _cooled(plan, job, log, observer)
     at = time.perf_counter()
-    before = state.read(plan.backend)
+    if before is None or waited is not None:
+        before = state.read(plan.backend)
     log.write(
         JobStart(
             job=job.id,
@@ -236,22 +246,24 @@ def _run_job(
     if outcome.cpu_s is not None:
         used = outcome.cpu_s + time.process_time() - own
         others = round(max(0.0, state.busy_cpu_s() - busy - used) / (time.perf_counter() - wall), 3)
+    ended = time.perf_counter()
+    after = state.read(plan.backend, others)
     log.write(
         JobEnd(
             job=job.id,
             time=utc_now(),
-            at=time.perf_counter(),
+            at=ended,
             status=outcome.status,
             message=outcome.message,
             exit_code=outcome.exit_code,
             energy_j=gauge.joules,
             prefix_energy_j=gauge.prefixes,
-            after=state.read(plan.backend, others),
+            after=after,
         )
     )
     log.sync()
     observer.job_ended(job, outcome)
-    return outcome
+    return outcome, after.model_copy(update={"cpu_busy_by_others": None})
 
 
 def _cooled(plan: Plan, job: Job, log: EventLog, observer: Observer) -> float | None:

@@ -38,7 +38,7 @@ def build(extension: Extension, defines: Sequence[str] = (), directory: Path | N
     given = ("CMAKE_BUILD_TYPE=Release", f"Python_EXECUTABLE={sys.executable}", *defines)
     with tempfile.TemporaryDirectory(prefix="zmlx-build-") as work:
         configure = [str(cmake), "-S", str(extension.source), "-B", work, *(f"-D{each}" for each in given)]
-        for command in (configure, [str(cmake), "--build", work, "--parallel"]):
+        for command in (configure, [str(cmake), "--build", work, "--parallel", str(os.cpu_count() or 1)]):
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"`{' '.join(command)}` failed:\n{done.stdout[-4000:]}")

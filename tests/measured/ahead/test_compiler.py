@@ -85,6 +85,14 @@ def test_a_kernel_lies_whole_where_mlx_looks_and_is_compiled_once(compiler: Comp
     assert code.stat().st_mtime_ns == known
 
 
+def test_several_are_compiled_and_each_says_that_it_lives(compiler: Compiler) -> None:
+    texts = {library.TEXT.replace(b"THREE", str(number).encode()): NAME for number in range(2)}
+    ended: list[None] = []
+    files = compiler.compile(texts, lambda: ended.append(None))
+    assert len(files) == 6
+    assert len(ended) == 2
+
+
 def test_a_text_that_does_not_compile_is_left_to_mlx(compiler: Compiler, tmp_path: Path) -> None:
     broken = library.TEXT.replace(b"THREE", b"FOUR")
     lacking = b'#include "%s"\n' % str(tmp_path / "none.h").encode() + library.TEXT

@@ -43,7 +43,7 @@ def compiled(jobs: Sequence[Instructions], alive: Callable[[], None]) -> Iterato
             files: list[Path] = []
             try:
                 for _ in _steps(model, family.hosts(model), job, job.variant):
-                    files += compiler.compile(texts.new())
+                    files += compiler.compile(texts.new(), alive)
                     alive()
             except Exception:  # noqa: BLE001 - whatever a kernel raises, the job says
                 traceback.print_exc()

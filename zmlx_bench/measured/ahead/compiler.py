@@ -1,17 +1,19 @@
-"""Compiles the texts of custom kernels as the MLX of this process would, several at once."""
+"""Compiles the texts of custom kernels as the MLX of this process would, several at once in processes of their own."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from zmlx_bench.measured.ahead import modules, toolkit
-from zmlx_bench.measured.ahead.nvrtc import Nvrtc
+from zmlx_bench.measured.ahead import modules, one, toolkit
 
-_AT_ONCE = 8
+_AT_ONCE = 16
+"""Processes, where there are as many processors; each takes 0.4 GB."""
 
 
 class Compiler:
@@ -23,33 +25,51 @@ class Compiler:
     def __init__(self, mlx: str, architecture: str) -> None:
         """`mlx` is its version, `architecture` as `sm_90a`."""
         library = Path(loaded("libmlx.so"))
-        self._nvrtc = Nvrtc(loaded("libnvrtc.so"))
-        self._headers = toolkit.headers(library)
+        self._nvrtc = loaded("libnvrtc.so")
+        self._headers = {name: text.decode("latin-1") for name, text in toolkit.headers(library).items()}
         self._options = toolkit.options(library, architecture)
         self._where = temporary() / "mlx" / mlx / "ptx"
         self._made: dict[bytes, list[Path]] = {}
 
-    def compile(self, texts: Mapping[bytes, str]) -> list[Path]:
+    def compile(self, texts: Mapping[bytes, str], alive: Callable[[], None] = lambda: None) -> list[Path]:
         """Put the kernels of these texts and names where MLX looks for them, and return their files.
 
-        One that does not compile has none: MLX says why, where it is called.
+        One that does not compile has none: MLX says why, where it is called. `alive` is called after each.
         """
         new = [text for text in texts if text not in self._made]
-        with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
-            made = pool.map(self._make, new, [texts[text] for text in new])
-            self._made.update(zip(new, made, strict=True))
+        with ThreadPoolExecutor(min(_AT_ONCE, processors())) as pool:
+            for each in as_completed([pool.submit(self._make, text, texts[text]) for text in new]):
+                each.result()
+                alive()
+        self._made.update({text: modules.there(self._where, _module(text, texts[text])) for text in new})
         return [path for text in texts for path in self._made[text]]
 
-    def _make(self, text: bytes, name: str) -> list[Path]:
-        module, kernel = modules.module_name(name, text), modules.kernel_name(name)
-        try:
-            if found := modules.there(self._where, module):
-                return found
-            read = modules.read_with(text)
-            compiled = self._nvrtc.compile(text, f"{module}.cu", [kernel], self._headers, self._options)
-            return modules.put(self._where, module, compiled, read)
-        except (OSError, RuntimeError):
-            return []
+    def _make(self, text: bytes, name: str) -> None:
+        module = _module(text, name)
+        if modules.there(self._where, module):
+            return
+        asked = one.Asked(
+            nvrtc=self._nvrtc,
+            where=str(self._where),
+            module=module,
+            kernel=modules.kernel_name(name),
+            text=text.decode("latin-1"),
+            headers=self._headers,
+            options=self._options,
+        )
+        # What it prints is the log's; that it failed is told by the files that are missing.
+        subprocess.run(
+            [sys.executable, "-m", one.MODULE], input=asked.encoded(), stdout=subprocess.DEVNULL, check=False
+        )
+
+
+def _module(text: bytes, name: str) -> str:
+    return modules.module_name(name, text)
+
+
+def processors() -> int:
+    """Return how many processors this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def architecture(major: int, minor: int) -> str:

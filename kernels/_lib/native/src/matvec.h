@@ -70,71 +70,108 @@ void rows_pass(const Matrix& m, const float* const* x, int64_t first, int64_t la
                float* scratch) {
   constexpr int R = B * W;
   constexpr int bits = bits_of(F);
-  constexpr int step = bits == 8 || F == Format::nvfp4 ? 16 : 32;  // codes looked at together
+  constexpr int step = bits == 8 ? 16 : 32;  // codes looked at together
   constexpr int word_count = step * bits / 32;
+  constexpr int half = step / 2;
   const int64_t groups = m.k / m.group;
-  const int steps = m.group / step;
+  const int64_t stride = m.k * bits / 8;
   float* scales = scratch;
   float* biases = scratch + groups * R;
   transpose_groups<T, F, R>(m.scales, groups, first, last, scales);
   if constexpr (is_affine(F)) {
     transpose_groups<T, F, R>(m.biases, groups, first, last, biases);
   }
-  RowPointers<R> rows(m.w, m.k * bits / 8, first, last);
+  RowPointers<R> rows(m.w, stride, first, last);
+  const uint8_t* ahead = m.w + (first + R) * stride;  // the next pass's rows, or past the end: only asked for
 
   VF acc[B][M] = {};
+  VF scale[B], bias[B], part[B][M];
+  VU words[B][word_count];
   int64_t offset = 0;
   int64_t k = 0;
-  for (int64_t g = 0; g < groups; g++) {
-    VF scale[B], bias[B];
-    VF part[B][M] = {};
+  auto open = [&](int64_t g) __attribute__((always_inline)) {
     for (int b = 0; b < B; b++) {
       scale[b] = loadu<VF>(scales + g * R + b * W);
       if constexpr (is_affine(F)) {
         bias[b] = loadu<VF>(biases + g * R + b * W);
       }
-    }
-    for (int s = 0; s < steps; s++, offset += 4 * word_count, k += step) {
-      VU words[B][word_count];
-      for (int b = 0; b < B; b++) {
-        load_words<word_count>(rows.p + b * W, offset, words[b]);
+      for (int t = 0; t < M; t++) {
+        part[b][t] = VF{};
       }
-      auto one = [&]<int e>() __attribute__((always_inline)) {
+    }
+  };
+  auto one = [&]<int e>() __attribute__((always_inline)) {
 #if ZMLX_ISA == 512
-        if constexpr (M == 1 && !is_affine(F) && bits == 4) {
-          // There are sixteen products with one x: they are made and rounded once for all rows, and looked up.
-          VF products = round_to<T>(x[0][k + e] * floats_of_4());
-          for (int b = 0; b < B; b++) {
-            part[b][0] = round_to<T>(part[b][0] + look_up(products, code_at<bits, e>(words[b])));
-          }
-          return;
-        }
+    if constexpr (M == 1 && !is_affine(F) && bits == 4) {
+      // There are sixteen products with one x: they are made and rounded once for all rows, and looked up.
+      VF products = round_to<T>(x[0][k + e] * floats_of_4());
+      for (int b = 0; b < B; b++) {
+        part[b][0] = round_to<T>(part[b][0] + look_up(products, code_at<bits, e>(words[b])));
+      }
+      return;
+    }
 #endif
 #pragma GCC unroll 4
-        for (int b = 0; b < B; b++) {
-          VF q = value_of<F>(code_at<bits, e>(words[b]));
-          if constexpr (is_affine(F)) {
-            VF w = round_to<T>(round_to<T>(scale[b] * q) + bias[b]);
+    for (int b = 0; b < B; b++) {
+      VF q = value_of<F>(code_at<bits, e>(words[b]));
+      if constexpr (is_affine(F)) {
+        VF w = round_to<T>(round_to<T>(scale[b] * q) + bias[b]);
 #pragma GCC unroll 4
-            for (int t = 0; t < M; t++) {
-              acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(x[t][k + e] * w));
-            }
-          } else {
-#pragma GCC unroll 4
-            for (int t = 0; t < M; t++) {
-              part[b][t] = round_to<T>(part[b][t] + round_to<T>(x[t][k + e] * q));
-            }
-          }
+        for (int t = 0; t < M; t++) {
+          acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(x[t][k + e] * w));
         }
-      };
-      unrolled<0, step>(one);
+      } else {
+#pragma GCC unroll 4
+        for (int t = 0; t < M; t++) {
+          part[b][t] = round_to<T>(part[b][t] + round_to<T>(x[t][k + e] * q));
+        }
+      }
     }
+  };
+  auto close = [&]() __attribute__((always_inline)) {
     if constexpr (!is_affine(F)) {
       for (int b = 0; b < B; b++) {
         for (int t = 0; t < M; t++) {
           acc[b][t] = round_to<T>(acc[b][t] + round_to<T>(scale[b] * part[b][t]));
         }
       }
+    }
+  };
+  auto load = [&]<int n>() __attribute__((always_inline)) {
+    for (int i = 0; i < 4 * n * R; i += 64) {
+      __builtin_prefetch(ahead + offset * R + i);
+    }
+    for (int b = 0; b < B; b++) {
+      load_words<n>(rows.p + b * W, offset, words[b]);
+    }
+  };
+  if constexpr (F == Format::nvfp4) {
+    // Two groups at once: words are cheapest four by four.
+    for (int64_t g = 0; g < groups; g += 2, offset += 4 * word_count, k += step) {
+      const bool both = g + 1 < groups;
+      if (both) {
+        load.template operator()<word_count>();
+      } else {
+        load.template operator()<word_count / 2>();
+      }
+      open(g);
+      unrolled<0, half>(one);
+      close();
+      if (both) {
+        open(g + 1);
+        unrolled<half, step>(one);
+        close();
+      }
+    }
+  } else {
+    const int steps = m.group / step;
+    for (int64_t g = 0; g < groups; g++) {
+      open(g);
+      for (int s = 0; s < steps; s++, offset += 4 * word_count, k += step) {
+        load.template operator()<word_count>();
+        unrolled<0, step>(one);
+      }
+      close();
     }
   }
   for (int t = 0; t < M; t++) {
