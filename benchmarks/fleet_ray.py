@@ -29,7 +29,7 @@ from zmlx_bench.fleet.nodes import Nodes, Report
 from zmlx_bench.fleet.survey import DEVICES
 from zmlx_bench.schema.fleet import FleetWork
 
-WORKERS, FAMILIES, SESSIONS = 8, 10, 240
+WORKERS, FAMILIES, SESSIONS = 8, 10, 80
 TAKES_S = 5.0
 FILES = {"session.json": 60_000, "capsule.json": 120_000}
 
