@@ -201,14 +201,22 @@ def test_a_device_that_was_half_at_it_and_is_taken_goes_on_later() -> None:
     assert assigned(play.later(61)) == [("s1-qwen3", "qwen3", 1, "a/cpu-0")]
 
 
-@pytest.mark.parametrize("outcome", ["failed", "refused"])
-def test_what_cannot_be_done_on_a_device_is_tried_on_another_then_given_up(outcome: Outcome) -> None:
+def test_what_cannot_be_done_on_a_device_is_tried_on_another_then_given_up() -> None:
     play = Play("qwen3")
     play.sees(device("a"), device("b"))
-    assert assigned(play.ends("s1-qwen3", outcome, "no memory")) == [("s2-qwen3", "qwen3", 1, "b/cpu-0")]
-    events = play.ends("s2-qwen3", outcome, "no memory either")
+    assert assigned(play.ends("s1-qwen3", "refused", "no memory")) == [("s2-qwen3", "qwen3", 1, "b/cpu-0")]
+    events = play.ends("s2-qwen3", "refused", "no memory either")
     assert given_up(events) == [
         ("qwen3", 1, "no memory either"), ("qwen3", 2, "session 1 was given up: no memory either"),
+    ]  # fmt: skip
+
+
+def test_what_failed_once_is_tried_again_where_there_is_one_device() -> None:
+    play = Play("qwen3")
+    play.sees(device("a"))
+    assert assigned(play.ends("s1-qwen3", "failed", "killed by SIGKILL")) == [("s2-qwen3", "qwen3", 1, "a/cpu-0")]
+    assert given_up(play.ends("s2-qwen3", "failed", "killed again")) == [
+        ("qwen3", 1, "killed again"), ("qwen3", 2, "session 1 was given up: killed again"),
     ]  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class Item:
     starts: int = 0
     why: str = ""
     """What was last in its way."""
+    failed_on: set[str] = field(default_factory=set)
+    """Devices on which it has failed once."""
     not_on: set[str] = field(default_factory=set)
     """Devices on which it cannot be done."""
 

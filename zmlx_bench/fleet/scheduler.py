@@ -207,6 +207,10 @@ class Scheduler:
                     self._be_patient(item)
             case "changed":
                 self._anew(item, event.why)
+            case "failed" if item.device not in item.failed_on:
+                # A process of it may have been killed, which says nothing of the device.
+                item.failed_on.add(item.device or "")
+                self._anew(item, event.why)
             case _:
                 self._bar(item)
                 self._anew(item, event.why)
