@@ -7,9 +7,11 @@ One variant, budgets of 200 and 1024 tokens, three blocks, null arm, the five pr
 checkpoint, CPU, unless asked otherwise. The commit is checked out into a git worktree of its own, which is removed
 afterwards; where there is no git, --then names a folder with its files (`git archive 159cd2d | tar -x -C FOLDER`).
 Both run in the Python environment of this script, each with its own code, turn and turn about, and in one
-temporary folder, so that what MLX compiles is there for both but for the first. Decode is what the workers' clocks say
-from the first token of each prompt to its last, warm-ups left out; the rest of the wall time is start-up, loading,
-compiling, warming up, prefill and waiting.
+temporary folder, so that what MLX compiles is there for both but for the first. What zmlx itself keeps for later
+sessions (token ids, native builds, compiled kernels) both take from the user's cache and leave there: XDG_CACHE_HOME
+names another folder for it, an empty one for what a machine's first session takes. Decode is what the workers' clocks
+say from the first token of each prompt to its last, warm-ups and processes that were cut off left out; the rest of the
+wall time is start-up, loading, compiling, warming up, prefill and waiting.
 
 Where no command may run as long as that takes, --state names a folder in which all of it is kept, and --most-s after
 how many seconds this is to end: the same command goes on there, on the same machine only, until the table is printed
@@ -35,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import session_parts
-from session_parts import Cut, Part, Parts
+from session_parts import Begun, Cut, Part, Parts
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = "tcp_udp,great_wall,binary_tree,primes,lighthouse"
@@ -59,19 +61,23 @@ class Took:
 
 
 def decode_of(lines: Iterable[str]) -> tuple[int, float, int]:
-    """Return the processes, the seconds of decode and the tokens of an event log."""
+    """Return the processes that ended, their seconds of decode and their tokens, of an event log."""
     processes, decode_ns, tokens = 0, 0, 0
+    own_ns, own_tokens = 0, 0  # of the process that runs: one that was cut off starts anew, and counts for nothing
     first: int | None = None
     last = 0
     for line in lines:
         record: dict[str, Any] = json.loads(line)
-        processes += record["kind"] == "end"
         event = record.get("event", {})
-        if event.get("event") == "token":
+        if record["kind"] == "start":
+            own_ns, own_tokens, first = 0, 0, None
+        elif record["kind"] == "end":
+            processes, decode_ns, tokens = processes + 1, decode_ns + own_ns, tokens + own_tokens
+        elif event.get("event") == "token":
             first = event["t_ns"] if first is None else first
-            last, tokens = event["t_ns"], tokens + 1
+            last, own_tokens = event["t_ns"], own_tokens + 1
         elif event.get("event") == "prompt_end" and first is not None:
-            decode_ns += last - first
+            own_ns += last - first
             first = None
     return processes, decode_ns / 1e9, tokens
 
@@ -85,7 +91,13 @@ def checked_out(commit: str, given: Path | None, folder: Path) -> Iterator[Path]
         yield given.resolve()
         return
     git = ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*git, "add", "--detach", str(folder), commit], check=True, capture_output=True)
+    # A killed call leaves its own, which may be half of it, or known to git alone; twice: locked while it is made.
+    force = ["--force", "--force"]
+    subprocess.run([*git, "remove", *force, str(folder)], check=False, capture_output=True)
+    add = [*git, "add", *force, "--detach", str(folder), commit]
+    made = subprocess.run(add, check=False, capture_output=True, text=True)
+    if made.returncode:
+        sys.exit(f"--commit {commit}: cannot be checked out into {folder}: {made.stderr.strip()}")
     try:
         yield folder
     finally:
@@ -96,17 +108,25 @@ def session(
     which: str, pair: int, code: Path, question: argparse.Namespace, folder: Path, parts: Parts, until: float
 ) -> Took:
     """Run a session with the code of a checkout, or what is left of it; Cut where the time is up before its end."""
-    workspace = folder / f"ws-{which}-{pair}"
+    workspace = workspace_of(folder, which, pair)
     while not (known := parts.of(which, pair)) or not known[-1].done:
         if time.monotonic() >= until:
             raise Cut
         env = {**os.environ, "TMPDIR": str(folder / "tmp")}
-        seconds, done = session_parts.run(code, workspace, asked(question), env, until)
+        command = session_parts.prepare(code, workspace, asked(question), env)
+        begun = Begun(which, pair, time.time(), "--resume" in command)
+        parts.begin(begun)
+        seconds, done = session_parts.run(code, workspace, command, env, until, begun)
         parts.add(Part(which, pair, seconds, done, os.getloadavg()[0]))
     (log,) = workspace.glob("capsules/*/events.jsonl")
     with log.open(encoding="utf-8") as lines:
         processes, decode_s, tokens = decode_of(lines)
     return Took(processes, sum(part.seconds for part in known), decode_s, tokens)
+
+
+def workspace_of(folder: Path, which: str, pair: int) -> Path:
+    """Return where a session's workspace lies."""
+    return folder / f"ws-{which}-{pair}"
 
 
 def asked(question: argparse.Namespace) -> list[str]:
@@ -153,10 +173,15 @@ def compare(question: argparse.Namespace, folder: Path, until: float) -> dict[st
     """Run the sessions that are missing and return all of them."""
     told = {name: str(value) for name, value in vars(question).items() if name not in ("state", "most_s", "then")}
     parts = Parts(folder, told, session_parts.host())
+    if (begun := parts.begun) is not None:
+        parts.add(session_parts.left(begun, workspace_of(folder, begun.which, begun.pair)))
     if not (temporary := folder / "tmp").exists():
-        temporary.mkdir()
+        half = folder / "tmp-half"
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir()
         if question.compiled is not None:
-            shutil.copytree(question.compiled, temporary / "mlx")
+            shutil.copytree(question.compiled, half / "mlx")
+        half.rename(temporary)
     found: dict[str, list[Took]] = {question.commit: [], "now": []}
     with checked_out(question.commit, question.then, folder / "then") as then:
         codes = {question.commit: then, "now": ROOT}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.scripts import load
+from tests.scripts import ROOT, load
 
 HOST = {"boot": "1", "gpus": ""}
-# In the place of zmlx: three processes of 0.2 s, of which a call that goes on runs those that are left.
+# In the place of zmlx: three processes of 0.2 s with 0.1 s of decode by their clocks, of which a call that goes on runs
+# those that are left.
 STANDIN = """
 import json, sys, time
 from datetime import datetime, UTC
@@ -27,15 +31,20 @@ log.parent.mkdir(parents=True, exist_ok=True)
 if "--resume" in sys.argv:
     assert sys.argv[1:-2] == ["run", "qwen3", "--resume", "one"], sys.argv
 with log.open("a+") as file:
-    def write(kind, job):
-        file.write(json.dumps({"kind": kind, "job": job, "time": datetime.now(UTC).isoformat()}) + chr(10))
+    def write(kind, job, **event):
+        at = {"event": event} if event else {"time": datetime.now(UTC).isoformat()}
+        file.write(json.dumps({"kind": kind, "job": job, **at}) + chr(10))
         file.flush()
     file.seek(0)
     done = sum(json.loads(line)["kind"] == "end" for line in file)
     time.sleep(0.2)
     for job in range(done, 3):
         write("start", job)
-        time.sleep(0.2)
+        for prompt in range(2):
+            write("event", job, event="token", t_ns=time.monotonic_ns())
+            time.sleep(0.1)
+            write("event", job, event="token", t_ns=time.monotonic_ns())
+            write("event", job, event="prompt_end")
         write("end", job)
 """
 
@@ -74,6 +83,16 @@ def test_a_process_that_failed_counts_and_its_last_prompt_does_not(benchmark: Mo
     assert benchmark.decode_of([*cut, *cut]) == (2, 0.0, 2)
 
 
+def test_of_a_process_that_was_cut_off_and_run_again_only_the_second_counts(benchmark: ModuleType) -> None:
+    def token(second: float) -> str:
+        return line("event", event="token", id=1, t_ns=round(second * 1e9))
+
+    end = line("event", event="prompt_end", prompt="p")
+    cut = [line("start"), token(1), token(2), end, token(5)]
+    again = [line("start"), token(100), token(100.5), end, line("end")]
+    assert benchmark.decode_of([*cut, *again]) == (1, 0.5, 2)
+
+
 BEGAN = 1893456000.0
 """2030-01-01T00:00:00Z, seconds of the epoch."""
 
@@ -92,6 +111,8 @@ def test_parts_are_gone_on_with_for_the_same_question_on_the_same_machine_only(
     parts: ModuleType, tmp_path: Path
 ) -> None:
     kept = parts.Parts(tmp_path, {"family": "a"}, HOST)
+    with pytest.raises(SystemExit, match=r"question: was .*; name another folder"):
+        parts.Parts(tmp_path, {"family": "b"}, HOST)  # before there is a part
     one, other = parts.Part("now", 0, 1.5, False, 0.1), parts.Part("now", 1, 2.5, True, 0.2)
     kept.add(one)
     kept.add(other)
@@ -129,3 +150,86 @@ def test_a_session_is_cut_off_and_gone_on_with_by_the_next_call(
         seconds = sum(each["seconds"] for each in kept if each["which"] == which)
         assert float(row[4]) == pytest.approx(seconds, abs=0.06)
         assert seconds >= 0.6
+        assert row[3].strip() == "12"
+
+
+def test_what_a_killed_call_had_begun_is_counted_by_the_next(parts: ModuleType, tmp_path: Path) -> None:
+    workspace = tmp_path / "ws"
+    log = workspace / "capsules" / "one" / "events.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join([at("start", 2), at("end", 10), at("start", 11)]))
+    begun = parts.Begun("now", 0, BEGAN, False)
+    kept = parts.Parts(tmp_path, {}, HOST)
+    kept.begin(begun)
+    again = parts.Parts(tmp_path, {}, HOST)
+    assert (again.begun, again.known) == (begun, [])
+    again.add(parts.left(begun, workspace))
+    last = parts.Parts(tmp_path, {}, HOST)
+    assert (last.begun, last.known) == (None, [parts.Part("now", 0, 10.0, False, None)])
+
+
+@pytest.mark.process
+def test_what_a_killed_call_had_begun_is_not_counted_while_it_runs(parts: ModuleType, tmp_path: Path) -> None:
+    sleeps = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", str(tmp_path)]
+    with subprocess.Popen(sleeps, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        with pytest.raises(SystemExit, match=f"process {running.pid}, which an earlier call began"):
+            parts.left(parts.Begun("now", 0, BEGAN, False), tmp_path)
+        running.kill()
+
+
+@pytest.mark.process
+def test_sigterm_ends_the_session_and_the_next_call_counts_what_it_did(
+    benchmark: ModuleType, parts: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then, state, script = tmp_path / "then", tmp_path / "state", tmp_path / "script.py"
+    (then / "zmlx_bench").mkdir(parents=True)
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})\n"
+        f"import session_parts, session_time; session_parts.COMMAND = {STANDIN!r}; session_time.main()\n"
+    )
+    arguments = ["--then", str(then), "--state", str(state)]
+    ran = state / "ws-159cd2d-0" / "capsules" / "one" / "events.jsonl"
+    with subprocess.Popen([sys.executable, str(script), *arguments]) as called:
+        while not (ran.exists() and '"kind": "end"' in ran.read_text()):
+            assert called.poll() is None
+            time.sleep(0.02)
+        called.terminate()
+    assert called.returncode == parts.TERMINATED
+    assert len(ran.read_text().splitlines()) < 18, "the session went on by itself"
+
+    monkeypatch.setattr(parts, "COMMAND", STANDIN)
+    monkeypatch.setattr(sys, "argv", ["session_time.py", *arguments])
+    benchmark.main()
+    first, *others = [json.loads(line) for line in (state / "parts.jsonl").read_text().splitlines()][1:]
+    assert (first["which"], first["done"], first["load"]) == ("159cd2d", False, None)
+    assert 0.4 <= first["seconds"] < 5
+    assert [(each["which"], each["done"]) for each in others] == [("159cd2d", True), ("now", True)]
+
+
+@pytest.mark.process
+def test_a_worktree_that_a_killed_call_left_is_made_anew(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, folder = tmp_path / "root", tmp_path / "state" / "then"
+    git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    root.mkdir()
+    (root / "code").write_text("code")
+    for words in (["init", "-q"], ["add", "code"], ["commit", "-qm", "one"], ["worktree", "add", "-q", str(folder)]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    (folder / "code").write_text("half")
+    subprocess.run([*git, "worktree", "lock", str(folder)], check=True)
+    monkeypatch.setattr(benchmark, "ROOT", root)
+    with benchmark.checked_out("HEAD", None, folder) as code:
+        assert (code / "code").read_text() == "code"
+        shutil.rmtree(folder)
+        with benchmark.checked_out("HEAD", None, folder) as again:
+            assert (again / "code").exists()
+        subprocess.run([*git, "worktree", "add", "-q", "--detach", str(folder)], check=True)
+    assert not folder.exists()
+    with (
+        pytest.raises(SystemExit, match="--commit none: cannot be checked out"),
+        benchmark.checked_out("none", None, folder),
+    ):
+        pass
