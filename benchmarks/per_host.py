@@ -9,7 +9,8 @@ the same command goes on there after it was ended: a fleet that is done is not r
 Said of each session: its device, and how much of its time another session ran beside it; of each variant and budget
 both ratios and stock's speeds, and the difference of the ratios' logarithms (at once minus one after the other) with
 its 90% interval, from the two sessions' own intervals: half widths added in squares. `--per-host` may be raised where
-every interval lies within 1% and the sessions at once were so for most of their time.
+every interval lies within 1% and the sessions at once were so for most of their time. Where they were not, or there is
+nothing to compare, it is said that nothing can be.
 """
 
 from __future__ import annotations
@@ -126,22 +127,33 @@ def fleet(workspace: Workspace, per_host: int, options: Sequence[str]) -> Place:
     return place
 
 
-def compared(workspace: Workspace, parallel: Place, serial: Place) -> bool:
-    """Print how the sessions of two fleets ran and how they differ; return whether every difference is small."""
+def compared(workspace: Workspace, parallel: Place, serial: Place) -> str:
+    """Print how the sessions of two fleets ran and how they differ; return what that says of `--per-host`."""
     rows: list[dict[tuple[str, str, int], MatrixRow]] = []
-    all_small = True
+    least = 1.0
     for name, place in (("at once", parallel), ("one after the other", serial)):
         sessions = ran(journal.read(place.journal))
         for session, one in sessions.items():
             shared = one.beside(sessions.values())
             took = sum(end - begin for begin, end in one.spans)
             print(f"{name}: {session} on {one.device}, {took:.0f} s, {shared:.0%} of them beside another session")
-            all_small = all_small and (place is serial or shared > MOST)
+            least = least if place is serial else min(least, shared)
         read = matrix.read(workspace.matrix)
         rows.append({(row.family, row.variant, row.tokens): row for row in read if row.session in sessions})
-    for key in sorted(rows[0].keys() | rows[1].keys()):
-        all_small = _differs(key, rows[0].get(key), rows[1].get(key)) and all_small
-    return all_small
+    keys = sorted(rows[0].keys() | rows[1].keys())
+    return verdict([_differs(key, rows[0].get(key), rows[1].get(key)) for key in keys], least)
+
+
+def verdict(small: Sequence[bool], least: float) -> str:
+    """Return what is said of `--per-host`, by whether each difference is small.
+
+    `least` is the share of its time that the session that was least so, of those at once, had another beside it.
+    """
+    if not small:
+        return "nothing to compare, no session has a row: --per-host stays 1"
+    if least <= MOST:
+        return f"nothing said, a session ran beside another for {least:.0%} of its time only: --per-host stays 1"
+    return "within 1%: --per-host may be raised" if all(small) else "not within 1%: --per-host stays 1"
 
 
 def _differs(key: tuple[str, str, int], one: MatrixRow | None, other: MatrixRow | None) -> bool:
@@ -186,8 +198,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = _workspace(known.state or Path(folder), options)
         parallel, serial = (fleet(place, per_host, options) for per_host in (AT_ONCE, IN_TURN))
-        small = compared(place, parallel, serial)
-    print("within 1%: --per-host may be raised" if small else "not within 1%: --per-host stays 1")
+        print(compared(place, parallel, serial))
     return 0
 
 
