@@ -7,17 +7,23 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
+from zmlx_bench import workspace as workspaces
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.evidence_reader import read_policy
+from zmlx_bench.schema.machine import MachineState
+from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
-from zmlx_bench.session import extend, looking, store
+from zmlx_bench.session import extend, looking, runner, store
 from zmlx_bench.session.request import Request, check
+from zmlx_bench.session.runner import Ground, Observer
+from zmlx_bench.session.supervise import Outcome
 from zmlx_bench.workspace import Workspace
 
 ARGUMENTS = (
@@ -58,6 +64,35 @@ def test_looking_again_gives_the_same_answer(looked: Finished) -> None:
     assert looking.at(looked.workspace, unstopped, policy, 1) == looked.session.stopped
     extended = unstopped.model_copy(update={"extended": 1})
     assert looking.at(looked.workspace, extended, policy, 1) is None
+
+
+def test_after_a_look_the_machine_is_looked_at_anew(
+    looked: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look takes seconds of the processors: what the process before it ended with is not the state any more."""
+    before: dict[int, MachineState | None] = {}
+
+    def ran(_session: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
+        before[job.id] = rest[-1]
+        return Outcome("ok", None, 0, None), MachineState()
+
+    monkeypatch.setattr(runner, "_run_job", ran)
+    plan = looked.session.plan
+    place = workspaces.create(tmp_path / "ws")
+    (place.capsules / looked.session.session).mkdir(parents=True)
+    ground = Ground(place, tmp_path, Catalog(looked.workspace, plan.family))
+    looks: list[int] = []
+    session = looked.session.model_copy(update={"stopped": None})
+
+    def look(session: Session, blocks: int) -> Session:
+        looks.append(blocks)
+        return session
+
+    runner.run_jobs(session, ground, cast("Observer", None), look)
+    assert looks == [1, 2]
+    firsts = {min(job.id for job in plan.jobs if job.block == block) for block in (1, 2)}
+    assert None not in {state for job, state in before.items() if plan.jobs[job].block and job not in firsts}
+    assert before[max(firsts)] is None
 
 
 def rewritten(workspace: Workspace, session: Session, **stopped: object) -> Session:
