@@ -11,6 +11,7 @@ import pytest
 
 from tests.screen.test_screening import OTHER, made, ran
 from zmlx_bench.measured.messages import Instructions, Prompt
+from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.screen import process, run, show
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.report import report
@@ -25,6 +26,9 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
     with (found.variants / "qwen3.toml").open("a") as file:
         file.write(OTHER)
     return found
+
+
+DRIFTED = Ratio(value=0.9, low=0.9, high=0.9, logs=(-0.105, -0.105), blocks=(1, 2))
 
 
 class Watched:
@@ -101,8 +105,12 @@ def test_how_many_processes_leave_enough_that_count(
     ran(screen, {"no_op": 0.05, "slow": -0.1})
     found = report(screen)
     one = found.ran[0]
-    of_nine = tuple(one.model_copy(update={"number": number, "counts": number <= counted}) for number in range(1, 10))
-    told = show.quieter(found.model_copy(update={"ran": of_nine, "processes": processes}))
+    of_nine = [one.model_copy(update={"number": n, "counts": n <= counted, "drift": DRIFTED}) for n in range(1, 10)]
+    told = show.quieter(found.model_copy(update={"ran": tuple(of_nine), "processes": processes}))
     assert told.startswith(show.QUIETER)
     assert said_so in told
     assert ("--processes" in told) is ("--processes" in said_so)
+    # Neither a set of variables that fared better nor what was dropped for another reason changes it.
+    others = [one.model_copy(update={"env": {"ZMLX_OTHER": "1"}, "counts": True})] * 6
+    others += [one.model_copy(update={"counts": False, "reason": "slow ended it", "drift": None})] * 4
+    assert show.quieter(found.model_copy(update={"ran": (*of_nine, *others), "processes": processes})) == told

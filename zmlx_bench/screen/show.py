@@ -100,8 +100,16 @@ def dropped_line(process: ScreenedProcess) -> str:
 
 
 def quieter(found: Screening) -> str:
-    """Return what to do where processes were dropped because stock changed its speed."""
-    counted, ran = sum(one.counts for one in found.ran), len(found.ran)
+    """Return what to do where processes were dropped because stock changed its speed.
+
+    The share that counts is that of the set of variables where it is least, and of the processes that counted or
+    drifted: one that was run again, or has other tokens, says nothing of how quiet the machine is.
+    """
+    sets: dict[tuple[tuple[str, str], ...], list[bool]] = {}
+    for one in found.ran:
+        if one.counts or drifted(one.drift):
+            sets.setdefault(tuple(sorted(one.env.items())), []).append(one.counts)
+    counted, ran = min(((sum(each), len(each)) for each in sets.values()), key=lambda share: share[0] / share[1])
     enough = math.ceil(ENOUGH * ran / counted) if counted else MOST_PROCESSES + 1
     if enough <= found.processes:
         return f"{QUIETER}."
