@@ -47,8 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return three workers for every two cores: a third of what the tests do is wait for processes."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return three workers for every two cores: a third of what the tests do is wait for processes.
+
+    None, which leaves it to xdist, where its variable says how many or `-n logical` asks for another number.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or config.option.numprocesses == "logical":
+        return None
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     return cores + (cores + 1) // 2
 
