@@ -2,9 +2,10 @@
 
 A folder holds their workspaces, what MLX compiled, and `parts.jsonl`: what was asked on which machine, a line for each
 part of a session that a call ran, and one for the part that a call has begun. A part is counted from the command's
-start, or where it went on with a session from the start of its first process, to the end of its last process, or of
-the command where the session was finished: what a cut-off process had done, and the preparing of the command that
-takes it up again, is counted for nobody. What a call had begun that was killed is counted by the next one.
+start, or where it went on with a session from the start of its first process, to the end of its last process (where
+none ended, to the start of its first), or of the command where the session was finished: what a cut-off process had
+done, and the preparing of the command that takes it up again, is counted for nobody. What a call had begun that was
+killed is counted by the next one.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def seconds_of(began: float, ended: float, lines: Iterable[str], *, again: bool,
             if at >= began:
                 (starts if record["kind"] == "start" else ends).append(at)
     first = min(starts, default=ended) if again else began
-    last = ended if done else max(ends, default=first)
+    last = ended if done else max(ends, default=min(starts, default=first))
     return max(0.0, last - first)
 
 

@@ -105,6 +105,7 @@ def test_what_a_cut_off_process_did_is_not_counted_nor_what_prepares_going_on(pa
     assert parts.seconds_of(BEGAN + 20, BEGAN + 43, second, again=True, done=False) == 16
     assert parts.seconds_of(BEGAN + 50, BEGAN + 60, second, again=True, done=False) == 0
     assert parts.seconds_of(BEGAN, BEGAN + 43, second, again=False, done=True) == 43
+    assert parts.seconds_of(BEGAN, BEGAN + 5, first[:1], again=False, done=False) == 2, "the session was prepared"
 
 
 def test_parts_are_gone_on_with_for_the_same_question_on_the_same_machine_only(
