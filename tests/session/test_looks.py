@@ -13,11 +13,16 @@ import pytest
 
 from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.evidence_reader import read_policy
+from zmlx_bench.schema.machine import MachineState
+from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
-from zmlx_bench.session import extend, looking, store
+from zmlx_bench.session import extend, looking, runner, store
 from zmlx_bench.session.request import Request, check
+from zmlx_bench.session.runner import Ground
+from zmlx_bench.session.supervise import Outcome
 from zmlx_bench.workspace import Workspace
 
 ARGUMENTS = (
@@ -58,6 +63,32 @@ def test_looking_again_gives_the_same_answer(looked: Finished) -> None:
     assert looking.at(looked.workspace, unstopped, policy, 1) == looked.session.stopped
     extended = unstopped.model_copy(update={"extended": 1})
     assert looking.at(looked.workspace, extended, policy, 1) is None
+
+
+def test_the_machines_state_is_read_anew_after_a_look(looked: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes seconds, in which the machine cools; no process is needed to see what each would be told."""
+    told: list[MachineState | None] = []
+    looks: list[int] = []
+
+    def look(seen: Session, _: int) -> Session:
+        looks.append(len(told))
+        return seen
+
+    def run_job(_: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
+        told.append(rest[-1])
+        return Outcome("ok", None, 0, 0.0), MachineState(load_average=job.id)
+
+    monkeypatch.setattr(runner, "_run_job", run_job)
+    nobody: Any = None
+    catalog = Catalog(looked.workspace, looked.session.plan.family)
+    unstopped = looked.session.model_copy(update={"stopped": None, "session": "another"})
+    looked.workspace.session("another").mkdir()
+    try:
+        runner.run_jobs(unstopped, Ground(looked.workspace, Path(), catalog), nobody, look)
+    finally:
+        shutil.rmtree(looked.workspace.session("another"))
+    assert 1 < looks[0] < len(told) - 1
+    assert [number for number, state in enumerate(told) if state is None] == [0, looks[0]]
 
 
 def rewritten(workspace: Workspace, session: Session, **stopped: object) -> Session:
