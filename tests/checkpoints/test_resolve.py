@@ -60,6 +60,13 @@ def test_evidence_of_different_weights_never_meets() -> None:
     assert len(ids) == len(TRAINED) + 3
 
 
+def test_a_family_whose_synthetic_weights_became_others_has_another_recipe() -> None:
+    recipes = {name: str(locate(name, "synthetic", GPU, layers=1).checkpoint.recipe) for name in family_catalog.names()}
+    numbers = {name: int(recipe.split()[1].rstrip(",")) for name, recipe in recipes.items()}
+    assert numbers == {name: family_catalog.known(name).facts.recipe for name in recipes}
+    assert {name for name, number in numbers.items() if number > 1} == {"qwen3_next", "qwen3_5_moe"}
+
+
 def test_published_sizes_are_for_a_gpu_unless_forced() -> None:
     with pytest.raises(CannotHere, match="use tiny, or insist with --force"):
         locate("qwen3", "synthetic", CPU)

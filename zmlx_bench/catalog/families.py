@@ -52,6 +52,8 @@ class FamilyFacts(StrictModel):
     """For `synthetic`: how a module's weights are packed, by the end of its path, else as `default` says."""
     gains: dict[str, float] = {}
     """For `synthetic`: what multiplies the standard deviation of a weight, by the end of its name."""
+    recipe: int = 1
+    """For `synthetic`: another number whenever the seed's weights of this family become others."""
     one_layer: dict[str, Any] = {}
     """What replaces sizes where a decoder layer is built by itself, for `kernels bench`."""
 

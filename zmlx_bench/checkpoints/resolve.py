@@ -24,8 +24,6 @@ TOKENIZER = Path(__file__).resolve().parent.parent / "data" / "tokenizer"
 KINDS = ("auto", "tiny", "synthetic", "full")
 FILLED = 0.9
 """Share of the memory that weights and cache may take."""
-RECIPE_VERSION = 1
-"""Of `checkpoints.synthetic`; it changes whenever the weights do."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +275,7 @@ def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layer
         raise CannotHere(f"checkpoint synthetic: {reason}; {_smaller(family)}")
     config = family.facts.config
     version = installed("mlx")
-    recipe = f"recipe {RECIPE_VERSION}, seed {seed}, mlx {version}, backend {machine.backend}" + (
+    recipe = f"recipe {family.facts.recipe}, seed {seed}, mlx {version}, backend {machine.backend}" + (
         f", {layers} layers" if layers else ""
     )
     packing = family.facts.quantization
