@@ -20,6 +20,9 @@ class Network:
 
     def __init__(self) -> None:
         self._first, self._away = f"zmlx-{os.getpid()}-a", f"zmlx-{os.getpid()}-b"
+
+    def make(self) -> None:
+        """Make both machines; OSError or RuntimeError where that cannot be done, whole or in part."""
         for name in (self._first, self._away):
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
@@ -44,9 +47,9 @@ class Network:
         _ip("-n", self._first, "link", "set", _PORT, "up")
 
     def remove(self) -> None:
-        """Remove both machines: their processes must have ended."""
+        """Remove what there is of both machines: their processes must have ended."""
         for name in (self._first, self._away):
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(OSError, RuntimeError):
                 _ip("netns", "del", name)
 
 
@@ -59,12 +62,12 @@ def _ip(*words: str) -> None:
 @contextlib.contextmanager
 def network() -> Iterator[Network]:
     """Make a network until the block ends; skip the test where this system does not let us."""
-    made: Network | None = None
+    made = Network()
     try:
-        made = Network()
-    except (OSError, RuntimeError) as error:
-        pytest.skip(f"needs network namespaces, which root may make: {error}")
-    try:
+        try:
+            made.make()
+        except (OSError, RuntimeError) as error:
+            pytest.skip(f"needs network namespaces, which root may make: {error}")
         yield made
     finally:
         made.remove()

@@ -142,8 +142,8 @@ def test_that_other_processes_go_before_a_devices_sessions_is_told(tmp_path: Pat
     head.step()
     head.close()
     assert [line for line in said if "nice" in line] == [
-        "a/cpu-0: Made GPU (cpu), 2 cores, mlx 0.0.1, mlx-lm 0.0.2; its sessions run at nice 15: give its Ray "
-        "RAY_worker_niceness=0, or measure with nothing else on the machine"
+        "a/cpu-0: Made GPU (cpu), 2 cores, mlx 0.0.1, mlx-lm 0.0.2; its sessions run at nice 15: start them "
+        "at nice 0 (with Ray: RAY_worker_niceness=0), or measure with nothing else on the machine"
     ]
 
 

@@ -211,6 +211,18 @@ def test_what_cannot_be_done_on_a_device_is_tried_on_another_then_given_up() -> 
     ]  # fmt: skip
 
 
+def test_what_failed_twice_on_a_device_is_tried_on_another_of_the_kind() -> None:
+    play = Play("qwen3", "glm47")
+    play.sees(device("a"), device("b"))
+    assert assigned(play.ends("s1-qwen3", "failed", "killed")) == [("s3-qwen3", "qwen3", 1, "a/cpu-0")]
+    assert play.ends("s3-qwen3", "failed", "killed") == []
+    assert assigned(play.ends("s2-glm47")) == [("s4-qwen3", "qwen3", 1, "b/cpu-0")]
+    assert assigned(play.ends("s4-qwen3", "failed", "killed")) == [("s5-qwen3", "qwen3", 1, "b/cpu-0")]
+    assert given_up(play.ends("s5-qwen3", "failed", "no memory")) == [
+        ("qwen3", 1, "no memory"), ("qwen3", 2, "session 1 was given up: no memory"),
+    ]  # fmt: skip
+
+
 def test_what_failed_once_is_tried_again_where_there_is_one_device() -> None:
     play = Play("qwen3")
     play.sees(device("a"))

@@ -24,13 +24,17 @@ def test_no_secret_and_no_stranger_of_the_environment_reaches_a_session() -> Non
         "ZMLX_API_KEY": "hidden", "DATABASE_URL": "postgres://me:word@host/db", "SSH_AUTH_SOCK": "/tmp/agent",
         "HF_ENDPOINT": "https://me:word@hub", "RAY_AUTH_TOKEN": "token", "RAY_ADDRESS": "10.0.0.1:6379", "MINE": "1",
         "OMP_NUM_THREADS": "1", "https_proxy": "http://me:word@proxy:3128", "PIP_INDEX_URL": "https://me:word@index",
-        "UV_INDEX_MINE_PASSWORD": "hidden", "RSYNC_PROXY": "proxy:1",
+        "UV_INDEX_MINE_PASSWORD": "hidden", "UV_INDEX_MINE_USERNAME": "hidden", "RSYNC_PROXY": "proxy:1",
+        "all_proxy": "me:s3cretpw@proxy:3128", "PIP_PROXY": "me:word@proxy:1", "UV_DEFAULT_INDEX": "https://tok-x@idx",
+        "PIP_EXTRA_INDEX_URL": "https://idx/simple https://ghp_x@idx/simple", "UV_INDEX": "ours=https://t@idx",
+        "UV_FIND_LINKS": "https://idx/simple?token=abc", "PIP_FIND_LINKS": "/wheels https://idx/simple?abc",
+        "http_proxy": "tok@proxy:1",
     }  # fmt: skip
     wanted = {
         "PATH": "/bin", "HOME": "/home/me", "TMPDIR": "/tmp", "XDG_CACHE_HOME": "/cache", "HF_HOME": "/hub",
         "CUDA_VISIBLE_DEVICES": "1", "MLX_MAX_OPS_PER_BUFFER": "7", "LC_ALL": "C.UTF-8",
-        "HTTPS_PROXY": "http://proxy:3128", "http_proxy": "http://proxy:3128", "ALL_PROXY": "socks5://proxy:1080",
-        "no_proxy": "10.0.0.0/8,.local", "PIP_CERT": "/etc/ours.pem", "UV_DEFAULT_INDEX": "https://index/simple",
+        "HTTPS_PROXY": "http://proxy:3128", "HTTP_PROXY": "proxy:3128", "ALL_PROXY": "socks5://proxy:1080",
+        "no_proxy": "10.0.0.0/8,.local", "PIP_CERT": "/home/me@corp/ours.pem", "UV_INDEX_URL": "https://index/simple",
         "SSL_CERT_FILE": "/etc/ours.pem",
     }  # fmt: skip
     assert site.environment({**secret, **wanted}) == {

@@ -9,12 +9,32 @@ import pytest
 
 from tests.variants import variant
 from zmlx_bench.schema.plan import Arm
-from zmlx_bench.session.environment import shared_variables, software, worker_environment
+from zmlx_bench.session.environment import secrets, shared_variables, software, without_secrets, worker_environment
 
 
 def test_only_mlx_and_zmlx_variables_are_recorded() -> None:
     environ = {"MLX_B": "1", "ZMLX_A": "2", "HOME": "/x", "SECRET_MLX_X": "3", "MLX_lower": "4"}
     assert shared_variables(environ) == {"MLX_B": "1", "ZMLX_A": "2"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://me:word@proxy:1", "me:word@proxy:1", "https://ghp_token@index/simple", "https://:word@index",
+        "https://index/simple?token=abcdef", "https://index/?page=1&api-key=abcdef",
+    ],
+)  # fmt: skip
+def test_a_url_with_a_secret_in_it_is_one(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert shared_variables({"MLX_HUB": value, "MLX_A": "1"}) == {"MLX_A": "1"}
+    monkeypatch.setenv("MINE", value)
+    assert without_secrets(f"cannot reach {value}") == "cannot reach [MINE]"
+
+
+@pytest.mark.parametrize(
+    "value", ["https://index/a@b", "/home/me@corp/x:/lib@2", "http://proxy:3128", "https://index/?page=1", "a=b:c"]
+)
+def test_what_only_looks_alike_is_none(value: str) -> None:
+    assert secrets({"MINE": value}) == {}
 
 
 def test_a_variants_variables_stand_on_top_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

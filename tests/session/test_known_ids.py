@@ -104,6 +104,31 @@ def test_what_may_be_other_the_next_time_is_asked_every_time(
     assert not (tmp_path / "kept").exists()
 
 
+def test_a_reader_that_is_edited_in_place_is_asked_every_time(
+    located: Located, tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site" / "transformers-9.9.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 9.9\n")
+    monkeypatch.syspath_prepend(folder.parent)
+    for installed_from, times in (('{"dir_info": {}, "url": "file:///x"}', 1), ('{"dir_info": {"editable": true}}', 2)):
+        asked.clear()
+        (folder / "direct_url.json").write_text(installed_from)
+        for _ in range(2):
+            known_ids.encoded(located, ASKED, (), tmp_path / "kept")
+        assert len(asked) == times
+
+
+def test_other_ids_than_were_kept_are_made_again(located: Located, tmp_path: Path, asked: list[str]) -> None:
+    known_ids.encoded(located, ASKED, (), tmp_path / "kept")
+    (path,) = (tmp_path / "kept").iterdir()
+    told = json.loads(path.read_bytes())
+    told["encoded"]["token_ids"]["primes"] = [7, 999999]
+    path.write_text(json.dumps(told))
+    assert known_ids.encoded(located, ASKED, (), tmp_path / "kept") == IDS
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("content", ["", "{", '{"chat_template": true, "token_ids": {"primes": [1]}}'])
 def test_what_is_damaged_or_of_other_prompts_is_made_again(
     located: Located, tmp_path: Path, asked: list[str], content: str

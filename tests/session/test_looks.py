@@ -7,13 +7,12 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
-from zmlx_bench import workspace as workspaces
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger.evidence_reader import read_policy
@@ -22,7 +21,7 @@ from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session import extend, looking, runner, store
 from zmlx_bench.session.request import Request, check
-from zmlx_bench.session.runner import Ground, Observer
+from zmlx_bench.session.runner import Ground
 from zmlx_bench.session.supervise import Outcome
 from zmlx_bench.workspace import Workspace
 
@@ -66,33 +65,30 @@ def test_looking_again_gives_the_same_answer(looked: Finished) -> None:
     assert looking.at(looked.workspace, extended, policy, 1) is None
 
 
-def test_after_a_look_the_machine_is_looked_at_anew(
-    looked: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A look takes seconds of the processors: what the process before it ended with is not the state any more."""
-    before: dict[int, MachineState | None] = {}
-
-    def ran(_session: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
-        before[job.id] = rest[-1]
-        return Outcome("ok", None, 0, None), MachineState()
-
-    monkeypatch.setattr(runner, "_run_job", ran)
-    plan = looked.session.plan
-    place = workspaces.create(tmp_path / "ws")
-    (place.capsules / looked.session.session).mkdir(parents=True)
-    ground = Ground(place, tmp_path, Catalog(looked.workspace, plan.family))
+def test_the_machines_state_is_read_anew_after_a_look(looked: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes seconds, in which the machine cools; no process is needed to see what each would be told."""
+    told: list[MachineState | None] = []
     looks: list[int] = []
-    session = looked.session.model_copy(update={"stopped": None})
 
-    def look(session: Session, blocks: int) -> Session:
-        looks.append(blocks)
-        return session
+    def look(seen: Session, _: int) -> Session:
+        looks.append(len(told))
+        return seen
 
-    runner.run_jobs(session, ground, cast("Observer", None), look)
-    assert looks == [1, 2]
-    firsts = {min(job.id for job in plan.jobs if job.block == block) for block in (1, 2)}
-    assert None not in {state for job, state in before.items() if plan.jobs[job].block and job not in firsts}
-    assert before[max(firsts)] is None
+    def run_job(_: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
+        told.append(rest[-1])
+        return Outcome("ok", None, 0, 0.0), MachineState(load_average=job.id)
+
+    monkeypatch.setattr(runner, "_run_job", run_job)
+    nobody: Any = None
+    catalog = Catalog(looked.workspace, looked.session.plan.family)
+    unstopped = looked.session.model_copy(update={"stopped": None, "session": "another"})
+    looked.workspace.session("another").mkdir()
+    try:
+        runner.run_jobs(unstopped, Ground(looked.workspace, Path(), catalog), nobody, look)
+    finally:
+        shutil.rmtree(looked.workspace.session("another"))
+    assert 1 < looks[0] < len(told) - 1
+    assert [number for number, state in enumerate(told) if state is None] == [0, looks[0]]
 
 
 def rewritten(workspace: Workspace, session: Session, **stopped: object) -> Session:

@@ -32,4 +32,5 @@ def test_where_all_is_promoted_on_other_machines_nothing_is_made(tmp_path: Path,
         ("unmeasured", "it is promoted on 4096 cores"),
         ("unmeasured", "it is promoted on Made CPU"),
     ]
+    assert told["state"] is None
     assert not (place.root / "upgrades").exists()

@@ -319,5 +319,5 @@ def _described(device: FleetDevice) -> str:
     """Return what kind of device it is, and what is wrong with its processes."""
     if device.nice <= 0:
         return device.group
-    remedy = "give its Ray RAY_worker_niceness=0, or measure with nothing else on the machine"
+    remedy = "start them at nice 0 (with Ray: RAY_worker_niceness=0), or measure with nothing else on the machine"
     return f"{device.group}; its sessions run at nice {device.nice}: {remedy}"

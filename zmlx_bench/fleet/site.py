@@ -34,6 +34,10 @@ _LET_THROUGH = re.compile(
 
 It may have to fetch a checkpoint or to install an environment, by the node's proxy and from its index.
 """
+_NETWORK = re.compile(r"PIP_\w+|UV_\w+|\w+_ENDPOINT|\w+_proxy", re.IGNORECASE)
+_MAY_TELL = re.compile(r"(?:(?:^|\s)[^/\s]|//)\S*[@?]")
+"""Of what says where something is fetched: a user or a query, either may be a token; a file's path has neither."""
+_USERNAME = re.compile(r"UV_\w+_USERNAME")
 _SURVEY_S = 60.0
 _GRACE_S = 5.0
 _WORDS = 300
@@ -42,9 +46,14 @@ _WORDS = 300
 def environment(source: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return what of an environment (default: this process's) a session gets."""
     given = os.environ if source is None else source
-    secret = secrets(given)
+    secret = secrets(given).keys() | {name for name, value in given.items() if _of_network(name, value)}
     kept = {name: value for name, value in given.items() if _LET_THROUGH.fullmatch(name) and name not in secret}
     return {**kept, **UTF8, "PYTHONUNBUFFERED": "1"}
+
+
+def _of_network(name: str, value: str) -> bool:
+    """Return whether a variable that says where something is fetched may hold a secret."""
+    return bool(_USERNAME.fullmatch(name) or (_NETWORK.fullmatch(name) and _MAY_TELL.search(value)))
 
 
 def root() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import sys
 
 from zmlx_bench.errors import CannotHere, unknown
@@ -28,6 +29,15 @@ def installed(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def edited_in_place(distribution: str) -> bool:
+    """Return whether a distribution is installed from a folder that it is edited in: its version says little of it."""
+    try:
+        told = importlib.metadata.distribution(distribution).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return re.search(r'"editable"\s*:\s*true', told or "") is not None
 
 
 def why_not(backend: Backend) -> str | None:

@@ -20,7 +20,10 @@ from zmlx_bench.schema.variant import ALLOWED_ENV
 _SECRET = re.compile(
     r"SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY|(^|_)(TOKEN|PAT|AUTH)$", re.IGNORECASE
 )
-_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_IN_URL = re.compile(
+    r"://[^/\s@]+@|^[^/\s:@]+:[^/\s@]+@|[?&][\w-]*(SECRET|PASSWORD|PASSWD|KEY|TOKEN|AUTH|SIG|SIGNATURE)=", re.IGNORECASE
+)
+"""A URL's user, who may be a token, or its password, which a proxy's has without a scheme too, or its query's."""
 _SHORTEST_SECRET = 6
 """Characters; shorter values stand in too many innocent words."""
 _EVIDENCE = ("capsules", "matrix.jsonl", "notebook", "LAB_NOTEBOOK.md", "variants/promoted.toml")
@@ -35,8 +38,8 @@ def shared_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]
 
 
 def secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that hold a secret, by their name or because the value is a URL with a password."""
-    return {n: value for n, value in environ.items() if _SECRET.search(n) or _URL_PASSWORD.search(value)}
+    """Return the variables that hold a secret, by their name or because the value is a URL with one."""
+    return {n: value for n, value in environ.items() if _SECRET.search(n) or _IN_URL.search(value)}
 
 
 def without_secrets(text: str) -> str:

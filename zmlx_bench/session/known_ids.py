@@ -1,7 +1,8 @@
 """Token ids of prompts that were made before: the process that makes them imports transformers, which takes seconds.
 
 They hold for the same texts, files beside the weights, and versions of what reads these. Files that could make others
-of them the next time, a checkpoint's own code or a template that reads the clock, are asked every time.
+of them the next time, a checkpoint's own code, a template that reads the clock or a reader that is edited where it is
+installed, are asked every time.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from zmlx_bench import files
 from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import ZmlxError
-from zmlx_bench.machine.backend import installed
+from zmlx_bench.machine.backend import edited_in_place, installed
 from zmlx_bench.measured import encode as encoder
 from zmlx_bench.measured.user_cache import user_cache_path
+from zmlx_bench.schema.base import StrictModel, content_hash
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.session.encode import encode
 
@@ -31,6 +33,14 @@ _MOST_BYTES = 1 << 28
 """Of the files beside the weights: in a folder that holds more lies something else."""
 UNUSED_S = 90 * 24 * 3600.0
 """After which what was made is removed, seconds."""
+
+
+class Kept(StrictModel):
+    """What the file of a question holds."""
+
+    encoded: Encoded
+    sha256: str
+    """The content hash of `encoded`."""
 
 
 def encoded(located: Located, prompts: PromptSet, pieces: Sequence[str] = (), kept: Path | None = None) -> Encoded:
@@ -49,14 +59,14 @@ def encoded(located: Located, prompts: PromptSet, pieces: Sequence[str] = (), ke
     found = encode(located, prompts, pieces=pieces)
     if place is not None:
         with contextlib.suppress(ZmlxError, OSError):
-            files.write_atomic(place, found.model_dump_json().encode() + b"\n")
+            files.write_atomic(place, files.dump_json(Kept(encoded=found, sha256=_hash(found))))
             _prune(place.parent)
     return found
 
 
 def _key(located: Located, prompts: PromptSet, pieces: Sequence[str]) -> str | None:
     """Return by what token ids are remembered; None where they may be others the next time."""
-    if located.checkpoint.trust_remote_code:
+    if located.checkpoint.trust_remote_code or any(map(edited_in_place, _READ_BY)):
         return None
     texts = [[prompt.id, prompt.text] for prompt in prompts.prompt]
     versions = [platform.python_version(), *map(installed, _READ_BY)]
@@ -78,13 +88,17 @@ def _key(located: Located, prompts: PromptSet, pieces: Sequence[str]) -> str | N
 
 def _recalled(place: Path, prompts: PromptSet) -> Encoded | None:
     try:
-        known = Encoded.model_validate_json(place.read_bytes())
-        known.check(prompts)
+        kept = Kept.model_validate_json(place.read_bytes())
+        kept.encoded.check(prompts)
         # Tells when it was last used.
         place.touch()
     except (OSError, ValueError):
         return None
-    return known
+    return kept.encoded if kept.sha256 == _hash(kept.encoded) else None
+
+
+def _hash(encoded: Encoded) -> str:
+    return content_hash(encoded.model_dump(mode="json"))
 
 
 def _prune(kept: Path) -> None:

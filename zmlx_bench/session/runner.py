@@ -102,7 +102,7 @@ def run_jobs(session: Session, ground: Ground, observer: Observer, look: Look) -
             blocks = _blocks_before(plan, job)
             if session.stopped is None and blocks in plan.looks and blocks != looked:
                 session, looked = look(session, blocks), blocks
-                left = None  # a look takes seconds of the processors
+                left = None
             if session.stopped is not None and job.block is not None and job.block > session.stopped.blocks:
                 continue
             if job.id in ended or _retired(plan.arm(job.arm), failures.get(job.arm, [])):

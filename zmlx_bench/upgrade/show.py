@@ -28,5 +28,5 @@ def summary(workspace: Workspace, upgrade: Upgrade) -> dict[str, Any]:
         "environment": upgrade.environment,
         "holds": code(upgrade) == exit_codes.DONE,
         "promotions": [one.model_dump(mode="json") for one in upgrade.checks],
-        "state": path_of(workspace, upgrade.upgrade).relative_to(workspace.root).as_posix() if upgrade.checks else None,
+        "state": path_of(workspace, upgrade.upgrade).relative_to(workspace.root).as_posix() if upgrade.digest else None,
     }

@@ -93,11 +93,27 @@ def test_several_are_compiled_and_each_says_that_it_lives(compiler: Compiler) ->
     assert len(ended) == 2
 
 
-def test_a_text_that_does_not_compile_is_left_to_mlx(compiler: Compiler, tmp_path: Path) -> None:
+def test_where_a_text_does_not_compile_not_all_are_there(compiler: Compiler, tmp_path: Path) -> None:
     broken = library.TEXT.replace(b"THREE", b"FOUR")
     lacking = b'#include "%s"\n' % str(tmp_path / "none.h").encode() + library.TEXT
-    assert compiler.compile({broken: NAME, lacking: NAME}) == []
-    assert not list(tmp_path.rglob("*.ptx"))
+    ended: list[None] = []
+    with pytest.raises(RuntimeError, match=r"2 of 3 kernels were not compiled: exit codes \[1, 1\]"):
+        compiler.compile({broken: NAME, library.TEXT: NAME, lacking: NAME}, lambda: ended.append(None))
+    assert len(ended) == 3
+    assert [path.stem for path in tmp_path.rglob("*.ptx")] == [modules.module_name(NAME, library.TEXT)]
+
+
+def test_where_a_process_is_killed_not_all_are_there(
+    mlx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel of a system without memory does; here the compiler's library does so when it is loaded."""
+    source, killing = tmp_path / "nvrtc.cpp", tmp_path / "nvrtc.so"
+    source.write_text("#include <csignal>\n__attribute__((constructor)) void now() { raise(SIGKILL); }\n")
+    subprocess.run(["g++", "-shared", "-fPIC", "-o", str(killing), str(source)], check=True)
+    monkeypatch.setattr(compilers, "loaded", lambda part: str(killing if "nvrtc" in part else mlx))
+    monkeypatch.setattr(compilers, "temporary", lambda: tmp_path)
+    with pytest.raises(RuntimeError, match=r"1 of 1 kernels were not compiled: exit codes \[-9\]"):
+        Compiler("1.2.3", "sm_90a").compile({library.TEXT: NAME})
 
 
 def test_a_module_is_called_as_mlx_calls_it() -> None:

@@ -34,20 +34,25 @@ class Compiler:
     def compile(self, texts: Mapping[bytes, str], alive: Callable[[], None] = lambda: None) -> list[Path]:
         """Put the kernels of these texts and names where MLX looks for them, and return their files.
 
-        One that does not compile has none: MLX says why, where it is called. `alive` is called after each.
+        RuntimeError where a process fails: its text does not compile, which MLX says of it too, or it was killed. The
+        others are put there. `alive` is called after each.
         """
         new = [text for text in texts if text not in self._made]
+        failed = []
         with ThreadPoolExecutor(min(_AT_ONCE, processors())) as pool:
             for each in as_completed([pool.submit(self._make, text, texts[text]) for text in new]):
-                each.result()
+                failed += [code] if (code := each.result()) else []
                 alive()
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(new)} kernels were not compiled: exit codes {failed}")
         self._made.update({text: modules.there(self._where, _module(text, texts[text])) for text in new})
         return [path for text in texts for path in self._made[text]]
 
-    def _make(self, text: bytes, name: str) -> None:
+    def _make(self, text: bytes, name: str) -> int:
+        """Return the exit code of the text's process, 0 where it needs none."""
         module = _module(text, name)
         if modules.there(self._where, module):
-            return
+            return 0
         asked = one.Asked(
             nvrtc=self._nvrtc,
             where=str(self._where),
@@ -57,10 +62,9 @@ class Compiler:
             headers=self._headers,
             options=self._options,
         )
-        # What it prints is the log's; that it failed is told by the files that are missing.
-        subprocess.run(
-            [sys.executable, "-m", one.MODULE], input=asked.encoded(), stdout=subprocess.DEVNULL, check=False
-        )
+        # What it prints is the log's.
+        command = [sys.executable, "-m", one.MODULE]
+        return subprocess.run(command, input=asked.encoded(), stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def _module(text: bytes, name: str) -> str:
