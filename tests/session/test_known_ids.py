@@ -19,6 +19,7 @@ from zmlx_bench.machine import facts
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.session import encode as encoding
 from zmlx_bench.session import known_ids
+from zmlx_bench.session.compiled import UNUSED_S
 
 ASKED = prompts.load("great_wall,primes")
 OTHER = prompts.load("great_wall,tcp_udp")
@@ -146,7 +147,7 @@ def test_what_nobody_used_for_long_is_removed(located: Located, tmp_path: Path, 
     old = tmp_path / "kept" / "old.json"
     old.parent.mkdir()
     old.write_text("{}")
-    then = time.time() - known_ids.UNUSED_S - 60
+    then = time.time() - UNUSED_S - 60
     os.utime(old, (then, then))
     known_ids.encoded(located, ASKED, (), tmp_path / "kept")
     assert asked == ["great_wall,primes"]

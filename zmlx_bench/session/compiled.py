@@ -37,7 +37,7 @@ _PARTS = {READ, KERNELS, CODE}
 MOST_BYTES = 256 * 2**20
 """Of the files kept for an MLX and architecture; a CPU's kernel takes 20 kB, a GPU's some hundred."""
 UNUSED_S = 90 * 24 * 3600.0
-"""After which what an MLX and architecture kept is removed, seconds."""
+"""After which what was kept for other sessions, and none has used, is removed, seconds."""
 _BEGUN_S = 24 * 3600.0
 """After which a copy that was begun and not named is somebody's who was killed, seconds."""
 

@@ -23,6 +23,7 @@ from zmlx_bench.measured import encode as encoder
 from zmlx_bench.measured.user_cache import user_cache_path
 from zmlx_bench.schema.base import StrictModel, content_hash
 from zmlx_bench.schema.prompts import Encoded, PromptSet
+from zmlx_bench.session.compiled import UNUSED_S
 from zmlx_bench.session.encode import encode
 
 _READ_BY = ("mlx-lm", "transformers", "tokenizers", "jinja2", "sentencepiece", "tiktoken")
@@ -31,8 +32,6 @@ _CLOCK = b"strftime_now"
 """By which a chat template reads the clock."""
 _MOST_BYTES = 1 << 28
 """Of the files beside the weights: in a folder that holds more lies something else."""
-UNUSED_S = 90 * 24 * 3600.0
-"""After which what was made is removed, seconds."""
 
 
 class Kept(StrictModel):

@@ -59,8 +59,7 @@ class Checking:
         environment = asked(self._workspace, question.environment)
         elsewhere = [_elsewhere(one) for one in wanted]
         # Where nothing is promoted on this machine no environment is made in vain.
-        here = None in elsewhere
-        digest = able(environment, self._say).environment.digest if here else None
+        digest = able(environment, self._say).environment.digest if None in elsewhere else None
         upgrade = state.named(
             Upgrade(
                 upgrade="unnamed",
