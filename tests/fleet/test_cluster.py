@@ -69,7 +69,7 @@ def played(cluster: Cluster, folder: Path, seed: int, kills: int, sessions: int)
     assert_whole(workspace, 2 * sessions)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_whatever_is_killed_every_session_is_collected_once(cluster: Cluster, tmp_path: Path, seed: int) -> None:
     played(cluster, tmp_path, seed, kills=3, sessions=1)
 
