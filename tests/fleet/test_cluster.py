@@ -10,12 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fleet.cluster import Cluster, running
+from tests.fleet.cluster import NEEDS_RAY, Cluster, running
 from tests.fleet.heads import Heads, assert_whole
 from tests.fleet.real import workspace_in
 
-pytest.importorskip("ray")
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, NEEDS_RAY]
 MOST_APART_S = 2.5
 """Between two kills: a session takes longer."""
 KILLED = ("ray::Keeper", "zmlx_bench.fleet.agent", "zmlx_bench.measured.worker")
