@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zmlx_bench import files
 from zmlx_bench.bisect import said, state
 from zmlx_bench.bisect.ends import Ends, range_of
 from zmlx_bench.bisect.index import Release, released
@@ -117,7 +117,7 @@ class Bisecting:
                 backend=question.backend,
                 seed=question.seed,
                 prompts=question.prompts,
-                wheels={str(one.version): _content(one.wheel) for one in releases if one.wheel is not None},
+                wheels={str(one.version): files.sha256(one.wheel) for one in releases if one.wheel is not None},
                 versions=tuple(BisectedVersion(version=str(one.version), environment="unknown") for one in releases),
                 left_out=left_out,
             )
@@ -258,11 +258,6 @@ def _beside(ran: Ran, version: BisectedVersion, package: str) -> dict[str, str]:
 def _sign(known: Bisection) -> Literal[-1, 1]:
     figure = None if known.ends is None else known.ends.figure
     return 1 if figure is not None and figure.ratio > 1 else -1
-
-
-def _content(wheel: Path) -> str:
-    with wheel.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_words(step: BisectionStep) -> str:
