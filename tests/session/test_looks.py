@@ -23,7 +23,7 @@ from zmlx_bench.session import extend, looking, runner, store
 from zmlx_bench.session.request import Request, check
 from zmlx_bench.session.runner import Ground
 from zmlx_bench.session.supervise import Outcome
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 ARGUMENTS = (
     "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--prompts", ONE, "--variants", "no_op",
@@ -144,7 +144,7 @@ def test_an_undecided_session_goes_on_to_its_last_block(
     assert (session.state, session.extended, session.blocks) == ("finished", 1, 2)
     assert session.stopped is not None
     assert session.stopped.why == "most"
-    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != store.SESSION_FILE)
+    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != SESSION_FILE)
     assert "_r2_" in capsule.name
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["blocks"], json.loads(workspace.matrix.read_text())["blocks"]) == (2, 2)

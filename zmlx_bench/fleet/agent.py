@@ -23,11 +23,11 @@ from zmlx_bench.process import heard_path
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.fleet import FleetWork, Outcome
 from zmlx_bench.schema.plan import Job
-from zmlx_bench.session import api, store
+from zmlx_bench.session import api
 from zmlx_bench.session.failing import FOR_GOOD
 from zmlx_bench.session.request import Request
 from zmlx_bench.session.supervise import Outcome as JobOutcome
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 class Told(StrictModel):
@@ -87,7 +87,7 @@ def request_of(work: FleetWork) -> Request:
 
 def run(workspace: Workspace, work: FleetWork, channel: int) -> Said:
     """Run a session, or what is left of it; say how it ended."""
-    begun = (workspace.session(work.session) / store.SESSION_FILE).exists()
+    begun = (workspace.session(work.session) / SESSION_FILE).exists()
     try:
         if begun:
             try:

@@ -8,7 +8,7 @@ from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.session import api, store
 from zmlx_bench.session.request import Request
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 def named(request: Request) -> tuple[str, Request]:
@@ -25,7 +25,7 @@ def taken_up(workspace: Workspace, name: str | None, what: str, *, share_device:
 
     None where it was never written, or cannot be finished any more: then `say` is told that `what` is measured anew.
     """
-    if name is None or not (workspace.session(name) / store.SESSION_FILE).is_file():
+    if name is None or not (workspace.session(name) / SESSION_FILE).is_file():
         return None
     try:
         return api.reopen(workspace, name, share_device=share_device)
