@@ -78,7 +78,7 @@ def failed(ran: Ran, name: str, step: BisectionStep) -> BisectionStep | None:
     capsule = ran.capsules.get(name)
     if capsule is not None and capsule.status == "ok":
         return None
-    runs: Sequence[Run] = () if capsule is None else (*capsule.runs.variant, *capsule.fidelity_runs.variant)
+    runs: Sequence[Run] = () if capsule is None else capsule.own_runs
     message = next((run.message for run in runs if run.status != "ok"), None)
     status = "unavailable" if capsule is None else capsule.status
     return step.model_copy(update={"said": "skipped", "why": f"{status}: {one_line(message) or 'no message'}"})

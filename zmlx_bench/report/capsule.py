@@ -54,7 +54,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     if not capsule.intact:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
     yield "status", capsule.status
-    for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
+    for run in capsule.own_runs:
         if run.message:
             yield run.status, said(run.message)
 
@@ -118,9 +118,7 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
 
 def _blocks(capsule: Capsule) -> Iterator[RenderableType]:
     """Yield a line for each block: the speed of each arm, in the order in which their processes ran."""
-    runs = capsule.runs
-    arms = (runs.baseline, runs.null, runs.incumbent, runs.variant)
-    speeds = {group[0].arm: by_block(group, decode_tok_s) for group in arms if group}
+    speeds = {group[0].arm: by_block(group, decode_tok_s) for _, group in capsule.runs.by_role if group}
     yield Text("decode tok/s of each block, its processes in the order they ran", style="bold")
     for block, order in enumerate(capsule.protocol.order, start=1):
         shown = [f"{arm} {_number(speeds[arm].get(block), 2)}" if arm in speeds else f"({arm})" for arm in order]

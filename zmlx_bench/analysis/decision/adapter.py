@@ -160,6 +160,5 @@ def _idle(capsule: Capsule) -> tuple[str, ...]:
 
 
 def _message(capsule: Capsule) -> str | None:
-    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    message = next((run.message for run in runs if run.message and run.status == capsule.status), None)
+    message = next((run.message for run in capsule.own_runs if run.message and run.status == capsule.status), None)
     return said(message) or None
