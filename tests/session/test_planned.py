@@ -75,7 +75,7 @@ def test_what_it_does_not_say_is_refused_by_name(undisturbed: Finished, case: st
 
 
 def test_a_session_of_another_family_is_refused(undisturbed: Finished) -> None:
-    with pytest.raises(UnusableInput, match="--resume .* is a session of qwen3, not of glm47"):
+    with pytest.raises(UnusableInput, match=r"--resume .* is a session of qwen3, not of glm47"):
         planned.check(undisturbed.workspace, undisturbed.session, Request("glm47"), set(), "--resume")
 
 
