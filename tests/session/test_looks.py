@@ -20,8 +20,8 @@ from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session import extend, looking, runner, store
+from zmlx_bench.session.instructions import Ground
 from zmlx_bench.session.request import Request, check
-from zmlx_bench.session.runner import Ground
 from zmlx_bench.session.supervise import Outcome
 from zmlx_bench.workspace import SESSION_FILE, Workspace
 
@@ -74,11 +74,12 @@ def test_the_machines_state_is_read_anew_after_a_look(looked: Finished, monkeypa
         looks.append(len(told))
         return seen
 
-    def run_job(_: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
-        told.append(rest[-1])
-        return Outcome("ok", None, 0, 0.0), MachineState(load_average=job.id)
+    def run(processes: runner.Processes, job: Job, _: object) -> Outcome:
+        told.append(processes.left)
+        processes.left = MachineState(load_average=job.id)
+        return Outcome("ok", None, 0, 0.0)
 
-    monkeypatch.setattr(runner, "_run_job", run_job)
+    monkeypatch.setattr(runner.Processes, "run", run)
     nobody: Any = None
     catalog = Catalog(looked.workspace, looked.session.plan.family)
     unstopped = looked.session.model_copy(update={"stopped": None, "session": "another"})

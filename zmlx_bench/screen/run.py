@@ -29,16 +29,13 @@ from zmlx_bench.machine import device, facts
 from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
-from zmlx_bench.protocol.batch import members
-from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.protocol.order import block_orders
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.machine import Machine
-from zmlx_bench.schema.plan import Conditions as AskedConditions
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.schema.policy import Policy
-from zmlx_bench.schema.prompts import Encoded, PromptSet
+from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
@@ -48,6 +45,7 @@ from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
 from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.environment import child_environment, without_secrets
+from zmlx_bench.session.instructions import conditions_of
 from zmlx_bench.session.request import check_batch
 from zmlx_bench.workspace import Workspace
 
@@ -319,21 +317,10 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     except BaseException:
         screen.release()
         raise
-    screen.prompts = tuple(Prompt(name, tuple(ids)) for name, ids in encoded.token_ids.items())
-    screen.conditions = _conditions(asked, encoded)
+    names = [prompt.id for prompt in prompts.prompt]
+    screen.prompts = tuple(Prompt(name, tuple(encoded.token_ids[name])) for name in names)
+    screen.conditions = conditions_of(asked, encoded, names, names[:1])
     return screen
-
-
-def _conditions(asked: AskedConditions, encoded: Encoded) -> Conditions | None:
-    if asked.default:
-        return None
-    names = list(encoded.token_ids)
-    return Conditions(
-        context=() if asked.context is None else context_ids(encoded.context_pieces, asked.context),
-        batches=(members(names, names[0], asked.batch),),
-        kv_bits=asked.kv_bits,
-        max_kv_size=asked.max_kv_size,
-    )
 
 
 def variables(variant: ResolvedVariant) -> Variables:
