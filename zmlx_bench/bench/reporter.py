@@ -74,7 +74,8 @@ def work_through(
 ) -> Iterator[Event | Lost]:
     """Yield what processes report that work through `tasks`, and the tasks that took their process with them.
 
-    Of such a task what is left is lost; a new process goes on with the next one. `told` returns what a process is told of the tasks that are left. CannotHere where one does not come to the first.
+    Of such a task what is left is lost; a new process goes on with the next one. `told` returns what a process is told
+    of the tasks that are left. CannotHere where one does not come to the first.
     """
     while tasks:
         at: int | None = None
