@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from zmlx_bench import files
-from zmlx_bench.bisect import said, state
+from zmlx_bench.bisect import said, show, state
 from zmlx_bench.bisect.ends import Ends, range_of
 from zmlx_bench.bisect.index import Release, released
 from zmlx_bench.bisect.outcome import asks_next
@@ -261,7 +261,6 @@ def _sign(known: Bisection) -> Literal[-1, 1]:
 
 
 def _in_words(step: BisectionStep) -> str:
-    words = {"good": "like the good end", "bad": "like the bad end", "undecided": "undecided", "skipped": "skipped"}
     why = f": {step.why}" if step.why else ""
     figure = "" if step.figure is None else f" ({step.figure.ratio:.3f}x of the good end)"
-    return f"{words.get(step.said or '', 'running')}{figure}{why}"
+    return f"{show.LIKE[step.said]}{figure}{why}"

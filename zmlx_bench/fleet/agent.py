@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from zmlx_bench import exit_codes
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.ledger.incumbent import incumbent_of
 from zmlx_bench.machine import backend as backends
@@ -147,8 +148,8 @@ def main() -> int:
     try:
         _say(channel, run(Workspace(Path(heard_path(told.root))), told.work, channel))
     except _Ended:
-        return 143
-    return 0
+        return exit_codes.TERMINATED
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
 from zmlx_bench.protocol.order import block_orders
+from zmlx_bench.report import words
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.machine import Machine
@@ -339,5 +340,4 @@ def _assigned(env: Variables) -> str:
 
 
 def _words(ratio: Ratio) -> str:
-    spread = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
-    return f"{ratio.value:.3f}x{spread}" if math.isfinite(ratio.value) else "no speed"
+    return words.ratio(ratio) if math.isfinite(ratio.value) else "no speed"

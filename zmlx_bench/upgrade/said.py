@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zmlx_bench import printable
 from zmlx_bench.analysis.decision import SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.within import rebased
-from zmlx_bench.printable import said as one_line
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
@@ -50,7 +50,11 @@ def _of(capsules: Sequence[Capsule], name: str) -> list[Capsule]:
 
 def _message(arm: Sequence[Capsule]) -> str:
     failed = next((run for capsule in arm for run in capsule.own_runs if run.status != "ok"), None)
-    return "no process of it ran" if failed is None else f"{failed.status}: {one_line(failed.message) or 'no message'}"
+    return (
+        "no process of it ran"
+        if failed is None
+        else f"{failed.status}: {printable.said(failed.message) or 'no message'}"
+    )
 
 
 def _budgets(verdict: SessionVerdict) -> list[UpgradedBudget]:
