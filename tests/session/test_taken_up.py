@@ -15,7 +15,7 @@ from zmlx_bench.workspace import Workspace
 
 
 def refused(place: Workspace, name: str | None) -> tuple[list[str], list[str]]:
-    """Return the names that were noted before a session was refused that nobody could be asked for, and what was said."""
+    """Return the names noted before a session was refused that nobody could be asked for, and what was said."""
     noted: list[str] = []
     said: list[str] = []
     with pytest.raises(UnusableInput, match="--tokens 1: "):
