@@ -15,23 +15,23 @@ class Drawn(ABC):
 
     def __init__(self, console: Console, redraws_per_s: float) -> None:
         """Few redraws: each takes time from the process that is measured."""
+        self._console, self._redraws_per_s = console, redraws_per_s
         self._live: Live | None = None
-        if console.is_terminal and not console.is_dumb_terminal:
-            self._live = Live(
-                console=console, get_renderable=self.view, refresh_per_second=redraws_per_s, transient=True
-            )
+        self.drawn = console.is_terminal and not console.is_dumb_terminal
+        """Whether there is a terminal to draw on."""
 
     @abstractmethod
     def view(self) -> RenderableType:
         """Return what is drawn now."""
 
-    @property
-    def drawn(self) -> bool:
-        """Whether there is a terminal to draw on."""
-        return self._live is not None
-
     def __enter__(self) -> Self:
-        if self._live is not None:
+        if self.drawn:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self.view,
+                refresh_per_second=self._redraws_per_s,
+                transient=True,
+            )
             self._live.start()
         return self
 

@@ -41,7 +41,6 @@ class Progress(Drawn):
     ) -> None:
         super().__init__(console, _REDRAWS_PER_S)
         self._plan = plan
-        self._console = console
         self._clock = clock
         self._running = Running(plan)
         self._remaining = remaining.Remaining(plan.cooldown_s)

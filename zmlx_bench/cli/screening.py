@@ -24,7 +24,6 @@ class Progress(Drawn):
     def __init__(self, screen: Screen, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, _REDRAWS_PER_S)
         self._screen = screen
-        self._console = console
         self._clock = clock
         self._begun = clock()
         self._told: set[str] = set()
