@@ -17,10 +17,9 @@ from zmlx_bench.bench.schema import (
     BenchTask,
     RowMeasured,
 )
-from zmlx_bench.catalog import available as probe
+from zmlx_bench.bench.tasks import families_of, tasks_of
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.process import told_path
@@ -57,19 +56,12 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
         on_row(row)
 
     chosen = kernel_catalog.choose(workspace, request.names)
-    families = request.families or family_catalog.usual(workspace)
-    for family in families:
-        family_catalog.check_folder(family, workspace)
+    families = families_of(workspace, request.families)
     with device.hold(request.backend, share=request.share_device):
         for family in families:
-            tasks: list[BenchTask] = []
-            for kernel, mode in chosen:
-                task = task_of(kernel, mode)
-                reason = probe.why_not(workspace, kernel, mode, request.backend)
-                if reason is None:
-                    tasks.append(task)
-                else:
-                    note(BenchRow.of(task, family, "unavailable", reason))
+            tasks, not_here = tasks_of(workspace, chosen, request.backend)
+            for task, reason in not_here:
+                note(BenchRow.of(task, family, "unavailable", reason))
             for row in _measured(workspace, request, family, tasks):
                 note(row)
     return BenchReport(
@@ -82,17 +74,6 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
         seed=request.seed,
         shared_device=request.share_device,
         rows=tuple(rows),
-    )
-
-
-def task_of(kernel: Kernel, mode: str) -> BenchTask:
-    """Return the task of one mode of a kernel."""
-    return BenchTask(
-        kernel=kernel.name,
-        mode=mode,
-        numerics=kernel.declaration.mode[mode].numerics,
-        sites=kernel.declaration.sites,
-        max_tokens=kernel.most_tokens,
     )
 
 

@@ -20,8 +20,7 @@ from zmlx_bench.analysis import screen as analysis
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import context
-from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
@@ -41,13 +40,12 @@ from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
-from zmlx_bench.session import known_ids
+from zmlx_bench.session import inputs
 from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
 from zmlx_bench.session.ahead import wanted as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.environment import child_environment, without_secrets
 from zmlx_bench.session.instructions import conditions_of
-from zmlx_bench.session.request import check_batch
 from zmlx_bench.workspace import Workspace
 
 Variables = tuple[tuple[str, str], ...]
@@ -290,16 +288,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     machine = facts.read(backend)
     asked = request.of_session.conditions
     prompts = PromptSet(prompt=prompt_catalog.load(request.prompts).prompt[: asked.batch])
-    located = locate(
-        request.family,
-        request.checkpoint,
-        machine,
-        workspace=workspace,
-        seed=request.seed,
-        trust_remote_code=request.trust_remote_code,
-        force=request.force,
-        layers=request.layers,
-    )
+    located = inputs.located(workspace, request.of_session, machine)
     resolved = {name: catalog.resolve(name) for name in names}
     missing = {
         name: catalog.not_in_process(name, backend) or catalog.unserved(variant, asked)
@@ -312,9 +301,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
-        encoded = known_ids.encoded(located, prompts, () if asked.context is None else prompt_catalog.context_pieces())
-        context.check(located, encoded, request.tokens, asked.context or 0)
-        check_batch(asked.batch, encoded)
+        encoded = inputs.encoded(request.of_session, located, prompts)
     except BaseException:
         screen.release()
         raise

@@ -11,7 +11,6 @@ from functools import partial
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import context
 from zmlx_bench.checkpoints.resolve import Located, locate
 from zmlx_bench.environments.make import Say
 from zmlx_bench.environments.used import use
@@ -28,16 +27,15 @@ from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.matrix import capsule_file_name, row_of
 from zmlx_bench.schema.plan import Conditions, Within
-from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.sealed import UNSEALED
 from zmlx_bench.schema.session import CapsuleRef, FoundSites, Session
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session import capsules, changed, cooling, elsewhere, extend, known_ids, looking, near, store
+from zmlx_bench.session import capsules, changed, cooling, elsewhere, extend, inputs, looking, near, store
 from zmlx_bench.session.environment import shared_variables, software, without_secrets
 from zmlx_bench.session.failing import FOR_GOOD
 from zmlx_bench.session.instructions import Ground
 from zmlx_bench.session.recorded import recorded
-from zmlx_bench.session.request import Request, check, check_batch, timeouts_of
+from zmlx_bench.session.request import Request, check, timeouts_of
 from zmlx_bench.session.runner import Observer, run_jobs
 from zmlx_bench.session.sites import applicable, survey
 from zmlx_bench.workspace import Workspace
@@ -81,7 +79,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
             "give seconds, such as --cooldown 30"
         )
     prompts = prompt_catalog.load(request.prompts)
-    located = _locate(workspace, request, machine)
+    located = inputs.located(workspace, request, machine)
     conditions = request.conditions
     promoted = incumbent_of(workspace, request.family, located, machine, conditions)
     if promoted is not None and promoted not in catalog.strict():
@@ -93,7 +91,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
     with contextlib.ExitStack() as held:
         # Before the first process of ours: it would disturb another session on this device.
         _hold(held, workspace, name, backend, made, share=request.share_device)
-        encoded = _encoded(request, located, prompts)
+        encoded = inputs.encoded(request, located, prompts)
         sites, usable, unserved = _surveyed(request, located, catalog, backend, usable)
         plan = draw_up(
             family=request.family,
@@ -282,30 +280,6 @@ def _hold(
     for take in (partial(device.take, backend, share=share), *(partial(use, one) for one in made.values())):
         if (lock := take()) is not None:
             held.callback(lock.release)
-
-
-def _locate(workspace: Workspace, request: Request, machine: Machine) -> Located:
-    return locate(
-        request.family,
-        request.checkpoint,
-        machine,
-        workspace=workspace,
-        seed=request.seed,
-        trust_remote_code=request.trust_remote_code,
-        force=request.force,
-        layers=request.layers,
-    )
-
-
-def _encoded(request: Request, located: Located, prompts: PromptSet) -> Encoded:
-    """Return the prompts as token ids, those of before where the weights are the same."""
-    before = request.encoded_before
-    known = before.encoded if before is not None and before.checkpoint == located.checkpoint.digest else None
-    asked = request.conditions.context
-    encoded = known or known_ids.encoded(located, prompts, () if asked is None else prompt_catalog.context_pieces())
-    context.check(located, encoded, max(request.tokens), asked or 0)
-    check_batch(request.batch, encoded)
-    return encoded
 
 
 def _surveyed(

@@ -13,9 +13,8 @@ from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
 from zmlx_bench.bench.reporter import Lost, work_through
-from zmlx_bench.bench.run import task_of
 from zmlx_bench.bench.schema import BenchTask
-from zmlx_bench.catalog import available
+from zmlx_bench.bench.tasks import families_of, tasks_of
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import kernel_digest
@@ -62,9 +61,7 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> Verification:
         on_row(found)
 
     chosen = kernel_catalog.choose(workspace, request.names)
-    families = request.families or family_catalog.usual(workspace)
-    for family in families:
-        family_catalog.check_folder(family, workspace)
+    families = families_of(workspace, request.families)
     with device.hold(request.backend, share=request.share_device):
         for found in _everything(workspace, request, families, chosen):
             note(found)
@@ -93,14 +90,9 @@ def _everything(
 ) -> Iterator[VerifiedRow | Probe]:
     asked = False
     for family in families:
-        tasks: list[BenchTask] = []
-        for kernel, mode in chosen:
-            task = task_of(kernel, mode)
-            reason = available.why_not(workspace, kernel, mode, request.backend)
-            if reason is None:
-                tasks.append(task)
-            else:
-                yield _without(task, family, None, "unavailable", reason)
+        tasks, not_here = tasks_of(workspace, chosen, request.backend)
+        for task, reason in not_here:
+            yield _without(task, family, None, "unavailable", reason)
         for name in request.sizes:
             sizes = _sizes(family, name, workspace)
             if tasks and sizes is not None:
