@@ -29,7 +29,7 @@ def located(workspace: Workspace, request: Request, machine: Machine) -> Located
 def encoded(request: Request, checkpoint: Located, prompts: PromptSet) -> Encoded:
     """Return the prompts as token ids, those of before where the weights are the same.
 
-    UnusableInput where they do not fit the model's context, or the batch that is asked for; else as `known_ids.encoded`.
+    UnusableInput where they do not fit the model's context or the batch asked for; else as `known_ids.encoded`.
     """
     before = request.encoded_before
     known = before.encoded if before is not None and before.checkpoint == checkpoint.checkpoint.digest else None
