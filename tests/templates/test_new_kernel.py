@@ -112,13 +112,13 @@ def test_a_disk_that_refuses_leaves_nothing(fresh_workspace: Workspace) -> None:
     assert (fresh_workspace.variants / "qwen3.toml").read_bytes() == before
 
 
-def test_the_command_names_what_it_wrote(zmlx: Callable[..., Any], fresh_workspace: Workspace) -> None:
-    done = zmlx("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
+def test_the_command_names_what_it_wrote(zmlx_inside: Callable[..., Any], fresh_workspace: Workspace) -> None:
+    done = zmlx_inside("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert all((fresh_workspace.root / path).is_file() for path in told["files"])
     assert told["variants"] == ["begun", "begun_fp32"]
-    again = zmlx("kernels", "new", "begun", cwd=fresh_workspace.root)
+    again = zmlx_inside("kernels", "new", "begun", cwd=fresh_workspace.root)
     assert (again.returncode, again.stdout) == (3, "")
-    shown = zmlx("kernels", "new", "another", cwd=fresh_workspace.root)
+    shown = zmlx_inside("kernels", "new", "another", cwd=fresh_workspace.root)
     assert shown.stdout.endswith(f"next: python -m pytest {Path('tests/kernels/test_another.py')}\n")
