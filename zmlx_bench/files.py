@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema import document
 from zmlx_bench.schema.base import Raw, StrictModel
+from zmlx_bench.schema.refused import first_error
 
 Model = TypeVar("Model", bound=StrictModel)
 LARGEST_FILE = 32 * 1024 * 1024
@@ -79,16 +80,7 @@ def decoded(
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValidationError as error:
-        raise ValueError(first_error(error)) from None
-
-
-def first_error(error: ValidationError) -> str:
-    """Return the first validation error as `field: message`."""
-    problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or "file"
-    message = problem["msg"].removeprefix("Value error, ")
-    more = error.error_count() - 1
-    return f"{field}: {message}" + (f" (and {more} more)" if more else "")
+        raise ValueError(first_error(error, model)) from None
 
 
 def loads(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
         if not is_workspace(explicit):
             raise UnusableInput(
                 f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); "
-                f"make one with `zmlx init {explicit}`"
+                f"make one with `zmlx init {shlex.quote(str(explicit))}`"
             )
         return _told(explicit.resolve())
     here = (start or Path.cwd()).resolve()
@@ -90,6 +91,14 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
     raise UnusableInput(
         f"no workspace in {here} or above it; make one with `zmlx init DIR`, or name one with --workspace"
     )
+
+
+def options(place: Workspace) -> tuple[str, ...]:
+    """Return what a command must say to work in `place` from the current folder: nothing, or --workspace and where."""
+    try:
+        return () if find(None) == place else ("--workspace", str(place.root))
+    except UnusableInput:
+        return ("--workspace", str(place.root))
 
 
 def _told(root: Path) -> Workspace:
@@ -125,7 +134,10 @@ def create(folder: Path) -> Workspace:
             shutil.copytree(source / name, folder / name, ignore=_IGNORED)
         (folder / "capsules").mkdir()
         (folder / ".gitignore").write_text("capsules/*/events.jsonl\ncapsules/*/logs/\n/fleet/\n*.lock\n__pycache__/\n")
-    except OSError as error:
+    except BaseException as error:
+        # Half a workspace would be taken for one.
         shutil.rmtree(folder, ignore_errors=True)
-        raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None
+        if isinstance(error, OSError):
+            raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None
+        raise
     return Workspace(folder.resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -29,7 +30,14 @@ from zmlx_bench.cli.options import (
     given,
 )
 
-Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
+Tokens = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--tokens",
+        metavar="N",
+        help="Tokens to generate; may be repeated; default: 200. A verdict needs each budget of the policy.",
+    ),
+]
 
 
 def run(
@@ -188,10 +196,11 @@ def run(
             session, capsules = api.complete(prepared, progress)
         except BaseException:
             if api.can_be_resumed(prepared):
-                people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+                again_words = ("zmlx", "run", family, "--resume", session.session, *workspaces.options(place))
+                people.print(f"to finish this session: {shlex.join(again_words)}")
             raise
     spent = spent_of(plan, finished(store.events_path(place, session.session)), session.preparing_s)
     if as_json:
         print_json(session_summary(session, capsules, spent))
     else:
-        console().print(session_table(session, capsules, spent))
+        console().print(session_table(session, capsules, spent, workspaces.options(place)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -224,8 +225,11 @@ def verdict(observations: Sequence[Observation]) -> str:
     return "this machine is ready to measure"
 
 
-def unfinished_list(found: Sequence[Unfinished]) -> Group:
-    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it."""
+def unfinished_list(found: Sequence[Unfinished], place: Sequence[str] = ()) -> Group:
+    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it.
+
+    `place` is what a command must say to find their workspace.
+    """
     if not found:
         return Group(Text("every session here is finished"))
     table = _grid()
@@ -236,9 +240,10 @@ def unfinished_list(found: Sequence[Unfinished]) -> Group:
         if each.held_by is not None:
             then = f"{each.held_by} is at it"
         elif each.family is None or each.failure is not None:
-            then = f"zmlx sessions drop {each.session}"
+            then = shlex.join(["zmlx", "sessions", "drop", each.session, *place])
         else:
-            then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
+            resume = shlex.join(["zmlx", "run", each.family, "--resume", each.session, *place])
+            then = f"{resume}, or {shlex.join(['zmlx', 'sessions', 'drop', each.session, *place])}"
         table.add_row(each.session, done, then)
     return Group(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -38,8 +39,13 @@ def ranked(capsules: Sequence[Capsule], tokens: int) -> list[Capsule]:
     return sorted((c for c in capsules if c.tokens == tokens), key=key)
 
 
-def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | None = None) -> Group:
-    """Return the tables of a session, one a budget, with the floor of the machine under each, and where time went."""
+def session_table(
+    session: Session, capsules: Sequence[Capsule], spent: Spent | None = None, place: Sequence[str] = ()
+) -> Group:
+    """Return the tables of a session, one a budget, with the floor of the machine under each, and where time went.
+
+    `place` is what a command must say to find the session's workspace.
+    """
     parts: list[Any] = []
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
@@ -60,7 +66,7 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     if spent is not None:
         parts.append(Flow(list(words.spent(spent)), hang=2, style="dim"))
     parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
-    parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
+    parts.append(Flow(["next:", shlex.join(["zmlx", "promote", "--dry-run", *place]), "(verdicts)"]))
     return Group(*parts)
 
 
