@@ -84,13 +84,20 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
                 f"make one with `zmlx init {shlex.quote(str(explicit))}`"
             )
         return _told(explicit.resolve())
-    here = (start or Path.cwd()).resolve()
+    here = (start or _current()).resolve()
     for folder in (here, *here.parents):
         if is_workspace(folder):
             return _told(folder)
     raise UnusableInput(
         f"no workspace in {here} or above it; make one with `zmlx init DIR`, or name one with --workspace"
     )
+
+
+def _current() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UnusableInput("the current folder was removed; cd into one that exists") from None
 
 
 def options(place: Workspace) -> tuple[str, ...]:

@@ -215,6 +215,16 @@ def test_a_kernel_that_is_declared_wrongly(
     assert "no_op" in str(caught.value)
 
 
+def test_a_kernel_that_is_no_python_is_named_by_file_and_line(fresh_workspace: Workspace) -> None:
+    broken = fresh_workspace.kernels / "moe_combine" / "kernel.py"
+    broken.write_text("import os\ndef (\n")
+    catalog = Catalog(fresh_workspace, "qwen3")
+    with pytest.raises(
+        UnusableInput, match=r"kernels/moe_combine: its imports cannot be read: .* \(kernel\.py, line 2\)"
+    ):
+        catalog.resolve("qwen_combine_exact")
+
+
 def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path: object) -> None:
     outside = fresh_workspace.root.parent / "outside"
     outside.mkdir()

@@ -57,8 +57,8 @@ def new(
         return
     for path in written.files:
         typer.echo(f"wrote {printable(str(path))}")
-    for family in written.families:
-        typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
+    declared = ", ".join(f"{family}.toml" for family in written.families)
+    typer.echo(f"added {' and '.join(written.variants)} to variants/: {declared}")
     there = f"cd {shlex.quote(str(place.root))} && " if workspaces.options(place) else ""
     typer.echo(printable(f"next: {there}python -m pytest {written.files[-1]}"))
 

@@ -120,6 +120,7 @@ def run(
     from zmlx_bench.ledger.incumbent import incumbent_of
     from zmlx_bench.machine import tested
     from zmlx_bench.report import words
+    from zmlx_bench.report.layout import Command
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, planned, store
     from zmlx_bench.session.log import finished
@@ -196,8 +197,9 @@ def run(
             session, capsules = api.complete(prepared, progress)
         except BaseException:
             if api.can_be_resumed(prepared):
-                again_words = ("zmlx", "run", family, "--resume", session.session, *workspaces.options(place))
-                people.print(f"to finish this session: {shlex.join(again_words)}")
+                people.print("to finish this session:")
+                words_again = ("zmlx", "run", family, "--resume", session.session, *workspaces.options(place))
+                people.print(Command(shlex.join(words_again)))
             raise
     spent = spent_of(plan, finished(store.events_path(place, session.session)), session.preparing_s)
     if as_json:
