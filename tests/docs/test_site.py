@@ -70,8 +70,8 @@ def test_an_artifacts_page_names_every_field(site: Path, kind: str) -> None:
     assert set(KINDS[kind].model_json_schema()["properties"]) <= shown
 
 
-def test_the_report_shown_is_the_report_of_the_evidence(site: Path, zmlx: Callable[..., Any]) -> None:
-    report = json.loads(zmlx("report", "qwen3", "--format", "json", cwd=ROOT).stdout)
+def test_the_report_shown_is_the_report_of_the_evidence(site: Path, zmlx_inside: Callable[..., Any]) -> None:
+    report = json.loads(zmlx_inside("report", "qwen3", "--format", "json", cwd=ROOT).stdout)
     speedups = [b["speedup"] for g in report["groups"] for v in g["lines"] for b in v["cells"]]
     shown = (site / "index.html").read_text(encoding="utf-8")
     assert speedups

@@ -26,19 +26,18 @@ from zmlx_bench.session.supervise import Outcome
 from zmlx_bench.workspace import Workspace
 
 ARGUMENTS = (
-    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--prompts", ONE, "--variants", "no_op",
-    "--until-decided", "--at-most", "2",
+    "run", "qwen3", "--tokens", "4", "--prompts", ONE, "--variants", "no_op", "--until-decided", "--at-most", "2",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def looked(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any]) -> Finished:
+def looked(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any], small: str) -> Finished:
     """One that stops after its first block: no two clocks agree as well as its policy asks, so no block would help."""
     workspace = make_workspace("no_op")
     policy = workspace.variants / "policy.toml"
     text = re.sub(r"clock_disagreement = .*", "clock_disagreement = 1e-12", policy.read_text())
     policy.write_text(text[: text.index("[min_blocks]")] + "[min_blocks]\n4 = 1\n")
-    return finished(workspace, zmlx(*ARGUMENTS, "--workspace", str(workspace.root)))
+    return finished(workspace, zmlx(*ARGUMENTS, "--checkpoint", small, "--workspace", str(workspace.root)))
 
 
 def test_it_stops_at_a_look_and_runs_no_later_block(looked: Finished) -> None:
@@ -97,12 +96,12 @@ def rewritten(workspace: Workspace, session: Session, **stopped: object) -> Sess
     return store.write(workspace, session.model_copy(update={"stopped": changed}))
 
 
-def test_what_says_otherwise_is_found(looked: Finished, zmlx: Callable[..., Any]) -> None:
+def test_what_says_otherwise_is_found(looked: Finished, zmlx_inside: Callable[..., Any]) -> None:
     where = ("--workspace", str(looked.workspace.root))
     try:
-        assert zmlx("check", *where).returncode == 0
+        assert zmlx_inside("check", *where).returncode == 0
         rewritten(looked.workspace, looked.session, why="decided", undecided=())
-        wrong = zmlx("check", *where)
+        wrong = zmlx_inside("check", *where)
         assert wrong.returncode == 1
         assert "stopped.undecided" in wrong.stdout
     finally:
@@ -176,8 +175,10 @@ def test_the_blocks_asked_for() -> None:
     assert Request(family="qwen3", until_decided=True, at_most=7).most_blocks == 7
 
 
-def test_nothing_is_asked_to_decide_without_the_policys_budgets(looked: Finished, zmlx: Callable[..., Any]) -> None:
-    done = zmlx("run", "qwen3", "--checkpoint", "tiny", "--tokens", "6", "--until-decided",
+def test_nothing_is_asked_to_decide_without_the_policys_budgets(
+    looked: Finished, zmlx_inside: Callable[..., Any]
+) -> None:
+    done = zmlx_inside("run", "qwen3", "--checkpoint", "tiny", "--tokens", "6", "--until-decided",
                 "--workspace", str(looked.workspace.root))  # fmt: skip
     assert done.returncode == 3
     assert "--until-decided: nothing is decided without" in done.stderr

@@ -130,15 +130,15 @@ def test_an_interrupt_leaves_nothing(fresh_workspace: Workspace, monkeypatch: py
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_command_names_what_it_wrote(zmlx: Callable[..., Any], fresh_workspace: Workspace) -> None:
-    done = zmlx("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
+def test_the_command_names_what_it_wrote(zmlx_inside: Callable[..., Any], fresh_workspace: Workspace) -> None:
+    done = zmlx_inside("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert all((fresh_workspace.root / path).is_file() for path in told["files"])
     assert told["variants"] == ["begun", "begun_fp32"]
-    again = zmlx("kernels", "new", "begun", cwd=fresh_workspace.root)
+    again = zmlx_inside("kernels", "new", "begun", cwd=fresh_workspace.root)
     assert (again.returncode, again.stdout) == (3, "")
-    shown = zmlx("kernels", "new", "another", cwd=fresh_workspace.root)
+    shown = zmlx_inside("kernels", "new", "another", cwd=fresh_workspace.root)
     assert shown.stdout.endswith(f"next: python -m pytest {Path('tests/kernels/test_another.py')}\n")
-    afar = zmlx("kernels", "new", "third", "--workspace", str(fresh_workspace.root), cwd=Path("/"))
+    afar = zmlx_inside("kernels", "new", "third", "--workspace", str(fresh_workspace.root), cwd=Path("/"))
     assert f"\nnext: cd {fresh_workspace.root} && python -m pytest tests/kernels/test_third.py\n" in afar.stdout

@@ -131,10 +131,12 @@ def test_a_changed_kernel_is_not_verified_any_more(report: Verification, planted
     assert verified.last([report], variant, before, here) == report.time, "what was measured is what was verified"
 
 
-def test_the_command_refuses_a_name_and_says_that_nothing_runs_here(zmlx: Zmlx, planted: Workspace) -> None:
-    done = zmlx("kernels", "verify", "nothing_such", "--workspace", str(planted.root))
+def test_the_command_refuses_a_name_and_says_that_nothing_runs_here(zmlx_inside: Zmlx, planted: Workspace) -> None:
+    done = zmlx_inside("kernels", "verify", "nothing_such", "--workspace", str(planted.root))
     assert (done.returncode, "nothing_such" in done.stderr) == (3, True)
-    done = zmlx("kernels", "verify", "residual_norm", "--backend", "cpu", "--workspace", str(planted.root), "--json")
+    done = zmlx_inside(
+        "kernels", "verify", "residual_norm", "--backend", "cpu", "--workspace", str(planted.root), "--json"
+    )
     assert done.returncode == 4
     found = json.loads(done.stdout)
     assert {row["status"] for row in found["rows"]} == {"unavailable"}

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from zmlx_bench import files, locks
 from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey, decide_group, judge_session
 from zmlx_bench.analysis.decision.adapter import CarriedBy
@@ -186,6 +184,8 @@ def write(workspace: Workspace, before: Promotions | None, promotions: Promotion
 
 def dump(promotions: Promotions) -> bytes:
     """Return the bytes of the file; TOML has no null, so what is absent is left out."""
+    import tomlkit  # few of the commands that read promotions write them
+
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
     document.add("schema_version", tomlkit.item(promotions.schema_version))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
 
 Raw = dict[str, Any]
 """A document as it was decoded: plain data that nothing has validated."""
@@ -20,9 +21,18 @@ class StrictModel(BaseModel):
     updates: ClassVar[tuple[Callable[[Raw], Raw], ...]] = ()
     """`update_to_2`, `update_to_3`, ...: what brings an older document of this format to the present version."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, strict=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe each field by the docstring below it."""
+        from zmlx_bench.schema.described import descriptions  # where a schema is shown, and nowhere else
+
+        found = handler(core_schema)
+        fields = handler.resolve_ref_schema(found)["properties"]
+        for name, text in descriptions(cls).items():
+            fields[name]["description"] = text
+        return found
 
 
 def _is_utc(value: str) -> str:

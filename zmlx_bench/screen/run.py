@@ -45,7 +45,7 @@ from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
 from zmlx_bench.session import known_ids
 from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
-from zmlx_bench.session.ahead import asked as compiles_ahead
+from zmlx_bench.session.ahead import wanted as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.environment import child_environment, without_secrets
 from zmlx_bench.session.request import check_batch
