@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
+import shutil
 import stat
 import tempfile
 import tomllib
@@ -213,4 +215,13 @@ def sync_folder(folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> CannotHere:
     """Return the error for a write that the system refused."""
-    return CannotHere(f"{path}: cannot be written: {error.strerror or error}; free space or choose another --workspace")
+    remedy = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+    return CannotHere(f"{path}: cannot be written: {reason(error)}; {remedy}, or choose another place")
+
+
+def reason(error: OSError) -> str:
+    """Return what the system said; of several refusals, which copying a folder gathers, the first one."""
+    if isinstance(error, shutil.Error):
+        _source, _target, first = error.args[0][0]
+        return str(first)
+    return error.strerror or str(error)

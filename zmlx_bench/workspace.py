@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -145,6 +146,6 @@ def create(folder: Path) -> Workspace:
         # Half a workspace would be taken for one.
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None
+            raise CannotHere(f"{folder}: cannot be made: {files.reason(error)}; name another folder") from None
         raise
     return Workspace(folder.resolve())

@@ -48,6 +48,8 @@ _NOT_IN_FILE = re.compile(
 """What pydantic adds to the place of an error: the branch of a union, and that a key is meant."""
 _LONGEST = 40
 """Characters of a value that are told."""
+_MOST_LISTED = 12
+"""Fields that are told where none is like an unknown one."""
 
 
 def first_error(error: ValidationError, model: type[BaseModel] | None = None) -> str:
@@ -101,4 +103,5 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if nearest:
         return f"unknown field; did you mean {nearest[0]!r}?"
-    return f"unknown field; known: {', '.join(known)}" if known else "unknown field"
+    listed = f"known: {', '.join(known)}" if 0 < len(known) <= _MOST_LISTED else "take it out"
+    return f"unknown field; {listed}"
