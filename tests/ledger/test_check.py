@@ -86,6 +86,15 @@ def test_an_untouched_workspace_passes(decided: Workspace) -> None:
     assert (checked.capsules, checked.sessions, checked.rows) == (8, 2, 8)
 
 
+@pytest.mark.process
+def test_several_processes_find_what_one_finds(decided: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(decided, GOOD, put(["figures", "speedup", "value"], 1.5))
+    monkeypatch.setattr("zmlx_bench.ledger.check.workspace.PARALLEL_FROM", 1)
+    several = check_workspace(decided, processes=2)
+    assert several.findings
+    assert several == check_workspace(decided, processes=1)
+
+
 EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (GOOD, ["figures", "speedup", "value"], 1.5, False, "content_sha256"),
     (GOOD, ["figures", "speedup", "value"], 1.5, True, "figures.speedup.value"),

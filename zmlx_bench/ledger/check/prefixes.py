@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.findings.finding import Finding, finding
-from zmlx_bench.protocol.prefix import facts
+from zmlx_bench.protocol.prefix import Plain, facts
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session
 
@@ -22,8 +22,8 @@ class Begun:
     """How many first tokens this is about: a shorter budget of the plan."""
     whole: bool
     """Whether the capsule holds more of the process than them."""
-    facts: dict[str, str]
-    """Hashes by field: alike in the prefix and in the whole."""
+    facts: dict[str, Plain]
+    """By field: alike in the prefix and in the whole."""
     peaks: dict[str, float | None]
     """Fields that only grow while the process goes on."""
 

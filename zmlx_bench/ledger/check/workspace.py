@@ -34,8 +34,8 @@ from zmlx_bench.workspace import Workspace
 BATCH = 8
 """Capsules that a process takes at a time."""
 
-PARALLEL_FROM = 24
-"""Capsules; below this, starting processes takes longer than the work."""
+PARALLEL_FROM = 150
+"""Capsules, of which each takes 15 ms; below this, starting processes takes longer than the work: a second each."""
 
 
 @dataclass(frozen=True)
