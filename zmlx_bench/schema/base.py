@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -73,6 +74,11 @@ Role = Literal["baseline", "null", "incumbent", "variant"]
 Estimator = Literal["mean", "bisquare"]
 """What says where the blocks of a session lie: their mean, or an M-estimate that outliers do not move."""
 Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a `Name`."""
+    return re.fullmatch(NAME, text) is not None
 
 
 def utc_now() -> str:
