@@ -167,7 +167,7 @@ def record_at_once(place: Workspace, writers: int, sessions: int) -> None:
 
 
 def test_processes_that_record_rows_at_once_write_all_of_them_once(tmp_path: Path) -> None:
-    record_at_once(Workspace(tmp_path), 8, 8)
+    record_at_once(Workspace(tmp_path), 4, 16)
 
 
 @pytest.mark.slow
