@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -160,6 +161,25 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         raise UnusableInput(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise UnusableInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's content, whatever its size; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a file, or of the files below a folder; what is not there, or vanishes meanwhile, has none.
+
+    A link counts for itself: it may lead anywhere.
+    """
+    found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    total = 0
+    for one in found if path.is_dir() else [path]:
+        with contextlib.suppress(OSError):
+            total += one.lstat().st_size
+    return total
 
 
 def refuse_outside(root: Path, path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from zmlx_bench.errors import CannotHere, UnusableInput
 
+SESSION_FILE = "session.json"
+"""In a session's folder: its plan, where it ran, and how it ended."""
 _PACKAGE = Path(__file__).resolve().parent
 _IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "identities.toml", "*.lock")
 

@@ -20,10 +20,10 @@ from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session import extend, looking, runner, store
+from zmlx_bench.session.instructions import Ground
 from zmlx_bench.session.request import Request, check
-from zmlx_bench.session.runner import Ground
 from zmlx_bench.session.supervise import Outcome
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 ARGUMENTS = (
     "run", "qwen3", "--tokens", "4", "--prompts", ONE, "--variants", "no_op", "--until-decided", "--at-most", "2",
@@ -73,11 +73,12 @@ def test_the_machines_state_is_read_anew_after_a_look(looked: Finished, monkeypa
         looks.append(len(told))
         return seen
 
-    def run_job(_: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
-        told.append(rest[-1])
-        return Outcome("ok", None, 0, 0.0), MachineState(load_average=job.id)
+    def run(processes: runner.Processes, job: Job, _: object) -> Outcome:
+        told.append(processes.left)
+        processes.left = MachineState(load_average=job.id)
+        return Outcome("ok", None, 0, 0.0)
 
-    monkeypatch.setattr(runner, "_run_job", run_job)
+    monkeypatch.setattr(runner.Processes, "run", run)
     nobody: Any = None
     catalog = Catalog(looked.workspace, looked.session.plan.family)
     unstopped = looked.session.model_copy(update={"stopped": None, "session": "another"})
@@ -143,7 +144,7 @@ def test_an_undecided_session_goes_on_to_its_last_block(
     assert (session.state, session.extended, session.blocks) == ("finished", 1, 2)
     assert session.stopped is not None
     assert session.stopped.why == "most"
-    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != store.SESSION_FILE)
+    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != SESSION_FILE)
     assert "_r2_" in capsule.name
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["blocks"], json.loads(workspace.matrix.read_text())["blocks"]) == (2, 2)

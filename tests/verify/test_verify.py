@@ -100,7 +100,7 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
 
     def when(name: str, place: verified.Place = here) -> str | None:
         variant = catalog.resolve(name)
-        return verified.last(reports, variant, verified.digests(planted, variant, "cpu"), place)
+        return verified.last(reports, variant, verified.digests(catalog, variant, "cpu"), place)
 
     assert when("qwen_qkv_joined") == report.time
     for name in ("doubles", "qwen_combine_exact"):
@@ -118,13 +118,14 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
 
 
 def test_a_changed_kernel_is_not_verified_any_more(report: Verification, planted: Workspace) -> None:
-    variant = Catalog(planted, "qwen3").resolve("qwen_qkv_joined")
+    catalog = Catalog(planted, "qwen3")
+    variant = catalog.resolve("qwen_qkv_joined")
     here = verified.here("cpu")
-    before = verified.digests(planted, variant, "cpu")
+    before = verified.digests(catalog, variant, "cpu")
     assert verified.last([report], variant, before, here) == report.time
     source = planted.kernels / "qkv_joined" / "kernel.py"
     source.write_text(source.read_text() + "\nMORE = 1\n")
-    assert verified.last([report], variant, verified.digests(planted, variant, "cpu"), here) is None
+    assert verified.last([report], variant, verified.digests(catalog, variant, "cpu"), here) is None
     assert verified.last([report], variant, before, here) == report.time, "what was measured is what was verified"
 
 

@@ -108,7 +108,7 @@ def processes_needed(logs: Sequence[float], level: float = DISPLAY_LEVEL) -> int
     if of.blocks < 2:
         return None
     share = (1 + level) / 2
-    ratio = float(of.se) * math.sqrt(of.blocks) / HALF_WIDTH
+    ratio = float(of.sd) / HALF_WIDTH
     # The normal quantile is below every t quantile, so no smaller number can do.
     needed = max(2, math.ceil((float(scipy.special.ndtri(share)) * ratio) ** 2))
     while float(scipy.special.stdtrit(needed - 1, share)) * ratio > math.sqrt(needed):
@@ -145,7 +145,7 @@ def pair_scatter(stock: Sequence[float]) -> float | None:
     d is of three processes there, y_variant - (y_baseline + y_null) / 2: its variance is 3/2 of one's. None below two.
     """
     of = estimate(stock)
-    return None if of.blocks < 2 else float(of.se) * math.sqrt(of.blocks) * math.sqrt(1.5)
+    return None if of.blocks < 2 else float(of.sd) * math.sqrt(1.5)
 
 
 def gains_of(processes: Mapping[int, Crossover], arm: str) -> dict[int, float]:

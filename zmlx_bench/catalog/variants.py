@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog import families as family_catalog
@@ -267,7 +266,7 @@ def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Var
     return Variant(variant.name, variant.family, uses)
 
 
-def families(workspace: Workspace) -> list[str]:
+def families_with_variants(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
     reserved = {"policy", "promoted", "identities", "environments"}
-    return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)
+    return sorted(path.stem for path in workspace.variants.glob("*.toml") if path.stem not in reserved)

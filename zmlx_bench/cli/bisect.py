@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +20,7 @@ from zmlx_bench.cli.options import (
     ShareDeviceOption,
     TrustOption,
     WorkspaceOption,
+    command_line,
 )
 
 
@@ -85,7 +85,7 @@ def bisect(
         trust_remote_code=trust_remote_code,
         force=force,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     found = Bisecting(place, question, partial(announced, people), say).run()
     if as_json:

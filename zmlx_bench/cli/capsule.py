@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.options import JsonOption, ShareDeviceOption, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, ShareDeviceOption, WorkspaceOption, command_line
 from zmlx_bench.printable import printable
 
 app = typer.Typer(
@@ -111,8 +111,6 @@ def capsule_replay(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a capsule's variant again here: exit code 0 when it agrees, 1 when not, 2 when nothing can be said."""
-    import sys
-
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
@@ -121,7 +119,7 @@ def capsule_replay(
     from zmlx_bench.replay.show import lines, summary
 
     place = workspaces.find(workspace)
-    overrides = replay.Overrides(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))
+    overrides = replay.Overrides(runs, checkpoint, trust_remote_code, share_device, command_line())
     planned = replay.prepare(place, read_capsule(path), overrides)
     people = console(stderr=True)
     for line in planned.instead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -105,14 +106,6 @@ FamiliesOption = Annotated[
     ),
 ]
 WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]
-
-
-def given(context: typer.Context) -> set[str]:
-    """Return the parameters that the command line gave, and not their defaults."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-
-
 PromptsOption = Annotated[
     str | None,
     typer.Option(
@@ -127,3 +120,19 @@ ShareDeviceOption = Annotated[
     bool,
     typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
 ]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Return the parameters that the command line gave, and not their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
+def by_comma(names: str | None) -> list[str] | None:
+    """Return the names of an option that takes several by comma; None where it was not given."""
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the command as it was typed, without the interpreter's path: what evidence records."""
+    return ("zmlx", *sys.argv[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +25,8 @@ from zmlx_bench.cli.options import (
     TrustOption,
     VariantsOption,
     WorkspaceOption,
+    by_comma,
+    command_line,
     given,
 )
 
@@ -132,7 +133,7 @@ def run(
         runs=runs,
         until_decided=until_decided,
         at_most=at_most,
-        variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+        variants=by_comma(variants),
         environments=environment or (),
         checkpoint=checkpoint,
         backend=backend,
@@ -151,13 +152,11 @@ def run(
         kv_bits=kv_bits,
         max_kv_size=max_kv_size,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     if (again := resume or extend) is not None:
         option = f"--{'resume' if resume else 'extend'}"
         begun = store.load(place, again)
-        if begun.plan.family != family:
-            raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
         said_so = given(command) | ({"in_familys_place"} if checkpoint == argument else set())
         planned.check(place, begun, request, said_so, option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from zmlx_bench.cli.options import (
     PromptsOption,
     ShareDeviceOption,
     WorkspaceOption,
+    command_line,
 )
 
 
@@ -66,7 +66,7 @@ def upgrade_check(
         prompts=prompts,
         timeout_s=timeout,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     found = Checking(place, question, partial(announced, console(stderr=True)), say).run()
     if as_json:

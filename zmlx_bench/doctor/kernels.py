@@ -5,7 +5,7 @@ from __future__ import annotations
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog import verified
 from zmlx_bench.catalog.available import lacks_primitive, why_not
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog, families_with_variants
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
@@ -33,12 +33,12 @@ def verification(workspace: Workspace, backend: Backend) -> Observation:
     here = verified.here(backend)
     never: list[str] = []
     times: list[str] = []
-    for family in families(workspace):
+    for family in families_with_variants(workspace):
         catalog = Catalog(workspace, family)
         for name in catalog.defaults():
             variant = catalog.resolve(name)
             if variant.kernels and catalog.missing_on(variant, backend) is None:
-                time = verified.last(reports, variant, verified.digests(workspace, variant, backend), here)
+                time = verified.last(reports, variant, verified.digests(catalog, variant, backend), here)
                 never += [name] if time is None else []
                 times += [] if time is None else [time]
     subject = "kernels against stock"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from zmlx_bench.fleet.items import Item, Key, Slot, Terms
 from zmlx_bench.fleet.openings import Openings
@@ -295,11 +296,10 @@ class Scheduler:
 
     # Bookkeeping.
 
-    def _close(self, item: Item, state: str, why: str) -> None:
+    def _close(self, item: Item, state: Literal["collected", "given up"], why: str) -> None:
         self._forget(item)
         self._barred.get(item.group, {}).pop(item.key, None)
-        item.state = "collected" if state == "collected" else "given up"
-        item.since, item.why, item.patient_until = self._now, why, None
+        item.state, item.since, item.why, item.patient_until = state, self._now, why, None
         self.left -= 1
 
     def _give_up(self, item: Item, why: str) -> None:

@@ -20,7 +20,7 @@ from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 FILE = "promoted.toml"
 HEADER = "Written by `zmlx promote` from the evidence that each entry names; `zmlx check` recomputes it."
@@ -45,7 +45,7 @@ def read(workspace: Workspace) -> Promotions:
 
 def _whole(promotion: Promotion, workspace: Workspace) -> Promotion:
     """Return the promotion with the mlx-lm version of its sessions, which those of version 1 did not record."""
-    session = workspace.session(promotion.sessions[0]) / "session.json"
+    session = workspace.session(promotion.sessions[0]) / SESSION_FILE
     if promotion.mlx_lm is not None or not session.is_file():
         return promotion
     try:

@@ -12,8 +12,7 @@ from rich.text import Text
 from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import families, verified
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.catalog.variants import families as with_variants
+from zmlx_bench.catalog.variants import Catalog, families_with_variants
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.environments.asked import asked
@@ -41,7 +40,7 @@ NUMERICS = {
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site, why it does not run here (null when it does), and when its kernels
     were last verified on this device and these versions as they are (null for never)."""
-    known = with_variants(workspace)
+    known = families_with_variants(workspace)
     asked_for = None if family is None else families.declared_as(family, workspace)
     if asked_for is not None and asked_for not in known:
         raise unknown("model family", asked_for, known)
@@ -67,7 +66,7 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     or unmade(catalog, variant_name)
                     or _lacks_primitive(catalog, variant),
                     "verified": here
-                    and verified.last(reports, variant, verified.digests(workspace, variant, backend), here),
+                    and verified.last(reports, variant, verified.digests(catalog, variant, backend), here),
                 }
             )
     return rows

@@ -192,7 +192,6 @@ def _floor(capsule: Capsule) -> list[str]:
 
 
 def _failure(capsule: Capsule) -> str:
-    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    message = next((run.message for run in runs if run.message), "")
+    message = next((run.message for run in capsule.own_runs if run.message), "")
     ran = capsule.software
     return f"{capsule.status}: {said(message) or 'no message'}{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -42,7 +43,8 @@ def _is_utc(value: str) -> str:
     return value
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
+Name = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
 """An identifier that is safe as a file name: letters, digits, '_', '.', '-'."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$")]
@@ -69,6 +71,11 @@ Role = Literal["baseline", "null", "incumbent", "variant"]
 Estimator = Literal["mean", "bisquare"]
 """What says where the blocks of a session lie: their mean, or an M-estimate that outliers do not move."""
 Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a `Name`."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 def utc_now() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench import files
 from zmlx_bench.measured.messages import Instructions
-from zmlx_bench.process import Child, ending
+from zmlx_bench.process import Child, ending, tail
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
@@ -39,7 +38,6 @@ from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.session.tally import BrokenProtocol
 
 _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
-_TAIL_BYTES = 2000
 _MOST_PRINTED = 64 * 1024 * 1024
 _GRACE_S = 0.5
 _LOOK_S = 1.0
@@ -147,8 +145,8 @@ class Worker:
 
     def _end(self, status: Status, message: str) -> Outcome:
         self._child.close()
-        tail = self._tail()
-        return Outcome(status, message + (f"\n{tail}" if tail else ""), self._child.process.returncode, None)
+        printed = self._tail()
+        return Outcome(status, message + (f"\n{printed}" if printed else ""), self._child.process.returncode, None)
 
     def _printed(self) -> int:
         try:
@@ -159,15 +157,9 @@ class Worker:
     def _tail(self) -> str:
         try:
             with self._log.open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                start = max(0, file.tell() - _TAIL_BYTES)
-                file.seek(start)
-                printed = file.read()
+                return tail(file)
         except OSError:
             return ""
-        # Whole lines, where there are such.
-        lines = printed.partition(b"\n")[2] if start else printed
-        return (lines.strip() or printed).decode("utf-8", "replace").strip()
 
 
 def _parsed(line: bytes) -> WorkerEvent:
