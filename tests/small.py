@@ -1,4 +1,4 @@
-"""Checkpoints as small as they come, in bfloat16 and packed as the tiny ones: for sessions and workers that are not
+"""Checkpoints as small as they come, in bfloat16 and 4 bits: for sessions and workers that are not
 looked at for what their model says. On the CPU MLX takes most of a second of a processor for the tiny model's answer in
 each process, and next to nothing for theirs."""
 
