@@ -32,9 +32,9 @@ TIMED = "{{ strftime_now('%H:%M:%S.%f') }} "
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint."""
-    return Path(shutil.copytree(TINY / "tiny_qwen3", tmp_path / "checkpoint"))
+def folder(tmp_path: Path, small: str) -> Path:
+    """A copy of a checkpoint with the tiny one's tokenizer."""
+    return Path(shutil.copytree(small, tmp_path / "checkpoint"))
 
 
 def change_template(folder: Path, change: Callable[[str], str | None]) -> None:
