@@ -154,7 +154,7 @@ def test_run_report_and_variants(place: Workspace, zmlx: Zmlx, zmlx_inside: Zmlx
     listed = json.loads(zmlx_inside("variants", NAME, "--json", cwd=place.root).stdout)["variants"]
     assert {row["variant"]: row["not_here"] for row in listed}["lfm2_qkv"] is None
     models = json.loads(zmlx_inside("models", "--json", cwd=place.root).stdout)["models"]
-    assert [row["title"] for row in models if row["family"] == NAME] == ["LFM2-8B-A1B"] * 3
+    assert [row["title"] for row in models if row["family"] == NAME] == ["LFM2-8B-A1B"] * 2, "no tiny one"
 
 
 @pytest.mark.slow
@@ -189,7 +189,8 @@ def test_kernels_new_adds_its_variants_to_the_family(
     made = make_workspace()
     lfm2.add(made)
     done = zmlx_inside("kernels", "new", "begun", cwd=made.root)
-    assert f"added begun and begun_fp32 to variants/{NAME}.toml" in done.stdout
+    assert "added begun and begun_fp32 to variants/: any.toml, " in done.stdout
+    assert f", {NAME}.toml, " in done.stdout
     resolved = Catalog(made, NAME).resolve("begun")
     assert [use.sites for use in resolved.kernels] == [("combine",)]
 

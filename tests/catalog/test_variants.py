@@ -43,9 +43,9 @@ def add(fresh_workspace: Workspace) -> Add:
             "variant.a.extends: goes in a circle: a -> b -> a",
         ),
         ('[variant.v]\nwhy = "x"', "variant.v.kernels: names no kernel"),
-        ('[variant.v]\nkernels = { combine = "moe_combine" }', "variant.v.why: Field required"),
+        ('[variant.v]\nkernels = { combine = "moe_combine" }', "variant.v.why: is missing"),
         ('[variant.v]\nwhy = ""\nkernels = { combine = "moe_combine" }', "variant.v.why: "),
-        ('[variant.v]\nwhy = "x"\nkernel = "moe_combine"', "variant.v.kernel: Extra inputs are not permitted"),
+        ('[variant.v]\nwhy = "x"\nkernel = "moe_combine"', "variant.v.kernel: unknown field; did you mean 'kernels'?"),
         ('[variant.qwen_qkv_joined]\nwhy = "x"', "qwen_qkv_joined"),
         ('[variant.QWEN_QKV_joined]\nwhy = "x"\nextends = "qwen_qkv_joined"', "differs from 'qwen_qkv_joined' only in"),
         ('[variant.baseline]\nwhy = "x"\nextends = "qwen_qkv_joined"', "variant.baseline: the name 'baseline' is res"),
@@ -190,7 +190,10 @@ def test_the_source_hash_follows_every_file_of_the_kernel(fresh_workspace: Works
     [
         (lambda f: (f / "kernel.py").unlink(), "has kernel.toml but no kernel.py with `bind`"),
         (lambda f: (f / "kernel.toml").write_text("schema_version = 2"), "2 is newer than this zmlx knows"),
-        (lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"), "Extra inputs are not permitted"),
+        (
+            lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"),
+            "unknown field; known: numerics, backends, changes",
+        ),
         (
             lambda f: (f / "kernel.toml").write_text('uses = ["gpu"]\n' + declaration()),
             "`uses` is no longer declared; delete the line: it is found from the kernel's imports",
@@ -210,6 +213,16 @@ def test_a_kernel_that_is_declared_wrongly(
         kernel_catalog.load(fresh_workspace)
     assert says in str(caught.value)
     assert "no_op" in str(caught.value)
+
+
+def test_a_kernel_that_is_no_python_is_named_by_file_and_line(fresh_workspace: Workspace) -> None:
+    broken = fresh_workspace.kernels / "moe_combine" / "kernel.py"
+    broken.write_text("import os\ndef (\n")
+    catalog = Catalog(fresh_workspace, "qwen3")
+    with pytest.raises(
+        UnusableInput, match=r"kernels/moe_combine: its imports cannot be read: .* \(kernel\.py, line 2\)"
+    ):
+        catalog.resolve("qwen_combine_exact")
 
 
 def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path: object) -> None:

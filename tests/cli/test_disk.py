@@ -52,7 +52,7 @@ def _refused(done: subprocess.CompletedProcess[str], root: Path, before: dict[st
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
-    assert "free space or choose another --workspace" in done.stderr
+    assert "or choose another place" in done.stderr
     assert tree(root) == before
 
 
@@ -84,11 +84,16 @@ def test_a_read_only_workspace(
     assert "cannot be made: Read-only file system" in made.stderr
 
 
-def test_init_on_a_full_disk_leaves_nothing(zmlx_inside: Callable[..., Any], mounted: Callable[..., Path]) -> None:
-    disk = mounted("size=16k")
+@pytest.mark.parametrize("size", ["16k", "1m"], ids=["no folder", "some files"])
+def test_init_on_a_full_disk_leaves_nothing(
+    zmlx_inside: Callable[..., Any], mounted: Callable[..., Path], size: str
+) -> None:
+    disk = mounted(f"size={size}")
     done = zmlx_inside("init", str(disk / "ws"))
     assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
-    assert "cannot be made" in done.stderr
+    assert "cannot be made: " in done.stderr
+    assert done.stderr.count("No space left on device") == 1, "one refusal is enough"
+    assert done.stderr.endswith("; name another folder\n")
     assert list(disk.iterdir()) == []
 
 

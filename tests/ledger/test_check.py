@@ -246,7 +246,7 @@ def test_a_capsule_outside_any_session_is_orphaned(decided: Workspace) -> None:
 
 def test_a_deleted_matrix_row(decided: Workspace) -> None:
     rows(decided, lambda lines: lines.pop(2) and None)
-    assert_found(decided, MATRIX, "rows", "deleted")
+    assert_found(decided, MATRIX, "rows", "deleted; `zmlx promote` writes the file again")
 
 
 def test_a_deleted_matrix(decided: Workspace) -> None:

@@ -62,7 +62,7 @@ def refused(done: subprocess.CompletedProcess[str], workspace: Workspace, why: s
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"zmlx: {workspace.root}/")
     assert f"cannot be written: {why}" in last or f"cannot be made: {why}" in last
-    assert "free space or choose another --workspace" in last
+    assert "or choose another place" in last
     assert "Traceback" not in done.stderr
 
 

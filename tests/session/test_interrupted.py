@@ -144,7 +144,7 @@ def test_a_signal_ends_the_command_and_its_children_within_two_seconds(chain: Ch
 @pytest.mark.parametrize("how", ["interrupt", "terminate", "full disk"])
 def test_how_to_go_on_is_said(chain: Chain, how: str) -> None:
     name = chain.end.session.session
-    assert f"to finish this session: zmlx run qwen3 --resume {name}" in chain.stops[how].stderr
+    assert f"to finish this session:\n  zmlx run qwen3 --resume {name}" in chain.stops[how].stderr
 
 
 def test_it_says_how_often_it_was_taken_up(chain: Chain) -> None:

@@ -28,7 +28,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@app.command("show")
+@app.command("show", short_help="what was measured, how, its figures and blocks")
 def capsule_show(
     path: CapsulePath,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
@@ -66,7 +66,7 @@ def capsule_show(
         console().print(legacies.view(evidence))
 
 
-@app.command("verify")
+@app.command("verify", short_help="recompute one from its raw numbers")
 def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Recompute one capsule from its raw numbers; exit code 1 when something does not hold."""
     from zmlx_bench.cli.check import say
@@ -75,7 +75,7 @@ def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json
     say(check([path], workspace), as_json)
 
 
-@app.command("import")
+@app.command("import", short_help="take over the predecessor's files")
 def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
     from zmlx_bench import workspace as workspaces
@@ -94,7 +94,7 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
         print_json({"imported": imported})
 
 
-@app.command("replay")
+@app.command("replay", short_help="measure its variant again here")
 def capsule_replay(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The capsule to measure again.")],
     runs: Annotated[

@@ -23,7 +23,11 @@ from zmlx_bench.printable import printable
 if TYPE_CHECKING:
     from zmlx_bench.fleet.journal import Place
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Measure families on every device of this machine, or of a Ray cluster.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -35,7 +39,7 @@ AddressOption = Annotated[
 @app.command("run", short_help="measure families on every device, or go on with that")
 def run(
     families: Annotated[
-        list[str], typer.Argument(metavar="FAMILY...", help="Model families.", autocompletion=complete.family)
+        list[str], typer.Argument(metavar="FAMILY", help="Model families.", autocompletion=complete.family)
     ],
     address: AddressOption = None,
     local: Annotated[bool, typer.Option("--local", help="This machine's devices, without Ray.")] = False,

@@ -38,31 +38,34 @@ def kernels(context: typer.Context, workspace: WorkspaceOption = None, as_json: 
         console().print(listings.kernel_list(rows))
 
 
-@app.command("new")
+@app.command("new", short_help="write one that works, to begin from")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and '_', such as my_combine.")],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a kernel that works, to begin from: reference, Metal, CUDA, declaration, test, and variants to measure."""
+    import shlex
     from dataclasses import asdict
 
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import print_json
     from zmlx_bench.templates import new_kernel
 
-    written = new_kernel.write(workspaces.find(workspace), name)
+    place = workspaces.find(workspace)
+    written = new_kernel.write(place, name)
     if as_json:
         print_json(asdict(written))
         return
     for path in written.files:
         typer.echo(f"wrote {printable(str(path))}")
-    for family in written.families:
-        typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
-    typer.echo(f"next: python -m pytest {printable(str(written.files[-1]))}")
+    declared = ", ".join(f"{family}.toml" for family in written.families)
+    typer.echo(f"added {' and '.join(written.variants)} to variants/: {declared}")
+    there = f"cd {shlex.quote(str(place.root))} && " if workspaces.options(place) else ""
+    typer.echo(printable(f"next: {there}python -m pytest {written.files[-1]}"))
 
 
-@app.command("bench")
+@app.command("bench", short_help="time, bandwidth, memory and error of each by itself")
 def bench(
     names: KernelNames = None,
     family: FamiliesOption = None,
@@ -120,7 +123,7 @@ def bench(
     raise typer.Exit(_code(broken, ran=any(row.figures is not None for row in report.rows)))
 
 
-@app.command("verify")
+@app.command("verify", short_help="compare each with the model's own steps, bit for bit")
 def verify(
     names: KernelNames = None,
     family: FamiliesOption = None,

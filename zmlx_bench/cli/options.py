@@ -28,7 +28,7 @@ FamilyArgument = Annotated[
 ]
 OptionalFamily = Annotated[
     str | None,
-    typer.Argument(metavar="[FAMILY]", help="Model family; default: all.", autocompletion=complete.family),
+    typer.Argument(metavar="FAMILY", help="Model family; default: all.", autocompletion=complete.family),
 ]
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -76,9 +76,17 @@ MeasuredOption = Annotated[
 BackendOption = Annotated[
     str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
 ]
-_SILENCE = typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-TimeoutOption = Annotated[float, _SILENCE]
-OptionalTimeout = Annotated[float | None, _SILENCE]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+]
+OptionalTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="S",
+        help="Longest silence allowed from a process, seconds; default: 900 to load, 300 to prefill, 60 a token.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")]
 LayersOption = Annotated[
     int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
@@ -96,13 +104,16 @@ MaxKvSizeOption = Annotated[
 KernelNames = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
+        metavar="NAME[.MODE]", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
     ),
 ]
 FamiliesOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
+        "--family",
+        metavar="F",
+        help="Model family; may be repeated; default: those with a tiny checkpoint, and your own.",
+        autocompletion=complete.family,
     ),
 ]
 WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -30,7 +31,14 @@ from zmlx_bench.cli.options import (
     given,
 )
 
-Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
+Tokens = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--tokens",
+        metavar="N",
+        help="Tokens to generate; may be repeated; default: 200. A verdict needs each budget of the policy.",
+    ),
+]
 
 
 def run(
@@ -113,6 +121,7 @@ def run(
     from zmlx_bench.ledger.incumbent import incumbent_of
     from zmlx_bench.machine import tested
     from zmlx_bench.report import words
+    from zmlx_bench.report.layout import Command
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, planned, store
     from zmlx_bench.session.log import finished
@@ -187,10 +196,12 @@ def run(
             session, capsules = api.complete(prepared, progress)
         except BaseException:
             if api.can_be_resumed(prepared):
-                people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+                people.print("to finish this session:")
+                words_again = ("zmlx", "run", family, "--resume", session.session, *workspaces.options(place))
+                people.print(Command(shlex.join(words_again)))
             raise
     spent = spent_of(plan, finished(store.events_path(place, session.session)), session.preparing_s)
     if as_json:
         print_json(session_summary(session, capsules, spent))
     else:
-        console().print(session_table(session, capsules, spent))
+        console().print(session_table(session, capsules, spent, workspaces.options(place)))

@@ -32,7 +32,9 @@ def upgrade_check(
     ],
     family: Annotated[str | None, typer.Option("--family", metavar="F", help="Only promotions of this family.")] = None,
     backend: BackendOption = "auto",
-    at_most: Annotated[int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a session; 40.")] = None,
+    at_most: Annotated[
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a session; default: 40.")
+    ] = None,
     prompts: PromptsOption = None,
     timeout: OptionalTimeout = None,
     seed: OrderSeed = 0,

@@ -18,6 +18,9 @@ KINDS = {
 }
 """What lies in a folder of the cache; another one is called by its name."""
 
+_LEAST = 50_000
+"""Bytes: what takes less is not named."""
+
 
 def observation() -> Observation:
     """Say how much each kind of what is kept takes, the largest first."""
@@ -31,7 +34,8 @@ def observation() -> Observation:
         taken[kind] = taken.get(kind, 0) + files.size(entry)
     if not taken:
         return Observation(subject="caches", level="good", found=f"{place} holds nothing")
-    parts = [f"{kind} {_shown(of)}" for kind, of in sorted(taken.items(), key=lambda one: (-one[1], one[0]))]
+    largest = sorted(taken.items(), key=lambda one: (-one[1], one[0]))
+    parts = [f"{kind} {_shown(of)}" for kind, of in largest if of >= _LEAST] or ["little of everything"]
     found = f"{_shown(sum(taken.values()))} in {place}: {', '.join(parts)}; all of it is made again when it is needed"
     return Observation(subject="caches", level="good", found=found)
 

@@ -115,4 +115,4 @@ def _row(path: Path, number: int, line: bytes) -> MatrixRow:
     except ValueError as error:
         if conflict.is_mark(line.decode("utf-8", "replace")):
             raise UnusableInput(f"{path}: line {number}: {conflict.MESSAGE}") from None
-        raise UnusableInput(f"{path}: line {number}: {error}") from None
+        raise UnusableInput(f"{path}: line {number}: {error}; {conflict.REMEDY}") from None

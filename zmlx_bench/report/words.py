@@ -22,6 +22,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
+def count(of: int, what: str) -> str:
+    """Return a number of things, such as `1 block` or `3 blocks`."""
+    return f"{of} {what}{'' if of == 1 else 's'}"
+
+
 def ratio(value: Ratio | None) -> str:
     """Return `1.023x [1.010, 1.036]`, the interval where there is one."""
     return DASH if value is None else spanned(value.value, value.low, value.high)

@@ -43,8 +43,11 @@ def _is_utc(value: str) -> str:
     return value
 
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
-Name = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
+KERNEL_REF = r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$"
+SHA256 = r"^[0-9a-f]{64}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 """An identifier that is safe as a file name: letters, digits, '_', '.', '-'."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$")]
@@ -53,10 +56,10 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-
 WeightFile = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f]+$")]
 """The name of a weight file, which its owner chose: never a path."""
 
-KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$")]
+KernelRef = Annotated[str, StringConstraints(pattern=KERNEL_REF)]
 """`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$")]
 """Of a checkpoint: a SHA-256, or the identity of version 1 where the checkpoint was not at hand to be hashed again."""
 UtcTime = Annotated[str, AfterValidator(_is_utc)]
@@ -75,7 +78,7 @@ Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
 
 def is_name(text: str) -> bool:
     """Return whether a text is a `Name`."""
-    return re.fullmatch(_NAME, text) is not None
+    return re.fullmatch(NAME, text) is not None
 
 
 def utc_now() -> str:

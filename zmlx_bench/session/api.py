@@ -92,6 +92,8 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
         # Before the first process of ours: it would disturb another session on this device.
         _hold(held, workspace, name, backend, made, share=request.share_device)
         encoded = inputs.encoded(request, located, prompts)
+        if families.is_structural(request.family, workspace):
+            say(f"loading {located.checkpoint.label} to find its sites")
         sites, usable, unserved = _surveyed(request, located, catalog, backend, usable)
         plan = draw_up(
             family=request.family,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog.variants import RESERVED, Catalog, families_with_variants
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.workspace import Workspace
 
 _TEMPLATES = Path(__file__).resolve().parent
@@ -47,7 +47,7 @@ def write(workspace: Workspace, name: str) -> Written:
             files.write_atomic(path, text.encode())
         for path, known in before.items():
             files.write_atomic(path, known.rstrip(b"\n") + b"\n" + added)
-    except CannotHere:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             test.unlink()

@@ -23,6 +23,7 @@ from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
+from zmlx_bench.ledger.conflict import REMEDY
 from zmlx_bench.ledger.matrix import rows_path
 from zmlx_bench.legacy.check import check_legacy_file
 from zmlx_bench.legacy.store import FOLDER as LEGACY
@@ -123,7 +124,7 @@ def _check_sessions(
             mine = {capsule.path: capsule.row for capsule in capsules if capsule.row is not None}
             findings += [*unread, *check_rows(relative(root, own[read.folder]), found, mine, recorded[read.folder])]
     every = [path for paths in recorded.values() for path in paths]
-    findings += check_rows(relative(root, workspace.matrix), rows, expected, every)
+    findings += check_rows(relative(root, workspace.matrix), rows, expected, every, f"; {REMEDY}")
     return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
 
 
