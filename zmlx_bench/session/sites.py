@@ -69,7 +69,7 @@ def survey(
     answer = answer_of(MODULE, json.dumps(told).encode("ascii"), where, "the process that loads it", limit_s)
     if "error" in answer:
         raise UnusableInput(
-            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error']))}; "
+            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error'])).rstrip('.')}; "
             "mend the checkpoint's files or name another"
         )
     sites = tuple(FoundSites.model_validate(each) for each in answer["sites"])
