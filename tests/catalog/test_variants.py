@@ -240,3 +240,18 @@ def test_every_declared_variant_of_the_project_resolves(repository: Workspace) -
         catalog = Catalog(repository, family)
         for name in catalog.names():
             assert catalog.resolve(name).kernels
+
+
+def test_a_kernel_is_hashed_anew_for_each_variant_unless_the_hashes_are_kept(fresh_workspace: Workspace) -> None:
+    known: dict[str, str] = {}
+    anew, kept = (Catalog(fresh_workspace, "qwen3", hashes) for hashes in (None, known))
+
+    def found(catalog: Catalog) -> list[str]:
+        return [use.source_sha256 for use in catalog.resolve("qwen_qkv_joined").kernels]
+
+    before = found(anew)
+    assert before == found(kept) == [known["qkv_joined"]]
+    with (fresh_workspace.kernels / "qkv_joined" / "kernel.py").open("a") as file:
+        file.write("EDITED = 1\n")
+    assert found(anew) != before
+    assert found(kept) == before

@@ -142,7 +142,7 @@ import sys
 from pathlib import Path
 from tests.ledger.test_matrix import row
 from zmlx_bench.ledger import matrix
-from zmlx_bench.workspace import SESSION_FILE, Workspace
+from zmlx_bench.workspace import Workspace
 place, name, count = Workspace(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 for i in range(count):
     matrix.record(place, f"{name}-{i}", [row(f"{name}-{i}", part) for part in "ab"])

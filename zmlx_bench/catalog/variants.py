@@ -29,9 +29,12 @@ RESERVED = ("baseline", "null", "all", "none", "promoted")
 class Catalog:
     """The variants of one family in a workspace, with the kernels they name."""
 
-    def __init__(self, workspace: Workspace, family: str) -> None:
+    def __init__(self, workspace: Workspace, family: str, hashes: dict[str, str] | None = None) -> None:
+        """Read the family's variants; `hashes` keeps those of the kernels' sources, for who looks at many variants at
+        one moment. Without it they are those of the moment in which a variant is resolved."""
         self.workspace = workspace
         self.family = family
+        self._hashes = hashes
         stem = family_catalog.declared_as(family, workspace)
         self.path = workspace.variants / f"{stem}.toml"
         if not self.path.is_file():
@@ -112,7 +115,7 @@ class Catalog:
                     mode=mode_name,
                     sites=covered,
                     numerics=mode.numerics,
-                    source_sha256=kernel_catalog.source_hash(self.workspace, kernel),
+                    source_sha256=self._hashed(kernel),
                 )
             )
         return ResolvedVariant(
@@ -123,6 +126,13 @@ class Catalog:
             env=env,
             fidelity=self.fidelity_of(name),
         )
+
+    def _hashed(self, kernel: Kernel) -> str:
+        if self._hashes is None:
+            return kernel_catalog.source_hash(self.workspace, kernel)
+        if kernel.name not in self._hashes:
+            self._hashes[kernel.name] = kernel_catalog.source_hash(self.workspace, kernel)
+        return self._hashes[kernel.name]
 
     def identify(self, variant: ResolvedVariant, backend: Backend, conditions: Conditions = DEFAULT) -> ResolvedVariant:
         """Return a resolved variant with the identity that it has now on `backend` under `conditions`."""

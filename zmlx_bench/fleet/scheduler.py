@@ -252,7 +252,7 @@ class Scheduler:
     def _judgement(self, item: Item) -> Iterator[FleetEvent]:
         """Yield that an item is abandoned or given up, where nothing else can come of it."""
         tired = item.patient_until is not None and item.patient_until <= self._now
-        if tired and item.session is not None and (item.state == "waiting" or item.state == "arriving"):
+        if tired and item.session is not None and item.state in ("waiting", "arriving"):
             why = f"{item.why}, for {self.terms.patience_s / 60:g} minutes"
             yield Abandoned(at=self._now, session=item.session, why=why)
         elif not item.over and (why_not := self._hopeless(item, tired=tired)) is not None:

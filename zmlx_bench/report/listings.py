@@ -49,8 +49,9 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
     reports = verified.read(workspace)
     here = verified.here(backend) if reports else None
     rows: list[Row] = []
+    hashes: dict[str, str] = {}
     for name in [asked_for] if asked_for else known:
-        catalog = Catalog(workspace, name)
+        catalog = Catalog(workspace, name, hashes)
         for variant_name in catalog.names():
             variant = catalog.resolve(variant_name)
             rows.append(

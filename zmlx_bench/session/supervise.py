@@ -105,18 +105,8 @@ class Worker:
                         failed = event
                     case Done():
                         done = event
-                    case Loaded() | Patched() | FilledEvent() | Caches():
-                        limit, phase = timeouts.prefill_s, "warming up"
-                    case Filling():
-                        limit, phase = timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
-                    case Warmed() | PromptEnd() | Deepened():
-                        limit, phase = timeouts.prefill_s, "between prompts"
-                    case Forced() | Audited():
-                        limit, phase = timeouts.prefill_s, "forcing tokens"
-                    case PromptStart():
-                        limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
-                    case Token() | Prefix():
-                        limit, phase = timeouts.decode_s, "decoding"
+                    case _:
+                        limit, phase = _entered(event, timeouts) or (limit, phase)
                 deadline = now + limit
         return self._ended(failed, done, timeouts)
 
@@ -160,6 +150,24 @@ class Worker:
                 return tail(file)
         except OSError:
             return ""
+
+
+def _entered(event: WorkerEvent, timeouts: Timeouts) -> tuple[float, str] | None:
+    """Return the longest silence, seconds, and the name of the phase that an event begins, or None."""
+    match event:
+        case Loaded() | Patched() | FilledEvent() | Caches():
+            return timeouts.prefill_s, "warming up"
+        case Filling():
+            return timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
+        case Warmed() | PromptEnd() | Deepened():
+            return timeouts.prefill_s, "between prompts"
+        case Forced() | Audited():
+            return timeouts.prefill_s, "forcing tokens"
+        case PromptStart():
+            return timeouts.prefill_s, f"prefilling {event.prompt}"
+        case Token() | Prefix():
+            return timeouts.decode_s, "decoding"
+    return None
 
 
 def _parsed(line: bytes) -> WorkerEvent:
