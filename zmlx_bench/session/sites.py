@@ -87,8 +87,9 @@ def applicable(found: Survey, variants: Sequence[ResolvedVariant]) -> tuple[list
 
 
 def unpacked(sites: Sequence[FoundSites]) -> tuple[str, ...]:
-    """Say what to do about a model without quantised projections, each of which would be a site; nothing of others."""
-    if any("linear" in each.sites for each in sites):
+    """Say what to do about a model without quantised projections, each of which would be a site, or in the module of
+    one; nothing of others."""
+    if any(each.sizes for each in sites):
         return ()
     return (
         "no projection of it is quantised, and most kernels multiply by packed weights: "
