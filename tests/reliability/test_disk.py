@@ -149,8 +149,9 @@ def operations(
     preloaded: Callable[..., dict[str, str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> int:
-    """How many operations of the file system a session needs."""
+    """How many operations of the file system a session needs after the first in its workspace, which makes the lock."""
     workspace, counted = make_workspace(), tmp_path_factory.mktemp("count") / "count"
+    workspace.matrix.with_name(f"{workspace.matrix.name}.lock").touch()
     done = run(workspace, env=preloaded(workspace, count=counted))
     assert done.returncode == 0, done.stderr
     return int(counted.read_text())

@@ -43,6 +43,7 @@ def refused(model: type[StrictModel], text: str) -> str:
         ('kernels = { combine = "a.b.c" }', "variant.v.kernels.combine: must be a kernel's name, or with a mode NAME"),
         ('kernel = { combine = "a" }', "variant.v.kernel: unknown field; did you mean 'kernels'?"),
         ("zzz = 1", "variant.v.zzz: unknown field; known: why, extends, kernels, "),
+        ("int = 1", "variant.v.int: unknown field; "),
         ("env = { MLX_A = 3 }", "variant.v.env.MLX_A: must be text in quotes, not 3"),
         ("default = 7", "variant.v.default: must be true or false, not 7"),
         ('fidelity = "nearly"', "variant.v.fidelity: must be 'identical' or 'near', not 'nearly'"),

@@ -150,7 +150,7 @@ def test_what_cannot_be_measured_is_one_line(dense: Ran, zmlx_inside: Zmlx, tmp_
     copy = Path(shutil.copytree(dense.checkpoint, tmp_path / "copy"))
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "model_type": "no_such_thing"}))
-    assert "mlx-lm does not load it: ValueError: Model type no_such_thing not supported" in refused(
+    assert "mlx-lm does not load it: ValueError: Model type no_such_thing not supported; mend" in refused(
         zmlx_inside, dense.place, copy
     )
     (copy / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))

@@ -10,8 +10,8 @@ from zmlx_bench.schema.session import FoundSites
 from zmlx_bench.session.sites import Survey, applicable, unpacked
 
 
-def found(*sites: Site) -> FoundSites:
-    return FoundSites(sites=sites, module="M", first="model", modules=1, sizes="", why_not=None)
+def found(*sites: Site, sizes: str = "") -> FoundSites:
+    return FoundSites(sites=sites, module="M", first="model", modules=1, sizes=sizes, why_not=None)
 
 
 def test_the_remedy_is_said_where_no_projection_is_quantised() -> None:
@@ -19,7 +19,9 @@ def test_the_remedy_is_said_where_no_projection_is_quantised() -> None:
         applicable(Survey((found("residual_norm"),), {}), [])
 
 
-def test_nothing_is_said_of_packed_ones() -> None:
-    assert unpacked([found("residual_norm"), found("linear")]) == ()
+@pytest.mark.parametrize("site", ["linear", "experts"])
+def test_nothing_is_said_of_packed_ones(site: Site) -> None:
+    packed = found(site, sizes="64 x 64, 4 bit affine in 32s")
+    assert unpacked([found("residual_norm"), packed]) == ()
     with pytest.raises(CannotHere, match=r"here: none is declared$"):
-        applicable(Survey((found("linear"),), {}), [])
+        applicable(Survey((packed,), {}), [])

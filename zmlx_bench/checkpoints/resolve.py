@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,8 +246,9 @@ def _from_folder(family: Architecture, kind: CheckpointKind, path: Path, trust_r
         weights=found.weights,
         trust_remote_code=trust_remote_code,
     )
-    # A link is kept: it may stand for a folder whose own path MLX cannot open.
-    whole = str(path.absolute())
+    # A link is kept: it may stand for a folder whose own path MLX cannot open. `..` behind one leads elsewhere.
+    whole, plain = str(path.absolute()), os.path.normpath(path.absolute())
+    whole = plain if os.path.realpath(plain) == os.path.realpath(whole) else whole
     option = "tiny" if kind == "tiny" else whole if whole == encodable(whole) else str(path)
     return Located(checkpoint, path, option, found.context)
 

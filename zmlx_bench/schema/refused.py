@@ -60,8 +60,7 @@ def first_error(error: ValidationError, model: type[BaseModel] | None = None) ->
         if one["type"] == "too_short" and len(one["input"]) >= one["ctx"]["min_length"]:
             # Pydantic counts the entries that are right; those that are wrong are told of.
             continue
-        place = tuple(part for part in one["loc"] if not _NOT_IN_FILE.fullmatch(str(part)))
-        by_place.setdefault(place, []).append(one)
+        by_place.setdefault(_place(one), []).append(one)
     place, problems = next(iter(by_place.items()))
     said = " or ".join(dict.fromkeys(_said(one) for one in problems)).replace(" or must be ", " or ")
     if problems[0]["type"] == "extra_forbidden":
@@ -88,6 +87,12 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in get_args(annotation):
         yield from _models(part)
+
+
+def _place(one: Any) -> tuple[Any, ...]:
+    """Return where an error is, as the file has it; an unknown field may be called as a branch of a union is."""
+    inside = len(one["loc"]) - (one["type"] == "extra_forbidden")
+    return (*(part for part in one["loc"][:inside] if not _NOT_IN_FILE.fullmatch(str(part))), *one["loc"][inside:])
 
 
 def _said(one: Any) -> str:

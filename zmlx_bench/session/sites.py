@@ -69,7 +69,7 @@ def survey(
     answer = answer_of(MODULE, json.dumps(told).encode("ascii"), where, "the process that loads it", limit_s)
     if "error" in answer:
         raise UnusableInput(
-            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error']))}; "
+            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error'])).rstrip('.')}; "
             "mend the checkpoint's files or name another"
         )
     sites = tuple(FoundSites.model_validate(each) for each in answer["sites"])
@@ -87,8 +87,9 @@ def applicable(found: Survey, variants: Sequence[ResolvedVariant]) -> tuple[list
 
 
 def unpacked(sites: Sequence[FoundSites]) -> tuple[str, ...]:
-    """Say what to do about a model without quantised projections, each of which would be a site; nothing of others."""
-    if any("linear" in each.sites for each in sites):
+    """Say what to do about a model without quantised projections, each of which would be a site, or in the module of
+    one; nothing of others."""
+    if any(each.sizes for each in sites):
         return ()
     return (
         "no projection of it is quantised, and most kernels multiply by packed weights: "
