@@ -35,9 +35,9 @@ def speeds(folder: Path) -> dict[tuple[str, int], Speeds]:
     for path in sorted(folder.glob("*_t*.json")):
         capsule = read_json(path, Capsule)
         place = found.setdefault((f"{capsule.checkpoint.label}, {capsule.machine.device}", capsule.tokens), {})
-        arms = (*capsule.runs.baseline, *capsule.runs.null, *capsule.runs.incumbent, *capsule.runs.variant)
-        for arm in {run.arm for run in arms}:
-            place[arm] = by_block([run for run in arms if run.arm == arm], decode_tok_s)
+        for _, runs in capsule.runs.by_role:
+            if runs:
+                place[runs[0].arm] = by_block(runs, decode_tok_s)
     return found
 
 

@@ -77,9 +77,9 @@ def _packs(model: Any, path: str, part: Any) -> bool | dict[str, Any]:
     return True if predicate is None else bool(predicate(path, part))
 
 
-def save(name: str, folder: Path, sizes: Mapping[str, Any] | None = None) -> Any:
+def save(name: str, folder: Path, sizes: Mapping[str, Any] | None = None, dtype: mx.Dtype = mx.float32) -> Any:
     """Write the model and its configuration as a checkpoint, without a tokenizer; return the model."""
-    model = build(name, sizes)
+    model = build(name, sizes, dtype)
     save_model(folder, model)
     quantization = {"quantization": {"group_size": GROUP, "bits": BITS}}
     (folder / "config.json").write_text(json.dumps({**config(name, sizes), **quantization}), encoding="utf-8")

@@ -154,6 +154,14 @@ def repository() -> Workspace:
     return Workspace(Path(__file__).resolve().parents[1])
 
 
+@pytest.fixture(scope="session")
+def small() -> str:
+    """Of `--checkpoint`: the smallest Qwen3 that there may be, for sessions not looked at for what their model says."""
+    from tests import small  # the models that it makes need what this file holds
+
+    return str(small.folder("qwen3"))
+
+
 @pytest.fixture(scope="session", params=["qwen3", "glm47"])
 def tiny(request: pytest.FixtureRequest) -> Tiny:
     """The tiny model of each family, loaded once; a test leaves it as it found it."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import small
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import plain
 from zmlx_bench.checkpoints.resolve import TINY
@@ -38,6 +39,11 @@ def instructions(
         "prompts": tuple(Prompt(f"p{i}", ids) for i, ids in enumerate(TOKEN_IDS)),
     }  # fmt: skip
     return Instructions(**{**fields, **changes})
+
+
+def small_instructions(family: str, *given: Any, **changes: Any) -> Instructions:
+    """The same of the smallest checkpoint of the family, where nobody looks at what the model says."""
+    return instructions(family, *given, **{"checkpoint_kind": "path", "path": str(small.folder(family)), **changes})
 
 
 def events(told: Instructions, folder: Path) -> list[dict[str, Any]]:

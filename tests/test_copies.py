@@ -112,8 +112,16 @@ def test_a_workspace_that_remembers_nothing_keeps_what_differs(package: Path, ma
     assert states(copies.update(made)) == {"kernels/one": "kept", "kernels/two": "replaced"}
 
 
-def test_a_disk_that_refuses_leaves_whole_kernels(
-    package: Path, made: Workspace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [(OSError(28, "No space left on device"), CannotHere), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_a_disk_that_refuses_or_an_interrupt_leaves_whole_kernels(
+    package: Path,
+    made: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: BaseException,
+    told: type[BaseException],
 ) -> None:
     for name in ("one", "two"):
         (package / "kernels" / name / "kernel.py").write_text("# newer\n")
@@ -121,11 +129,11 @@ def test_a_disk_that_refuses_leaves_whole_kernels(
 
     def refuse(self: Path, target: Path) -> Path:
         if self.name.startswith(".two.") and self.name.endswith(".new"):
-            raise OSError(28, "No space left on device")
+            raise refusal
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(CannotHere, match="No space left"):
+    with pytest.raises(told, match="No space left" if told is CannotHere else None):
         copies.update(made)
     monkeypatch.undo()
     assert (made.kernels / "one/kernel.py").read_text() == "# newer\n"

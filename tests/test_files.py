@@ -74,3 +74,14 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert files.read_toml(tmp_path / "marked.toml", PromptSet).prompt[0].text == "b"
     (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + files.dump_json(good()))
     assert files.read_json(tmp_path / "marked.json", PromptSet) == good()
+
+
+def test_a_size_is_of_the_files_that_are_there_and_of_a_link_itself(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_bytes(b"0" * 100)
+    (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
+    link = (tmp_path / "a" / "gone").lstat().st_size
+    assert files.size(tmp_path / "a") == 100 + link
+    assert files.size(tmp_path / "a" / "b" / "file") == 100
+    assert files.size(tmp_path / "a" / "gone") == link
+    assert files.size(tmp_path / "nowhere") == 0

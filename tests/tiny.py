@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,6 @@ FEW_LAYERS = 2
 """Among these first ones is each kind of a family's, and one after the other."""
 
 
-def hosts_of(family: str, site: str) -> int:
-    """How many modules of the tiny model hold `combine` or `qkv`, from its configuration."""
-    config = json.loads((TINY / f"tiny_{family}" / "config.json").read_text())
-    dense = config.get("first_k_dense_replace", 0) if site == "combine" else 0
-    return int(config["num_hidden_layers"]) - int(dense)
-
-
 @dataclass
 class Tiny:
     """A loaded tiny model."""
@@ -45,10 +37,10 @@ class Tiny:
     moe_layers: int
 
     @classmethod
-    def load(cls, name: str, layers: int | None = None) -> Tiny:
-        """Load the tiny model, or its first layers."""
+    def load(cls, name: str, layers: int | None = None, checkpoint: Path | None = None) -> Tiny:
+        """Load the tiny model, or another checkpoint of the family; whole, or its first layers."""
         mx.set_default_device(mx.cpu)
-        model, _ = load_model(TINY / f"tiny_{name}")
+        model, _ = load_model(checkpoint or TINY / f"tiny_{name}")
         model.model.layers = model.model.layers[:layers]
         family = family_of(name)
         blocks = sum(host.offers(("combine",)) for host in family.hosts(model))

@@ -37,11 +37,11 @@ def model(name: str, **sizes: Any) -> Tiny:
     return Tiny(family(families.ANY), made, len(made.layers), 0)
 
 
-def save(name: str, folder: Path, **sizes: Any) -> Path:
+def save(name: str, folder: Path, dtype: mx.Dtype = mx.float32, **sizes: Any) -> Path:
     """Write a random checkpoint of an architecture with a tokenizer to `folder`, which is made."""
     mx.set_default_device(mx.cpu)
     folder.mkdir(parents=True)
-    module("tiny_models").save(name, folder, {**WORDS, **sizes})
+    module("tiny_models").save(name, folder, {**WORDS, **sizes}, dtype)
     for path in TOKENIZER.iterdir():
         shutil.copy(path, folder)
     return folder

@@ -146,8 +146,8 @@ def _replace(source: Path, target: Path) -> None:
         if target.exists():
             target.rename(old)
         fresh.rename(target)
-    except OSError:
-        if old.exists():
+    except BaseException:
+        if old.exists() and not target.exists():
             old.rename(target)
         raise
     finally:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 import tempfile
 import tomllib
@@ -18,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema import document
 from zmlx_bench.schema.base import Raw, StrictModel
+from zmlx_bench.schema.refused import first_error
 
 Model = TypeVar("Model", bound=StrictModel)
 LARGEST_FILE = 32 * 1024 * 1024
@@ -79,16 +83,7 @@ def decoded(
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValidationError as error:
-        raise ValueError(first_error(error)) from None
-
-
-def first_error(error: ValidationError) -> str:
-    """Return the first validation error as `field: message`."""
-    problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or "file"
-    message = problem["msg"].removeprefix("Value error, ")
-    more = error.error_count() - 1
-    return f"{field}: {message}" + (f" (and {more} more)" if more else "")
+        raise ValueError(first_error(error, model)) from None
 
 
 def loads(text: str) -> Any:
@@ -162,6 +157,25 @@ def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
         raise UnusableInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's content, whatever its size; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a file, or of the files below a folder; what is not there, or vanishes meanwhile, has none.
+
+    A link counts for itself: it may lead anywhere.
+    """
+    found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    total = 0
+    for one in found if path.is_dir() else [path]:
+        with contextlib.suppress(OSError):
+            total += one.lstat().st_size
+    return total
+
+
 def refuse_outside(root: Path, path: Path) -> None:
     """Raise UnusableInput where a symbolic link leads `path` out of the folder `root`."""
     # realpath, unlike Path.resolve, takes links in a circle too.
@@ -221,4 +235,13 @@ def sync_folder(folder: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> CannotHere:
     """Return the error for a write that the system refused."""
-    return CannotHere(f"{path}: cannot be written: {error.strerror or error}; free space or choose another --workspace")
+    remedy = "free space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+    return CannotHere(f"{path}: cannot be written: {reason(error)}; {remedy}, or choose another place")
+
+
+def reason(error: OSError) -> str:
+    """Return what the system said; of several refusals, which copying a folder gathers, the first one."""
+    if isinstance(error, shutil.Error):
+        _source, _target, first = error.args[0][0]
+        return str(first)
+    return error.strerror or str(error)

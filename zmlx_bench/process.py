@@ -18,6 +18,7 @@ UTF8 = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 16
 _DIES_S = 10.0
+_TAIL_BYTES = 2000
 
 
 def told_path(path: Path) -> str:
@@ -115,6 +116,16 @@ class Child:
         """Close the channel."""
         self._selector.close()
         self._channel.close()
+
+
+def tail(printed: IO[bytes]) -> str:
+    """Return the end of what a process printed: whole lines, where there are such."""
+    printed.seek(0, os.SEEK_END)
+    start = max(0, printed.tell() - _TAIL_BYTES)
+    printed.seek(start)
+    text = printed.read()
+    lines = text.partition(b"\n")[2] if start else text
+    return (lines.strip() or text).decode("utf-8", "replace").strip()
 
 
 def ending(code: int) -> str:

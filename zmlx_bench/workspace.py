@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput
 
+SESSION_FILE = "session.json"
+"""In a session's folder: its plan, where it ran, and how it ended."""
 _PACKAGE = Path(__file__).resolve().parent
 _IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pyc", "promoted.toml", "identities.toml", "*.lock")
 
@@ -80,16 +84,31 @@ def find(explicit: Path | None, start: Path | None = None) -> Workspace:
         if not is_workspace(explicit):
             raise UnusableInput(
                 f"--workspace {explicit}: not a workspace (no variants/ and kernels/ in it); "
-                f"make one with `zmlx init {explicit}`"
+                f"make one with `zmlx init {shlex.quote(str(explicit))}`"
             )
         return _told(explicit.resolve())
-    here = (start or Path.cwd()).resolve()
+    here = (start or _current()).resolve()
     for folder in (here, *here.parents):
         if is_workspace(folder):
             return _told(folder)
     raise UnusableInput(
         f"no workspace in {here} or above it; make one with `zmlx init DIR`, or name one with --workspace"
     )
+
+
+def _current() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UnusableInput("the current folder was removed; cd into one that exists") from None
+
+
+def options(place: Workspace) -> tuple[str, ...]:
+    """Return what a command must say to work in `place` from the current folder: nothing, or --workspace and where."""
+    try:
+        return () if find(None) == place else ("--workspace", str(place.root))
+    except UnusableInput:
+        return ("--workspace", str(place.root))
 
 
 def _told(root: Path) -> Workspace:
@@ -125,7 +144,10 @@ def create(folder: Path) -> Workspace:
             shutil.copytree(source / name, folder / name, ignore=_IGNORED)
         (folder / "capsules").mkdir()
         (folder / ".gitignore").write_text("capsules/*/events.jsonl\ncapsules/*/logs/\n/fleet/\n*.lock\n__pycache__/\n")
-    except OSError as error:
+    except BaseException as error:
+        # Half a workspace would be taken for one.
         shutil.rmtree(folder, ignore_errors=True)
-        raise CannotHere(f"{folder}: cannot be made: {error.strerror or error}") from None
+        if isinstance(error, OSError):
+            raise CannotHere(f"{folder}: cannot be made: {files.reason(error)}; name another folder") from None
+        raise
     return Workspace(folder.resolve())

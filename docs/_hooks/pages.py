@@ -26,6 +26,9 @@ from mkdocs.structure.nav import Navigation, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 _MARK = re.compile(r"^<!-- (output|terminal|section|table): (.+?) -->$", re.MULTILINE)
+_IN_TABLE = re.compile(r"<td[ >].*?</td>", re.DOTALL)
+_NAME = re.compile(r"<code>([^<>]{12,})</code>")
+_JOINT = re.compile(r"(?<=[_/:=.\]])(?=[A-Za-z\[])")
 _HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 
 
@@ -77,9 +80,18 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     return _MARK.sub(lambda found: _filled(found[1], found[2]), markdown)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Let long names in tables break behind what joins their words, and nowhere else."""
+    return _IN_TABLE.sub(lambda cell: _NAME.sub(_breakable, cell[0]), html)
+
+
+def _breakable(code: re.Match[str]) -> str:
+    return f"<code>{_JOINT.sub('<wbr>', code[1])}</code>"
+
+
 def _filled(kind: str, what: str) -> str:
     if kind == "terminal":
-        return f"```text\n$ {what}\n{screen.terminal(shlex.split(what), ROOT)}```"
+        return f"```{{ .text .terminal }}\n$ {what}\n{screen.terminal(shlex.split(what), ROOT)}```"
     if kind == "output":
         text = screen.plain(shlex.split(what), ROOT)
         return _HEADING.sub(lambda heading: f"##{heading[0]}", text)

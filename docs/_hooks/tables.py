@@ -11,6 +11,7 @@ from zmlx_bench import files
 from zmlx_bench.catalog import families, kernels
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.steps import Span
+from zmlx_bench.schema.described import descriptions
 from zmlx_bench.schema.kernel import Site
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
@@ -21,12 +22,10 @@ def policy(root: Path) -> str:
     """Every threshold of `variants/policy.toml` with what it means."""
     found = files.read_toml(root / "variants" / "policy.toml", Policy)
     lines = ["| threshold | value | meaning |", "| --- | --- | --- |"]
-    for name, field in Policy.model_fields.items():
-        if field.description:
-            value = getattr(found, name)
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-            meaning = " ".join(field.description.split())
-            lines.append(f"| `{name}` | {shown} | {meaning} |")
+    for name, text in descriptions(Policy).items():
+        value = getattr(found, name)
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+        lines.append(f"| `{name}` | {shown} | {' '.join(text.split())} |")
     return "\n".join(lines)
 
 

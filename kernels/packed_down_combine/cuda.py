@@ -9,8 +9,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from .._lib.gpu.cuda import CudaLaunch, Template, prepare, read_cuda
-from .._lib.gpu.cuda_packed import check_rows, constants
-from .._lib.gpu.cuda_rows import ON_TENSOR_CORES
+from .._lib.gpu.cuda_packed import check_rows, constants, on_tensor_cores
 from .._lib.gpu.packed_weights import Form
 from .._lib.gpu.settle import Call
 
@@ -46,12 +45,12 @@ def plan(form: Form, inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype, sco
     Products and partial sums are rounded to `scores`.
     """
     *leading, k = inds
-    on_tensor_cores = math.prod(inds) >= ON_TENSOR_CORES
-    rows = 16 if on_tensor_cores else ROWS
+    tiles = on_tensor_cores(form.packing, math.prod(inds))
+    rows = 16 if tiles else ROWS
     sizes: Template = {"T": dtype, "R": scores, "D": d, "I": i, "TOP": k, "ROWS": rows}
     template: Template = {**sizes, **constants(form.packing), "BIASED": form.biased}
     return CudaLaunch(
-        MMA if on_tensor_cores else ROWS_OF,
+        MMA if tiles else ROWS_OF,
         template=template,
         blocks=(d // rows, math.prod(leading)),
         threads=32 * k,

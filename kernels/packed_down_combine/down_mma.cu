@@ -1,6 +1,6 @@
 // out[t, d] = sum over the chosen experts of (h W^T)[d] * score, on tensor cores; a warp an expert, 16 rows a block, and
 // the block adds its experts up in the order of their slots.
-using Rows = PackedTile<T, I, BITS, GROUP, FLOATS>;
+using Rows = PackedTile<T, I, BITS, GROUP>;
 __shared__ T products[TOP][16];
 const int lane = threadIdx.x % 32;
 const int expert = threadIdx.x / 32;

@@ -7,16 +7,12 @@ const int token = blockIdx.y;
 const int slot = token * TOP + expert;
 const int row = blockIdx.x * ROWS;
 const size_t first = size_t(inds[slot]) * D + row;
-PackedRow<T, I, BITS, GROUP, FLOATS> weights[ROWS];
+float sums[1][ROWS];
+multiply_rows<ChosenRow<T, I, BITS, GROUP, FLOATS>>(sums, h + slot * I, {w}, {scales}, {biases}, first, lane);
+if (lane == 0) {
 #pragma unroll
-for (int r = 0; r < ROWS; ++r) {
-  weights[r].request(w, scales, biases, first + r, lane);
-}
-#pragma unroll
-for (int r = 0; r < ROWS; ++r) {
-  const float y = weights[r].multiply(h + slot * I, lane);
-  if (lane == 0) {
-    products[expert][r] = float(with_bias<BIASED, T>(y, bias, first + r));
+  for (int r = 0; r < ROWS; ++r) {
+    products[expert][r] = float(with_bias<BIASED, T>(sums[0][r], bias, first + r));
   }
 }
 __syncthreads();

@@ -41,20 +41,20 @@ def bind(module: Any, request: BindRequest) -> Binding:
             return cuda.run(form, module.switch_mlp.down_proj.weight.shape)
         return by_shape(settler("metal"), functools.partial(plan, form))
 
-    most = most_slots(module.switch_mlp.down_proj.weight.shape[1]) if request.backend == "cuda" else None
-    return Binding(down_combine(module.switch_mlp, request.backend, run, most))
+    return Binding(down_combine(module.switch_mlp, request.backend, run))
 
 
 def down_combine(
-    switch: Any, backend: str, run: Callable[[Form], Run], most: int | None = None
+    switch: Any, backend: str, run: Callable[[Form], Run]
 ) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
     """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last.
 
-    More than `most` experts, counted over the tokens, stay with MLX.
+    More experts, counted over the tokens, than CUDA's launches serve stay with MLX.
     """
     packing, (down,) = packed("packed_down_combine", backend, switch.down_proj)
     biases = biases_of("packed_down_combine", backend, switch.down_proj)
     launch = run(Form(packing, bool(biases)))
+    most = most_slots(packing, down.w.shape[1]) if backend == "cuda" else None
 
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
         if stays(h, down, biases) or (most is not None and inds.size > most):

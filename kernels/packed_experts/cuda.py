@@ -9,8 +9,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from .._lib.gpu.cuda import CudaLaunch, Template, prepare, read_cuda
-from .._lib.gpu.cuda_packed import check_rows, constants
-from .._lib.gpu.cuda_rows import ON_TENSOR_CORES
+from .._lib.gpu.cuda_packed import check_rows, constants, on_tensor_cores
 from .._lib.gpu.packed_weights import Form
 from .._lib.gpu.settle import Call
 
@@ -44,12 +43,12 @@ def run(form: Form, shape: tuple[int, ...]) -> Callable[..., list[mx.array]]:
 def plan(form: Form, inds: tuple[int, ...], d: int, i: int, dtype: mx.Dtype) -> CudaLaunch:
     """Return the launch for inds of shape (B, L, k), `i` rows of `d` weights."""
     slots = math.prod(inds)
-    on_tensor_cores = slots >= ON_TENSOR_CORES
-    rows = 8 if on_tensor_cores else ROWS
+    tiles = on_tensor_cores(form.packing, slots)
+    rows = 8 if tiles else ROWS
     sizes: Template = {"T": dtype, "D": d, "I": i, "TOP": inds[-1], "WARPS": WARPS, "ROWS": rows}
     template: Template = {**sizes, **constants(form.packing), **dict(form.constants(dtype))}
     return CudaLaunch(
-        MMA if on_tensor_cores else ROWS_OF,
+        MMA if tiles else ROWS_OF,
         template=template,
         blocks=(i // (rows * WARPS), slots),
         threads=32 * WARPS,

@@ -1,5 +1,5 @@
 // h[slot, i] = the activation of gate and up of the slot's expert on tensor cores; a warp takes 8 gate rows and their 8 up rows.
-using Rows = PackedTile<T, D, BITS, GROUP, FLOATS>;
+using Rows = PackedTile<T, D, BITS, GROUP>;
 const int lane = threadIdx.x % 32;
 const int slot = blockIdx.y;
 const int row = (blockIdx.x * WARPS + threadIdx.x / 32) * 8;

@@ -41,8 +41,7 @@ def bind(module: Any, request: BindRequest) -> Binding:
             return cuda.run(form, module.switch_mlp.gate_proj.weight.shape)
         return by_shape(settler("metal"), functools.partial(plan, form))
 
-    most = most_slots(module.switch_mlp.gate_proj.weight.shape[1]) if request.backend == "cuda" else None
-    return Binding(experts(module.switch_mlp, request.backend, run, clamp, most))
+    return Binding(experts(module.switch_mlp, request.backend, run, clamp))
 
 
 def experts(
@@ -50,15 +49,15 @@ def experts(
     backend: str,
     run: Callable[[Form], Run],
     clamp: tuple[float, float] | None = None,
-    most: int | None = None,
 ) -> Callable[[mx.array, mx.array], mx.array]:
     """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them.
 
-    More than `most` experts, counted over the tokens, stay with MLX.
+    More experts, counted over the tokens, than CUDA's launches serve stay with MLX.
     """
     packing, (gate, up) = packed("packed_experts", backend, switch.gate_proj, switch.up_proj)
     biases = biases_of("packed_experts", backend, switch.gate_proj, switch.up_proj)
     launch = run(Form(packing, bool(biases), clamp))
+    most = most_slots(packing, gate.w.shape[1]) if backend == "cuda" else None
 
     def call(x: mx.array, inds: mx.array) -> mx.array:
         if stays(x, gate, biases) or (most is not None and inds.size > most):

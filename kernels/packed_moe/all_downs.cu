@@ -6,17 +6,18 @@ const int slot = threadIdx.x / 32;
 const int row = blockIdx.x * ROWS;
 const bool shared = slot == TOP;
 const size_t first = (shared ? 0 : size_t(inds[slot]) * D) + row;
-PackedRow<T, I, BITS, GROUP, FLOATS> weights[ROWS];
-#pragma unroll
-for (int r = 0; r < ROWS; ++r) {
-  weights[r].request(
-      shared ? shared_down_w : down_w, shared ? shared_down_s : down_s, shared ? shared_down_b : down_b, first + r, lane);
+const auto w = shared ? shared_down_w : down_w;
+const auto scales = shared ? shared_down_s : down_s, biases = shared ? shared_down_b : down_b;
+float sums[1][ROWS];
+if (FLOATS && shared) {
+  multiply_rows<DenseRow<T, I, BITS, GROUP, FLOATS>>(sums, h + slot * I, {w}, {scales}, {biases}, first, lane);
+} else {
+  multiply_rows<ChosenRow<T, I, BITS, GROUP, FLOATS>>(sums, h + slot * I, {w}, {scales}, {biases}, first, lane);
 }
+if (lane == 0) {
 #pragma unroll
-for (int r = 0; r < ROWS; ++r) {
-  const float y = weights[r].multiply(h + slot * I, lane);
-  if (lane == 0) {
-    products[slot][r] = float(T(y));
+  for (int r = 0; r < ROWS; ++r) {
+    products[slot][r] = float(T(sums[0][r]));
   }
 }
 __syncthreads();

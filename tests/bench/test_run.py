@@ -116,19 +116,19 @@ def answered(zmlx: Zmlx, repository: Workspace, *arguments: str) -> subprocess.C
         (("moe_router", "--backend", "cpu", "--family", "qwen3"), 4, "not on cpu"),
     ],
 )
-def test_exit_codes(zmlx: Zmlx, repository: Workspace, arguments: Any, code: int, said: str) -> None:
-    done = answered(zmlx, repository, *arguments)
+def test_exit_codes(zmlx_inside: Zmlx, repository: Workspace, arguments: Any, code: int, said: str) -> None:
+    done = answered(zmlx_inside, repository, *arguments)
     assert done.returncode == code
     assert said in done.stderr + done.stdout
 
 
-def test_json_is_one_object_on_standard_output(zmlx: Zmlx, repository: Workspace) -> None:
-    done = answered(zmlx, repository, "qk_norm_rope", "--backend", "cpu", "--family", "glm47", "--json")
+def test_json_is_one_object_on_standard_output(zmlx_inside: Zmlx, repository: Workspace) -> None:
+    done = answered(zmlx_inside, repository, "qk_norm_rope", "--backend", "cpu", "--family", "glm47", "--json")
     found = json.loads(done.stdout)
     assert found["schema_version"] == 1
     assert {row["reason"] for row in found["rows"]} == {"not on cpu"}
 
 
-def test_the_list_is_still_there(zmlx: Zmlx, repository: Workspace) -> None:
-    done = zmlx("kernels", "--workspace", str(repository.root), "--json")
+def test_the_list_is_still_there(zmlx_inside: Zmlx, repository: Workspace) -> None:
+    done = zmlx_inside("kernels", "--workspace", str(repository.root), "--json")
     assert {row["kernel"] for row in json.loads(done.stdout)["kernels"]} >= {"moe_combine", "native_moe"}

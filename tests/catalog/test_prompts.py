@@ -62,7 +62,7 @@ def test_a_selection_keeps_its_order_and_has_a_hash_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "prompt: Field required"),
+        ("", "prompt: is missing"),
         ("prompt = []", "prompt: "),
         ('[[prompt]]\nid = "a"\ndomain = "x"\ntext = ""', "prompt.0.text: "),
         ('[[prompt]]\nid = "a"\ndomain = "x"\ntext = "x"\n' * 2, "two prompts have the same id"),

@@ -9,7 +9,7 @@ import pytest
 from tests.planted import declaration, plant
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog, families_with_variants
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.workspace import Workspace
 
@@ -43,9 +43,9 @@ def add(fresh_workspace: Workspace) -> Add:
             "variant.a.extends: goes in a circle: a -> b -> a",
         ),
         ('[variant.v]\nwhy = "x"', "variant.v.kernels: names no kernel"),
-        ('[variant.v]\nkernels = { combine = "moe_combine" }', "variant.v.why: Field required"),
+        ('[variant.v]\nkernels = { combine = "moe_combine" }', "variant.v.why: is missing"),
         ('[variant.v]\nwhy = ""\nkernels = { combine = "moe_combine" }', "variant.v.why: "),
-        ('[variant.v]\nwhy = "x"\nkernel = "moe_combine"', "variant.v.kernel: Extra inputs are not permitted"),
+        ('[variant.v]\nwhy = "x"\nkernel = "moe_combine"', "variant.v.kernel: unknown field; did you mean 'kernels'?"),
         ('[variant.qwen_qkv_joined]\nwhy = "x"', "qwen_qkv_joined"),
         ('[variant.QWEN_QKV_joined]\nwhy = "x"\nextends = "qwen_qkv_joined"', "differs from 'qwen_qkv_joined' only in"),
         ('[variant.baseline]\nwhy = "x"\nextends = "qwen_qkv_joined"', "variant.baseline: the name 'baseline' is res"),
@@ -190,7 +190,10 @@ def test_the_source_hash_follows_every_file_of_the_kernel(fresh_workspace: Works
     [
         (lambda f: (f / "kernel.py").unlink(), "has kernel.toml but no kernel.py with `bind`"),
         (lambda f: (f / "kernel.toml").write_text("schema_version = 2"), "2 is newer than this zmlx knows"),
-        (lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"), "Extra inputs are not permitted"),
+        (
+            lambda f: (f / "kernel.toml").write_text(declaration() + "extra = 1\n"),
+            "unknown field; known: numerics, backends, changes",
+        ),
         (
             lambda f: (f / "kernel.toml").write_text('uses = ["gpu"]\n' + declaration()),
             "`uses` is no longer declared; delete the line: it is found from the kernel's imports",
@@ -212,6 +215,16 @@ def test_a_kernel_that_is_declared_wrongly(
     assert "no_op" in str(caught.value)
 
 
+def test_a_kernel_that_is_no_python_is_named_by_file_and_line(fresh_workspace: Workspace) -> None:
+    broken = fresh_workspace.kernels / "moe_combine" / "kernel.py"
+    broken.write_text("import os\ndef (\n")
+    catalog = Catalog(fresh_workspace, "qwen3")
+    with pytest.raises(
+        UnusableInput, match=r"kernels/moe_combine: its imports cannot be read: .* \(kernel\.py, line 2\)"
+    ):
+        catalog.resolve("qwen_combine_exact")
+
+
 def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path: object) -> None:
     outside = fresh_workspace.root.parent / "outside"
     outside.mkdir()
@@ -222,8 +235,23 @@ def test_a_kernel_folder_that_leads_outside(fresh_workspace: Workspace, tmp_path
 
 
 def test_every_declared_variant_of_the_project_resolves(repository: Workspace) -> None:
-    assert families(repository) == sorted([family_catalog.ANY, *family_catalog.names()])
+    assert families_with_variants(repository) == sorted([family_catalog.ANY, *family_catalog.names()])
     for family in family_catalog.names():
         catalog = Catalog(repository, family)
         for name in catalog.names():
             assert catalog.resolve(name).kernels
+
+
+def test_a_kernel_is_hashed_anew_for_each_variant_unless_the_hashes_are_kept(fresh_workspace: Workspace) -> None:
+    known: dict[str, str] = {}
+    anew, kept = (Catalog(fresh_workspace, "qwen3", hashes) for hashes in (None, known))
+
+    def found(catalog: Catalog) -> list[str]:
+        return [use.source_sha256 for use in catalog.resolve("qwen_qkv_joined").kernels]
+
+    before = found(anew)
+    assert before == found(kept) == [known["qkv_joined"]]
+    with (fresh_workspace.kernels / "qkv_joined" / "kernel.py").open("a") as file:
+        file.write("EDITED = 1\n")
+    assert found(anew) != before
+    assert found(kept) == before

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from zmlx_bench import files
 from zmlx_bench.checkpoints import remembered
 
 WEIGHTS = b"weights" * 1000
@@ -25,13 +26,13 @@ def hashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     monkeypatch.setattr(remembered, "WORTH", 1)
     monkeypatch.setattr(remembered, "SETTLED_NS", -1)
     found: list[Path] = []
-    real: Callable[[Path], str] = remembered._hashed
+    real: Callable[[Path], str] = files.sha256
 
     def counted(path: Path) -> str:
         found.append(path)
         return real(path)
 
-    monkeypatch.setattr(remembered, "_hashed", counted)
+    monkeypatch.setattr(files, "sha256", counted)
     return found
 
 

@@ -46,6 +46,14 @@ def test_a_folder_is_known_by_its_content_and_never_by_its_place(tmp_path: Path)
     assert locate("qwen3", one.option, CPU).checkpoint == one.checkpoint
 
 
+def test_a_way_round_is_told_straight_unless_a_link_stands_in_it(tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(TINY / "tiny_qwen3", tmp_path / "models" / "mine"))
+    (tmp_path / "lab").mkdir()
+    assert locate("qwen3", f"{tmp_path}/lab/../models/mine", CPU).option == str(mine)
+    (tmp_path / "link").symlink_to(mine)
+    assert locate("qwen3", f"{tmp_path}/link/../mine", CPU).option == f"{tmp_path}/link/../mine"
+
+
 @pytest.mark.parametrize("name", ["tiny", "full", "synthetic", "auto"])
 def test_a_folder_of_ones_own_is_never_labelled_as_a_checkpoint_that_zmlx_knows(tmp_path: Path, name: str) -> None:
     shutil.copytree(TINY / "tiny_qwen3", tmp_path / name)

@@ -52,7 +52,7 @@ def _refused(done: subprocess.CompletedProcess[str], root: Path, before: dict[st
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
-    assert "free space or choose another --workspace" in done.stderr
+    assert "or choose another place" in done.stderr
     assert tree(root) == before
 
 
@@ -62,33 +62,38 @@ def test_a_session_that_cannot_be_written_is_not_begun(fresh_workspace: Workspac
     _refused(done, fresh_workspace.root, before, "session.json: cannot be written: File too large")
 
 
-def test_a_file_where_the_capsules_should_lie(fresh_workspace: Workspace, zmlx: Callable[..., Any]) -> None:
+def test_a_file_where_the_capsules_should_lie(fresh_workspace: Workspace, zmlx_inside: Callable[..., Any]) -> None:
     fresh_workspace.capsules.rmdir()
     fresh_workspace.capsules.write_text("mine")
     before = tree(fresh_workspace.root)
-    done = zmlx(*RUN, "--workspace", str(fresh_workspace.root))
+    done = zmlx_inside(*RUN, "--workspace", str(fresh_workspace.root))
     _refused(done, fresh_workspace.root, before, "session.json: cannot be written: Not a directory")
 
 
 def test_a_read_only_workspace(
-    fresh_workspace: Workspace, zmlx: Callable[..., Any], mounted: Callable[..., Path]
+    fresh_workspace: Workspace, zmlx_inside: Callable[..., Any], mounted: Callable[..., Path]
 ) -> None:
     disk = mounted("size=4m")
     shutil.copytree(fresh_workspace.root, disk / "ws")
     mounted("ro", again=True)
     before = tree(disk)
-    done = zmlx(*RUN, "--workspace", str(disk / "ws"))
+    done = zmlx_inside(*RUN, "--workspace", str(disk / "ws"))
     _refused(done, disk, before, "session.json: cannot be written: Read-only file system")
-    made = zmlx("init", str(disk / "other"))
+    made = zmlx_inside("init", str(disk / "other"))
     assert (made.returncode, len(made.stderr.splitlines())) == (4, 1)
     assert "cannot be made: Read-only file system" in made.stderr
 
 
-def test_init_on_a_full_disk_leaves_nothing(zmlx: Callable[..., Any], mounted: Callable[..., Path]) -> None:
-    disk = mounted("size=16k")
-    done = zmlx("init", str(disk / "ws"))
+@pytest.mark.parametrize("size", ["16k", "1m"], ids=["no folder", "some files"])
+def test_init_on_a_full_disk_leaves_nothing(
+    zmlx_inside: Callable[..., Any], mounted: Callable[..., Path], size: str
+) -> None:
+    disk = mounted(f"size={size}")
+    done = zmlx_inside("init", str(disk / "ws"))
     assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
-    assert "cannot be made" in done.stderr
+    assert "cannot be made: " in done.stderr
+    assert done.stderr.count("No space left on device") == 1, "one refusal is enough"
+    assert done.stderr.endswith("; name another folder\n")
     assert list(disk.iterdir()) == []
 
 

@@ -173,6 +173,15 @@ def test_an_error_breaks_between_words_on_a_terminal_only(
     assert " ".join(lines).split() == piped.split()
 
 
+@pytest.mark.parametrize("command", ["models", "doctor"])
+def test_no_line_in_a_pipe_is_filled_up_with_blanks(
+    zmlx_inside: Callable[..., Any], repository: Workspace, command: str
+) -> None:
+    lines = zmlx_inside(command, cwd=repository.root).stdout.splitlines()
+    assert len(lines) > 10
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_a_report_in_a_file_has_no_escape_sequences(repository: Workspace, tmp_path: Path) -> None:
     on_a_terminal(80, repository.root, "report", "--out", str(tmp_path / "report.txt"))
     text = (tmp_path / "report.txt").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,10 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.conftest import QUIET_ENV
 from tests.fleet.network import AWAY, AWAY_IP, FIRST_IP, Network
 
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+"""Of whole files; nobody imports Ray to collect them, which is most of a second."""
 LITTLE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",

@@ -10,12 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fleet.cluster import Cluster, running
+from tests.fleet.cluster import NEEDS_RAY, Cluster, running
 from tests.fleet.heads import Heads, assert_whole
 from tests.fleet.real import workspace_in
 
-pytest.importorskip("ray")
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, NEEDS_RAY]
 MOST_APART_S = 2.5
 """Between two kills: a session takes longer."""
 KILLED = ("ray::Keeper", "zmlx_bench.fleet.agent", "zmlx_bench.measured.worker")
@@ -69,7 +68,7 @@ def played(cluster: Cluster, folder: Path, seed: int, kills: int, sessions: int)
     assert_whole(workspace, 2 * sessions)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_whatever_is_killed_every_session_is_collected_once(cluster: Cluster, tmp_path: Path, seed: int) -> None:
     played(cluster, tmp_path, seed, kills=3, sessions=1)
 

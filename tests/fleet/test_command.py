@@ -54,7 +54,7 @@ def test_a_family_whose_facts_cannot_be_read_does_not_travel(zmlx_inside: Zmlx, 
     (folder / "family.py").write_text("")
     done = zmlx_inside("fleet", "run", "gpt_oss", "--local", cwd=mine.root)
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
-    assert "families/gpt_oss/facts.toml: schema_version: Field required" in done.stderr
+    assert "families/gpt_oss/facts.toml: model: unknown field; did you mean 'model_type'?" in done.stderr
     assert not (mine.root / "fleet").exists()
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.cluster import SOON, Cluster, running
+from tests.fleet.cluster import NEEDS_RAY, SOON, Cluster, running
 from tests.fleet.heads import Heads, assert_whole
 from tests.fleet.network import AWAY, network
 from tests.fleet.real import workspace_in
 from zmlx_bench.workspace import Workspace
 
-pytest.importorskip("ray")
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, NEEDS_RAY]
 CUT_S = 60.0
 BLOCKS = 16
 """A session of so many takes longer than Ray needs to give a node up, and is not done twice in a test's patience."""

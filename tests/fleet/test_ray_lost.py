@@ -15,12 +15,11 @@ import psutil
 import pytest
 
 from tests.conftest import QUIET_ENV, ZMLX
-from tests.fleet.cluster import LITTLE, Cluster, running
+from tests.fleet.cluster import LITTLE, NEEDS_RAY, Cluster, running
 from tests.fleet.heads import Heads, assert_whole
 from tests.fleet.real import OPTIONS, workspace_in
 
-pytest.importorskip("ray")
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [pytest.mark.process, pytest.mark.slow, NEEDS_RAY]
 PATIENCE_S = 300.0
 
 

@@ -1,4 +1,4 @@
-"""Kernels that lie: real sessions of the tiny model, and what they make of each liar."""
+"""Kernels that lie: real sessions, and what they make of each liar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ TOKENS = 24
 
 
 def session(
-    make: Callable[..., Workspace], zmlx: Zmlx, names: tuple[str, ...], *options: str, env: dict[str, str] | None = None
+    make: Callable[..., Workspace],
+    zmlx: Zmlx,
+    names: tuple[str, ...],
+    *options: str,
+    checkpoint: str = "tiny",
+    env: dict[str, str] | None = None,
 ) -> Finished:
     """One block of the planted kernels, under the project's policy with the short budget in the place of its own."""
     workspace = make()
@@ -29,7 +34,7 @@ def session(
     policy = workspace.variants / "policy.toml"
     policy.write_text(policy.read_text().replace("\n200 = ", f"\n{TOKENS} = ").replace("\n1024 = ", "\n48 = "))
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", str(TOKENS), "--runs", "1", "--prompts", ONE, *options,
+        "run", "qwen3", "--checkpoint", checkpoint, "--tokens", str(TOKENS), "--runs", "1", "--prompts", ONE, *options,
         "--variants", ",".join(names), "--workspace", str(workspace.root), env={**QUIET_ENV, **(env or {})},
     )  # fmt: skip
     return finished(workspace, done)
@@ -62,8 +67,9 @@ def breaks(measured: Finished, name: str, says: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(make_workspace: Callable[..., Workspace], zmlx: Zmlx) -> Finished:
-    return session(make_workspace, zmlx, ("more_afterwards", "tells_secrets"), "--no-null", env={"MY_SECRET": SECRET})
+def few(make_workspace: Callable[..., Workspace], zmlx: Zmlx, small: str) -> Finished:
+    names, env = ("more_afterwards", "tells_secrets"), {"MY_SECRET": SECRET}
+    return session(make_workspace, zmlx, names, "--no-null", checkpoint=small, env=env)
 
 
 def test_tokens_beyond_the_budget_are_no_speed(few: Finished) -> None:

@@ -28,8 +28,9 @@ Form = gpu.module("_lib.gpu.packed_weights").Form
 Packing = gpu.module("_lib.packings").Packing
 _cuda, _settle = gpu.module("_lib.gpu.cuda"), gpu.module("_lib.gpu.settle")
 
-EIGHT, MXFP4, MXFP8, NVFP4 = (
+EIGHT, FOUR, MXFP4, MXFP8, NVFP4 = (
     Packing(64, 8, "affine"),
+    Packing(32, 4, "affine"),
     Packing(32, 4, "mxfp4"),
     Packing(32, 8, "mxfp8"),
     Packing(16, 4, "nvfp4"),
@@ -64,12 +65,12 @@ def chosen(tokens: int) -> mx.array:
         (MXFP4, 2, mx.bfloat16),
         pytest.param(MXFP8, 1, mx.bfloat16, marks=pytest.mark.slow),
         pytest.param(NVFP4, 2, mx.bfloat16, marks=pytest.mark.slow),
-        pytest.param(Packing(32, 4, "affine"), 1, mx.bfloat16, marks=pytest.mark.slow),
+        pytest.param(FOUR, 1, mx.bfloat16, marks=pytest.mark.slow),
         pytest.param(Packing(32, 8, "affine"), 2, mx.bfloat16, marks=pytest.mark.slow),
     ],
 )
 def test_errors_against_float64(packing: Any, tokens: int, dtype: mx.Dtype) -> None:
-    """Four slots by matrix-vector products, eight on tensor cores."""
+    """Four slots, eight of integers on tensor cores."""
     bound = ERROR["tensor cores" if tokens == 2 else "slots"]
     (gate, gates), (up, ups) = (rows_of(packing, INNER, HIDDEN, dtype, seed) for seed in (0, 1))
     x, inds = inputs(tokens, HIDDEN, dtype), chosen(tokens)
@@ -87,7 +88,7 @@ def test_errors_against_float64(packing: Any, tokens: int, dtype: mx.Dtype) -> N
 
 
 def test_biases_and_the_clamped_activation() -> None:
-    """Of eight slots on tensor cores, against float64."""
+    """Of eight slots, against float64."""
     dtype, inds = mx.bfloat16, chosen(2)
     (gate, gates), (up, ups) = (rows_of(MXFP4, INNER, HIDDEN, dtype, seed) for seed in (0, 1))
     biases = [mx.random.normal((EXPERTS, INNER), key=mx.random.key(seed)).astype(dtype) for seed in (4, 5)]
@@ -103,8 +104,8 @@ def test_biases_and_the_clamped_activation() -> None:
 
 
 def test_routed_and_shared_experts_together() -> None:
-    """The same bits as the launches of the single sites, of which the last expert stands for the shared one."""
-    packing, dtype, inds = MXFP4, mx.bfloat16, chosen(1)
+    """Of integers the bits of the launches of the single sites, of which the last expert stands for the shared one."""
+    packing, dtype, inds = EIGHT, mx.bfloat16, chosen(1)
     every = mx.concatenate([inds, mx.full((1, 1, 1), EXPERTS - 1, mx.uint32)], axis=-1)
     (gate, _), (up, _), (rows, _) = (rows_of(packing, INNER, INNER, dtype, seed) for seed in (0, 1, 2))
     x = inputs(1, INNER, dtype)
@@ -129,9 +130,9 @@ def test_routed_and_shared_experts_together() -> None:
 @pytest.mark.parametrize(
     ("packing", "tokens", "right", "wrong"),
     [
-        (MXFP4, 1, "(size << 22)", "(size << 21)"),
+        (MXFP4, 1, "((code & 7u) << 22)", "((code & 7u) << 21)"),
         (EIGHT, 2, "BITS == 8 ? row[k / 4]", "BITS == 8 ? row[k / 8]"),
-        pytest.param(MXFP4, 2, "row[k / 8] >> (4 * (k % 8))", "row[k / 8] >> (4 * (k % 4))", marks=pytest.mark.slow),
+        pytest.param(FOUR, 2, "row[k / 8] >> (4 * (k % 8))", "row[k / 8] >> (4 * (k % 4))", marks=pytest.mark.slow),
         pytest.param(EIGHT, 1, "scales[group]", "scales[group + 1]", marks=pytest.mark.slow),
     ],
 )
@@ -152,13 +153,15 @@ def test_rows_that_mlx_multiplies_otherwise_are_refused() -> None:
         (100, 256, "100 rows of 256 weights; on CUDA multiples of 8 and 64 are served"),
         (128, 96, "128 rows of 96 weights; on CUDA multiples of 8 and 64 are served"),
         (128, 16384, "rows of 16384 weights; at most 8192 are served on CUDA"),
+        (128, 448, "rows of 448 weights; of mxfp4 at least 512 are served on CUDA"),
     ):
         with pytest.raises(Unavailable) as caught:
             check_rows(MXFP4, n, k)
         assert str(caught.value) == says
-    # gpt-oss has 2,880 rows: on tensor cores MLX takes another kernel for them.
+    # gpt-oss has 2,880 rows: of integers MLX takes another kernel for them on tensor cores, and floats do not go there.
     check_rows(MXFP4, 2880, 2880)
-    assert (most_slots(2880), most_slots(2048)) == (7, None)
+    check_rows(EIGHT, 128, 448)
+    assert [most_slots(*rows) for rows in ((EIGHT, 2880), (EIGHT, 2048), (MXFP4, 2880))] == [7, None, None]
 
 
 def text_of(launch: Any, *types: str) -> str:

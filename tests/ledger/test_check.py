@@ -86,6 +86,15 @@ def test_an_untouched_workspace_passes(decided: Workspace) -> None:
     assert (checked.capsules, checked.sessions, checked.rows) == (8, 2, 8)
 
 
+@pytest.mark.process
+def test_several_processes_find_what_one_finds(decided: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(decided, GOOD, put(["figures", "speedup", "value"], 1.5))
+    monkeypatch.setattr("zmlx_bench.ledger.check.workspace.PARALLEL_FROM", 1)
+    several = check_workspace(decided, processes=2)
+    assert several.findings
+    assert several == check_workspace(decided, processes=1)
+
+
 EDITS: list[tuple[str, list[str | int], object, bool, str]] = [
     (GOOD, ["figures", "speedup", "value"], 1.5, False, "content_sha256"),
     (GOOD, ["figures", "speedup", "value"], 1.5, True, "figures.speedup.value"),
@@ -237,7 +246,7 @@ def test_a_capsule_outside_any_session_is_orphaned(decided: Workspace) -> None:
 
 def test_a_deleted_matrix_row(decided: Workspace) -> None:
     rows(decided, lambda lines: lines.pop(2) and None)
-    assert_found(decided, MATRIX, "rows", "deleted")
+    assert_found(decided, MATRIX, "rows", "deleted; `zmlx promote` writes the file again")
 
 
 def test_a_deleted_matrix(decided: Workspace) -> None:

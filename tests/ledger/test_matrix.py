@@ -121,10 +121,11 @@ def test_a_torn_last_line_is_mended_by_the_next_session(place: Workspace, cut: i
     assert names(place) == ["s1/a", "s1/b", "s2/a"]
 
 
-@pytest.mark.parametrize(("line", "says"), [("{", "line 2: "), ('{"schema_version": 1}', "line 2: time: Field requi")])
+@pytest.mark.parametrize(("line", "says"), [("{", "line 2: "), ('{"schema_version": 1}', "line 2: time: is missing")])
 def test_a_bad_row_is_named_by_its_line(place: Workspace, line: str, says: str) -> None:
     matrix.record(place, "s1", [row("s1")])
     with place.matrix.open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(UnusableInput, match=says):
+    with pytest.raises(UnusableInput, match=says) as error:
         matrix.read(place.matrix)
+    assert str(error.value).endswith("; `zmlx promote` writes the file again")

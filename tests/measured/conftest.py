@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tiny import FEW_LAYERS, Tiny
+from tests import small
+from tests.tiny import Tiny
 
 
 @pytest.fixture(scope="session", params=["qwen3", "glm47"])
 def tiny(request: pytest.FixtureRequest) -> Tiny:
-    """The first layers of the tiny model of each family: every layer of a kind takes a kernel alike."""
-    return Tiny.load(request.param, FEW_LAYERS)
+    """The smallest model of each family: it is looked at for whether its bits change, not for what it says."""
+    return Tiny.load(request.param, checkpoint=small.folder(request.param))

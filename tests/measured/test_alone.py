@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.instructions import events, instructions
+from tests.instructions import events, small_instructions
 from tests.measured import bare
 from tests.measured.bare import Bare
 from tests.variants import variant
@@ -92,7 +92,7 @@ def tokens(found: list[dict[str, object]]) -> list[object]:
 
 @pytest.mark.parametrize("family", ["qwen3", pytest.param("glm47", marks=pytest.mark.slow)])
 def test_a_job_of_a_session_runs(alone: Bare, family: str, repository: Workspace, tmp_path: Path) -> None:
-    told = instructions(family, repository.kernels, variant(family, *KERNELS[family]))
+    told = small_instructions(family, repository.kernels, variant(family, *KERNELS[family]))
     there = replace(told, family_folder=str(alone.room / "families" / family))
     found, here = job(alone, there), events(told, tmp_path)
     assert [event["event"] for event in found] == [*(event["event"] for event in here), "opened"]

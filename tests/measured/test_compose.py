@@ -10,8 +10,9 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models import switch_layers
 
+from tests import small
 from tests.families import family as family_of
-from tests.tiny import FEW_LAYERS, Tiny, equal
+from tests.tiny import Tiny, equal
 from tests.variants import variant
 from zmlx_bench.catalog import families
 from zmlx_bench.workspace import Workspace
@@ -39,7 +40,7 @@ def said(tiny: Tiny) -> list[mx.array]:
 
 @cache
 def unpatched(family: str) -> list[mx.array]:
-    return said(Tiny.load(family, FEW_LAYERS))
+    return said(Tiny.load(family, checkpoint=small.folder(family)))
 
 
 def unchanged(tiny: Tiny, mirrors: Workspace, sites: tuple[str, ...]) -> dict[str, int]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from zmlx_bench.schema.prompts import ids_hash
+from zmlx_bench.measured.messages import digest
 
 
 def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: None) -> None:
@@ -31,7 +31,7 @@ def work(told: dict[str, Any], fd: int, at: Callable[[str], None] = lambda _: No
     send("loaded", load_s=0.1, mlx="0", mlx_lm="0")
     if variant:
         send("patched", hosts=dict.fromkeys(sites, 1))
-    send("prompts", sha256={prompt["id"]: ids_hash(prompt["token_ids"]) for prompt in told["prompts"]})
+    send("prompts", sha256={prompt["id"]: digest(prompt["token_ids"]) for prompt in told["prompts"]})
     send("warmed", warm_up_s=0.1, calls_per_token=dict.fromkeys(sites, 1.0))
     for prompt in told["prompts"]:
         start = time.perf_counter_ns()

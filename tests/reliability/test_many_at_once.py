@@ -22,7 +22,7 @@ from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.report.build import build
 from zmlx_bench.session import store
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 SLOW = {"STANDIN_TOKEN_S": "30"}
 
@@ -105,7 +105,7 @@ def says_that_it_shared(workspace: Workspace, done: subprocess.CompletedProcess[
     assert printed["shared_device"] is True
     folder = workspace.session(printed["session"])
     assert store.load(workspace, printed["session"]).shared_device is True
-    (capsule,) = [path for path in folder.glob("*.json") if path.name != store.SESSION_FILE]
+    (capsule,) = [path for path in folder.glob("*.json") if path.name != SESSION_FILE]
     assert json.loads(capsule.read_text())["protocol"]["shared_device"] is True
     shown = subprocess.run(
         [sys.executable, "-c", COMMAND, "capsule", "show", str(capsule)],
@@ -167,7 +167,7 @@ def record_at_once(place: Workspace, writers: int, sessions: int) -> None:
 
 
 def test_processes_that_record_rows_at_once_write_all_of_them_once(tmp_path: Path) -> None:
-    record_at_once(Workspace(tmp_path), 8, 8)
+    record_at_once(Workspace(tmp_path), 4, 16)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import api, store
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "qwen_qkv_joined"
@@ -271,7 +271,7 @@ def test_a_session_from_other_code_weights_or_machine_is_refused_with_the_differ
     stopped: tuple[Workspace, str], path: tuple[str, ...], value: Any, says: str
 ) -> None:
     workspace, name = stopped
-    file = workspace.session(name) / store.SESSION_FILE
+    file = workspace.session(name) / SESSION_FILE
     kept = file.read_bytes()
     try:
         written = store.write(workspace, changed(files.read_json(file, Session), *path, value=value))

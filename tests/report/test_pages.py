@@ -70,6 +70,9 @@ def test_the_report_shows_every_group_and_variant_and_asks_nobody(seen: Seen, fi
     seen.draw_all()
     assert seen.complaints == []
     assert seen.asked == [file.as_uri()]
+    note = page.locator("footer p.dim").last
+    assert "zmlx kernels verify" in note.locator("code").all_inner_texts()
+    assert "`" not in note.inner_text()
     sections = page.locator("section.group")
     assert sections.count() == len(report.groups)
     for number, group in enumerate(report.groups):

@@ -72,13 +72,11 @@ def test_what_is_written_is_read_back_the_same(model: type[StrictModel], data: s
 
 
 @every_model
-@QUICK
-@given(name=st.from_regex(r"x_[a-z]{1,5}", fullmatch=True))
-def test_an_unknown_field_is_refused(model: type[StrictModel], name: str) -> None:
+def test_an_unknown_field_is_refused(model: type[StrictModel]) -> None:
     model.model_validate(example(model))
     with pytest.raises(ValidationError) as caught:
-        model.model_validate({**example(model), name: 1})
-    assert ("extra_forbidden", (name,)) in [(e["type"], e["loc"]) for e in caught.value.errors()]
+        model.model_validate({**example(model), "x_unknown": 1})
+    assert ("extra_forbidden", ("x_unknown",)) in [(e["type"], e["loc"]) for e in caught.value.errors()]
 
 
 def _numbers(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

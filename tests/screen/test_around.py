@@ -16,7 +16,7 @@ from zmlx_bench.screen import process, run, show
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.report import report
 from zmlx_bench.screen.run import Process
-from zmlx_bench.session.ahead import ASKED
+from zmlx_bench.session.ahead import REFUSED
 from zmlx_bench.workspace import Workspace
 
 
@@ -73,7 +73,7 @@ def test_kernels_are_compiled_once_for_each_set_of_variables_and_not_before_mlx_
         made_by_mlx.write_text("code")
         return Ran(answers={"baseline": [(1,), (1,)], "null": [(1,), (1,)]}, done=True)
 
-    monkeypatch.setenv(ASKED, "1")
+    monkeypatch.delenv(REFUSED, raising=False)
     monkeypatch.setattr(run, "gpu", lambda _: "cc-9.0")
     monkeypatch.setattr(run, "place", lambda **_: planted.root / "none" / "store")
     monkeypatch.setattr(run, "compile_ahead", compile_ahead)

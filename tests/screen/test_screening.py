@@ -1,4 +1,4 @@
-"""A screening as a whole with planted variants on the tiny model: what it ranks, drops, names, prints and leaves."""
+"""A screening as a whole with planted variants on a model: what it ranks, drops, names, prints and leaves."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def said(planted: Workspace) -> tuple[Screening, str, list[Path]]:
+def said(planted: Workspace, small: str) -> tuple[Screening, str, list[Path]]:
     """The answer of one screening, the lines of its progress, and the files of the workspace from before."""
     before = files(planted)
-    screen = run.prepare(planted, replace(REQUEST, prompts=str(planted.root / "prompts.toml")))
+    screen = run.prepare(planted, replace(REQUEST, prompts=str(planted.root / "prompts.toml"), checkpoint=small))
     told = io.StringIO()
     console = Console(width=200, file=told)
     with Progress(screen, console) as progress:
@@ -319,11 +319,11 @@ def test_where_nothing_runs_the_machine_cannot_do_it(zmlx_inside: Zmlx, planted:
     assert "unavailable: moe_router.stock runs on metal, cuda, not on cpu:  qwen_fused" in done.stderr
 
 
-def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path, small: str) -> None:
     names = ("doubles", "sleeps")
     seed = next(s for s in range(20) if block_orders(names, 1, f"{s}:()")[0] == names)
     command = [
-        *ZMLX, "screen", "qwen3", "--variants", ",".join(names), "--checkpoint", "tiny", "--backend", "cpu",
+        *ZMLX, "screen", "qwen3", "--variants", ",".join(names), "--checkpoint", small, "--backend", "cpu",
         "--tokens", "8", "--processes", "1", "--prompts", str(planted.root / "prompts.toml"), "--seed", str(seed),
         "--json", "--workspace", str(planted.root),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Real sessions of the tiny model, each run once and looked at by many tests."""
+"""Real sessions, each run once and looked at by many tests: of the tiny model where what it says is looked at."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from zmlx_bench.workspace import Workspace
 
 MEASURED = "qwen_qkv_joined"
 ARGUMENTS = (
-    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "5", "--tokens", "12", "--runs", "2", "--seed", "7",
-    "--prompts", TWO, "--variants", MEASURED,
+    "run", "qwen3", "--tokens", "5", "--tokens", "12", "--runs", "2", "--seed", "7", "--prompts", TWO, "--variants",
+    MEASURED,
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def finished(workspace: Workspace, done: subprocess.CompletedProcess[str]) -> Fi
 FAILING = ("no_op", "raises", "raises_late", "killed", "sleeps", "shy", "memory")
 AUDITED_TOKENS = 10
 FP32 = "qwen_combine_fp32"
-CONDITIONED = ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "3", "--tokens", "6", "--runs", "1", "--no-null")
+CONDITIONED = ("run", "qwen3", "--tokens", "3", "--tokens", "6", "--runs", "1", "--no-null")
 SESSIONS = {
     "deep": (
         (),
@@ -69,8 +69,8 @@ SESSIONS = {
     "undisturbed": ((), (*ARGUMENTS, "--json")),
     "with_failures": (
         FAILING,
-        ("run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts",
-         ONE, "--timeout", "12", "--variants", ",".join(FAILING)),
+        ("run", "qwen3", "--tokens", "4", "--runs", "1", "--no-null", "--prompts", ONE, "--timeout", "12", "--variants",
+         ",".join(FAILING)),
     ),
     "audited": (
         ("doubles", "raises"),
@@ -78,7 +78,7 @@ SESSIONS = {
          "--audit", "--prompts", TWO, "--variants", f"doubles,raises,{FP32}", "--json"),
     ),
 }  # fmt: skip
-"""Fixture -> planted kernels, and the command."""
+"""Fixture -> planted kernels, and the command, which names its checkpoint where it is not the smallest."""
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +87,7 @@ def sessions(
     make_workspace: Callable[..., Workspace],
     zmlx: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
+    small: str,
 ) -> Iterator[dict[str, Future[Finished]]]:
     """Those of SESSIONS that a collected test wants, all at once: none of them is looked at for its speed."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
@@ -94,7 +95,8 @@ def sessions(
     def run(workspace: Workspace, arguments: tuple[str, ...], locks: Path) -> Finished:
         # The device's lock lies in the temporary folder, and these are to run beside each other.
         env = {**QUIET_ENV, "TMPDIR": str(locks)}
-        return finished(workspace, zmlx(*arguments, "--workspace", str(workspace.root), env=env))
+        named = () if "--checkpoint" in arguments else ("--checkpoint", small)
+        return finished(workspace, zmlx(*arguments, *named, "--workspace", str(workspace.root), env=env))
 
     with ThreadPoolExecutor(len(SESSIONS)) as pool:
         yield {

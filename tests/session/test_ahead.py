@@ -22,8 +22,8 @@ from zmlx_bench.schema.plan import DEFAULT, Arm, Conditions, Job, Plan, Timeouts
 from zmlx_bench.schema.prompts import Encoded, PromptSet
 from zmlx_bench.schema.prompts import Prompt as Asked
 from zmlx_bench.schema.variant import ResolvedVariant
-from zmlx_bench.session.ahead import ASKED, Ahead, compile_ahead, gpu, mark
-from zmlx_bench.session.ahead import asked as compiles_ahead
+from zmlx_bench.session.ahead import REFUSED, Ahead, compile_ahead, gpu, mark
+from zmlx_bench.session.ahead import wanted as compiles_ahead
 from zmlx_bench.session.compiled import Compiled
 
 # In the place of Python: does what the process does with files, and writes down that it was asked.
@@ -127,13 +127,11 @@ def test_nothing_is_compiled_ahead_for_conditions_that_call_kernels_otherwise(
     assert [each.variant and each.variant.name for each in due.values()] == (["a"] if alike else [])
 
 
-def test_it_is_done_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ASKED, "1")
+def test_it_is_done_unless_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REFUSED, "0")
+    assert not compiles_ahead()
+    monkeypatch.delenv(REFUSED)
     assert compiles_ahead()
-    monkeypatch.setenv(ASKED, "0")
-    assert not compiles_ahead()
-    monkeypatch.delenv(ASKED)
-    assert not compiles_ahead()
 
 
 def test_a_mark_is_of_one_identity_checkpoint_environment_and_lengths_of_prompts() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.session.conftest import Finished
+from tests.small import LAYERS
 from zmlx_bench.analysis.decision.adapter import key_of_row
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.ledger.check.capsule import check_capsule
@@ -88,10 +89,10 @@ def test_the_context_can_be_drawn_again_from_the_capsule(deep: Finished) -> None
 
 def test_the_cache_is_recorded(deep: Finished, quantised: Finished) -> None:
     assert {run.caches for run in runs_of(deep.capsule(VARIANT))} == {
-        (CacheKind(name="BatchRotatingKVCache", layers=4, max_size=40),)
+        (CacheKind(name="BatchRotatingKVCache", layers=LAYERS, max_size=40),)
     }
     assert {run.caches for run in runs_of(quantised.capsule(VARIANT))} == {
-        (CacheKind(name="QuantizedKVCache", layers=4, bits=8, group_size=32),)
+        (CacheKind(name="QuantizedKVCache", layers=LAYERS, bits=8, group_size=32),)
     }
     assert quantised.capsule(VARIANT).figures.fidelity is not None
 
@@ -159,7 +160,8 @@ def test_what_somebody_changed_is_found(deep: Finished, change: Callable[[dict[s
 
 
 def test_a_replay_is_planned_under_the_same_conditions(deep: Finished) -> None:
-    planned = replay.prepare(deep.workspace, deep.capsule(VARIANT), replay.Overrides())
+    overrides = replay.Overrides(checkpoint=deep.session.checkpoint_option)
+    planned = replay.prepare(deep.workspace, deep.capsule(VARIANT), overrides)
     try:
         plan = planned.prepared.session.plan
         assert (plan.conditions, plan.encoded) == (DEEP, deep.session.plan.encoded)

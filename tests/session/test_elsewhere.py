@@ -60,11 +60,11 @@ def make(folder: Path) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any]) -> Finished:
+def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], small: str) -> Finished:
     """One session of five arms in four environments."""
     workspace = make(tmp_path_factory.mktemp("elsewhere"))
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts",
+        "run", "qwen3", "--checkpoint", small, "--tokens", "8", "--runs", "1", "--no-null", "--prompts",
         TWO, "--variants", "stock_there,joined_there", "--environment", "changed",
         "--environment", "lacking", "--workspace", str(workspace.root),
     )  # fmt: skip

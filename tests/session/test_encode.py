@@ -21,7 +21,7 @@ from zmlx_bench.machine import facts
 from zmlx_bench.measured.encode import encode as encode_here
 from zmlx_bench.measured.encode import load_tokenizer
 from zmlx_bench.schema.prompts import ids_hash
-from zmlx_bench.session import api, encode, runner
+from zmlx_bench.session import api, encode, instructions
 from zmlx_bench.session.request import Request
 from zmlx_bench.workspace import Workspace
 
@@ -32,9 +32,9 @@ TIMED = "{{ strftime_now('%H:%M:%S.%f') }} "
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny checkpoint."""
-    return Path(shutil.copytree(TINY / "tiny_qwen3", tmp_path / "checkpoint"))
+def folder(tmp_path: Path, small: str) -> Path:
+    """A copy of a checkpoint with the tiny one's tokenizer."""
+    return Path(shutil.copytree(small, tmp_path / "checkpoint"))
 
 
 def change_template(folder: Path, change: Callable[[str], str | None]) -> None:
@@ -163,5 +163,5 @@ def test_a_resumed_session_keeps_its_ids_whatever_the_tokenizer_says_now(
     plan = resumed.session.plan
     assert plan == begun.session.plan
     assert plan.token_ids("primes") == expected(TINY / "tiny_qwen3", "primes")["primes"]
-    told = runner._instructions(plan, plan.jobs[0], plan.arms[0], {}, resumed.ground)
+    told = instructions.told(plan, plan.jobs[0], plan.arms[0], {}, resumed.ground)
     assert [(prompt.id, prompt.token_ids) for prompt in told.prompts] == [("primes", plan.token_ids("primes"))]

@@ -53,9 +53,10 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _stop(workspace: Workspace, resume: str | None, jobs: int, how: Callable[[psutil.Process, Path], None]) -> Stopped:
+def _stop(
+    workspace: Workspace, more: tuple[str, ...], jobs: int, how: Callable[[psutil.Process, Path], None]
+) -> Stopped:
     """Run until `jobs` more processes have started and the last one reports, then stop the supervisor."""
-    more = ("--resume", resume) if resume else ()
     process = subprocess.Popen(
         [*ZMLX, *ARGUMENTS, "--workspace", str(workspace.root), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET_ENV, start_new_session=True,
@@ -100,16 +101,20 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain(
-    make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    make_workspace: Callable[..., Workspace],
+    zmlx: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    small: str,
 ) -> Chain:
     """One session, stopped four times in four ways, each time taken up again."""
     workspace = make_workspace()
-    stops = {"interrupt": _stop(workspace, None, 2, _signal_group(signal.SIGINT))}
+    stops = {"interrupt": _stop(workspace, ("--checkpoint", small), 2, _signal_group(signal.SIGINT))}
     (folder,) = workspace.capsules.iterdir()
     begun = Workspace(shutil.copytree(workspace.root, tmp_path_factory.mktemp("begun") / "ws"))
-    stops["terminate"] = _stop(workspace, folder.name, 1, lambda process, _: process.terminate())
-    stops["full disk"] = _stop(workspace, folder.name, 1, _fill_the_disk)
-    stops["kill"] = _stop(workspace, folder.name, 2, lambda process, _: process.kill())
+    again = ("--resume", folder.name)
+    stops["terminate"] = _stop(workspace, again, 1, lambda process, _: process.terminate())
+    stops["full disk"] = _stop(workspace, again, 1, _fill_the_disk)
+    stops["kill"] = _stop(workspace, again, 2, lambda process, _: process.kill())
     done = zmlx("run", "qwen3", "--resume", folder.name, "--workspace", str(workspace.root), "--json")
     return Chain(stops, begun, finished(workspace, done))
 
@@ -139,7 +144,7 @@ def test_a_signal_ends_the_command_and_its_children_within_two_seconds(chain: Ch
 @pytest.mark.parametrize("how", ["interrupt", "terminate", "full disk"])
 def test_how_to_go_on_is_said(chain: Chain, how: str) -> None:
     name = chain.end.session.session
-    assert f"to finish this session: zmlx run qwen3 --resume {name}" in chain.stops[how].stderr
+    assert f"to finish this session:\n  zmlx run qwen3 --resume {name}" in chain.stops[how].stderr
 
 
 def test_it_says_how_often_it_was_taken_up(chain: Chain) -> None:
@@ -184,13 +189,13 @@ def test_no_job_that_had_ended_was_run_again(chain: Chain) -> None:
     assert len(started) == len(ended) + 4, "each of four stops voided one attempt"
 
 
-def test_a_session_whose_kernel_changed_is_not_resumed(chain: Chain, zmlx: Callable[..., Any]) -> None:
+def test_a_session_whose_kernel_changed_is_not_resumed(chain: Chain, zmlx_inside: Callable[..., Any]) -> None:
     workspace = chain.begun
     (folder,) = workspace.capsules.iterdir()
     with (workspace.kernels / "qkv_joined" / "kernel.py").open("a") as file:
         file.write("CHANGED = True\n")
     before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
-    done = zmlx("run", "qwen3", "--resume", folder.name, "--workspace", str(workspace.root))
+    done = zmlx_inside("run", "qwen3", "--resume", folder.name, "--workspace", str(workspace.root))
     assert done.returncode == 3
     assert f"variant {MEASURED}, its kernels or the measured path changed; start a new one" in done.stderr
     assert {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()} == before

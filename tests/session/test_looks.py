@@ -20,25 +20,24 @@ from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
 from zmlx_bench.session import extend, looking, runner, store
+from zmlx_bench.session.instructions import Ground
 from zmlx_bench.session.request import Request, check
-from zmlx_bench.session.runner import Ground
 from zmlx_bench.session.supervise import Outcome
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 ARGUMENTS = (
-    "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--prompts", ONE, "--variants", "no_op",
-    "--until-decided", "--at-most", "2",
+    "run", "qwen3", "--tokens", "4", "--prompts", ONE, "--variants", "no_op", "--until-decided", "--at-most", "2",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def looked(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any]) -> Finished:
+def looked(make_workspace: Callable[..., Workspace], zmlx: Callable[..., Any], small: str) -> Finished:
     """One that stops after its first block: no two clocks agree as well as its policy asks, so no block would help."""
     workspace = make_workspace("no_op")
     policy = workspace.variants / "policy.toml"
     text = re.sub(r"clock_disagreement = .*", "clock_disagreement = 1e-12", policy.read_text())
     policy.write_text(text[: text.index("[min_blocks]")] + "[min_blocks]\n4 = 1\n")
-    return finished(workspace, zmlx(*ARGUMENTS, "--workspace", str(workspace.root)))
+    return finished(workspace, zmlx(*ARGUMENTS, "--checkpoint", small, "--workspace", str(workspace.root)))
 
 
 def test_it_stops_at_a_look_and_runs_no_later_block(looked: Finished) -> None:
@@ -74,11 +73,12 @@ def test_the_machines_state_is_read_anew_after_a_look(looked: Finished, monkeypa
         looks.append(len(told))
         return seen
 
-    def run_job(_: Session, job: Job, *rest: Any) -> tuple[Outcome, MachineState]:
-        told.append(rest[-1])
-        return Outcome("ok", None, 0, 0.0), MachineState(load_average=job.id)
+    def run(processes: runner.Processes, job: Job, _: object) -> Outcome:
+        told.append(processes.left)
+        processes.left = MachineState(load_average=job.id)
+        return Outcome("ok", None, 0, 0.0)
 
-    monkeypatch.setattr(runner, "_run_job", run_job)
+    monkeypatch.setattr(runner.Processes, "run", run)
     nobody: Any = None
     catalog = Catalog(looked.workspace, looked.session.plan.family)
     unstopped = looked.session.model_copy(update={"stopped": None, "session": "another"})
@@ -97,12 +97,12 @@ def rewritten(workspace: Workspace, session: Session, **stopped: object) -> Sess
     return store.write(workspace, session.model_copy(update={"stopped": changed}))
 
 
-def test_what_says_otherwise_is_found(looked: Finished, zmlx: Callable[..., Any]) -> None:
+def test_what_says_otherwise_is_found(looked: Finished, zmlx_inside: Callable[..., Any]) -> None:
     where = ("--workspace", str(looked.workspace.root))
     try:
-        assert zmlx("check", *where).returncode == 0
+        assert zmlx_inside("check", *where).returncode == 0
         rewritten(looked.workspace, looked.session, why="decided", undecided=())
-        wrong = zmlx("check", *where)
+        wrong = zmlx_inside("check", *where)
         assert wrong.returncode == 1
         assert "stopped.undecided" in wrong.stdout
     finally:
@@ -144,7 +144,7 @@ def test_an_undecided_session_goes_on_to_its_last_block(
     assert (session.state, session.extended, session.blocks) == ("finished", 1, 2)
     assert session.stopped is not None
     assert session.stopped.why == "most"
-    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != store.SESSION_FILE)
+    (capsule,) = (path for path in workspace.session(name).glob("*.json") if path.name != SESSION_FILE)
     assert "_r2_" in capsule.name
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["blocks"], json.loads(workspace.matrix.read_text())["blocks"]) == (2, 2)
@@ -176,8 +176,10 @@ def test_the_blocks_asked_for() -> None:
     assert Request(family="qwen3", until_decided=True, at_most=7).most_blocks == 7
 
 
-def test_nothing_is_asked_to_decide_without_the_policys_budgets(looked: Finished, zmlx: Callable[..., Any]) -> None:
-    done = zmlx("run", "qwen3", "--checkpoint", "tiny", "--tokens", "6", "--until-decided",
+def test_nothing_is_asked_to_decide_without_the_policys_budgets(
+    looked: Finished, zmlx_inside: Callable[..., Any]
+) -> None:
+    done = zmlx_inside("run", "qwen3", "--checkpoint", "tiny", "--tokens", "6", "--until-decided",
                 "--workspace", str(looked.workspace.root))  # fmt: skip
     assert done.returncode == 3
     assert "--until-decided: nothing is decided without" in done.stderr

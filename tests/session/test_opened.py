@@ -1,4 +1,4 @@
-"""Kernels that read what they do not import: real sessions of the tiny model, and what becomes of the arm."""
+"""Kernels that read what they do not import: a real session, and what becomes of the arm."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def plant(workspace: Workspace, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(make_workspace: Callable[..., Workspace], zmlx: Zmlx) -> Finished:
+def measured(make_workspace: Callable[..., Workspace], zmlx: Zmlx, small: str) -> Finished:
     workspace = make_workspace()
     other = workspace.kernels / "other_kernel"
     other.mkdir()
@@ -65,7 +65,7 @@ def measured(make_workspace: Callable[..., Workspace], zmlx: Zmlx) -> Finished:
     for name in BODIES:
         plant(workspace, name)
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "3", "--runs", "1", "--no-null", "--prompts", ONE,
+        "run", "qwen3", "--checkpoint", small, "--tokens", "3", "--runs", "1", "--no-null", "--prompts", ONE,
         "--variants", ",".join(BODIES), "--workspace", str(workspace.root), env=QUIET_ENV,
     )  # fmt: skip
     return finished(workspace, done)

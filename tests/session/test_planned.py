@@ -74,6 +74,11 @@ def test_what_it_does_not_say_is_refused_by_name(undisturbed: Finished, case: st
     planned.check(undisturbed.workspace, undisturbed.session, request, set(), "--resume")
 
 
+def test_a_session_of_another_family_is_refused(undisturbed: Finished) -> None:
+    with pytest.raises(UnusableInput, match=r"--resume .* is a session of qwen3, not of glm47"):
+        planned.check(undisturbed.workspace, undisturbed.session, Request("glm47"), set(), "--resume")
+
+
 def test_a_checkpoint_is_the_plans_wherever_it_is_named_from(
     undisturbed: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,26 +92,24 @@ def test_a_checkpoint_is_the_plans_wherever_it_is_named_from(
         planned.check(
             undisturbed.workspace,
             session,
-            Request("any-llama", checkpoint=text),
+            Request("qwen3", checkpoint=text),
             {"checkpoint", "in_familys_place"},
             "--resume",
         )
     for text in ("models/other", "models", "models/none"):
         with pytest.raises(UnusableInput, match="otherwise than the checkpoint in FAMILY's place says"):
             planned.check(
-                undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"in_familys_place"}, "--resume"
+                undisturbed.workspace, session, Request("qwen3", checkpoint=text), {"in_familys_place"}, "--resume"
             )
 
 
 def test_a_hub_id_without_its_commit_is_the_plans(undisturbed: Finished) -> None:
     session = undisturbed.session.model_copy(update={"checkpoint_option": "owner/name@c0ffee"})
     for text in ("owner/name", "owner/name@c0ffee"):
-        planned.check(undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume")
+        planned.check(undisturbed.workspace, session, Request("qwen3", checkpoint=text), {"checkpoint"}, "--resume")
     for text in ("owner/other", "owner/name@bad"):
         with pytest.raises(UnusableInput, match="otherwise than --checkpoint says"):
-            planned.check(
-                undisturbed.workspace, session, Request("any-llama", checkpoint=text), {"checkpoint"}, "--resume"
-            )
+            planned.check(undisturbed.workspace, session, Request("qwen3", checkpoint=text), {"checkpoint"}, "--resume")
 
 
 def test_every_option_that_differs_is_named_and_nothing_is_touched(

@@ -47,7 +47,9 @@ def library(repository: Workspace) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], repository: Workspace) -> Finished:
+def seen(
+    tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], repository: Workspace, small: str
+) -> Finished:
     """One session: the variant in this environment, and in one whose MLX has the primitive under the lab's name."""
     folder = tmp_path_factory.mktemp("primitive")
     text = Path(lab_mlx.__file__).read_text()
@@ -61,7 +63,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, zmlx: Callable[..., Any], rep
     asks = shutil.copytree(workspace.kernels / "mlx_gather_qmm_swiglu", workspace.kernels / "asks")
     (asks / "kernel.py").write_text("def bind(module, request):\n    raise RuntimeError('was bound')\n")
     done = zmlx(
-        "run", "qwen3", "--checkpoint", "tiny", "--tokens", "8", "--runs", "1", "--no-null", "--prompts", ONE,
+        "run", "qwen3", "--checkpoint", small, "--tokens", "8", "--runs", "1", "--no-null", "--prompts", ONE,
         "--variants", f"{VARIANT},asks,patched", "--workspace", str(workspace.root),
     )  # fmt: skip
     return finished(workspace, done)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from tests.session.conftest import MEASURED, Finished
-from tests.tiny import hosts_of
+from tests.conftest import Zmlx
+from tests.session.conftest import AUDITED_TOKENS, FP32, MEASURED, Finished
+from tests.small import LAYERS
 from zmlx_bench.analysis import figures
 from zmlx_bench.ledger import matrix
 from zmlx_bench.protocol.prefix import facts
@@ -17,7 +18,7 @@ from zmlx_bench.schema.run import Run
 
 def test_the_session_holds_its_files_and_no_temporary_one(undisturbed: Finished) -> None:
     names = sorted(path.name for path in undisturbed.folder.iterdir())
-    capsules = [f"qwen3_tiny_cpu_t{tokens}_r2_{MEASURED}.json" for tokens in (12, 5)]
+    capsules = [f"qwen3_small-qwen3_cpu_t{tokens}_r2_{MEASURED}.json" for tokens in (12, 5)]
     assert names == ["events.jsonl", "logs", *capsules, "rows.jsonl", "session.json"]
     assert len(list((undisturbed.folder / "logs").iterdir())) == len(undisturbed.session.plan.jobs)
     assert undisturbed.session.state == "finished"
@@ -132,17 +133,23 @@ def test_a_shorter_budget_is_the_prefix_of_the_same_processes_with_memory_of_its
 
 
 def test_every_host_of_the_site_is_called_once_a_token(undisturbed: Finished) -> None:
-    assert undisturbed.capsule(MEASURED).figures.calls_per_token == {"qkv": hosts_of("qwen3", "qkv")}
+    assert undisturbed.capsule(MEASURED).figures.calls_per_token == {"qkv": LAYERS}
 
 
 def test_the_capsule_tells_what_the_numbers_belong_to(undisturbed: Finished) -> None:
     capsule = undisturbed.capsule(MEASURED)
     assert capsule.protocol.command[:3] == ("zmlx", "run", "qwen3")
     assert capsule.software.mlx
-    assert capsule.checkpoint.kind == "tiny"
+    assert (capsule.checkpoint.kind, capsule.checkpoint.source) == ("path", "small_qwen3")
     assert list(capsule.checkpoint.weights) == ["model.safetensors"]
     assert len(capsule.variant.kernels[0].source_sha256) == 64
     assert "/" not in capsule.checkpoint.source
+
+
+def test_the_tiny_checkpoint_is_recorded_as_the_kind_that_everybody_has(audited: Finished) -> None:
+    checkpoint = audited.capsule(FP32).checkpoint
+    assert (checkpoint.kind, checkpoint.label, list(checkpoint.weights)) == ("tiny", "tiny", ["model.safetensors"])
+    assert (audited.folder / f"qwen3_tiny_cpu_t{AUDITED_TOKENS}_r1_{FP32}.json").is_file()
 
 
 def test_the_matrix_has_the_capsules_row(undisturbed: Finished) -> None:
@@ -169,9 +176,11 @@ def test_json_is_one_object_on_standard_output_and_people_read_standard_error(un
     assert len(undisturbed.done.stderr.splitlines()) <= 3
 
 
-def test_a_finished_session_resumed_prints_its_table_and_measures_nothing(undisturbed: Finished, zmlx: object) -> None:
+def test_a_finished_session_resumed_prints_its_table_and_measures_nothing(
+    undisturbed: Finished, zmlx_inside: Zmlx
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.workspace.root.rglob("*") if path.is_file()}
-    done = zmlx(  # type: ignore[operator]
+    done = zmlx_inside(
         "run", "qwen3", "--resume", undisturbed.session.session, "--workspace", str(undisturbed.workspace.root)
     )
     assert done.returncode == 0

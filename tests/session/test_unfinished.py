@@ -17,7 +17,7 @@ from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.session.unfinished import drop, unfinished
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def begun(undisturbed: Finished, fresh_workspace: Workspace) -> tuple[Workspace,
     only = "20300101T000000Z-other-0000"
     fresh_workspace.session(only).mkdir()
     fields = {"session": only, "state": "running", "ended": None, "capsules": ()}
-    path = fresh_workspace.session(only) / store.SESSION_FILE
+    path = fresh_workspace.session(only) / SESSION_FILE
     begun = Session.model_validate({**whole.model_dump(), **fields}).sealed()
     path.write_bytes(begun.model_dump_json().encode())
     return fresh_workspace, only
@@ -96,7 +96,7 @@ def test_evidence_that_cannot_be_read_is_not_dropped(
 ) -> None:
     workspace, only = begun
     name = undisturbed.session.session
-    path = workspace.session(name) / store.SESSION_FILE
+    path = workspace.session(name) / SESSION_FILE
     newer = {**json.loads(path.read_text()), "schema_version": 99}
     path.write_text(json.dumps(newer))
     assert [each.session for each in unfinished(workspace)] == [only]
@@ -108,7 +108,7 @@ def test_evidence_that_cannot_be_read_is_not_dropped(
 
 def test_one_that_cannot_be_read_can_be_dropped(begun: tuple[Workspace, str]) -> None:
     workspace, name = begun
-    (workspace.session(name) / store.SESSION_FILE).write_text("{")
+    (workspace.session(name) / SESSION_FILE).write_text("{")
     [only] = unfinished(workspace)
     assert only.family is None
     drop(workspace, name)

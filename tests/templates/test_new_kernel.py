@@ -19,6 +19,7 @@ from tests.kernels.bf16 import read
 from tests.kernels.draws import combine_inputs, combined
 from tests.shim.run import run_kernel
 from tests.shim.source import Words
+from zmlx_bench import files
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.measured import loader
@@ -112,13 +113,32 @@ def test_a_disk_that_refuses_leaves_nothing(fresh_workspace: Workspace) -> None:
     assert (fresh_workspace.variants / "qwen3.toml").read_bytes() == before
 
 
-def test_the_command_names_what_it_wrote(zmlx: Callable[..., Any], fresh_workspace: Workspace) -> None:
-    done = zmlx("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
+def test_an_interrupt_leaves_nothing(fresh_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.read_bytes() for path in fresh_workspace.variants.glob("*.toml")}
+    write = files.write_atomic
+
+    def interrupted(path: Path, data: bytes) -> None:
+        if path.name == "qwen3.toml" and data != before[path]:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_atomic", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        new_kernel.write(fresh_workspace, "begun")
+    assert not (fresh_workspace.kernels / "begun").exists()
+    assert not list((fresh_workspace.root / "tests").rglob("*.py"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_command_names_what_it_wrote(zmlx_inside: Callable[..., Any], fresh_workspace: Workspace) -> None:
+    done = zmlx_inside("kernels", "new", "begun", "--json", cwd=fresh_workspace.root)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert all((fresh_workspace.root / path).is_file() for path in told["files"])
     assert told["variants"] == ["begun", "begun_fp32"]
-    again = zmlx("kernels", "new", "begun", cwd=fresh_workspace.root)
+    again = zmlx_inside("kernels", "new", "begun", cwd=fresh_workspace.root)
     assert (again.returncode, again.stdout) == (3, "")
-    shown = zmlx("kernels", "new", "another", cwd=fresh_workspace.root)
+    shown = zmlx_inside("kernels", "new", "another", cwd=fresh_workspace.root)
     assert shown.stdout.endswith(f"next: python -m pytest {Path('tests/kernels/test_another.py')}\n")
+    afar = zmlx_inside("kernels", "new", "third", "--workspace", str(fresh_workspace.root), cwd=Path("/"))
+    assert f"\nnext: cd {fresh_workspace.root} && python -m pytest tests/kernels/test_third.py\n" in afar.stdout

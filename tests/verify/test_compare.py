@@ -7,8 +7,8 @@ import mlx.nn as nn
 import pytest
 
 from tests.bench.tiny_sizes import SIZES
-from zmlx_bench.bench.run import task_of
 from zmlx_bench.bench.schema import BenchTask
+from zmlx_bench.bench.tasks import task_of
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import kernels as catalog
 from zmlx_bench.measured import loader

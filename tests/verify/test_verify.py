@@ -100,7 +100,7 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
 
     def when(name: str, place: verified.Place = here) -> str | None:
         variant = catalog.resolve(name)
-        return verified.last(reports, variant, verified.digests(planted, variant, "cpu"), place)
+        return verified.last(reports, variant, verified.digests(catalog, variant, "cpu"), place)
 
     assert when("qwen_qkv_joined") == report.time
     for name in ("doubles", "qwen_combine_exact"):
@@ -109,7 +109,10 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
         assert when("qwen_qkv_joined", replace(here, **other)) is None
     rows = {row["variant"]: row["verified"] for row in listings.variants(planted, "qwen3")}
     assert rows["qwen_qkv_joined"] == report.time
-    assert "qwen_qkv_joined" not in str(doctor.verification(planted, "cpu").found)
+    told = doctor.verification(planted, "cpu").found
+    assert "qwen_qkv_joined" not in told
+    assert "qwen_native" in told
+    assert "gpt_oss" not in told, "`zmlx kernels verify`, which is the remedy, takes it by its name only"
     assert check_workspace(planted).findings == ()
     path.write_text(path.read_text().replace('"seed"', '"sed"'))
     (finding, *_) = check_workspace(planted).findings
@@ -118,20 +121,23 @@ def test_what_is_kept_is_known_to_the_lists_the_doctor_and_check(report: Verific
 
 
 def test_a_changed_kernel_is_not_verified_any_more(report: Verification, planted: Workspace) -> None:
-    variant = Catalog(planted, "qwen3").resolve("qwen_qkv_joined")
+    catalog = Catalog(planted, "qwen3")
+    variant = catalog.resolve("qwen_qkv_joined")
     here = verified.here("cpu")
-    before = verified.digests(planted, variant, "cpu")
+    before = verified.digests(catalog, variant, "cpu")
     assert verified.last([report], variant, before, here) == report.time
     source = planted.kernels / "qkv_joined" / "kernel.py"
     source.write_text(source.read_text() + "\nMORE = 1\n")
-    assert verified.last([report], variant, verified.digests(planted, variant, "cpu"), here) is None
+    assert verified.last([report], variant, verified.digests(catalog, variant, "cpu"), here) is None
     assert verified.last([report], variant, before, here) == report.time, "what was measured is what was verified"
 
 
-def test_the_command_refuses_a_name_and_says_that_nothing_runs_here(zmlx: Zmlx, planted: Workspace) -> None:
-    done = zmlx("kernels", "verify", "nothing_such", "--workspace", str(planted.root))
+def test_the_command_refuses_a_name_and_says_that_nothing_runs_here(zmlx_inside: Zmlx, planted: Workspace) -> None:
+    done = zmlx_inside("kernels", "verify", "nothing_such", "--workspace", str(planted.root))
     assert (done.returncode, "nothing_such" in done.stderr) == (3, True)
-    done = zmlx("kernels", "verify", "residual_norm", "--backend", "cpu", "--workspace", str(planted.root), "--json")
+    done = zmlx_inside(
+        "kernels", "verify", "residual_norm", "--backend", "cpu", "--workspace", str(planted.root), "--json"
+    )
     assert done.returncode == 4
     found = json.loads(done.stdout)
     assert {row["status"] for row in found["rows"]} == {"unavailable"}

@@ -19,9 +19,9 @@ LOOP_SHARE = 0.60
 Outputs = Mapping[str, Sequence[int]]
 
 
-def distinct_ngrams(tokens: Sequence[int], n: int = NGRAM) -> float:
-    """Return the share of the n-grams of `tokens` that are distinct; 1.0 when there is none."""
-    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+def distinct_ngrams(tokens: Sequence[int]) -> float:
+    """Return the share of the 8-grams of `tokens` that are distinct; 1.0 when there is none."""
+    grams = [tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)]
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
@@ -63,10 +63,8 @@ def compare(
     arm or the baseline answered nothing. `null` is None where the session has no null arm.
     """
     mine, reference = answers(arm), answers(baseline)
-    compared: list[PromptFidelity] = []
-    for prompt in prompts:
-        if prompt in mine and prompt in reference:
-            compared.append(_prompt(prompt, mine[prompt], reference[prompt], outputs, budget))
+    shared = [prompt for prompt in prompts if prompt in mine and prompt in reference]
+    compared = tuple(_prompt(prompt, mine[prompt], reference[prompt], outputs, budget) for prompt in shared)
     if not compared:
         return None
     total = sum(p.total for p in compared)
@@ -75,7 +73,7 @@ def compare(
         verdict="identical" if all(p.identical for p in compared) else "diverged",
         matched_tokens=sum(p.matched for p in compared),
         total_tokens=total,
-        prompts=tuple(compared),
+        prompts=compared,
         counting_prompts=sum(not p.loops for p in compared),
         baseline_repeats=all(repeats) if repeats else None,
         null_identical=None if null is None else _identical(null, reference, outputs, budget),

@@ -12,9 +12,9 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
+from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.fidelity import LOOP_SHARE, distinct_ngrams
 from zmlx_bench.schema.audit import Bounded, Nearness, PromptAudit
 
@@ -24,8 +24,6 @@ RESAMPLES = 10_000
 SEED = 20261129
 _DUST = 1e-9
 """Scatter of a resample, relative to the sample's, below which it is none: rounding."""
-
-Array = npt.NDArray[np.float64]
 
 
 def nearness(prompts: Sequence[PromptAudit], answers: Mapping[str, Sequence[int]]) -> Nearness:

@@ -99,16 +99,16 @@ def _parts(segment: Segment) -> list[float]:
     return [float(part) for part in np.diff(times[bounds])]
 
 
-def processes_needed(logs: Sequence[float], level: float = DISPLAY_LEVEL) -> int | None:
-    """Return how many processes bring the half-width of the t interval to 1%, by the scatter of `logs`.
+def processes_needed(logs: Sequence[float]) -> int | None:
+    """Return how many processes bring the half-width of the 90% t interval to 1%, by the scatter of `logs`.
 
-    The smallest n with t(n - 1, (1 + level) / 2) sd / sqrt(n) <= ln(1.01); None below two processes.
+    The smallest n with t(n - 1, 0.95) sd / sqrt(n) <= ln(1.01); None below two processes.
     """
     of = estimate(logs)
     if of.blocks < 2:
         return None
-    share = (1 + level) / 2
-    ratio = float(of.se) * math.sqrt(of.blocks) / HALF_WIDTH
+    share = (1 + DISPLAY_LEVEL) / 2
+    ratio = float(of.sd) / HALF_WIDTH
     # The normal quantile is below every t quantile, so no smaller number can do.
     needed = max(2, math.ceil((float(scipy.special.ndtri(share)) * ratio) ** 2))
     while float(scipy.special.stdtrit(needed - 1, share)) * ratio > math.sqrt(needed):
@@ -145,7 +145,7 @@ def pair_scatter(stock: Sequence[float]) -> float | None:
     d is of three processes there, y_variant - (y_baseline + y_null) / 2: its variance is 3/2 of one's. None below two.
     """
     of = estimate(stock)
-    return None if of.blocks < 2 else float(of.se) * math.sqrt(of.blocks) * math.sqrt(1.5)
+    return None if of.blocks < 2 else float(of.sd) * math.sqrt(1.5)
 
 
 def gains_of(processes: Mapping[int, Crossover], arm: str) -> dict[int, float]:

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from zmlx_bench.bench.schema import AllDone, BenchInstructions, BenchRow, BenchT
 from zmlx_bench.measured.contract import BindRequest, Unavailable
 from zmlx_bench.measured.worker.lean import import_loop
 from zmlx_bench.measured.worker.pipe import Pipe
-from zmlx_bench.schema.base import Status
 
 
 def main() -> int:
@@ -61,17 +61,13 @@ def measure(told: BenchInstructions, task: BenchTask, layer: Any, copied: float)
     """Yield the rows of one task: each module to which the kernel can be bound, each batch."""
     sites, places = "+".join(task.sites), layer.places(task.sites)
     if not places:
-        yield _row(told, task, None, None, "unavailable", f"no site {sites} here")
+        yield BenchRow.of(task, told.family, "unavailable", f"no site {sites} here")
     for place in places:
         if place.span is None:
             reason = f"attention runs between the launches of {sites}: zmlx run measures it"
-            yield _row(told, task, None, None, "unavailable", reason)
+            yield BenchRow.of(task, told.family, "unavailable", reason)
             continue
         for batch in told.batches:
-            if task.max_tokens is not None and batch > task.max_tokens:
-                reason = f"serves at most {task.max_tokens} tokens"
-                yield _row(told, task, place.name, batch, "unavailable", reason)
-                continue
             yield _at(told, task, layer, place, batch, copied)
 
 
@@ -88,41 +84,22 @@ def _at(
     from zmlx_bench.bench.measure import prepare
     from zmlx_bench.measured import loader
 
+    row = partial(BenchRow.of, task, told.family, module=place.name, batch=batch)
+    if task.max_tokens is not None and batch > task.max_tokens:
+        return row("unavailable", f"serves at most {task.max_tokens} tokens")
     request = BindRequest(task.sites, task.mode, told.backend, place.kinds)
-    name = place.name
     mx.random.seed(told.seed + batch)
     try:
         bind = loader.load_bind(task.kernel)
         bench = prepare(
             place.span, place.module, layer.config, batch, lambda copy: bind(copy, request), copied, told.effort
         )
-        return _row(told, task, name, batch, "ok").model_copy(update={"figures": bench.figures()})
+        return row("ok").model_copy(update={"figures": bench.figures()})
     except Unavailable as error:
-        return _row(told, task, name, batch, "unavailable", str(error))
+        return row("unavailable", str(error))
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises is reported, not lost
         traceback.print_exc()
-        return _row(told, task, name, batch, "crash", f"{type(error).__name__}: {error}")
-
-
-def _row(
-    told: BenchInstructions,
-    task: BenchTask,
-    module: str | None,
-    batch: int | None,
-    status: Status,
-    reason: str | None = None,
-) -> BenchRow:
-    return BenchRow(
-        kernel=task.kernel,
-        mode=task.mode,
-        numerics=task.numerics,
-        family=told.family,
-        sites=task.sites,
-        module=module,
-        batch=batch,
-        status=status,
-        reason=reason,
-    )
+        return row("crash", f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

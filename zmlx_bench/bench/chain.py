@@ -16,6 +16,7 @@ from zmlx_bench.measured.inputs import Values, ready
 Call = Callable[[int, Values], tuple[Any, ...]]
 """call(copy, inputs) -> outputs."""
 MOST_CALLS = 512
+_COPIES = 6
 
 
 class Chain:
@@ -73,7 +74,7 @@ class Chain:
         return (time.perf_counter() - start) * 1e6 / calls
 
 
-def copy_gb_s(on_gpu: bool, samples: int = 5) -> float:
+def copy_gb_s(on_gpu: bool) -> float:
     """Return the bandwidth of a large copy, bytes read and written, GB/s: the best of some samples.
 
     On a GPU one pass of MLX over the array (a negation: a plain copy would only make a second view); on a CPU the
@@ -81,7 +82,7 @@ def copy_gb_s(on_gpu: bool, samples: int = 5) -> float:
     """
     move = _pass_of_mlx() if on_gpu else _memory_copy()
     best = 0.0
-    for _ in range(samples + 1):
+    for _ in range(_COPIES):
         start = time.perf_counter()
         moved = move()
         best = max(best, moved / (time.perf_counter() - start) / 1e9)

@@ -47,7 +47,8 @@ class Layer:
         for host in self.hosts:
             if host.offers(sites):
                 for module in host.modules(sites):
-                    name = self.names[id(module)]
+                    # A stand-in for a block's parts is no module of the model: it goes by the block's name.
+                    name = self.names[id(module) if id(module) in self.names else id(host.module)]
                     key = (name, type(module), *sorted((path, value.shape) for path, value in _arrays(module)))
                     found.setdefault(key, Place(name, module, host.block.span(sites), host.kinds(sites)))
         return list(found.values())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import IO, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
+from zmlx_bench.bench.schema import AllDone, BenchTask, TaskStarted
+from zmlx_bench.errors import CannotHere
 from zmlx_bench.process import UTF8, Child, ending
-from zmlx_bench.schema.base import Status
+from zmlx_bench.schema.base import Status, StrictModel
 
 Event = TypeVar("Event")
 
@@ -53,3 +55,43 @@ class Reporter(Generic[Event]):
     def kill(self) -> None:
         """End whatever is left of it."""
         self._child.kill(0)
+
+
+class Lost(NamedTuple):
+    """A task whose process ended before it was done with it."""
+
+    task: BenchTask
+    status: Status
+    reason: str
+
+
+def work_through(
+    module: str,
+    tasks: Sequence[BenchTask],
+    told: Callable[[Sequence[BenchTask]], StrictModel],
+    events: TypeAdapter[Event],
+    timeout_s: float,
+) -> Iterator[Event | Lost]:
+    """Yield what processes report that work through `tasks`, and the tasks that took their process with them.
+
+    Of such a task what is left is lost; a new process goes on with the next one. `told` returns what a process is told
+    of the tasks that are left. CannotHere where one does not come to the first.
+    """
+    while tasks:
+        at: int | None = None
+        process = Reporter(module, told(tasks).model_dump_json().encode(), events, timeout_s)
+        try:
+            for event in process.events():
+                match event:
+                    case TaskStarted(index=index):
+                        at = index
+                    case AllDone():
+                        return
+                    case _:
+                        yield event
+        finally:
+            process.kill()
+        if at is None:
+            raise CannotHere(f"the process of {module} did not come to the first kernel: {process.ending[1]}")
+        yield Lost(tasks[at], *process.ending)
+        tasks = tasks[at + 1 :]

@@ -1,7 +1,4 @@
-"""Plans what `kernels bench` measures and runs it in one process a family.
-
-A kernel that takes its process with it loses its remaining rows; a new process goes on with the next kernel.
-"""
+"""Plans what `kernels bench` measures and runs it in one process a family."""
 
 from __future__ import annotations
 
@@ -11,26 +8,22 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
-from zmlx_bench.bench.reporter import Reporter
+from zmlx_bench.bench.reporter import Lost, work_through
 from zmlx_bench.bench.schema import (
-    AllDone,
     BenchEvent,
     BenchInstructions,
     BenchReport,
     BenchRow,
     BenchTask,
     RowMeasured,
-    TaskStarted,
 )
-from zmlx_bench.catalog import available as probe
+from zmlx_bench.bench.tasks import families_of, tasks_of
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.kernels import Kernel
-from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.process import told_path
-from zmlx_bench.schema.base import Backend, Status, utc_now
+from zmlx_bench.schema.base import Backend, utc_now
 from zmlx_bench.workspace import Workspace
 
 _EVENT: TypeAdapter[BenchEvent] = TypeAdapter(BenchEvent)
@@ -63,19 +56,12 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
         on_row(row)
 
     chosen = kernel_catalog.choose(workspace, request.names)
-    families = request.families or family_catalog.usual(workspace)
-    for family in families:
-        family_catalog.check_folder(family, workspace)
+    families = families_of(workspace, request.families)
     with device.hold(request.backend, share=request.share_device):
         for family in families:
-            tasks: list[BenchTask] = []
-            for kernel, mode in chosen:
-                task = task_of(kernel, mode)
-                reason = probe.why_not(workspace, kernel, mode, request.backend)
-                if reason is None:
-                    tasks.append(task)
-                else:
-                    note(_without(task, family, "unavailable", reason))
+            tasks, not_here = tasks_of(workspace, chosen, request.backend)
+            for task, reason in not_here:
+                note(BenchRow.of(task, family, "unavailable", reason))
             for row in _measured(workspace, request, family, tasks):
                 note(row)
     return BenchReport(
@@ -91,60 +77,25 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> BenchReport:
     )
 
 
-def task_of(kernel: Kernel, mode: str) -> BenchTask:
-    """Return the task of one mode of a kernel."""
-    return BenchTask(
-        kernel=kernel.name,
-        mode=mode,
-        numerics=kernel.declaration.mode[mode].numerics,
-        sites=kernel.declaration.sites,
-        max_tokens=kernel.most_tokens,
-    )
-
-
-def _without(task: BenchTask, family: str, status: Status, reason: str) -> BenchRow:
-    return BenchRow(
-        kernel=task.kernel,
-        mode=task.mode,
-        numerics=task.numerics,
-        family=family,
-        sites=task.sites,
-        module=None,
-        batch=None,
-        status=status,
-        reason=reason,
-    )
-
-
-def _measured(workspace: Workspace, request: Request, family: str, tasks: list[BenchTask]) -> Iterator[BenchRow]:
-    while tasks:
-        told = BenchInstructions.model_validate(
+def _measured(workspace: Workspace, request: Request, family: str, tasks: Sequence[BenchTask]) -> Iterator[BenchRow]:
+    def told(left: Sequence[BenchTask]) -> BenchInstructions:
+        return BenchInstructions.model_validate(
             {
                 "family": family,
                 "family_folder": told_path(family_catalog.folder(family, workspace)),
                 "backend": request.backend,
                 "kernels": told_path(workspace.kernels),
-                "tasks": tasks,
+                "tasks": left,
                 "batches": request.batches,
                 "seed": request.seed,
                 "sizes": request.sizes or {},
                 "effort": request.effort,
             }
         )
-        at: int | None = None
-        process = Reporter("zmlx_bench.bench", told.model_dump_json().encode(), _EVENT, request.timeout_s)
-        try:
-            for event in process.events():
-                match event:
-                    case TaskStarted(index=index):
-                        at = index
-                    case RowMeasured(row=row):
-                        yield row
-                    case AllDone():
-                        return
-        finally:
-            process.kill()
-        if at is None:
-            raise CannotHere(f"the process that measures kernels did not come to the first: {process.ending[1]}")
-        yield _without(tasks[at], family, *process.ending)
-        tasks = tasks[at + 1 :]
+
+    for event in work_through("zmlx_bench.bench", tasks, told, _EVENT, request.timeout_s):
+        match event:
+            case RowMeasured(row=row):
+                yield row
+            case Lost():
+                yield BenchRow.of(event.task, family, event.status, event.reason)

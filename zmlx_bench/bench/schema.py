@@ -118,6 +118,30 @@ class BenchRow(StrictModel):
     """Why there are no figures."""
     figures: BenchFigures | None = None
 
+    @classmethod
+    def of(
+        cls,
+        task: BenchTask,
+        family: str,
+        status: Status,
+        reason: str | None = None,
+        *,
+        module: str | None = None,
+        batch: int | None = None,
+    ) -> BenchRow:
+        """Return the row of a task, without figures."""
+        return cls(
+            kernel=task.kernel,
+            mode=task.mode,
+            numerics=task.numerics,
+            family=family,
+            sites=task.sites,
+            module=module,
+            batch=batch,
+            status=status,
+            reason=reason,
+        )
+
 
 class TaskStarted(StrictModel):
     """The task at this index is being measured."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zmlx_bench.bisect import said, state
+from zmlx_bench import files
+from zmlx_bench.bisect import said, show, state
 from zmlx_bench.bisect.ends import Ends, range_of
 from zmlx_bench.bisect.index import Release, released
 from zmlx_bench.bisect.outcome import asks_next
@@ -24,15 +23,11 @@ from zmlx_bench.schema.bisection import BisectedVersion, Bisection, BisectionSte
 from zmlx_bench.schema.plan import Contrast
 from zmlx_bench.session import api, elsewhere, looking
 from zmlx_bench.session.request import EncodedBefore, Request, check
-from zmlx_bench.session.runner import Observer
-from zmlx_bench.session.taken_up import named, taken_up
+from zmlx_bench.session.taken_up import Observe, taken_up_or_begun
 from zmlx_bench.workspace import Workspace
 
 MEMORY_BLOCKS = 5
 """Peak memory hardly varies, but one process that stands 1% apart leaves it undecided with three."""
-
-Observe = Callable[[api.Prepared], AbstractContextManager[Observer]]
-"""Watches a session that is about to run."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ class Bisecting:
                 backend=question.backend,
                 seed=question.seed,
                 prompts=question.prompts,
-                wheels={str(one.version): _content(one.wheel) for one in releases if one.wheel is not None},
+                wheels={str(one.version): files.sha256(one.wheel) for one in releases if one.wheel is not None},
                 versions=tuple(BisectedVersion(version=str(one.version), environment="unknown") for one in releases),
                 left_out=left_out,
             )
@@ -195,14 +190,14 @@ class Bisecting:
         write: Callable[[BisectionStep], Bisection],
     ) -> Ran:
         """Run the session of a step, or what is left of it; its name is written down before it begins."""
-        prepared = taken_up(
-            self._workspace, step.session, "the version", share_device=self._question.share_device, say=self._say
+        prepared = taken_up_or_begun(
+            self._workspace,
+            step.session,
+            "the version",
+            self._request(versions, contrast),
+            lambda name: write(step.model_copy(update={"session": name})),
+            self._say,
         )
-        if prepared is None:
-            name, request = named(self._request(versions, contrast))
-            write(step.model_copy(update={"session": name}))
-            # Nobody's incumbent is part of the question.
-            prepared = api.prepare(self._workspace, request, lambda *_: None, self._say)
         with self._observe(prepared) as observer:
             session, capsules = api.complete(prepared, observer)
         return Ran(session, {capsule.variant.name: capsule for capsule in capsules})
@@ -260,13 +255,7 @@ def _sign(known: Bisection) -> Literal[-1, 1]:
     return 1 if figure is not None and figure.ratio > 1 else -1
 
 
-def _content(wheel: Path) -> str:
-    with wheel.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _in_words(step: BisectionStep) -> str:
-    words = {"good": "like the good end", "bad": "like the bad end", "undecided": "undecided", "skipped": "skipped"}
     why = f": {step.why}" if step.why else ""
     figure = "" if step.figure is None else f" ({step.figure.ratio:.3f}x of the good end)"
-    return f"{words.get(step.said or '', 'running')}{figure}{why}"
+    return f"{show.LIKE[step.said]}{figure}{why}"

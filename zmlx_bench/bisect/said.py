@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from zmlx_bench import printable
 from zmlx_bench.analysis.decision import contrast as speeds
 from zmlx_bench.analysis.decision.adapter import session_evidence
 from zmlx_bench.analysis.fidelity import answers, common_prefix, same_tokens
 from zmlx_bench.analysis.likeness import Change, change, likeness, name_of
-from zmlx_bench.printable import said as one_line
 from zmlx_bench.schema.bisection import BisectionStep, Divergence, Figure
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.plan import Contrast
@@ -29,8 +29,7 @@ class Ran:
 
 def by_speed(ran: Ran, contrast: Contrast, policy: Policy, step: BisectionStep) -> BisectionStep:
     """Say whether the ends differ in decode speed, or which of them a version is like."""
-    named = [(name, capsule) for name, capsule in ran.capsules.items()]
-    evidence = session_evidence(ran.session, named, policy, {})
+    evidence = session_evidence(ran.session, ran.capsules.items(), policy, {})
     found = speeds.against_good(evidence, contrast, policy)
     if contrast.asked is None:
         return _of_ends(found, step)
@@ -78,10 +77,10 @@ def failed(ran: Ran, name: str, step: BisectionStep) -> BisectionStep | None:
     capsule = ran.capsules.get(name)
     if capsule is not None and capsule.status == "ok":
         return None
-    runs: Sequence[Run] = () if capsule is None else (*capsule.runs.variant, *capsule.fidelity_runs.variant)
+    runs: Sequence[Run] = () if capsule is None else capsule.own_runs
     message = next((run.message for run in runs if run.status != "ok"), None)
     status = "unavailable" if capsule is None else capsule.status
-    return step.model_copy(update={"said": "skipped", "why": f"{status}: {one_line(message) or 'no message'}"})
+    return step.model_copy(update={"said": "skipped", "why": f"{status}: {printable.said(message) or 'no message'}"})
 
 
 def _of_ends(found: Change, step: BisectionStep) -> BisectionStep:

@@ -13,13 +13,14 @@ from zmlx_bench.printable import printable
 from zmlx_bench.schema.bisection import Bisection, BisectionStep
 from zmlx_bench.workspace import Workspace
 
-_LIKE = {
+LIKE = {
     "good": "like the good end",
     "bad": "like the bad end",
     "undecided": "undecided",
     "skipped": "skipped",
     None: "not finished",
 }
+"""What is said of a version, in words."""
 _WHAT = {"speed": "decode tok/s", "memory": "peak memory"}
 
 
@@ -34,7 +35,7 @@ def lines(workspace: Workspace, bisection: Bisection) -> Iterator[str]:
         elif at == len(bisection.versions) - 1:
             said = f"the bad end{_details(bisection, step)}"
         else:
-            said = f"{_LIKE[step.said]}{_details(bisection, step)}"
+            said = f"{LIKE[step.said]}{_details(bisection, step)}"
         yield printable(f"{one.version}: {said}")
     for left in bisection.left_out:
         yield printable(f"{left.version}: left out: {left.why}")

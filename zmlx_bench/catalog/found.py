@@ -63,7 +63,7 @@ def imports_of(path: Path) -> tuple[Import, ...]:
 @functools.lru_cache(maxsize=1024)
 def _imports(path: Path, _changed_ns: int, _size: int) -> tuple[Import, ...]:
     found: list[Import] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8-sig"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8-sig"), filename=path.name)):
         if isinstance(node, ast.ImportFrom):
             found.append(Import(node.module or "", tuple(name.name for name in node.names), node.level))
         elif isinstance(node, ast.Import):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from zmlx_bench import files
 from zmlx_bench.catalog import families as family_catalog
@@ -30,9 +29,12 @@ RESERVED = ("baseline", "null", "all", "none", "promoted")
 class Catalog:
     """The variants of one family in a workspace, with the kernels they name."""
 
-    def __init__(self, workspace: Workspace, family: str) -> None:
+    def __init__(self, workspace: Workspace, family: str, hashes: dict[str, str] | None = None) -> None:
+        """Read the family's variants; `hashes` keeps those of the kernels' sources, for who looks at many variants at
+        one moment. Without it they are those of the moment in which a variant is resolved."""
         self.workspace = workspace
         self.family = family
+        self._hashes = hashes
         stem = family_catalog.declared_as(family, workspace)
         self.path = workspace.variants / f"{stem}.toml"
         if not self.path.is_file():
@@ -113,7 +115,7 @@ class Catalog:
                     mode=mode_name,
                     sites=covered,
                     numerics=mode.numerics,
-                    source_sha256=kernel_catalog.source_hash(self.workspace, kernel),
+                    source_sha256=self._hashed(kernel),
                 )
             )
         return ResolvedVariant(
@@ -124,6 +126,13 @@ class Catalog:
             env=env,
             fidelity=self.fidelity_of(name),
         )
+
+    def _hashed(self, kernel: Kernel) -> str:
+        if self._hashes is None:
+            return kernel_catalog.source_hash(self.workspace, kernel)
+        if kernel.name not in self._hashes:
+            self._hashes[kernel.name] = kernel_catalog.source_hash(self.workspace, kernel)
+        return self._hashes[kernel.name]
 
     def identify(self, variant: ResolvedVariant, backend: Backend, conditions: Conditions = DEFAULT) -> ResolvedVariant:
         """Return a resolved variant with the identity that it has now on `backend` under `conditions`."""
@@ -267,7 +276,7 @@ def plain(variant: ResolvedVariant, max_tokens: Mapping[str, int | None]) -> Var
     return Variant(variant.name, variant.family, uses)
 
 
-def families(workspace: Workspace) -> list[str]:
+def families_with_variants(workspace: Workspace) -> list[str]:
     """Return the families that have a variants file in the workspace."""
     reserved = {"policy", "promoted", "identities", "environments"}
-    return sorted(path.stem for path in Path(workspace.variants).glob("*.toml") if path.stem not in reserved)
+    return sorted(path.stem for path in workspace.variants.glob("*.toml") if path.stem not in reserved)

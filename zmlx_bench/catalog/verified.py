@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import kernel_digest
+from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.machine import facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.schema.base import Backend
@@ -55,11 +55,11 @@ def read(workspace: Workspace) -> list[Verification]:
     return [files.read_json(path, Verification) for path in paths(workspace)]
 
 
-def digests(workspace: Workspace, variant: ResolvedVariant, backend: Backend) -> dict[str, str]:
+def digests(catalog: Catalog, variant: ResolvedVariant, backend: Backend) -> dict[str, str]:
     """Return the digest of each of a variant's kernels as its sources are today."""
-    known = kernel_catalog.load(workspace)
-    names = [use.kernel for use in variant.kernels]
-    return {name: kernel_digest(workspace.kernels, name, known[name].most_tokens, backend) for name in names}
+    folder = catalog.workspace.kernels
+    used = [catalog.kernels[use.kernel] for use in variant.kernels]
+    return {kernel.name: kernel_digest(folder, kernel.name, kernel.most_tokens, backend) for kernel in used}
 
 
 def last(

@@ -30,10 +30,10 @@ def sha256(path: Path, *, again: bool = False) -> str:
     """Return the SHA-256 of a file; with `again` it is computed whatever is remembered."""
     place, before, now = _place(path), _state(path), time.time_ns()
     if place is None or before["size"] < WORTH:
-        return _hashed(path)
+        return files.sha256(path)
     if not again and (known := _recall(place, before)) is not None:
         return known
-    found = _hashed(path)
+    found = files.sha256(path)
     if _state(path) == before and now - max(before["mtime_ns"], before["ctime_ns"]) > SETTLED_NS:
         with contextlib.suppress(ZmlxError):
             files.write_atomic(place, json.dumps({**before, "sha256": found}).encode() + b"\n")
@@ -66,8 +66,3 @@ def _recall(place: Path, state: dict[str, int]) -> str | None:
         return None
     known = told.pop("sha256", None) if isinstance(told, dict) else None
     return known if told == state and isinstance(known, str) and _SHA256.fullmatch(known) else None
-
-
-def _hashed(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

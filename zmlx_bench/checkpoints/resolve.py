@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,9 +61,7 @@ def locate(
     """
     family = architecture(name, workspace)
     if isinstance(family, Known):
-        found = _of_family(
-            family, wanted, machine, seed=seed, trust_remote_code=trust_remote_code, force=force, layers=layers
-        )
+        found = _of_family(family, wanted, machine, _Recipe(seed, layers, force), trust_remote_code)
         if found is not None:
             return found
     elif wanted.split("@")[0] in KINDS:
@@ -79,23 +78,25 @@ def locate(
     return _from_hub(family, "hub", repo, revision, trust_remote_code)
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """How a synthetic checkpoint is made, where it comes to that."""
+
+    seed: int
+    layers: int | None
+    force: bool
+
+
 def _of_family(
-    family: Known,
-    wanted: str,
-    machine: Machine,
-    *,
-    seed: int,
-    trust_remote_code: bool,
-    force: bool,
-    layers: int | None,
+    family: Known, wanted: str, machine: Machine, recipe: _Recipe, trust_remote_code: bool
 ) -> Located | None:
     """Return the checkpoint that a family names, None where `wanted` is no such name."""
     if wanted == "auto":
-        return _auto(family, machine, trust_remote_code, seed, force=force, layers=layers)
+        return _auto(family, machine, recipe, trust_remote_code)
     if wanted == "tiny":
         return _tiny(family)
     if wanted == "synthetic":
-        return _synthetic(family, machine, seed, force=force, layers=layers)
+        return _synthetic(family, machine, recipe)
     if wanted.split("@")[0] == "full":
         _, revision = hub.split(wanted)
         _needs_memory(family, machine)
@@ -174,9 +175,7 @@ def _auto_share(machine: Machine) -> float:
     return FILLED if machine.backend == "metal" and machine.gpu_memory_gb else 0.75
 
 
-def _auto(
-    family: Known, machine: Machine, trust_remote_code: bool, seed: int, *, force: bool, layers: int | None
-) -> Located:
+def _auto(family: Known, machine: Machine, recipe: _Recipe, trust_remote_code: bool) -> Located:
     need = family.facts.memory_gb
     snapshot = hub.cached(family.facts.hub_id)
     if snapshot is None:
@@ -189,17 +188,13 @@ def _auto(
         except UnusableInput as error:
             reason = f"{family.facts.hub_id} lies in the hub cache and cannot be used: {error}"
         else:
-            return _because(found, "the published checkpoint is in the hub cache and fits")
+            return replace(found, why="the published checkpoint is in the hub cache and fits")
     if family.tiny is not None:
-        return _because(_tiny(family), reason)
+        return replace(_tiny(family), why=reason)
     reason = f"{reason}, and {family.name} has no tiny checkpoint"
-    if machine.backend == "cpu" and not force:
+    if machine.backend == "cpu" and not recipe.force:
         raise CannotHere(f"checkpoint auto: {reason}; use synthetic or full, or name a folder")
-    return _because(_synthetic(family, machine, seed, force=force, layers=layers), reason)
-
-
-def _because(located: Located, why: str) -> Located:
-    return replace(located, why=why)
+    return replace(_synthetic(family, machine, recipe), why=reason)
 
 
 def _tiny(family: Known) -> Located:
@@ -220,25 +215,42 @@ def _smaller(family: Known) -> str:
     return "use tiny"
 
 
+@dataclass(frozen=True)
+class _Files:
+    """What the files of a checkpoint are."""
+
+    config_sha256: str
+    weights: dict[str, str]
+    digest: str
+    context: int | None
+
+
+def _files(family: Architecture, place: Path, trust_remote_code: bool) -> _Files:
+    """Check and hash the files of a checkpoint in a folder, as `checkpoints.folder` does."""
+    config = checkpoint_folder.read_config(place, family, trust_remote_code=trust_remote_code)
+    config_sha256 = checkpoint_folder.config_hash(config)
+    weights = digest.weights_sha256(checkpoint_folder.weight_files(place))
+    identity = digest.of_files(config_sha256, weights)
+    return _Files(config_sha256, weights, identity, checkpoint_folder.context_length(config))
+
+
 def _from_folder(family: Architecture, kind: CheckpointKind, path: Path, trust_remote_code: bool) -> Located:
-    config = checkpoint_folder.read_config(path, family, trust_remote_code=trust_remote_code)
-    weights = checkpoint_folder.weight_files(path)
-    config_sha = checkpoint_folder.config_hash(config)
-    hashes = digest.weights_sha256(weights)
-    name, identity = path.resolve().name, digest.of_files(config_sha, hashes)
+    found = _files(family, path, trust_remote_code)
+    name = path.resolve().name
     checkpoint = Checkpoint(
         kind=kind,
-        label="tiny" if kind == "tiny" else label(name, identity),
-        digest=identity,
+        label="tiny" if kind == "tiny" else label(name, found.digest),
+        digest=found.digest,
         source=printable(name) or "/",
-        config_sha256=config_sha,
-        weights=hashes,
+        config_sha256=found.config_sha256,
+        weights=found.weights,
         trust_remote_code=trust_remote_code,
     )
-    # A link is kept: it may stand for a folder whose own path MLX cannot open.
-    whole = str(path.absolute())
+    # A link is kept: it may stand for a folder whose own path MLX cannot open. `..` behind one leads elsewhere.
+    whole, plain = str(path.absolute()), os.path.normpath(path.absolute())
+    whole = plain if os.path.realpath(plain) == os.path.realpath(whole) else whole
     option = "tiny" if kind == "tiny" else whole if whole == encodable(whole) else str(path)
-    return Located(checkpoint, path, option, checkpoint_folder.context_length(config))
+    return Located(checkpoint, path, option, found.context)
 
 
 def _from_hub(
@@ -246,48 +258,43 @@ def _from_hub(
 ) -> Located:
     or_else = ", or use --checkpoint tiny" if family.tiny is not None else ""
     snapshot = hub.fetch(repo, revision, known=kind == "full", or_else=or_else)
-    config = checkpoint_folder.read_config(snapshot, family, trust_remote_code=trust_remote_code)
-    config_sha = checkpoint_folder.config_hash(config)
-    hashes = digest.weights_sha256(checkpoint_folder.weight_files(snapshot))
-    identity = digest.of_files(config_sha, hashes)
+    found, commit = _files(family, snapshot, trust_remote_code), hub.commit_of(snapshot)
     checkpoint = Checkpoint(
         kind=kind,
-        label="full" if kind == "full" else label(repo.split("/")[-1], identity),
-        digest=identity,
-        source=f"{repo}@{hub.commit_of(snapshot)}",
-        config_sha256=config_sha,
-        weights=hashes,
+        label="full" if kind == "full" else label(repo.split("/")[-1], found.digest),
+        digest=found.digest,
+        source=f"{repo}@{commit}",
+        config_sha256=found.config_sha256,
+        weights=found.weights,
         blobs=hub.blobs_of(snapshot),
         trust_remote_code=trust_remote_code,
     )
-    commit = hub.commit_of(snapshot)
-    option = f"{'full' if kind == 'full' else repo}@{commit}"
-    return Located(checkpoint, snapshot, option, checkpoint_folder.context_length(config))
+    return Located(checkpoint, snapshot, f"{'full' if kind == 'full' else repo}@{commit}", found.context)
 
 
-def _synthetic(family: Known, machine: Machine, seed: int, *, force: bool, layers: int | None) -> Located:
-    if machine.backend == "cpu" and not force:
+def _synthetic(family: Known, machine: Machine, recipe: _Recipe) -> Located:
+    if machine.backend == "cpu" and not recipe.force:
         raise CannotHere(
             "checkpoint synthetic: the published sizes are for a GPU, on a CPU a token takes seconds; "
             f"{_smaller(family)}, or insist with --force"
         )
-    if layers is None and (reason := lacks_memory(family.facts, machine)) is not None:
+    if recipe.layers is None and (reason := lacks_memory(family.facts, machine)) is not None:
         raise CannotHere(f"checkpoint synthetic: {reason}; {_smaller(family)}")
     config = family.facts.config
     version = installed("mlx")
-    recipe = f"recipe {family.facts.recipe}, seed {seed}, mlx {version}, backend {machine.backend}" + (
-        f", {layers} layers" if layers else ""
+    told = f"recipe {family.facts.recipe}, seed {recipe.seed}, mlx {version}, backend {machine.backend}" + (
+        f", {recipe.layers} layers" if recipe.layers else ""
     )
     packing = family.facts.quantization
     config_sha = content_hash({**config, "quantization": packing} if packing else config)
     checkpoint = Checkpoint(
         kind="synthetic",
         label="synthetic",
-        digest=digest.of_recipe(config_sha, recipe),
+        digest=digest.of_recipe(config_sha, told),
         source=f"{family.facts.hub_id}'s configuration with random weights",
         config_sha256=config_sha,
-        recipe=recipe,
-        layers=layers,
+        recipe=told,
+        layers=recipe.layers,
     )
     return Located(checkpoint, TOKENIZER, "synthetic", checkpoint_folder.context_length(config))
 

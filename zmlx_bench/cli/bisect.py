@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,13 +20,14 @@ from zmlx_bench.cli.options import (
     ShareDeviceOption,
     TrustOption,
     WorkspaceOption,
+    command_line,
 )
 
 
 def bisect(
     family: FamilyArgument,
     good: Annotated[
-        str, typer.Option("--good", metavar="PKG==A", help="The version that was well, such as mlx-lm==0.31.1.")
+        str, typer.Option("--good", metavar="PKG==A", help="The version that was well, such as mlx==0.32.3.")
     ],
     bad: Annotated[str, typer.Option("--bad", metavar="PKG==B", help="The version of the same package that is not.")],
     on: Annotated[
@@ -35,7 +35,8 @@ def bisect(
     ] = "speed",
     tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Tokens to generate.")] = 200,
     at_most: Annotated[
-        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a step that asks about speed; 120.")
+        int | None,
+        typer.Option("--at-most", metavar="N", help="Most blocks of a step that asks about speed; default: 120."),
     ] = None,
     find_links: Annotated[
         list[Path] | None,
@@ -85,7 +86,7 @@ def bisect(
         trust_remote_code=trust_remote_code,
         force=force,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     found = Bisecting(place, question, partial(announced, people), say).run()
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zmlx_bench import exit_codes
-from zmlx_bench.cli.options import JsonOption, ShareDeviceOption, WorkspaceOption
+from zmlx_bench.cli.options import JsonOption, ShareDeviceOption, WorkspaceOption, command_line
 from zmlx_bench.printable import printable
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@app.command("show")
+@app.command("show", short_help="what was measured, how, its figures and blocks")
 def capsule_show(
     path: CapsulePath,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
@@ -66,7 +66,7 @@ def capsule_show(
         console().print(legacies.view(evidence))
 
 
-@app.command("verify")
+@app.command("verify", short_help="recompute one from its raw numbers")
 def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Recompute one capsule from its raw numbers; exit code 1 when something does not hold."""
     from zmlx_bench.cli.check import say
@@ -75,7 +75,7 @@ def capsule_verify(path: CapsulePath, workspace: WorkspaceOption = None, as_json
     say(check([path], workspace), as_json)
 
 
-@app.command("import")
+@app.command("import", short_help="take over the predecessor's files")
 def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Import the predecessor's files: fields mapped, units stated, what does not add up listed."""
     from zmlx_bench import workspace as workspaces
@@ -94,7 +94,7 @@ def capsule_import(path: SourcePath, workspace: WorkspaceOption = None, as_json:
         print_json({"imported": imported})
 
 
-@app.command("replay")
+@app.command("replay", short_help="measure its variant again here")
 def capsule_replay(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The capsule to measure again.")],
     runs: Annotated[
@@ -111,8 +111,6 @@ def capsule_replay(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a capsule's variant again here: exit code 0 when it agrees, 1 when not, 2 when nothing can be said."""
-    import sys
-
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.cli.progress import Progress
@@ -121,7 +119,7 @@ def capsule_replay(
     from zmlx_bench.replay.show import lines, summary
 
     place = workspaces.find(workspace)
-    overrides = replay.Overrides(runs, checkpoint, trust_remote_code, share_device, ("zmlx", *sys.argv[1:]))
+    overrides = replay.Overrides(runs, checkpoint, trust_remote_code, share_device, command_line())
     planned = replay.prepare(place, read_capsule(path), overrides)
     people = console(stderr=True)
     for line in planned.instead:

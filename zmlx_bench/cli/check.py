@@ -36,6 +36,7 @@ def say(checked: Checked, as_json: bool) -> None:
     from dataclasses import asdict
 
     from zmlx_bench.cli.output import print_json
+    from zmlx_bench.report import words
 
     if as_json:
         print_json(asdict(checked))
@@ -44,7 +45,8 @@ def say(checked: Checked, as_json: bool) -> None:
     for note in () if as_json else checked.notes:
         typer.echo(f"note: {note}", err=True)
     faults = len(checked.findings)
-    counts = f"{checked.capsules} capsules, {checked.sessions} sessions, {checked.rows} matrix rows"
-    found = "everything holds" if faults == 0 else f"{faults} fault{'' if faults == 1 else 's'}"
+    counted = ((checked.capsules, "capsule"), (checked.sessions, "session"), (checked.rows, "matrix row"))
+    counts = ", ".join(words.count(*each) for each in counted)
+    found = "everything holds" if faults == 0 else words.count(faults, "fault")
     typer.echo(f"checked {counts}: {found}", err=True)
     raise typer.Exit(exit_codes.NO if faults else exit_codes.DONE)

@@ -11,7 +11,11 @@ from zmlx_bench.cli import complete
 from zmlx_bench.cli.options import JsonOption, WorkspaceOption
 from zmlx_bench.printable import printable
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, make, check and remove Python environments with another MLX or mlx-lm.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 Name = Annotated[
     str,
     typer.Argument(
@@ -61,7 +65,7 @@ def make(
 @app.command("check", short_help="is it what was made, and can it measure")
 def check(name: Name, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> int:
     """Say what an environment is now, which primitives that kernels need its MLX has, and whether a measured process
-    can run in it; 1 where none can."""
+    can run in it; exit code 1 where none can."""
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.catalog import available
     from zmlx_bench.cli.output import console, print_json

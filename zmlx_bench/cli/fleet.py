@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmlx_bench.cli import complete
-from zmlx_bench.cli.options import JsonOption, OptionalTimeout, OrderSeed, VariantsOption, WorkspaceOption
+from zmlx_bench.cli.options import (
+    JsonOption,
+    OptionalTimeout,
+    OrderSeed,
+    VariantsOption,
+    WorkspaceOption,
+    by_comma,
+    command_line,
+)
 from zmlx_bench.printable import printable
 
 if TYPE_CHECKING:
     from zmlx_bench.fleet.journal import Place
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Measure families on every device of this machine, or of a Ray cluster.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 AddressOption = Annotated[
     str | None,
     typer.Option(
@@ -27,7 +39,7 @@ AddressOption = Annotated[
 @app.command("run", short_help="measure families on every device, or go on with that")
 def run(
     families: Annotated[
-        list[str], typer.Argument(metavar="FAMILY...", help="Model families.", autocompletion=complete.family)
+        list[str], typer.Argument(metavar="FAMILY", help="Model families.", autocompletion=complete.family)
     ],
     address: AddressOption = None,
     local: Annotated[bool, typer.Option("--local", help="This machine's devices, without Ray.")] = False,
@@ -75,7 +87,7 @@ def run(
         raise UnusableInput(f"--local: is this machine without Ray; leave it or --address {address} out")
     asked = Asked(
         families=families,
-        variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+        variants=by_comma(variants),
         sessions=sessions,
         per_host=per_host,
         devices=devices,
@@ -90,7 +102,7 @@ def run(
     where = LOCAL if local else address
     # Ray prints what it has to say of its processes; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        place = command.run(workspaces.find(workspace), asked, where, say, ("zmlx", *sys.argv[1:]))
+        place = command.run(workspaces.find(workspace), asked, where, say, command_line())
     raise typer.Exit(_shown(place, as_json=as_json))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +33,8 @@ def init(
     if as_json:
         print_json({"workspace": str(made.root)})
     else:
-        typer.echo(f"made a workspace in {printable(str(made.root))}\nnext: cd {printable(str(folder))} && zmlx models")
+        typer.echo(f"made a workspace in {printable(str(made.root))}")
+        typer.echo(f"next: cd {printable(shlex.quote(str(folder)))} && zmlx models")
 
 
 def _say(units: Sequence[Unit], as_json: bool) -> None:

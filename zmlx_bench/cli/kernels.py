@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from zmlx_bench import exit_codes
 from zmlx_bench.cli.options import (
     BackendOption,
     FamiliesOption,
@@ -36,31 +38,34 @@ def kernels(context: typer.Context, workspace: WorkspaceOption = None, as_json: 
         console().print(listings.kernel_list(rows))
 
 
-@app.command("new")
+@app.command("new", short_help="write one that works, to begin from")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and '_', such as my_combine.")],
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a kernel that works, to begin from: reference, Metal, CUDA, declaration, test, and variants to measure."""
+    import shlex
     from dataclasses import asdict
 
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.cli.output import print_json
     from zmlx_bench.templates import new_kernel
 
-    written = new_kernel.write(workspaces.find(workspace), name)
+    place = workspaces.find(workspace)
+    written = new_kernel.write(place, name)
     if as_json:
         print_json(asdict(written))
         return
     for path in written.files:
         typer.echo(f"wrote {printable(str(path))}")
-    for family in written.families:
-        typer.echo(f"added {' and '.join(written.variants)} to variants/{family}.toml")
-    typer.echo(f"next: python -m pytest {printable(str(written.files[-1]))}")
+    declared = ", ".join(f"{family}.toml" for family in written.families)
+    typer.echo(f"added {' and '.join(written.variants)} to variants/: {declared}")
+    there = f"cd {shlex.quote(str(place.root))} && " if workspaces.options(place) else ""
+    typer.echo(printable(f"next: {there}python -m pytest {written.files[-1]}"))
 
 
-@app.command("bench")
+@app.command("bench", short_help="time, bandwidth, memory and error of each by itself")
 def bench(
     names: KernelNames = None,
     family: FamiliesOption = None,
@@ -82,7 +87,6 @@ def bench(
     Exit code 1 when a kernel failed, or differs from stock though its mode declares that it does not; 4 when
     nothing that was asked for runs here, or another command measures on the device.
     """
-    from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.bench import run
     from zmlx_bench.bench import show as tables
@@ -93,10 +97,7 @@ def bench(
 
     if any(not 1 <= one <= 64 for one in batch or ()):
         raise UnusableInput("--batch: must be from 1 to 64")
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 < timeout < float("inf"):
-        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+    _check(seed, timeout)
     people = console(stderr=True)
 
     def say(row: BenchRow) -> None:
@@ -119,12 +120,10 @@ def bench(
     broken = tables.broken_promises(report.rows)
     for line in broken:
         people.print(line)
-    if not any(row.figures is not None for row in report.rows) and not broken:
-        raise typer.Exit(exit_codes.CANNOT)
-    raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)
+    raise typer.Exit(_code(broken, ran=any(row.figures is not None for row in report.rows)))
 
 
-@app.command("verify")
+@app.command("verify", short_help="compare each with the model's own steps, bit for bit")
 def verify(
     names: KernelNames = None,
     family: FamiliesOption = None,
@@ -145,19 +144,14 @@ def verify(
     Exit code 1 when a kernel failed, or a mode that says stock is not; 4 when nothing that was asked for runs here, or
     another command measures on the device.
     """
-    from zmlx_bench import exit_codes
     from zmlx_bench import workspace as workspaces
     from zmlx_bench.catalog import verified
     from zmlx_bench.cli.output import console, print_json
-    from zmlx_bench.errors import UnusableInput
     from zmlx_bench.machine import backend as backends
     from zmlx_bench.schema.verification import Probe, VerifiedRow
     from zmlx_bench.verify import run, show
 
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 < timeout < float("inf"):
-        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+    _check(seed, timeout)
     people = console(stderr=True)
 
     def say(found: VerifiedRow | Probe) -> None:
@@ -183,6 +177,20 @@ def verify(
     broken = show.broken(report)
     for line in broken:
         people.print(line)
-    if not any(row.compared for row in report.rows) and not broken:
-        raise typer.Exit(exit_codes.CANNOT)
-    raise typer.Exit(exit_codes.NO if broken else exit_codes.DONE)
+    raise typer.Exit(_code(broken, ran=any(row.compared for row in report.rows)))
+
+
+def _check(seed: int, timeout: float) -> None:
+    from zmlx_bench.errors import UnusableInput
+
+    if seed < 0:
+        raise UnusableInput(f"--seed {seed}: must not be negative")
+    if not 0 < timeout < float("inf"):
+        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+
+
+def _code(broken: Sequence[str], *, ran: bool) -> int:
+    """Return the exit code: 1 where a declaration is broken, else 4 where nothing ran, else 0."""
+    if broken:
+        return exit_codes.NO
+    return exit_codes.DONE if ran else exit_codes.CANNOT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ FamilyArgument = Annotated[
 ]
 OptionalFamily = Annotated[
     str | None,
-    typer.Argument(metavar="[FAMILY]", help="Model family; default: all.", autocompletion=complete.family),
+    typer.Argument(metavar="FAMILY", help="Model family; default: all.", autocompletion=complete.family),
 ]
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -75,9 +76,17 @@ MeasuredOption = Annotated[
 BackendOption = Annotated[
     str, typer.Option("--backend", help="auto, metal, cuda or cpu.", autocompletion=complete.backend)
 ]
-_SILENCE = typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
-TimeoutOption = Annotated[float, _SILENCE]
-OptionalTimeout = Annotated[float | None, _SILENCE]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="S", help="Longest silence allowed from a process, seconds.")
+]
+OptionalTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="S",
+        help="Longest silence allowed from a process, seconds; default: 900 to load, 300 to prefill, 60 a token.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Build a synthetic checkpoint even on a CPU.")]
 LayersOption = Annotated[
     int | None, typer.Option("--layers", metavar="N", help="Build only N decoder layers of a synthetic checkpoint.")
@@ -95,24 +104,19 @@ MaxKvSizeOption = Annotated[
 KernelNames = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME[.MODE]]...", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
+        metavar="NAME[.MODE]", help="Kernels or modes of them; default: all.", autocompletion=complete.kernel
     ),
 ]
 FamiliesOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--family", metavar="F", help="Model family; may be repeated; default: all.", autocompletion=complete.family
+        "--family",
+        metavar="F",
+        help="Model family; may be repeated; default: those with a tiny checkpoint, and your own.",
+        autocompletion=complete.family,
     ),
 ]
 WeightsSeed = Annotated[int, typer.Option("--seed", help="Of the random weights and inputs.")]
-
-
-def given(context: typer.Context) -> set[str]:
-    """Return the parameters that the command line gave, and not their defaults."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-
-
 PromptsOption = Annotated[
     str | None,
     typer.Option(
@@ -127,3 +131,19 @@ ShareDeviceOption = Annotated[
     bool,
     typer.Option("--share-device", help="Measure although another session uses the device; it is recorded."),
 ]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Return the parameters that the command line gave, and not their defaults."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+
+
+def by_comma(names: str | None) -> list[str] | None:
+    """Return the names of an option that takes several by comma; None where it was not given."""
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the command as it was typed, without the interpreter's path: what evidence records."""
+    return ("zmlx", *sys.argv[1:])

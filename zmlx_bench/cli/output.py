@@ -32,17 +32,21 @@ def console(*, stderr: bool = False, plain: bool = False) -> Console:
     from rich.console import Console
     from rich.segment import Segment
 
+    from zmlx_bench.report.layout import trimmed
+
     class Plain(Console):
         """Shows the text of every segment as it stands; the escape sequences are rich's own alone.
 
-        Nothing is cut at the right: what does not break is a command to be copied.
+        Nothing is cut at the right: what does not break is a command to be copied. In a file or a pipe no line is
+        filled up with blanks, which a narrower terminal would show as lines of their own.
         """
 
         def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
             super().print(*objects, crop=crop, **options)
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-            for segment in super().render(renderable, options):
+            segments = super().render(renderable, options)
+            for segment in segments if self.is_terminal else trimmed(segments):
                 if segment.control or segment.text.replace("\n", "").isprintable():
                     yield segment
                 else:

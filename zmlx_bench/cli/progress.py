@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from zmlx_bench.analysis.running import Running
 from zmlx_bench.analysis.throughput import decode_tok_s
 from zmlx_bench.cli import remaining
+from zmlx_bench.cli.drawn import Drawn
 from zmlx_bench.cli.output import say
 from zmlx_bench.printable import said
 from zmlx_bench.report import words
@@ -29,10 +28,9 @@ from zmlx_bench.session.supervise import Outcome
 _BAR = 20
 _EVERY = 16
 _REDRAWS_PER_S = 2
-"""Few: drawing takes time from the process that is measured."""
 
 
-class Progress:
+class Progress(Drawn):
     """An observer that draws where a session stands and prints a line for every arm that failed.
 
     `ended` are the runs that an interrupted session has already.
@@ -41,8 +39,8 @@ class Progress:
     def __init__(
         self, plan: Plan, console: Console, ended: Iterable[Run] = (), clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(console, _REDRAWS_PER_S)
         self._plan = plan
-        self._console = console
         self._clock = clock
         self._running = Running(plan)
         self._remaining = remaining.Remaining(plan.cooldown_s)
@@ -51,26 +49,11 @@ class Progress:
         self._place, self._arm, self._what = "starting", "", ""
         self._started = self._prompted = clock()
         self._seen: list[int] = []
-        drawn = console.is_terminal and not console.is_dumb_terminal
-        self._live = (
-            Live(console=console, get_renderable=self.view, refresh_per_second=_REDRAWS_PER_S, transient=True)
-            if drawn
-            else None
-        )
         for run in ended:
             self._next = max(self._next, run.job + 1)
             tok_s = decode_tok_s(run.generations[0]) if run.status == "ok" else None
             if run.block is not None and tok_s is not None:
                 self._running.add(run.tokens, run.arm, run.block, tok_s)
-
-    def __enter__(self) -> Progress:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def waiting(self, text: str) -> None:
         """Say that the session waits."""

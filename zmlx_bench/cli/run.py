@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from typing import Annotated
 
 import typer
@@ -26,10 +26,19 @@ from zmlx_bench.cli.options import (
     TrustOption,
     VariantsOption,
     WorkspaceOption,
+    by_comma,
+    command_line,
     given,
 )
 
-Tokens = Annotated[list[int] | None, typer.Option("--tokens", metavar="N", help="Tokens to generate; may be repeated.")]
+Tokens = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--tokens",
+        metavar="N",
+        help="Tokens to generate; may be repeated; default: 200. A verdict needs each budget of the policy.",
+    ),
+]
 
 
 def run(
@@ -112,6 +121,7 @@ def run(
     from zmlx_bench.ledger.incumbent import incumbent_of
     from zmlx_bench.machine import tested
     from zmlx_bench.report import words
+    from zmlx_bench.report.layout import Command
     from zmlx_bench.report.session_table import session_summary, session_table
     from zmlx_bench.session import api, planned, store
     from zmlx_bench.session.log import finished
@@ -132,7 +142,7 @@ def run(
         runs=runs,
         until_decided=until_decided,
         at_most=at_most,
-        variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+        variants=by_comma(variants),
         environments=environment or (),
         checkpoint=checkpoint,
         backend=backend,
@@ -151,13 +161,11 @@ def run(
         kv_bits=kv_bits,
         max_kv_size=max_kv_size,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     if (again := resume or extend) is not None:
         option = f"--{'resume' if resume else 'extend'}"
         begun = store.load(place, again)
-        if begun.plan.family != family:
-            raise UnusableInput(f"{option} {again}: is a session of {begun.plan.family}, not of {family}")
         said_so = given(command) | ({"in_familys_place"} if checkpoint == argument else set())
         planned.check(place, begun, request, said_so, option)
         prepared = api.reopen(place, again, share_device=share_device, more=extend is not None)
@@ -188,10 +196,12 @@ def run(
             session, capsules = api.complete(prepared, progress)
         except BaseException:
             if api.can_be_resumed(prepared):
-                people.print(f"to finish this session: zmlx run {family} --resume {session.session}")
+                people.print("to finish this session:")
+                words_again = ("zmlx", "run", family, "--resume", session.session, *workspaces.options(place))
+                people.print(Command(shlex.join(words_again)))
             raise
     spent = spent_of(plan, finished(store.events_path(place, session.session)), session.preparing_s)
     if as_json:
         print_json(session_summary(session, capsules, spent))
     else:
-        console().print(session_table(session, capsules, spent))
+        console().print(session_table(session, capsules, spent, workspaces.options(place)))

@@ -13,11 +13,15 @@ from zmlx_bench.cli.options import JsonOption
 def schema(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="capsule, session, matrix, variant, ...", autocompletion=complete.artifact),
+        typer.Argument(metavar="KIND", help="Which artifact.", autocompletion=complete.artifact),
     ],
     as_json: JsonOption = False,  # noqa: ARG001
 ) -> None:
-    """Print the JSON Schema of an artifact: capsule, session, matrix, variant, kernel, prompts, policy, promotion."""
+    """Print the JSON Schema of an artifact.
+
+    KIND is capsule, session, matrix, entry, variant, kernel, prompts, environments, policy, promotion, legacy, bench,
+    verification or screen.
+    """
     from zmlx_bench.cli.artifacts import KINDS
     from zmlx_bench.cli.output import print_json
     from zmlx_bench.errors import unknown

@@ -22,6 +22,7 @@ from zmlx_bench.cli.options import (
     TrustOption,
     VariantsOption,
     WorkspaceOption,
+    by_comma,
 )
 
 
@@ -81,7 +82,7 @@ def screen(
         place,
         Request(
             family=family,
-            variants=[name.strip() for name in variants.split(",") if name.strip()] if variants is not None else None,
+            variants=by_comma(variants),
             tokens=tokens,
             processes=processes,
             checkpoint=checkpoint,

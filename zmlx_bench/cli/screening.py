@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from zmlx_bench.cli import remaining
+from zmlx_bench.cli.drawn import Drawn
 from zmlx_bench.report.layout import Flow
 from zmlx_bench.screen import show
 from zmlx_bench.screen.report import report
 from zmlx_bench.screen.run import Process, Screen
 
 _REDRAWS_PER_S = 1
-"""Few: drawing takes time from the process that is measured."""
 
 
-class Progress:
+class Progress(Drawn):
     """An observer that shows where a screening stands."""
 
     def __init__(self, screen: Screen, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, _REDRAWS_PER_S)
         self._screen = screen
-        self._console = console
         self._clock = clock
         self._begun = clock()
         self._told: set[str] = set()
@@ -34,21 +32,6 @@ class Progress:
         self._ended = 0
         self._seen = report(screen)
         self._tell()
-        drawn = console.is_terminal and not console.is_dumb_terminal
-        self._live = (
-            Live(console=console, get_renderable=self.view, refresh_per_second=_REDRAWS_PER_S, transient=True)
-            if drawn
-            else None
-        )
-
-    def __enter__(self) -> Progress:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def started(self, process: Process) -> None:
         """Show the process that runs now."""
@@ -73,7 +56,7 @@ class Progress:
         one = self._seen.ran[-1]
         if one.reason is not None:
             self._console.print(show.dropped_line(one))
-        if self._live is None:
+        if not self.drawn:
             self._console.print(Text(f"process {process.number} ended, {self._left()}"))
             self._console.print(show.ratios(self._seen))
 

@@ -25,16 +25,22 @@ def sessions(context: typer.Context, workspace: WorkspaceOption = None, as_json:
     from zmlx_bench.report.listings import unfinished_list
     from zmlx_bench.session.unfinished import unfinished
 
-    found = list(unfinished(workspaces.find(workspace)))
+    place = workspaces.find(workspace)
+    found = list(unfinished(place))
     if as_json:
         print_json({"unfinished": [asdict(each) for each in found]})
     else:
-        console().print(unfinished_list(found))
+        console().print(unfinished_list(found, workspaces.options(place)))
 
 
 @app.command("drop", short_help="remove an unfinished session")
 def drop(
-    session: Annotated[str, typer.Argument(metavar="SESSION", autocompletion=complete.session)],
+    session: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION", help="Its name, as `zmlx sessions` lists it.", autocompletion=complete.session
+        ),
+    ],
     workspace: WorkspaceOption = None,
 ) -> None:
     """Remove a session that was begun and will not be finished; a finished one is evidence and stays."""

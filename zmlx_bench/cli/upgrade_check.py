@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from zmlx_bench.cli.options import (
     PromptsOption,
     ShareDeviceOption,
     WorkspaceOption,
+    command_line,
 )
 
 
@@ -32,7 +32,9 @@ def upgrade_check(
     ],
     family: Annotated[str | None, typer.Option("--family", metavar="F", help="Only promotions of this family.")] = None,
     backend: BackendOption = "auto",
-    at_most: Annotated[int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a session; 40.")] = None,
+    at_most: Annotated[
+        int | None, typer.Option("--at-most", metavar="N", help="Most blocks of a session; default: 40.")
+    ] = None,
     prompts: PromptsOption = None,
     timeout: OptionalTimeout = None,
     seed: OrderSeed = 0,
@@ -66,7 +68,7 @@ def upgrade_check(
         prompts=prompts,
         timeout_s=timeout,
         share_device=share_device,
-        command=("zmlx", *sys.argv[1:]),
+        command=command_line(),
     )
     found = Checking(place, question, partial(announced, console(stderr=True)), say).run()
     if as_json:

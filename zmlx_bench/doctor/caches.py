@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from zmlx_bench import files
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.measured.user_cache import user_cache_path
 
@@ -19,6 +18,9 @@ KINDS = {
 }
 """What lies in a folder of the cache; another one is called by its name."""
 
+_LEAST = 50_000
+"""Bytes: what takes less is not named."""
+
 
 def observation() -> Observation:
     """Say how much each kind of what is kept takes, the largest first."""
@@ -29,24 +31,13 @@ def observation() -> Observation:
     taken: dict[str, int] = {}
     for entry in sorted(place.iterdir()) if place.is_dir() else ():
         kind = KINDS.get(entry.name, entry.name)
-        taken[kind] = taken.get(kind, 0) + size(entry)
+        taken[kind] = taken.get(kind, 0) + files.size(entry)
     if not taken:
         return Observation(subject="caches", level="good", found=f"{place} holds nothing")
-    parts = [f"{kind} {_shown(of)}" for kind, of in sorted(taken.items(), key=lambda one: (-one[1], one[0]))]
+    largest = sorted(taken.items(), key=lambda one: (-one[1], one[0]))
+    parts = [f"{kind} {_shown(of)}" for kind, of in largest if of >= _LEAST] or ["little of everything"]
     found = f"{_shown(sum(taken.values()))} in {place}: {', '.join(parts)}; all of it is made again when it is needed"
     return Observation(subject="caches", level="good", found=found)
-
-
-def size(path: Path) -> int:
-    """Return the bytes of a file, or of the files below a folder; what vanishes meanwhile counts nothing."""
-    total = 0
-    for one in (path, *path.rglob("*")):
-        try:
-            # A link may lead out of the cache.
-            total += 0 if one.is_dir() and not one.is_symlink() else one.lstat().st_size
-        except OSError:
-            continue
-    return total
 
 
 def _shown(taken: int) -> str:

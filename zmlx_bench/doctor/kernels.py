@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog import verified
 from zmlx_bench.catalog.available import lacks_primitive, why_not
-from zmlx_bench.catalog.variants import Catalog, families
+from zmlx_bench.catalog.variants import Catalog, families_with_variants
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.workspace import Workspace
@@ -28,17 +29,21 @@ def observations(workspace: Workspace, backend: Backend) -> list[Observation]:
 
 
 def verification(workspace: Workspace, backend: Backend) -> Observation:
-    """Return what of the variants that are measured by default was verified on this device as it is."""
+    """Return what of the variants that are measured by default was verified on this device as it is.
+
+    Of the families that are meant where none is named: `zmlx kernels verify` takes no others by itself.
+    """
     reports = verified.read(workspace)
     here = verified.here(backend)
     never: list[str] = []
     times: list[str] = []
-    for family in families(workspace):
+    usual = family_catalog.usual(workspace)
+    for family in (name for name in families_with_variants(workspace) if name in usual):
         catalog = Catalog(workspace, family)
         for name in catalog.defaults():
             variant = catalog.resolve(name)
             if variant.kernels and catalog.missing_on(variant, backend) is None:
-                time = verified.last(reports, variant, verified.digests(workspace, variant, backend), here)
+                time = verified.last(reports, variant, verified.digests(catalog, variant, backend), here)
                 never += [name] if time is None else []
                 times += [] if time is None else [time]
     subject = "kernels against stock"

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from zmlx_bench.environments import room
 from zmlx_bench.environments.asked import Asked
 from zmlx_bench.errors import CannotHere
-from zmlx_bench.files import first_error
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.measured.messages import PROTOCOL
 from zmlx_bench.printable import one_line
 from zmlx_bench.process import UTF8
 from zmlx_bench.schema.environment import Distribution, Environment, Package
+from zmlx_bench.schema.refused import first_error
 
 OLDEST = (3, 11)
 _TIMEOUT_S = 120.0

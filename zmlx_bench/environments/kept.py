@@ -86,12 +86,7 @@ def every() -> Iterator[Kept]:
     for folder in sorted(place.iterdir()) if place.is_dir() else ():
         if _KEY.fullmatch(folder.name):
             with contextlib.suppress(UnusableInput):
-                yield Kept(folder.name, folder, files.read_json(folder / RECORD, MadeEnvironment), size(folder))
-
-
-def size(folder: Path) -> int:
-    """Return the bytes that the files below a folder take; 0 where there is none."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+                yield Kept(folder.name, folder, files.read_json(folder / RECORD, MadeEnvironment), files.size(folder))
 
 
 def sweep(request: str) -> None:
@@ -103,7 +98,7 @@ def sweep(request: str) -> None:
 def remove(key: str) -> int:
     """Remove an environment and what names it; return the bytes that it took."""
     folder = root() / key
-    taken = size(folder)
+    taken = files.size(folder)
     # Without its record it is no environment, whatever else is still there.
     (folder / RECORD).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,6 @@ that is killed leaves a folder that nobody takes for an environment, and the nex
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import sys
@@ -90,13 +89,8 @@ def able(asked: Asked, say: Say) -> Made:
 
 def request_of(requirements: tuple[str, ...]) -> str:
     """Return what an environment is asked for by, as one word: of a wheel its content counts, not its place."""
-    parts = [_content(Path(one)) if one.endswith(".whl") else one for one in requirements]
+    parts = [files.sha256(Path(one)) if one.endswith(".whl") else one for one in requirements]
     return content_hash([sorted(parts), sys.version, sysconfig.get_platform()])[:16]
-
-
-def _content(wheel: Path) -> str:
-    with wheel.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make(asked: Asked, requirements: tuple[str, ...], request: str, installer: Installer) -> Made:

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from zmlx_bench import exit_codes
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.ledger.incumbent import incumbent_of
 from zmlx_bench.machine import backend as backends
@@ -23,11 +24,11 @@ from zmlx_bench.process import heard_path
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.fleet import FleetWork, Outcome
 from zmlx_bench.schema.plan import Job
-from zmlx_bench.session import api, store
+from zmlx_bench.session import api
 from zmlx_bench.session.failing import FOR_GOOD
 from zmlx_bench.session.request import Request
 from zmlx_bench.session.supervise import Outcome as JobOutcome
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 class Told(StrictModel):
@@ -87,7 +88,7 @@ def request_of(work: FleetWork) -> Request:
 
 def run(workspace: Workspace, work: FleetWork, channel: int) -> Said:
     """Run a session, or what is left of it; say how it ended."""
-    begun = (workspace.session(work.session) / store.SESSION_FILE).exists()
+    begun = (workspace.session(work.session) / SESSION_FILE).exists()
     try:
         if begun:
             try:
@@ -147,8 +148,8 @@ def main() -> int:
     try:
         _say(channel, run(Workspace(Path(heard_path(told.root))), told.work, channel))
     except _Ended:
-        return 143
-    return 0
+        return exit_codes.TERMINATED
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

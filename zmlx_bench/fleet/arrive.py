@@ -18,7 +18,7 @@ from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 MOST_FILES = 4096
 MOST_BYTES = 1024 * 1024 * 1024
@@ -75,8 +75,8 @@ def check_names(session: str, sizes: Mapping[str, int]) -> None:
             raise Refused(f"{name[:80]!r}: is no name of a capsule")
         if not 0 < size <= files.LARGEST_FILE:
             raise Refused(f"{name}: of {size} bytes, {files.LARGEST_FILE} at most are taken")
-    if store.SESSION_FILE not in sizes:
-        raise Refused(f"session {session}: {store.SESSION_FILE} is missing")
+    if SESSION_FILE not in sizes:
+        raise Refused(f"session {session}: {SESSION_FILE} is missing")
     if len(sizes) > MOST_FILES or sum(sizes.values()) > MOST_BYTES:
         raise Refused(f"session {session}: {len(sizes)} files with {sum(sizes.values())} bytes are too many")
 
@@ -139,7 +139,7 @@ def _identities(session: Session, work: FleetWork, parcel: Workspace) -> None:
 
 def _same(target: Path, folder: Path) -> None:
     """Raise Refused where another session stands in the place of what came."""
-    name = store.SESSION_FILE
+    name = SESSION_FILE
     there = target / name
     if not there.is_file() or there.read_bytes() != (folder / name).read_bytes():
         raise Refused(f"session {target.name}: another of this name is in the workspace")

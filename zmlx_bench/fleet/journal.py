@@ -18,6 +18,7 @@ from zmlx_bench import files, locks
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.fleet import EVENT, FleetEvent, FleetQuestion, FleetRun
+from zmlx_bench.schema.refused import first_error
 from zmlx_bench.session.log import EventLog
 from zmlx_bench.workspace import Workspace
 
@@ -158,5 +159,5 @@ def read(path: Path) -> Iterator[FleetEvent]:
                 yield EVENT.validate_json(line)
             except ValidationError as error:
                 raise UnusableInput(
-                    f"{path}: line {number}: {files.first_error(error)}; the file was edited: remove the run's folder"
+                    f"{path}: line {number}: {first_error(error)}; the file was edited: remove the run's folder"
                 ) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from zmlx_bench.fleet.items import Item, Key, Slot, Terms
 from zmlx_bench.fleet.openings import Openings
@@ -251,7 +252,7 @@ class Scheduler:
     def _judgement(self, item: Item) -> Iterator[FleetEvent]:
         """Yield that an item is abandoned or given up, where nothing else can come of it."""
         tired = item.patient_until is not None and item.patient_until <= self._now
-        if tired and item.session is not None and (item.state == "waiting" or item.state == "arriving"):
+        if tired and item.session is not None and item.state in ("waiting", "arriving"):
             why = f"{item.why}, for {self.terms.patience_s / 60:g} minutes"
             yield Abandoned(at=self._now, session=item.session, why=why)
         elif not item.over and (why_not := self._hopeless(item, tired=tired)) is not None:
@@ -295,11 +296,10 @@ class Scheduler:
 
     # Bookkeeping.
 
-    def _close(self, item: Item, state: str, why: str) -> None:
+    def _close(self, item: Item, state: Literal["collected", "given up"], why: str) -> None:
         self._forget(item)
         self._barred.get(item.group, {}).pop(item.key, None)
-        item.state = "collected" if state == "collected" else "given up"
-        item.since, item.why, item.patient_until = self._now, why, None
+        item.state, item.since, item.why, item.patient_until = state, self._now, why, None
         self.left -= 1
 
     def _give_up(self, item: Item, why: str) -> None:

@@ -23,7 +23,7 @@ from zmlx_bench.process import UTF8, Child, ending, told_path
 from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 from zmlx_bench.session import store
 from zmlx_bench.session.environment import secrets
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 _LET_THROUGH = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|XDG_\w+|VIRTUAL_ENV|CONDA_PREFIX|PYTHONPATH"
@@ -101,7 +101,7 @@ def returned(workspace: Workspace, session: str) -> dict[str, int]:
 
 def standing(workspace: Workspace, session: str) -> Report:
     """Return how a session stands whose process is not known here."""
-    path = workspace.session(session) / store.SESSION_FILE
+    path = workspace.session(session) / SESSION_FILE
     try:
         begun = store.load(workspace, session) if path.exists() else None
     except ZmlxError as error:
@@ -142,7 +142,7 @@ class Running:
             return Report(session, begun=self._begun)
         said = self._last
         if said is None or said.outcome is None:
-            begun = (self.workspace.session(session) / store.SESSION_FILE).exists()
+            begun = (self.workspace.session(session) / SESSION_FILE).exists()
             return Report(session, begun=begun, outcome="interrupted", why=self._why())
         held = returned(self.workspace, session) if said.outcome == "finished" else {}
         return Report(session, begun=said.begun, outcome=said.outcome, why=said.why, files=held)

@@ -6,7 +6,8 @@ import re
 
 _BEGIN = re.compile(r"^<{7} ", re.MULTILINE)
 _MARK = re.compile(r"^(<{7} |\|{7} |={7}\r?$|>{7} )")
-MESSAGE = "holds a conflict of Git's; `zmlx promote` writes the file again"
+REMEDY = "`zmlx promote` writes the file again"
+MESSAGE = f"holds a conflict of Git's; {REMEDY}"
 REFUSAL = "holds a conflict of Git's; resolve it: this file is written by people"
 
 

@@ -23,13 +23,12 @@ from zmlx_bench.schema.head import head
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 Model = TypeVar("Model", Capsule, Session)
 KNOWN: tuple[CheckpointKind, ...] = ("full", "synthetic", "tiny")
 """Kinds that name a checkpoint by themselves, on every machine; each is its label too."""
 POLICY_FILE = "policy.toml"
-SESSION_FILE = "session.json"
 
 
 def read_policy(workspace: Workspace) -> Policy:

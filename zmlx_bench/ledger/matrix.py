@@ -8,7 +8,6 @@ only; whoever writes it moves them to their sessions, byte for byte.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from filelock import FileLock, Timeout
 from zmlx_bench import files, locks
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import conflict
+from zmlx_bench.schema.base import is_name
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.workspace import Workspace
 
 ROWS_FILE = "rows.jsonl"
 READER_PATIENCE_S = 2.0
 """A write takes less; a last line that stays cut off is shown as such."""
-_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 
 
 def record(workspace: Workspace, session: str, rows: Sequence[MatrixRow]) -> None:
@@ -47,7 +46,7 @@ def write(workspace: Workspace, *, dropped: str | None = None) -> bool:
     path = workspace.matrix
     with locks.locked(path):
         before = files.read_bytes(path, files.LARGEST_LINES) if path.exists() else None
-        files_of_rows = [p for p in workspace.capsules.glob(f"*/{ROWS_FILE}") if _SESSION.fullmatch(p.parent.name)]
+        files_of_rows = [p for p in workspace.capsules.glob(f"*/{ROWS_FILE}") if is_name(p.parent.name)]
         found = {rows.parent.name: _whole(rows) for rows in files_of_rows}
         for session, data in _by_session(before or b"").items():
             if session not in found and session != dropped:
@@ -85,7 +84,7 @@ def _session_of(line: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     session = row.get("session") if isinstance(row, dict) else None
-    return session if isinstance(session, str) and _SESSION.fullmatch(session) else None
+    return session if isinstance(session, str) and is_name(session) else None
 
 
 def read(path: Path) -> list[MatrixRow]:
@@ -116,4 +115,4 @@ def _row(path: Path, number: int, line: bytes) -> MatrixRow:
     except ValueError as error:
         if conflict.is_mark(line.decode("utf-8", "replace")):
             raise UnusableInput(f"{path}: line {number}: {conflict.MESSAGE}") from None
-        raise UnusableInput(f"{path}: line {number}: {error}") from None
+        raise UnusableInput(f"{path}: line {number}: {error}; {conflict.REMEDY}") from None

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from zmlx_bench import files, locks
 from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupDecision, GroupKey, decide_group, judge_session
 from zmlx_bench.analysis.decision.adapter import CarriedBy
@@ -22,7 +20,7 @@ from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 FILE = "promoted.toml"
 HEADER = "Written by `zmlx promote` from the evidence that each entry names; `zmlx check` recomputes it."
@@ -47,7 +45,7 @@ def read(workspace: Workspace) -> Promotions:
 
 def _whole(promotion: Promotion, workspace: Workspace) -> Promotion:
     """Return the promotion with the mlx-lm version of its sessions, which those of version 1 did not record."""
-    session = workspace.session(promotion.sessions[0]) / "session.json"
+    session = workspace.session(promotion.sessions[0]) / SESSION_FILE
     if promotion.mlx_lm is not None or not session.is_file():
         return promotion
     try:
@@ -186,6 +184,8 @@ def write(workspace: Workspace, before: Promotions | None, promotions: Promotion
 
 def dump(promotions: Promotions) -> bytes:
     """Return the bytes of the file; TOML has no null, so what is absent is left out."""
+    import tomlkit  # few of the commands that read promotions write them
+
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
     document.add("schema_version", tomlkit.item(promotions.schema_version))

@@ -24,6 +24,7 @@ from zmlx_bench.ledger.notebook import Section
 from zmlx_bench.schema.cited import CitedCapsule
 from zmlx_bench.schema.entry import Entry, EntryDecision, prose_hash
 from zmlx_bench.schema.policy import Policy
+from zmlx_bench.schema.refused import first_error
 from zmlx_bench.workspace import Workspace
 
 _MARK = re.compile(r"^<!-- zmlx evidence: (\{.*\}) -->$", re.MULTILINE)
@@ -150,4 +151,4 @@ def _recomputed(
 
 
 def _reason(error: Exception) -> str:
-    return files.first_error(error) if isinstance(error, ValidationError) else str(error)
+    return first_error(error) if isinstance(error, ValidationError) else str(error)

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.files import first_error, loads, read_bytes
+from zmlx_bench.files import loads, read_bytes
+from zmlx_bench.schema.refused import first_error
 
 
 class SourceModel(BaseModel):

@@ -10,6 +10,7 @@ from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.capsule import output_hash
 from zmlx_bench.schema.run import Depth, Generation, Run
 
+Plain = str | int | float | None
 _MEASURED = {
     "tokens",
     "of_tokens",
@@ -85,8 +86,9 @@ def cut_failed(whole: Run, tokens: int) -> Run:
     return whole.model_copy(update={"tokens": tokens, "of_tokens": whole.tokens})
 
 
-def facts(run: Run, outputs: Mapping[str, Sequence[int]], tokens: int) -> dict[str, str]:
-    """Return, by field, the hash of what a run says of its first `tokens` tokens: alike in a prefix and its whole."""
+def facts(run: Run, outputs: Mapping[str, Sequence[int]], tokens: int) -> dict[str, Plain]:
+    """Return, by field, what a run says of its first `tokens` tokens, of lists the hash: alike in a prefix and its
+    whole."""
     found: dict[str, Any] = run.model_dump(mode="json", exclude=_MEASURED)
     for index, generation in enumerate(run.generations):
         place = f"generations[{index}]"
@@ -97,4 +99,4 @@ def facts(run: Run, outputs: Mapping[str, Sequence[int]], tokens: int) -> dict[s
             [each.prompt, each.prompt_tokens, each.prompt_sha256, list(outputs.get(each.output, ()))[:tokens]]
             for each in generation.beside
         ]
-    return {name: content_hash(value) for name, value in found.items()}
+    return {name: content_hash(value) if isinstance(value, list | dict) else value for name, value in found.items()}

@@ -16,9 +16,6 @@ from zmlx_bench.report.layout import Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.figures import Ratio
 
-NOTHING = "-"
-"""Shown for what was not measured."""
-
 
 def view(capsule: Capsule) -> RenderableType:
     """Return the capsule as tables."""
@@ -54,7 +51,7 @@ def _origin(capsule: Capsule) -> Iterator[tuple[str, str]]:
     if not capsule.intact:
         yield "EDITED", "the content is not what was hashed; `zmlx capsule verify` says what does not hold"
     yield "status", capsule.status
-    for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant):
+    for run in capsule.own_runs:
         if run.message:
             yield run.status, said(run.message)
 
@@ -81,8 +78,8 @@ def _figure_list(capsule: Capsule) -> Group:
     """Return the table's rows as paragraphs, for terminals that it does not fit."""
     lines = []
     for name, mine, stock, ratio, interval in _figure_rows(capsule):
-        told = [f"{mine} (baseline {stock})"] if stock != NOTHING else [mine]
-        if ratio != NOTHING:
+        told = [f"{mine} (baseline {stock})"] if stock != words.DASH else [mine]
+        if ratio != words.DASH:
             told += [ratio, f"90% {interval}"]
         lines.append(Flow([Text(name, "bold"), *told], hang=4))
     return Group(*lines)
@@ -92,38 +89,48 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     figures = capsule.figures
     yield (
         "decode, tok/s (median)",
-        _number(figures.decode_tok_s, 2),
-        _number(figures.baseline_decode_tok_s, 2),
+        words.number(figures.decode_tok_s, 2),
+        words.number(figures.baseline_decode_tok_s, 2),
         *_ratio(figures.speedup),
     )
-    yield "null arm, tok/s", _number(figures.null_decode_tok_s, 2), NOTHING, *_ratio(figures.null)
+    yield "null arm, tok/s", words.number(figures.null_decode_tok_s, 2), words.DASH, *_ratio(figures.null)
     if figures.incumbent is not None:
-        incumbent = _number(figures.incumbent_decode_tok_s, 2)
-        yield "against the incumbent", NOTHING, incumbent, *_ratio(figures.incumbent)
+        incumbent = words.number(figures.incumbent_decode_tok_s, 2)
+        yield "against the incumbent", words.DASH, incumbent, *_ratio(figures.incumbent)
     for measure in measures.beside(measures.of_capsule(capsule)):
         yield measure.title, measure.shown, measure.shown_baseline, *_ratio(measure.ratio)
     mine, stock = figures.memory, figures.baseline_memory
-    yield "peak memory, GB", words.gigabytes(mine.peak_mem_gb), words.gigabytes(stock.peak_mem_gb), NOTHING, NOTHING
-    yield "peak resident, GB", words.gigabytes(mine.peak_rss_gb), words.gigabytes(stock.peak_rss_gb), NOTHING, NOTHING
+    yield (
+        "peak memory, GB",
+        words.gigabytes(mine.peak_mem_gb),
+        words.gigabytes(stock.peak_mem_gb),
+        words.DASH,
+        words.DASH,
+    )
+    yield (
+        "peak resident, GB",
+        words.gigabytes(mine.peak_rss_gb),
+        words.gigabytes(stock.peak_rss_gb),
+        words.DASH,
+        words.DASH,
+    )
     footprint = ("peak footprint, GB", mine.peak_footprint_gb, stock.peak_footprint_gb, 3)
     rows = (
         *([footprint] if mine.peak_footprint_gb is not None else []),
         ("page faults (major)", mine.page_faults_major, stock.page_faults_major, 0),
     )
     for name, value, reference, places in rows:
-        yield name, _number(value, places), _number(reference, places), NOTHING, NOTHING
+        yield name, words.number(value, places), words.number(reference, places), words.DASH, words.DASH
     for row in growth.rows(figures):
-        yield row.name, row.variant, row.baseline, NOTHING, NOTHING
+        yield row.name, row.variant, row.baseline, words.DASH, words.DASH
 
 
 def _blocks(capsule: Capsule) -> Iterator[RenderableType]:
     """Yield a line for each block: the speed of each arm, in the order in which their processes ran."""
-    runs = capsule.runs
-    arms = (runs.baseline, runs.null, runs.incumbent, runs.variant)
-    speeds = {group[0].arm: by_block(group, decode_tok_s) for group in arms if group}
+    speeds = {group[0].arm: by_block(group, decode_tok_s) for _, group in capsule.runs.by_role if group}
     yield Text("decode tok/s of each block, its processes in the order they ran", style="bold")
     for block, order in enumerate(capsule.protocol.order, start=1):
-        shown = [f"{arm} {_number(speeds[arm].get(block), 2)}" if arm in speeds else f"({arm})" for arm in order]
+        shown = [f"{arm} {words.number(speeds[arm].get(block), 2)}" if arm in speeds else f"({arm})" for arm in order]
         yield Flow([f"block {block}", *shown], hang=4)
 
 
@@ -144,10 +151,6 @@ def _fidelity(capsule: Capsule) -> Iterator[str]:
 
 def _ratio(ratio: Ratio | None) -> tuple[str, str]:
     if ratio is None:
-        return NOTHING, NOTHING
-    interval = NOTHING if ratio.low is None or ratio.high is None else f"{ratio.low:.4f} to {ratio.high:.4f}"
+        return words.DASH, words.DASH
+    interval = words.DASH if ratio.low is None or ratio.high is None else f"{ratio.low:.4f} to {ratio.high:.4f}"
     return f"{ratio.value:.4f}x", interval
-
-
-def _number(value: float | None, places: int) -> str:
-    return NOTHING if value is None else f"{value:.{places}f}"

@@ -11,10 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.report import words
 from zmlx_bench.report.layout import Flow
 from zmlx_bench.schema.environment import Environment
-
-SHORT = 12
 
 
 def environment_list(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -61,7 +60,7 @@ def environment_view(
     for name, where in primitives.items():
         table.add_row("primitive", f"{name}, in {where}" if where is not None else f"{name}: not in this MLX")
     table.add_row("distributions", f"{len(environment.distributions)}, each with its hash (--json lists them)")
-    table.add_row("digest", environment.digest[:SHORT])
+    table.add_row("digest", environment.digest[: words.SHORT])
     lacks = Text("can measure", style="green") if environment.lacks is None else Text(environment.lacks, style="red")
     table.add_row("measuring", lacks)
     return table
@@ -70,7 +69,7 @@ def environment_view(
 def package_lines(environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield what of MLX and mlx-lm runs in an environment."""
     for name, package in environment.packages.items():
-        parts = [package.version or "no version", f"files {package.sha256[:SHORT]}"]
+        parts = [package.version or "no version", f"files {package.sha256[: words.SHORT]}"]
         if package.commit is not None:
-            parts.append(f"commit {package.commit[:SHORT]}{' (dirty)' if package.dirty else ''}")
+            parts.append(f"commit {package.commit[: words.SHORT]}{' (dirty)' if package.dirty else ''}")
         yield name.replace("_", "-"), ", ".join(parts)

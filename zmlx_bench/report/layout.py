@@ -6,13 +6,14 @@ A table of many columns is unreadable where it does not fit; `Fitting` then show
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.text import Text
 
 _GAP = 2
@@ -60,6 +61,27 @@ class Command:
             else:
                 line += f" {piece}" if number else piece
         yield Text(line, no_wrap=True, overflow="ignore")
+
+
+def trimmed(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Yield the segments without the blanks before an end of line."""
+    blanks: list[Segment] = []
+    for segment in segments:
+        if segment.control:
+            yield segment
+            continue
+        for part in segment.text.splitlines(keepends=True):
+            line = part.removesuffix("\n")
+            if words := line.rstrip(" "):
+                yield from blanks
+                blanks.clear()
+                yield Segment(words, segment.style)
+            if line != part:
+                blanks.clear()
+                yield Segment.line()
+            elif filled := line[len(words) :]:
+                blanks.append(Segment(filled, segment.style))
+    yield from blanks
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,7 @@ from rich.text import Text
 from zmlx_bench.catalog import available as probe
 from zmlx_bench.catalog import families, verified
 from zmlx_bench.catalog import kernels as kernel_catalog
-from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.catalog.variants import families as with_variants
+from zmlx_bench.catalog.variants import Catalog, families_with_variants
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.doctor.checkup import Observation
 from zmlx_bench.environments.asked import asked
@@ -21,7 +21,7 @@ from zmlx_bench.environments.listing import recorded
 from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
-from zmlx_bench.report.layout import Columns, Flow
+from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.unfinished import Unfinished
 from zmlx_bench.workspace import Workspace
@@ -41,7 +41,7 @@ NUMERICS = {
 def variants(workspace: Workspace, family: str | None) -> list[Row]:
     """Return every variant with its kernels by site, why it does not run here (null when it does), and when its kernels
     were last verified on this device and these versions as they are (null for never)."""
-    known = with_variants(workspace)
+    known = families_with_variants(workspace)
     asked_for = None if family is None else families.declared_as(family, workspace)
     if asked_for is not None and asked_for not in known:
         raise unknown("model family", asked_for, known)
@@ -49,8 +49,9 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
     reports = verified.read(workspace)
     here = verified.here(backend) if reports else None
     rows: list[Row] = []
+    hashes: dict[str, str] = {}
     for name in [asked_for] if asked_for else known:
-        catalog = Catalog(workspace, name)
+        catalog = Catalog(workspace, name, hashes)
         for variant_name in catalog.names():
             variant = catalog.resolve(variant_name)
             rows.append(
@@ -67,7 +68,7 @@ def variants(workspace: Workspace, family: str | None) -> list[Row]:
                     or unmade(catalog, variant_name)
                     or _lacks_primitive(catalog, variant),
                     "verified": here
-                    and verified.last(reports, variant, verified.digests(workspace, variant, backend), here),
+                    and verified.last(reports, variant, verified.digests(catalog, variant, backend), here),
                 }
             )
     return rows
@@ -165,18 +166,18 @@ def kernel_list(rows: Sequence[Row]) -> Group:
 
 
 def models(workspace: Workspace) -> list[Row]:
-    """Return every family and checkpoint with why it cannot be measured here (null when it can)."""
+    """Return every family and checkpoint that it has, with why it cannot be measured here (null when it can)."""
     machine = facts.read(backends.choose("auto"))
     rows: list[Row] = []
     for family in families.names(workspace):
-        known = families.facts(family, workspace)
-        for kind in ("tiny", "synthetic", "full"):
+        known = families.known(family, workspace)
+        for kind in (*(("tiny",) if known.tiny is not None else ()), "synthetic", "full"):
             rows.append(
                 {
                     "family": family,
-                    "title": known.title,
+                    "title": known.facts.title,
                     "checkpoint": kind,
-                    "source": {"full": known.hub_id, "synthetic": "published sizes, random weights"}.get(
+                    "source": {"full": known.facts.hub_id, "synthetic": "published sizes, random weights"}.get(
                         kind, "trained, ships with zmlx"
                     ),
                     "not_here": _why_not(workspace, family, kind, machine),
@@ -224,23 +225,26 @@ def verdict(observations: Sequence[Observation]) -> str:
     return "this machine is ready to measure"
 
 
-def unfinished_list(found: Sequence[Unfinished]) -> Group:
-    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it."""
+def unfinished_list(found: Sequence[Unfinished], place: Sequence[str] = ()) -> Group:
+    """Return what `zmlx sessions` shows: each unfinished session, and what to do with it.
+
+    `place` is what a command must say to find their workspace.
+    """
     if not found:
         return Group(Text("every session here is finished"))
-    table = _grid()
+    parts: list[RenderableType] = []
     for each in found:
         done = "cannot be read" if each.family is None else f"{each.jobs_done} of {each.jobs} processes"
         if each.failure is not None:
             done = f"failed: {each.failure}"
         if each.held_by is not None:
-            then = f"{each.held_by} is at it"
-        elif each.family is None or each.failure is not None:
-            then = f"zmlx sessions drop {each.session}"
-        else:
-            then = f"zmlx run {each.family} --resume {each.session}, or zmlx sessions drop {each.session}"
-        table.add_row(each.session, done, then)
-    return Group(table)
+            parts.append(Flow([Text(each.session, style="bold"), done, f"{each.held_by} is at it"]))
+            continue
+        parts.append(Flow([Text(each.session, style="bold"), done]))
+        if each.family is not None and each.failure is None:
+            parts.append(Command(shlex.join(["zmlx", "run", each.family, "--resume", each.session, *place])))
+        parts.append(Command(shlex.join(["zmlx", "sessions", "drop", each.session, *place])))
+    return Group(*parts)
 
 
 def _why_not(workspace: Workspace, family: str, kind: str, machine: Any) -> str | None:

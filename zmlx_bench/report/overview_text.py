@@ -166,13 +166,7 @@ def _speed(cell: MatrixRow | None) -> str:
 
 
 def _ratio(cell: MatrixRow) -> str:
-    if cell.status != "ok":
-        return cell.status
-    if cell.speedup is None:
-        return words.DASH
-    if cell.speedup_low is None or cell.speedup_high is None:
-        return f"{cell.speedup:.3f}x"
-    return f"{cell.speedup:.3f}x [{cell.speedup_low:.3f}, {cell.speedup_high:.3f}]"
+    return cell.status if cell.status != "ok" else words.spanned(cell.speedup, cell.speedup_low, cell.speedup_high)
 
 
 def _tokens(line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,7 @@ from rich.text import Text
 from zmlx_bench.machine import tested
 from zmlx_bench.printable import said
 from zmlx_bench.report import measures, words
-from zmlx_bench.report.layout import Columns, Fitting, Flow
+from zmlx_bench.report.layout import Columns, Command, Fitting, Flow
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.session import Session, Stopped
@@ -38,13 +39,18 @@ def ranked(capsules: Sequence[Capsule], tokens: int) -> list[Capsule]:
     return sorted((c for c in capsules if c.tokens == tokens), key=key)
 
 
-def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | None = None) -> Group:
-    """Return the tables of a session, one a budget, with the floor of the machine under each, and where time went."""
+def session_table(
+    session: Session, capsules: Sequence[Capsule], spent: Spent | None = None, place: Sequence[str] = ()
+) -> Group:
+    """Return the tables of a session, one a budget, with the floor of the machine under each, and where time went.
+
+    `place` is what a command must say to find the session's workspace.
+    """
     parts: list[Any] = []
     for tokens in session.plan.tokens:
         rows = ranked(capsules, tokens)
         if rows:
-            blocks = f"{session.blocks} block{'s' if session.blocks > 1 else ''}"
+            blocks = words.count(session.blocks, "block")
             what = [session.plan.family, f"{tokens} tokens", *words.conditions(session.plan.conditions), blocks]
             title = Text(", ".join(what), style="bold")
             parts += [title, Fitting(_budget_table(rows), _budget_list(rows)), *_beside(rows)]
@@ -57,10 +63,12 @@ def session_table(session: Session, capsules: Sequence[Capsule], spent: Spent | 
     parts.extend(Text(f"audit of {name}: {words.audit(audit)}") for name, audit in audits.items())
     failed = [c for c in capsules if c.status != "ok"]
     parts.extend(Text(f"{c.variant.name}: {_failure(c)}", style="red") for c in failed)
+    if failed:
+        parts.append(Flow(["all that its processes printed:", f"capsules/{session.session}/logs/"], style="dim"))
     if spent is not None:
         parts.append(Flow(list(words.spent(spent)), hang=2, style="dim"))
     parts += [Text(NOTE, style="dim"), Flow(["evidence:", f"capsules/{session.session}/", "matrix.jsonl"])]
-    parts.append(Flow(["next:", "zmlx promote --dry-run", "(verdicts)"]))
+    parts += [Text("next, for the verdicts:"), Command(shlex.join(["zmlx", "promote", "--dry-run", *place]))]
     return Group(*parts)
 
 
@@ -192,7 +200,6 @@ def _floor(capsule: Capsule) -> list[str]:
 
 
 def _failure(capsule: Capsule) -> str:
-    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    message = next((run.message for run in runs if run.message), "")
+    message = next((run.message for run in capsule.own_runs if run.message), "")
     ran = capsule.software
     return f"{capsule.status}: {said(message) or 'no message'}{tested.remark(ran.mlx, ran.mlx_lm, ran.python)}"

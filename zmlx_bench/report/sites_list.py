@@ -16,7 +16,7 @@ from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import device, facts
 from zmlx_bench.report.layout import Flow
 from zmlx_bench.schema.session import FoundSites
-from zmlx_bench.session.sites import survey
+from zmlx_bench.session.sites import survey, unpacked
 from zmlx_bench.workspace import Workspace
 
 
@@ -68,6 +68,7 @@ def view(found: Found) -> Group:
         parts.append(Flow([each.first, each.sizes], indent=6, style="dim"))
     if not found.sites:
         parts.append(Flow(["no module of it has a site that zmlx knows"], indent=2))
+    parts += [Flow([line], indent=2) for line in unpacked(found.sites)]
     for name, why in found.variants.items():
         here = Text("serves it here", "green") if why is None else Text(f"not here: {why}", "yellow")
         parts.append(Flow([name, here], indent=2, hang=6))

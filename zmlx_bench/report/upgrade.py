@@ -57,10 +57,7 @@ def _cells(one: UpgradeCheck) -> tuple[str | Text, ...]:
 
 
 def _speed(one: UpgradedBudget) -> str:
-    if one.speedup is None:
-        return f"{one.tokens}: {words.DASH}"
-    interval = "" if one.low is None or one.high is None else f" [{one.low:.3f}, {one.high:.3f}]"
-    return f"{one.tokens}: {one.speedup:.3f}x{interval}"
+    return f"{one.tokens}: {words.spanned(one.speedup, one.low, one.high)}"
 
 
 def _stock(one: UpgradeCheck) -> Iterator[str]:

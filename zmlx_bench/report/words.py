@@ -22,13 +22,21 @@ def number(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
+def count(of: int, what: str) -> str:
+    """Return a number of things, such as `1 block` or `3 blocks`."""
+    return f"{of} {what}{'' if of == 1 else 's'}"
+
+
 def ratio(value: Ratio | None) -> str:
     """Return `1.023x [1.010, 1.036]`, the interval where there is one."""
+    return DASH if value is None else spanned(value.value, value.low, value.high)
+
+
+def spanned(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a ratio with its interval as `ratio` does."""
     if value is None:
         return DASH
-    if value.low is None or value.high is None:
-        return f"{value.value:.3f}x"
-    return f"{value.value:.3f}x [{value.low:.3f}, {value.high:.3f}]"
+    return f"{value:.3f}x" if low is None or high is None else f"{value:.3f}x [{low:.3f}, {high:.3f}]"
 
 
 def conditions(value: Conditions) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
 
 Raw = dict[str, Any]
 """A document as it was decoded: plain data that nothing has validated."""
@@ -20,9 +22,18 @@ class StrictModel(BaseModel):
     updates: ClassVar[tuple[Callable[[Raw], Raw], ...]] = ()
     """`update_to_2`, `update_to_3`, ...: what brings an older document of this format to the present version."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, strict=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe each field by the docstring below it."""
+        from zmlx_bench.schema.described import descriptions  # where a schema is shown, and nowhere else
+
+        found = handler(core_schema)
+        fields = handler.resolve_ref_schema(found)["properties"]
+        for name, text in descriptions(cls).items():
+            fields[name]["description"] = text
+        return found
 
 
 def _is_utc(value: str) -> str:
@@ -32,7 +43,11 @@ def _is_utc(value: str) -> str:
     return value
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
+KERNEL_REF = r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$"
+SHA256 = r"^[0-9a-f]{64}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 """An identifier that is safe as a file name: letters, digits, '_', '.', '-'."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}$")]
@@ -41,10 +56,10 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-
 WeightFile = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f]+$")]
 """The name of a weight file, which its owner chose: never a path."""
 
-KernelRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}(\.[a-z0-9_]{1,60})?$")]
+KernelRef = Annotated[str, StringConstraints(pattern=KERNEL_REF)]
 """`kernel` or `kernel.mode`; without a mode it means mode `stock`."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 Digest = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64}|(full|synthetic|tiny|path|hub)-[0-9a-f]{16})$")]
 """Of a checkpoint: a SHA-256, or the identity of version 1 where the checkpoint was not at hand to be hashed again."""
 UtcTime = Annotated[str, AfterValidator(_is_utc)]
@@ -59,6 +74,11 @@ Role = Literal["baseline", "null", "incumbent", "variant"]
 Estimator = Literal["mean", "bisquare"]
 """What says where the blocks of a session lie: their mean, or an M-estimate that outliers do not move."""
 Status = Literal["ok", "crash", "timeout", "oom", "unavailable"]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is a `Name`."""
+    return re.fullmatch(NAME, text) is not None
 
 
 def utc_now() -> str:

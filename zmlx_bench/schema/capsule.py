@@ -25,7 +25,7 @@ from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.migrations import capsule as migrations
 from zmlx_bench.schema.plan import Checkpoint, Conditions
 from zmlx_bench.schema.prompts import Encoded, PromptSet
-from zmlx_bench.schema.run import RunSet
+from zmlx_bench.schema.run import Run, RunSet
 from zmlx_bench.schema.sealed import Sealed
 from zmlx_bench.schema.variant import ResolvedVariant
 
@@ -101,6 +101,11 @@ class Capsule(Sealed):
     figures: Figures
     audit: Audit | None = None
     """Distance of both arms from a float32 reference; null where the session had no audit, or it did not come to it."""
+
+    @property
+    def own_runs(self) -> tuple[Run, ...]:
+        """The variant's own runs: the timed ones, then the untimed ones."""
+        return (*self.runs.variant, *self.fidelity_runs.variant)
 
     @model_validator(mode="after")
     def _encoded_fits_prompts(self) -> Capsule:

@@ -141,3 +141,18 @@ class RunSet(StrictModel):
     incumbent: tuple[Run, ...] = ()
     """Empty where no incumbent was measured beside the variant, or where the variant is the incumbent."""
     variant: tuple[Run, ...] = ()
+
+    @property
+    def by_role(self) -> tuple[tuple[Role, tuple[Run, ...]], ...]:
+        """Each role with its runs, the stock model's first."""
+        return (
+            ("baseline", self.baseline),
+            ("null", self.null),
+            ("incumbent", self.incumbent),
+            ("variant", self.variant),
+        )
+
+    @property
+    def every(self) -> tuple[Run, ...]:
+        """All runs, in the order of `by_role`."""
+        return tuple(run for _, runs in self.by_role for run in runs)

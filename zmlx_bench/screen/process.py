@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench.analysis.screen import BASELINE, NULL, Segment
 from zmlx_bench.bench.reporter import Reporter
 from zmlx_bench.measured.messages import Instructions
+from zmlx_bench.process import tail
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import Done, Failed, Loaded, PromptEnd, PromptStart, Token
 from zmlx_bench.schema.plan import Timeouts
@@ -20,7 +19,6 @@ from zmlx_bench.screen.schema import Began, Dropped, Event
 
 MODULE = "zmlx_bench.measured.screening"
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-_TAIL_BYTES = 2000
 
 
 @dataclass
@@ -53,7 +51,7 @@ def run(told: Sequence[Instructions], env: Mapping[str, str], timeouts: Timeouts
         finally:
             process.kill()
         if not ran.done:
-            ran.message = "\n".join(part for part in (ran.message, _tail(output)) if part)
+            ran.message = "\n".join(part for part in (ran.message, tail(output)) if part)
     return ran
 
 
@@ -96,9 +94,3 @@ def _keep(ran: Ran, times: tuple[int, ...], ids: tuple[int, ...]) -> None:
     ran.segments.append(Segment(ran.at, times))
     if ran.at in (BASELINE, NULL):
         ran.answers.setdefault(ran.at, []).append(ids)
-
-
-def _tail(output: IO[bytes]) -> str:
-    output.seek(0, os.SEEK_END)
-    output.seek(max(0, output.tell() - _TAIL_BYTES))
-    return output.read().decode("utf-8", "replace").strip()

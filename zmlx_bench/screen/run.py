@@ -20,8 +20,7 @@ from zmlx_bench.analysis import screen as analysis
 from zmlx_bench.catalog import families
 from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
-from zmlx_bench.checkpoints import context
-from zmlx_bench.checkpoints.resolve import Located, locate
+from zmlx_bench.checkpoints.resolve import Located
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
@@ -29,26 +28,24 @@ from zmlx_bench.machine import device, facts
 from zmlx_bench.measured.messages import Conditions, Instructions, Prompt
 from zmlx_bench.printable import said
 from zmlx_bench.process import told_path
-from zmlx_bench.protocol.batch import members
-from zmlx_bench.protocol.context import context_ids
 from zmlx_bench.protocol.order import block_orders
+from zmlx_bench.report import words
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.machine import Machine
-from zmlx_bench.schema.plan import Conditions as AskedConditions
 from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.schema.policy import Policy
-from zmlx_bench.schema.prompts import Encoded, PromptSet
+from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.screen import process
 from zmlx_bench.screen.process import Ran
 from zmlx_bench.screen.request import Request, check
-from zmlx_bench.session import known_ids
+from zmlx_bench.session import inputs
 from zmlx_bench.session.ahead import answers_alike, compile_ahead, gpu, mark
-from zmlx_bench.session.ahead import asked as compiles_ahead
+from zmlx_bench.session.ahead import wanted as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.environment import child_environment, without_secrets
-from zmlx_bench.session.request import check_batch
+from zmlx_bench.session.instructions import conditions_of
 from zmlx_bench.workspace import Workspace
 
 Variables = tuple[tuple[str, str], ...]
@@ -291,16 +288,7 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     machine = facts.read(backend)
     asked = request.of_session.conditions
     prompts = PromptSet(prompt=prompt_catalog.load(request.prompts).prompt[: asked.batch])
-    located = locate(
-        request.family,
-        request.checkpoint,
-        machine,
-        workspace=workspace,
-        seed=request.seed,
-        trust_remote_code=request.trust_remote_code,
-        force=request.force,
-        layers=request.layers,
-    )
+    located = inputs.located(workspace, request.of_session, machine)
     resolved = {name: catalog.resolve(name) for name in names}
     missing = {
         name: catalog.not_in_process(name, backend) or catalog.unserved(variant, asked)
@@ -313,27 +301,14 @@ def prepare(workspace: Workspace, request: Request) -> Screen:
     # Before the first process of ours: it would disturb who measures on this device.
     screen.lock = device.take(backend, share=request.share_device)
     try:
-        encoded = known_ids.encoded(located, prompts, () if asked.context is None else prompt_catalog.context_pieces())
-        context.check(located, encoded, request.tokens, asked.context or 0)
-        check_batch(asked.batch, encoded)
+        encoded = inputs.encoded(request.of_session, located, prompts)
     except BaseException:
         screen.release()
         raise
-    screen.prompts = tuple(Prompt(name, tuple(ids)) for name, ids in encoded.token_ids.items())
-    screen.conditions = _conditions(asked, encoded)
+    names = [prompt.id for prompt in prompts.prompt]
+    screen.prompts = tuple(Prompt(name, tuple(encoded.token_ids[name])) for name in names)
+    screen.conditions = conditions_of(asked, encoded, names, names[:1])
     return screen
-
-
-def _conditions(asked: AskedConditions, encoded: Encoded) -> Conditions | None:
-    if asked.default:
-        return None
-    names = list(encoded.token_ids)
-    return Conditions(
-        context=() if asked.context is None else context_ids(encoded.context_pieces, asked.context),
-        batches=(members(names, names[0], asked.batch),),
-        kv_bits=asked.kv_bits,
-        max_kv_size=asked.max_kv_size,
-    )
 
 
 def variables(variant: ResolvedVariant) -> Variables:
@@ -352,5 +327,4 @@ def _assigned(env: Variables) -> str:
 
 
 def _words(ratio: Ratio) -> str:
-    spread = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.3f}, {ratio.high:.3f}]"
-    return f"{ratio.value:.3f}x{spread}" if math.isfinite(ratio.value) else "no speed"
+    return words.ratio(ratio) if math.isfinite(ratio.value) else "no speed"

@@ -32,15 +32,13 @@ _COMPILERS = ("nvidia-cuda-nvrtc", "nvidia-cuda-runtime")
 _GRACE_S = 0.5
 MOST_S = 120.0
 """Seconds that a process may take in all: longer than it saves, it is ended."""
-ASKED = "ZMLX_COMPILE_AHEAD"
-"""The variable that asks for it by being 1, and refuses it by being 0."""
-_UNASKED = "0"
-"""What it is where nobody sets it: no whole session has been seen with it on a GPU."""
+REFUSED = "ZMLX_COMPILE_AHEAD"
+"""The variable that refuses it by being 0."""
 
 
-def asked() -> bool:
+def wanted() -> bool:
     """Whether kernels are to be compiled ahead."""
-    return os.environ.get(ASKED, _UNASKED) == "1"
+    return os.environ.get(REFUSED) != "0"
 
 
 def answers_alike(conditions: Conditions) -> bool:

@@ -57,7 +57,7 @@ def _capsule(
         return None
     timed_set = _run_set(plan, arm, timed)
     fidelity_set = _run_set(plan, arm, untimed)
-    generations = [g for runset in (timed_set, fidelity_set) for run in _all(runset) for g in run.generations]
+    generations = [g for runset in (timed_set, fidelity_set) for run in runset.every for g in run.generations]
     named = {name for g in generations for name in (g.output, *(each.output for each in g.beside))}
     own_outputs = {digest: outputs[digest] for digest in sorted(named)}
     null_arm = any(a.role == "null" for a in plan.arms)
@@ -116,10 +116,6 @@ def _run_set(plan: Plan, arm: Arm, runs: Sequence[Run]) -> RunSet:
 
 def _of(runs: Sequence[Run], arm: str | None) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.arm == arm)
-
-
-def _all(runs: RunSet) -> tuple[Run, ...]:
-    return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
 
 
 def _order(plan: Plan, budget: int, until: int) -> tuple[tuple[str, ...], ...]:

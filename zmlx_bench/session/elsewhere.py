@@ -19,8 +19,8 @@ from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.event import Loaded
 from zmlx_bench.schema.plan import Arm, Plan, Within
 from zmlx_bench.schema.variant import ResolvedVariant, VariantSpec
-from zmlx_bench.session.ahead import asked as compiles_ahead
 from zmlx_bench.session.ahead import gpu
+from zmlx_bench.session.ahead import wanted as compiles_ahead
 from zmlx_bench.session.compiled import Compiled, place
 from zmlx_bench.session.tally import BrokenProtocol
 

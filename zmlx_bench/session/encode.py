@@ -42,7 +42,8 @@ def encode(located: Located, prompts: PromptSet, limit_s: float = LIMIT_S, *, pi
         )
     if "error" in answer:
         raise UnusableInput(
-            f"{where}: {one_line(without_secrets(answer['error']))}; mend the checkpoint's files or name another"
+            f"{where}: {one_line(without_secrets(answer['error'])).rstrip('.')}; "
+            "mend the checkpoint's files or name another"
         )
     for name, ids in answer["token_ids"].items():
         if not ids:

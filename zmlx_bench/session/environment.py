@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from zmlx_bench import __version__
 from zmlx_bench.machine.backend import installed
+from zmlx_bench.machine.command import output_of
 from zmlx_bench.printable import encodable
 from zmlx_bench.process import UTF8
 from zmlx_bench.schema.capsule import Software
@@ -64,23 +65,17 @@ def worker_environment(arm: Arm) -> dict[str, str]:
 
 def software(root: Path) -> Software:
     """Return the versions here, with the git commit of the workspace at `root` where it is in a repository."""
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = None
+    git = partial(output_of, "git", "-C", str(root))
+    commit, dirty = git("rev-parse", "HEAD"), None
     if commit is not None:
-        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{p}" for p in _EVIDENCE))
+        beside = (f":!{path}" for path in _EVIDENCE)
+        changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", *beside)
+        dirty = None if changes is None else bool(changes)
     return Software(
         mlx=installed("mlx") or "none",
         mlx_lm=installed("mlx-lm") or "none",
         zmlx=__version__,
         python=platform.python_version(),
         commit=commit,
-        dirty=None if changes is None else bool(changes),
+        dirty=dirty,
     )
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace").strip()

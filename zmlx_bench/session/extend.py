@@ -8,7 +8,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import matrix, notebook, promotions
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 def check(workspace: Workspace, session: Session) -> None:
@@ -50,7 +50,7 @@ def remove(workspace: Workspace, session: Session) -> None:
     """Remove the capsules and rows of a session that runs."""
     folder = workspace.session(session.session)
     for path in (*folder.glob("*.json"), matrix.rows_path(workspace, session.session)):
-        if path.name != store.SESSION_FILE:
+        if path.name != SESSION_FILE:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     if workspace.matrix.exists():

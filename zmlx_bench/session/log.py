@@ -14,6 +14,7 @@ from zmlx_bench import files
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.schema.base import StrictModel
 from zmlx_bench.schema.event import JobEnd, JobEvent, JobStart, LogLine
+from zmlx_bench.schema.refused import first_error
 
 _LINE: TypeAdapter[LogLine] = TypeAdapter(LogLine)
 
@@ -93,7 +94,7 @@ def finished(path: Path) -> Iterator[tuple[int, JobLog]]:
             try:
                 line = _LINE.validate_json(raw)
             except ValidationError as error:
-                raise UnusableInput(f"{path}: line {number}: {files.first_error(error)}") from None
+                raise UnusableInput(f"{path}: line {number}: {first_error(error)}") from None
             if isinstance(line, JobStart):
                 open_jobs = {line.job: JobLog(line)}
             elif line.job not in open_jobs:

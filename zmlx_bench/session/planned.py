@@ -20,10 +20,14 @@ Option = Callable[[Session, Request], tuple[object, object]]
 
 
 def check(workspace: Workspace, session: Session, request: Request, given: Collection[str], again: str) -> None:
-    """Raise UnusableInput naming every option of `given` (keys of `_OPTIONS`, and others) that asks for something else.
+    """Raise UnusableInput for a session of another family, and naming every option of `given` (keys of `_OPTIONS`, and
+    others) that asks for something else.
 
     `again` is the option that takes the session up, for the message.
     """
+    planned = session.plan.family
+    if planned != request.family:
+        raise UnusableInput(f"{again} {session.session}: is a session of {planned}, not of {request.family}")
     others = list(_differing(workspace, session, request, given))
     if others:
         options = ", ".join(others)

@@ -69,7 +69,7 @@ def survey(
     answer = answer_of(MODULE, json.dumps(told).encode("ascii"), where, "the process that loads it", limit_s)
     if "error" in answer:
         raise UnusableInput(
-            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error']))}; "
+            f"{where}: mlx-lm does not load it: {one_line(without_secrets(answer['error'])).rstrip('.')}; "
             "mend the checkpoint's files or name another"
         )
     sites = tuple(FoundSites.model_validate(each) for each in answer["sites"])
@@ -81,5 +81,17 @@ def applicable(found: Survey, variants: Sequence[ResolvedVariant]) -> tuple[list
     usable = [variant for variant in variants if found.why_not[variant.name] is None]
     left_out = tuple(f"{variant.name}: {why}" for variant in variants if (why := found.why_not[variant.name]))
     if not usable:
-        raise CannotHere(f"no variant serves this model here: {'; '.join(left_out) or 'none is declared'}")
+        why = "; ".join((*left_out, *unpacked(found.sites))) or "none is declared"
+        raise CannotHere(f"no variant serves this model here: {why}")
     return usable, left_out
+
+
+def unpacked(sites: Sequence[FoundSites]) -> tuple[str, ...]:
+    """Say what to do about a model without quantised projections, each of which would be a site, or in the module of
+    one; nothing of others."""
+    if any(each.sizes for each in sites):
+        return ()
+    return (
+        "no projection of it is quantised, and most kernels multiply by packed weights: "
+        "`mlx_lm.convert --hf-path FOLDER --mlx-path NEW -q` packs them",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,11 @@ from filelock import BaseFileLock
 from zmlx_bench import files
 from zmlx_bench.errors import CannotHere, UnusableInput, unknown
 from zmlx_bench.machine import device
+from zmlx_bench.schema.base import is_name
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
-SESSION_FILE = "session.json"
 EVENTS_FILE = "events.jsonl"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 
 
 def new_name(family: str) -> str:
@@ -44,7 +42,7 @@ def write(workspace: Workspace, session: Session) -> Session:
 def load(workspace: Workspace, name: str) -> Session:
     """Read a session of the workspace; UnusableInput when there is none or it was edited."""
     path = workspace.session(name) / SESSION_FILE
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not is_name(name) or not path.is_file():
         known = [p.parent.name for p in workspace.capsules.glob(f"*/{SESSION_FILE}")]
         raise unknown("session", name, known)
     files.refuse_outside(workspace.root, path)

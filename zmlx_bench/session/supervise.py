@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from zmlx_bench import files
 from zmlx_bench.measured.messages import Instructions
-from zmlx_bench.process import Child, ending
+from zmlx_bench.process import Child, ending, tail
 from zmlx_bench.schema.base import Status
 from zmlx_bench.schema.event import (
     Audited,
@@ -39,7 +38,6 @@ from zmlx_bench.schema.plan import Timeouts
 from zmlx_bench.session.tally import BrokenProtocol
 
 _EVENT: TypeAdapter[WorkerEvent] = TypeAdapter(WorkerEvent)
-_TAIL_BYTES = 2000
 _MOST_PRINTED = 64 * 1024 * 1024
 _GRACE_S = 0.5
 _LOOK_S = 1.0
@@ -107,18 +105,8 @@ class Worker:
                         failed = event
                     case Done():
                         done = event
-                    case Loaded() | Patched() | FilledEvent() | Caches():
-                        limit, phase = timeouts.prefill_s, "warming up"
-                    case Filling():
-                        limit, phase = timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
-                    case Warmed() | PromptEnd() | Deepened():
-                        limit, phase = timeouts.prefill_s, "between prompts"
-                    case Forced() | Audited():
-                        limit, phase = timeouts.prefill_s, "forcing tokens"
-                    case PromptStart():
-                        limit, phase = timeouts.prefill_s, f"prefilling {event.prompt}"
-                    case Token() | Prefix():
-                        limit, phase = timeouts.decode_s, "decoding"
+                    case _:
+                        limit, phase = _entered(event, timeouts) or (limit, phase)
                 deadline = now + limit
         return self._ended(failed, done, timeouts)
 
@@ -147,8 +135,8 @@ class Worker:
 
     def _end(self, status: Status, message: str) -> Outcome:
         self._child.close()
-        tail = self._tail()
-        return Outcome(status, message + (f"\n{tail}" if tail else ""), self._child.process.returncode, None)
+        printed = self._tail()
+        return Outcome(status, message + (f"\n{printed}" if printed else ""), self._child.process.returncode, None)
 
     def _printed(self) -> int:
         try:
@@ -159,15 +147,27 @@ class Worker:
     def _tail(self) -> str:
         try:
             with self._log.open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                start = max(0, file.tell() - _TAIL_BYTES)
-                file.seek(start)
-                printed = file.read()
+                return tail(file)
         except OSError:
             return ""
-        # Whole lines, where there are such.
-        lines = printed.partition(b"\n")[2] if start else printed
-        return (lines.strip() or printed).decode("utf-8", "replace").strip()
+
+
+def _entered(event: WorkerEvent, timeouts: Timeouts) -> tuple[float, str] | None:
+    """Return the longest silence, seconds, and the name of the phase that an event begins, or None."""
+    match event:
+        case Loaded() | Patched() | FilledEvent() | Caches():
+            return timeouts.prefill_s, "warming up"
+        case Filling():
+            return timeouts.prefill_s, f"prefilling the context, after {event.tokens} tokens"
+        case Warmed() | PromptEnd() | Deepened():
+            return timeouts.prefill_s, "between prompts"
+        case Forced() | Audited():
+            return timeouts.prefill_s, "forcing tokens"
+        case PromptStart():
+            return timeouts.prefill_s, f"prefilling {event.prompt}"
+        case Token() | Prefix():
+            return timeouts.decode_s, "decoding"
+    return None
 
 
 def _parsed(line: bytes) -> WorkerEvent:

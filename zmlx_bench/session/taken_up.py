@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from zmlx_bench.environments.make import Say
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.session import api, store
 from zmlx_bench.session.request import Request
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.session.runner import Observer
+from zmlx_bench.workspace import SESSION_FILE, Workspace
+
+Observe = Callable[[api.Prepared], AbstractContextManager[Observer]]
+"""Watches a session that is about to run."""
 
 
-def named(request: Request) -> tuple[str, Request]:
-    """Return a name for the session of a request, to be written down before it begins, and the request with it.
+def taken_up_or_begun(
+    workspace: Workspace, name: str | None, what: str, request: Request, note: Callable[[str], object], say: Say
+) -> api.Prepared:
+    """Return the session whose name was written down, to go on with it, or a new one for `request`.
 
-    A process that is killed between the two leaves a name without a session, never a session that nobody knows of.
+    `note` writes down the name of a new one before it begins: a process that is killed between the two leaves a name
+    without a session, never a session that nobody knows of. `say` is told where `what` is measured anew, because the
+    session of its name cannot be finished any more.
     """
-    name = store.new_name(request.family)
-    return name, replace(request, session=name)
+    begun = _taken_up(workspace, name, what, share_device=request.share_device, say=say)
+    if begun is not None:
+        return begun
+    fresh = store.new_name(request.family)
+    note(fresh)
+    # Nobody's incumbent is part of the question.
+    return api.prepare(workspace, replace(request, session=fresh), lambda *_: None, say)
 
 
-def taken_up(workspace: Workspace, name: str | None, what: str, *, share_device: bool, say: Say) -> api.Prepared | None:
-    """Return the session of a name that was written down, to go on with.
-
-    None where it was never written, or cannot be finished any more: then `say` is told that `what` is measured anew.
-    """
-    if name is None or not (workspace.session(name) / store.SESSION_FILE).is_file():
+def _taken_up(
+    workspace: Workspace, name: str | None, what: str, *, share_device: bool, say: Say
+) -> api.Prepared | None:
+    if name is None or not (workspace.session(name) / SESSION_FILE).is_file():
         return None
     try:
         return api.reopen(workspace, name, share_device=share_device)

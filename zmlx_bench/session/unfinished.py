@@ -11,7 +11,7 @@ from zmlx_bench.errors import CannotHere, UnusableInput, ZmlxError
 from zmlx_bench.ledger import matrix
 from zmlx_bench.session import store
 from zmlx_bench.session.log import ends
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def unfinished(workspace: Workspace) -> Iterator[Unfinished]:
 
     One that cannot be read, by its rights or its newer schema, and holds capsules may be finished, and is left out.
     """
-    for path in sorted(workspace.capsules.glob(f"*/{store.SESSION_FILE}")):
+    for path in sorted(workspace.capsules.glob(f"*/{SESSION_FILE}")):
         name = path.parent.name
         try:
             session = store.load(workspace, name)
         except ZmlxError:
-            if any(each.name != store.SESSION_FILE for each in path.parent.glob("*.json")):
+            if any(each.name != SESSION_FILE for each in path.parent.glob("*.json")):
                 continue
             yield Unfinished(name, None, None, 0, None, store.holder(workspace, name))
             continue
@@ -64,7 +64,7 @@ def drop(workspace: Workspace, name: str) -> Path:
     try:
         folder = workspace.session(name)
         # First what makes it a session: a removal that is cut short leaves nothing that looks like one.
-        (folder / store.SESSION_FILE).unlink()
+        (folder / SESSION_FILE).unlink()
         shutil.rmtree(folder)
         if workspace.matrix.exists():
             matrix.write(workspace, dropped=name)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench import files
-from zmlx_bench.catalog.variants import RESERVED, Catalog, families
-from zmlx_bench.errors import CannotHere, UnusableInput
+from zmlx_bench.catalog.variants import RESERVED, Catalog, families_with_variants
+from zmlx_bench.errors import UnusableInput
 from zmlx_bench.workspace import Workspace
 
 _TEMPLATES = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ def write(workspace: Workspace, name: str) -> Written:
     refuses.
     """
     variants = (name, f"{name}_fp32")
-    served = families(workspace)
+    served = families_with_variants(workspace)
     folder, test = workspace.kernels / name, workspace.root / "tests" / "kernels" / f"test_{name}.py"
     _check(workspace, name, variants, served, (folder, test))
     texts = {folder / t.stem: _filled(t, name) for t in sorted((_TEMPLATES / "kernel").glob("*.in"))}
@@ -47,7 +47,7 @@ def write(workspace: Workspace, name: str) -> Written:
             files.write_atomic(path, text.encode())
         for path, known in before.items():
             files.write_atomic(path, known.rstrip(b"\n") + b"\n" + added)
-    except CannotHere:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             test.unlink()

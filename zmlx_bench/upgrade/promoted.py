@@ -9,13 +9,13 @@ from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.errors import CannotHere, UnusableInput
 from zmlx_bench.ledger import promotions
-from zmlx_bench.ledger.evidence_reader import KNOWN, SESSION_FILE
+from zmlx_bench.ledger.evidence_reader import KNOWN
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts
 from zmlx_bench.schema.machine import Machine
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 @dataclass(frozen=True)

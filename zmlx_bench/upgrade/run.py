@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.make import Say, able
@@ -14,14 +13,10 @@ from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
 from zmlx_bench.session import api
 from zmlx_bench.session.request import Request, check
-from zmlx_bench.session.runner import Observer
-from zmlx_bench.session.taken_up import named, taken_up
+from zmlx_bench.session.taken_up import Observe, taken_up_or_begun
 from zmlx_bench.upgrade import promoted, state
 from zmlx_bench.upgrade.said import judged
 from zmlx_bench.workspace import Workspace
-
-Observe = Callable[[api.Prepared], AbstractContextManager[Observer]]
-"""Watches a session that is about to run."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +86,14 @@ class Checking:
             known = state.known(upgrade, of)
             if known is not None and known.said not in (None, "unmeasured"):
                 return upgrade, known
-            prepared = taken_up(
+            prepared = taken_up_or_begun(
                 self._workspace,
                 None if known is None else known.session,
                 promotion.variant,
-                share_device=self._question.share_device,
-                say=self._say,
+                self._request(promotion, weights),
+                partial(self._begun, upgrade, of),
+                self._say,
             )
-            if prepared is None:
-                name, request = named(self._request(promotion, weights))
-                upgrade = state.with_check(self._workspace, upgrade, of.model_copy(update={"session": name}))
-                prepared = api.prepare(self._workspace, request, lambda *_: None, self._say)
             of = of.model_copy(update={"session": prepared.session.session})
             with self._observe(prepared) as observer:
                 session, capsules = api.complete(prepared, observer)
@@ -110,6 +102,10 @@ class Checking:
             return state.with_check(self._workspace, upgrade, of), of
         of = judged(session, capsules, self._policy, of)
         return state.with_check(self._workspace, upgrade, of), of
+
+    def _begun(self, upgrade: Upgrade, of: UpgradeCheck, session: str) -> None:
+        """Write down that a promotion's session begins."""
+        state.with_check(self._workspace, upgrade, of.model_copy(update={"session": session}))
 
     def _request(self, promotion: Promotion, weights: promoted.Weights) -> Request:
         under = promotion.conditions

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zmlx_bench import printable
 from zmlx_bench.analysis.decision import SessionVerdict, judge_session
 from zmlx_bench.analysis.decision.within import rebased
-from zmlx_bench.printable import said as one_line
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy
-from zmlx_bench.schema.run import Run
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.upgrade import Holds, StockThere, UpgradeCheck, UpgradedBudget
 
@@ -50,9 +49,12 @@ def _of(capsules: Sequence[Capsule], name: str) -> list[Capsule]:
 
 
 def _message(arm: Sequence[Capsule]) -> str:
-    runs: list[Run] = [run for capsule in arm for run in (*capsule.runs.variant, *capsule.fidelity_runs.variant)]
-    failed = next((run for run in runs if run.status != "ok"), None)
-    return "no process of it ran" if failed is None else f"{failed.status}: {one_line(failed.message) or 'no message'}"
+    failed = next((run for capsule in arm for run in capsule.own_runs if run.status != "ok"), None)
+    return (
+        "no process of it ran"
+        if failed is None
+        else f"{failed.status}: {printable.said(failed.message) or 'no message'}"
+    )
 
 
 def _budgets(verdict: SessionVerdict) -> list[UpgradedBudget]:

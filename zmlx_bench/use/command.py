@@ -68,18 +68,25 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
         os.environ.update(_choice(workspace, request, machine, located).variant.env if request.variant != NONE else {})
     except NotChosen as reason:
         _refuse_if_named(request, reason)
+    loaded: list[Any] = []
 
+    def patch(model: Any) -> None:
+        loaded.append(model)
+        _put_in(model, workspace, request, located, say)
+
+    _run(tool, request, located, patch)
+    if not loaded and request.variant not in (PROMOTED, NONE):
+        raise NotApplied(f"--variant {request.variant}: mlx_lm.{tool} ended without loading {located.path}")
+
+
+def _run(tool: Tool, request: UseRequest, located: Located, patch: Callable[[Any], None]) -> None:
+    """Run mlx-lm's tool, which loads the checkpoint and has its model patched; what it raises becomes one line."""
     module = _module(tool)
     # In one word: the folder's name may begin as an option does.
     arguments = [f"--model={located.path}", *request.arguments]
     if request.trust_remote_code:
         arguments.append("--trust-remote-code")
     ends: list[Exception] = []
-    loaded: list[Any] = []
-
-    def patch(model: Any) -> None:
-        loaded.append(model)
-        _put_in(model, workspace, request, located, say)
 
     def ended(error: Exception) -> None:
         ends.append(error)
@@ -87,9 +94,8 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
         _thread.interrupt_main()
 
     try:
-        names = _names(request.family, located)
         if tool == "server":
-            loading = serving(module, located, names, patch, ended)
+            loading = serving(module, located, _names(request.family, located), patch, ended)
         else:
             loading = _loading(module, located, patch)
         with loading:
@@ -103,8 +109,6 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
         ends.append(error)
     if ends:
         raise in_one_line(tool, ends[0]) from None
-    if not loaded and request.variant not in (PROMOTED, NONE):
-        raise NotApplied(f"--variant {request.variant}: mlx_lm.{tool} ended without loading {located.path}")
 
 
 def _module(tool: Tool) -> Any:

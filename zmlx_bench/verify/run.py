@@ -1,7 +1,4 @@
-"""Plans what `kernels verify` compares and runs it: a process for each family and configuration.
-
-A kernel that takes its process with it loses its remaining rows; a new process goes on with the next kernel.
-"""
+"""Plans what `kernels verify` compares and runs it: a process for each family and configuration."""
 
 from __future__ import annotations
 
@@ -15,16 +12,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from zmlx_bench import __version__
-from zmlx_bench.bench.reporter import Reporter
-from zmlx_bench.bench.run import task_of
-from zmlx_bench.bench.schema import AllDone, BenchTask, TaskStarted
-from zmlx_bench.catalog import available
+from zmlx_bench.bench.reporter import Lost, work_through
+from zmlx_bench.bench.schema import BenchTask
+from zmlx_bench.bench.tasks import families_of, tasks_of
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.catalog import kernels as kernel_catalog
 from zmlx_bench.catalog.identity import kernel_digest
 from zmlx_bench.catalog.kernels import Kernel
 from zmlx_bench.checkpoints.resolve import TINY
-from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine import device, facts
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.process import told_path
@@ -66,9 +61,7 @@ def run(workspace: Workspace, request: Request, on_row: OnRow) -> Verification:
         on_row(found)
 
     chosen = kernel_catalog.choose(workspace, request.names)
-    families = request.families or family_catalog.usual(workspace)
-    for family in families:
-        family_catalog.check_folder(family, workspace)
+    families = families_of(workspace, request.families)
     with device.hold(request.backend, share=request.share_device):
         for found in _everything(workspace, request, families, chosen):
             note(found)
@@ -97,14 +90,9 @@ def _everything(
 ) -> Iterator[VerifiedRow | Probe]:
     asked = False
     for family in families:
-        tasks: list[BenchTask] = []
-        for kernel, mode in chosen:
-            task = task_of(kernel, mode)
-            reason = available.why_not(workspace, kernel, mode, request.backend)
-            if reason is None:
-                tasks.append(task)
-            else:
-                yield _without(task, family, None, "unavailable", reason)
+        tasks, not_here = tasks_of(workspace, chosen, request.backend)
+        for task, reason in not_here:
+            yield _without(task, family, None, "unavailable", reason)
         for name in request.sizes:
             sizes = _sizes(family, name, workspace)
             if tasks and sizes is not None:
@@ -142,40 +130,30 @@ def _compared(
     workspace: Workspace,
     request: Request,
     family: str,
-    tasks: list[BenchTask],
+    tasks: Sequence[BenchTask],
     name: SizesName,
     sizes: dict[str, Any],
     *,
     ask: bool,
 ) -> Iterator[VerifiedRow | Probe]:
-    while tasks:
-        told = Instructions(
+    def told(left: Sequence[BenchTask]) -> Instructions:
+        return Instructions(
             family=family,
             family_folder=told_path(family_catalog.folder(family, workspace)),
             backend=request.backend,
             kernels=told_path(workspace.kernels),
-            tasks=tuple(tasks),
+            tasks=tuple(left),
             seed=request.seed,
             sizes_name=name,
             sizes=sizes,
-            probe=ask,
+            probe=ask and len(left) == len(tasks),
         )
-        at: int | None = None
-        process = Reporter("zmlx_bench.verify", told.model_dump_json().encode(), _EVENT, request.timeout_s)
-        try:
-            for event in process.events():
-                match event:
-                    case TaskStarted(index=index):
-                        at = index
-                    case Probed(probe=probe):
-                        yield probe
-                    case Compared(row=row):
-                        yield row
-                    case AllDone():
-                        return
-        finally:
-            process.kill()
-        if at is None:
-            raise CannotHere(f"the process that compares kernels did not come to the first: {process.ending[1]}")
-        yield _without(tasks[at], family, name, *process.ending)
-        tasks, ask = tasks[at + 1 :], False
+
+    for event in work_through("zmlx_bench.verify", tasks, told, _EVENT, request.timeout_s):
+        match event:
+            case Probed(probe=probe):
+                yield probe
+            case Compared(row=row):
+                yield row
+            case Lost():
+                yield _without(event.task, family, name, event.status, event.reason)

@@ -1,25 +1,46 @@
-// Rows of packed weights times a vector on CUDA by the two algorithms of MLX 0.32.4 (see cuda_qmm.h), for the packings that
-// cuda_qmm.h leaves out: affine integers of 4 or 8 bits, or floats of 4 bits (e2m1) or 8 (e4m3) whose scales have 8 bits:
-// e4m3 for a group of 16, else a power of two (e8m0). Weights are dequantised to T: integers by one fused step, floats by
-// one product. Fewer than 8 vectors: a warp a row, 16 neighbours a lane and 16 accumulators of type T, of 8-bit weights 8
-// neighbours and 8 float32 accumulators. From 8 vectors on: tensor cores.
+// Rows of packed weights times a vector on CUDA as MLX 0.32.4 multiplies them, for the packings that cuda_qmm.h leaves out:
+// affine integers of 4 or 8 bits, or floats of 4 bits (e2m1) or 8 (e4m3) whose scales have 8 bits: e4m3 for a group of 16,
+// else a power of two (e8m0).
+// Affine rows: fewer than 8 vectors by a warp a row (PackedRow), from 8 on by tensor cores (PackedTile); weights are
+// dequantised to T by one fused step.
+// Floats of chosen experts, however many vectors: float32 throughout, the scale last (FloatRow). Floats of a projection
+// that is not gathered: PackedRow, and FloatRow from compute capability 10 on.
 
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
 // Sign, two exponent bits, one fraction bit.
 __device__ __forceinline__ float float_of_4(unsigned code) {
-  const unsigned size = code & 7u;
-  const float value = size < 2u ? 0.5f * float(size) : __uint_as_float((size << 22) + (126u << 23));
-  return (code & 8u) != 0u ? -value : value;
+  return __uint_as_float(((code & 7u) << 22) | ((code & 8u) << 28)) * 0x1p126f;
 }
 
 // Sign, four exponent bits, three fraction bits; all ones are a NaN.
 __device__ __forceinline__ float float_of_8(unsigned code) {
-  const unsigned size = code & 127u;
-  const float value = size < 8u      ? float(size) * 0x1p-9f
-                      : size == 127u ? __uint_as_float(0x7fc00000u)
-                                     : __uint_as_float((size << 20) + (120u << 23));
-  return (code & 128u) != 0u ? -value : value;
+  const float value = __uint_as_float(((code & 127u) << 20) | ((code & 128u) << 24)) * 0x1p120f;
+  return (code & 127u) == 127u ? __uint_as_float(0x7fc00000u) : value;
+}
+
+// The scale of a group of floats; a power of all ones is a NaN.
+template <int GROUP>
+__device__ __forceinline__ float float_scale(unsigned code) {
+  if constexpr (GROUP == 16) {
+    return float_of_8(code);
+  } else {
+    return __uint_as_float(code == 0u ? 0x400000u : code == 255u ? 0x7fc00000u : code << 23);
+  }
+}
+
+// COUNT pairs of neighbours from a multiple of 16 bytes on.
+template <int COUNT>
+__device__ __forceinline__ void load_pairs(unsigned (&pairs)[COUNT], const void* from) {
+  const uint4* fours = static_cast<const uint4*>(from);
+#pragma unroll
+  for (int i = 0; i < COUNT / 4; ++i) {
+    const uint4 four = fours[i];
+    pairs[4 * i] = four.x;
+    pairs[4 * i + 1] = four.y;
+    pairs[4 * i + 2] = four.z;
+    pairs[4 * i + 3] = four.w;
+  }
 }
 
 template <typename T, int BITS, int GROUP, bool FLOATS>
@@ -36,13 +57,10 @@ struct Packed {
 
   template <typename S>
   static __device__ __forceinline__ Pairs scale_of(S scale) {
-    if constexpr (!FLOATS) {
-      return both(scale);
-    } else if constexpr (GROUP == 16) {
-      return both(T(float_of_8(scale)));
+    if constexpr (FLOATS) {
+      return both(T(float_scale<GROUP>(scale)));
     } else {
-      const unsigned power = scale;
-      return both(T(__uint_as_float(power == 0u ? 0x400000u : power << 23)));
+      return both(scale);
     }
   }
 
@@ -72,7 +90,8 @@ struct Packed {
   }
 };
 
-// One row of K weights by a warp.
+// One row of K weights by a warp: 16 neighbours a lane and 16 accumulators of type T, of 8-bit weights 8 neighbours and 8
+// float32 accumulators.
 template <typename T, int K, int BITS, int GROUP, bool FLOATS>
 struct PackedRow {
   static constexpr int EACH = BITS == 8 ? 8 : 16;
@@ -115,16 +134,8 @@ struct PackedRow {
       if (!within(step, lane)) {
         continue;
       }
-      const uint4* from = reinterpret_cast<const uint4*>(x + step * STEP + lane * EACH);
       unsigned pairs[EACH / 2];
-#pragma unroll
-      for (int i = 0; i < EACH / 8; ++i) {
-        const uint4 four = from[i];
-        pairs[4 * i] = four.x;
-        pairs[4 * i + 1] = four.y;
-        pairs[4 * i + 2] = four.z;
-        pairs[4 * i + 3] = four.w;
-      }
+      load_pairs(pairs, x + step * STEP + lane * EACH);
 #pragma unroll
       for (int i = 0; i < EACH / 2; ++i) {
         const unsigned word = i < EACH / 4 ? words[step].x : words[step].y;
@@ -153,11 +164,126 @@ struct PackedRow {
   }
 };
 
-// Sixteen rows of K weights by a warp on tensor cores; rows 0..7 and 8..15 may lie apart. Within a step the tensor core
-// aligns all products before it adds them, so that a lane may take four neighbours where the layout has two pairs.
+// One row of K floats by a warp: 16 bytes of neighbours a lane, which lie in one group or fill two. Each group that a lane
+// has begins two sums in float32, of 4 bits one of the even and one of the odd neighbours, of 8 bits one of the first two and
+// one of the last two of four; what they come to is added to the lane's sum times the group's scale by one fused step.
+template <typename T, int K, int BITS, int GROUP>
+struct FloatRow {
+  static constexpr int EACH = 128 / BITS;
+  static constexpr int STEP = 32 * EACH;
+  static constexpr int STEPS = (K + STEP - 1) / STEP;
+  static constexpr int GROUPS = EACH < GROUP ? 1 : EACH / GROUP;
+  static constexpr int PAIRS = 16 / BITS;  // of neighbours in a word
+  using Pairs = typename Pair<T>::type;
+  static_assert(K % EACH == 0, "a row is whole shares of a lane");
+
+  uint4 words[STEPS];
+  float scale[STEPS][GROUPS];
+
+  static __device__ __forceinline__ bool within(int step, int lane) {
+    return K % STEP == 0 || step * STEP + lane * EACH < K;
+  }
+
+  template <typename S>
+  __device__ __forceinline__ void request(const uint32_t* w, const S* scales, const S*, size_t row, int lane) {
+    const uint4* from = reinterpret_cast<const uint4*>(w + row * (K * BITS / 32)) + lane;
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) {
+      if (within(step, lane)) {
+        const size_t group = row * (K / GROUP) + (step * STEP + lane * EACH) / GROUP;
+        words[step] = from[step * 32];
+#pragma unroll
+        for (int i = 0; i < GROUPS; ++i) {
+          scale[step][i] = float_scale<GROUP>(scales[group + i]);
+        }
+      }
+    }
+  }
+
+  // Adds the products of a word's codes with their neighbours of x.
+  static __device__ __forceinline__ void add(float (&sums)[2], unsigned word, const unsigned* pairs) {
+#pragma unroll
+    for (int i = 0; i < PAIRS; ++i) {
+      const unsigned codes = word >> (2 * BITS * i);
+      const float2 v = floats(reinterpret_cast<const Pairs&>(pairs[i]));
+      if constexpr (BITS == 4) {
+        sums[0] = fmaf(float_of_4(codes), v.x, sums[0]);
+        sums[1] = fmaf(float_of_4(codes >> 4), v.y, sums[1]);
+      } else {
+        sums[i] = fmaf(float_of_8(codes), v.x, sums[i]);
+        sums[i] = fmaf(float_of_8(codes >> 8), v.y, sums[i]);
+      }
+    }
+  }
+
+  __device__ __forceinline__ float multiply(const T* x, int lane) const {
+    float sum = 0.0f;
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) {
+      if (!within(step, lane)) {
+        continue;
+      }
+      unsigned pairs[EACH / 2];
+      load_pairs(pairs, x + step * STEP + lane * EACH);
+      const unsigned own[4] = {words[step].x, words[step].y, words[step].z, words[step].w};
+#pragma unroll
+      for (int group = 0; group < GROUPS; ++group) {
+        float sums[2] = {0.0f, 0.0f};
+#pragma unroll
+        for (int i = group * (4 / GROUPS); i < (group + 1) * (4 / GROUPS); ++i) {
+          add(sums, own[i], pairs + i * PAIRS);
+        }
+        sum = fmaf(__fadd_rn(sums[0], sums[1]), scale[step][group], sum);
+      }
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      sum = __fadd_rn(sum, __shfl_xor_sync(ALL_LANES, sum, lanes));
+    }
+    return sum;
+  }
+};
+
+// A row of a chosen expert, where no tensor core takes it.
 template <typename T, int K, int BITS, int GROUP, bool FLOATS>
+struct ChosenRow : PackedRow<T, K, BITS, GROUP, FLOATS> {};
+template <typename T, int K, int BITS, int GROUP>
+struct ChosenRow<T, K, BITS, GROUP, true> : FloatRow<T, K, BITS, GROUP> {};
+
+// A row of a projection that is not gathered, times one vector.
+template <typename T, int K, int BITS, int GROUP, bool FLOATS>
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+struct DenseRow : ChosenRow<T, K, BITS, GROUP, FLOATS> {};
+#else
+struct DenseRow : PackedRow<T, K, BITS, GROUP, FLOATS> {};
+#endif
+
+// The sums of rows `first`.. of some matrices, all of them requested before the first is used.
+template <typename Row, typename T, typename S, int MATRICES, int ROWS>
+__device__ __forceinline__ void multiply_rows(
+    float (&sums)[MATRICES][ROWS], const T* x, const uint32_t* const (&w)[MATRICES], const S* const (&scales)[MATRICES],
+    const S* const (&biases)[MATRICES], size_t first, int lane) {
+  Row rows[MATRICES][ROWS];
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+    for (int m = 0; m < MATRICES; ++m) {
+      rows[m][r].request(w[m], scales[m], biases[m], first + r, lane);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+#pragma unroll
+    for (int m = 0; m < MATRICES; ++m) {
+      sums[m][r] = rows[m][r].multiply(x, lane);
+    }
+  }
+}
+
+// Sixteen affine rows of K weights by a warp on tensor cores; rows 0..7 and 8..15 may lie apart. Within a step the tensor core
+// aligns all products before it adds them, so that a lane may take four neighbours where the layout has two pairs.
+template <typename T, int K, int BITS, int GROUP>
 struct PackedTile {
-  using Of = Packed<T, BITS, GROUP, FLOATS>;
+  using Of = Packed<T, BITS, GROUP, false>;
   using Pairs = typename Of::Pairs;
   static_assert(K % 16 == 0, "a row is whole steps");
 

@@ -1,4 +1,4 @@
-"""The measured process under conditions, against mlx-lm's own loops on the tiny models."""
+"""The measured process under conditions, against mlx-lm's own loops."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_lm.utils import load_model
 
-from tests.instructions import TOKEN_IDS, TOKENS, events, instructions
+from tests.instructions import TOKEN_IDS, TOKENS, events, small_instructions
+from tests.small import LAYERS, folder
 from tests.variants import variant
-from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.measured.conditions import run
 from zmlx_bench.measured.contract import Unavailable
 from zmlx_bench.measured.messages import Conditions, digest
@@ -84,8 +84,8 @@ CASES = {
 )
 def test_it_reports_what_mlx_lms_own_loops_answer(case: str, tmp_path: Path) -> None:
     conditions, cache = CASES[case]
-    found = events(instructions("qwen3", conditions=conditions), tmp_path)
-    model, _ = load_model(TINY / "tiny_qwen3")
+    found = events(small_instructions("qwen3", conditions=conditions), tmp_path)
+    model, _ = load_model(folder("qwen3"))
     own = alone if len(conditions.batches[0]) == 1 else together
     assert steps(found) == own(model, conditions)
     kinds = [e["event"] for e in found if e["event"] not in ("token", "loaded")]
@@ -93,7 +93,7 @@ def test_it_reports_what_mlx_lms_own_loops_answer(case: str, tmp_path: Path) -> 
     answers = ["prompt", "prompt_end", "deepened"] * 2
     assert kinds == ["prompts", *filled, "caches", "warmed", *answers, "done"]
     (told,) = (e["caches"] for e in found if e["event"] == "caches")
-    assert [(each["name"], each["layers"]) for each in told] == [(cache, 4)]
+    assert [(each["name"], each["layers"]) for each in told] == [(cache, LAYERS)]
     if conditions.context:
         (context,) = (e for e in found if e["event"] == "filled")
         assert (context["tokens"], context["sha256"]) == (len(CONTEXT), digest(CONTEXT))
@@ -104,16 +104,18 @@ def test_it_reports_what_mlx_lms_own_loops_answer(case: str, tmp_path: Path) -> 
 
 def test_a_variant_is_measured_like_stock(tmp_path: Path) -> None:
     conditions = Conditions(batches=(("p1", "p0"),))
-    stock = events(instructions("qwen3", conditions=conditions), tmp_path)
-    ours = events(instructions("qwen3", resolved=variant("qwen3", "qkv=qkv_joined"), conditions=conditions), tmp_path)
+    stock = events(small_instructions("qwen3", conditions=conditions), tmp_path)
+    ours = events(
+        small_instructions("qwen3", resolved=variant("qwen3", "qkv=qkv_joined"), conditions=conditions), tmp_path
+    )
     assert steps(ours) == steps(stock)
     (warmed,) = (e for e in ours if e["event"] == "warmed")
-    assert warmed["calls_per_token"] == {"qkv": 4.0}
+    assert warmed["calls_per_token"] == {"qkv": LAYERS}
 
 
 def test_prefixes_are_told_under_conditions_too(tmp_path: Path) -> None:
     conditions = Conditions(context=CONTEXT, batches=(("p0", "p1"),))
-    found = events(instructions("qwen3", conditions=conditions, prefixes=(2, 5)), tmp_path)
+    found = events(small_instructions("qwen3", conditions=conditions, prefixes=(2, 5)), tmp_path)
     kinds = [e["event"] for e in found]
     assert kinds[kinds.index("prompt") :] == [
         "prompt", "token", "token", "prefix", "token", "token", "token", "prefix", "token", "prompt_end", "deepened",
@@ -122,13 +124,13 @@ def test_prefixes_are_told_under_conditions_too(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_cache_mlx_lm_cannot_quantise_is_unavailable_in_a_sentence(tmp_path: Path) -> None:
-    told = instructions("glm47", conditions=Conditions(batches=ALONE, kv_bits=8))
+    told = small_instructions("glm47", conditions=Conditions(batches=ALONE, kv_bits=8))
     with pytest.raises(Unavailable, match=r"^mlx-lm cannot run this model with --kv-bits 8: AttributeError: "):
         events(told, tmp_path)
 
 
 def test_a_kernel_that_does_not_serve_is_unavailable_before_it_is_bound(tmp_path: Path) -> None:
-    told = instructions(
+    told = small_instructions(
         "qwen3",
         resolved=variant("qwen3", "combine=no_such_kernel"),
         limits={"no_such_kernel": 1},
@@ -144,8 +146,10 @@ def test_a_model_that_makes_another_cache_than_asked_for_is_unavailable(
     from mlx_lm.models.qwen3_moe import Model
 
     monkeypatch.setattr(Model, "make_cache", lambda self: [KVCache() for _ in self.layers], raising=False)
-    told = instructions("qwen3", conditions=Conditions(batches=ALONE, max_kv_size=10))
-    with pytest.raises(Unavailable, match="is 4 KVCache, and --max-kv-size 10 asks for RotatingKVCache of 10 tokens"):
+    told = small_instructions("qwen3", conditions=Conditions(batches=ALONE, max_kv_size=10))
+    with pytest.raises(
+        Unavailable, match=f"is {LAYERS} KVCache, and --max-kv-size 10 asks for RotatingKVCache of 10 tokens"
+    ):
         events(told, tmp_path)
     kinds = [json.loads(line)["event"] for line in (tmp_path / "events").read_text().splitlines()]
     assert kinds == ["loaded", "prompts"], "it is found out in the rehearsal, and no wrong cache is reported"
@@ -153,7 +157,7 @@ def test_a_model_that_makes_another_cache_than_asked_for_is_unavailable(
 
 def test_the_context_is_prefilled_once_and_every_answer_begins_after_it(tmp_path: Path) -> None:
     twice = Conditions(context=CONTEXT, batches=(("p0",), ("p0",)))
-    found = steps(events(instructions("qwen3", conditions=twice), tmp_path))
+    found = steps(events(small_instructions("qwen3", conditions=twice), tmp_path))
     assert found[:TOKENS] == found[TOKENS:]
 
 
@@ -163,7 +167,7 @@ def test_no_file_of_conditions_is_loaded_without_them(tmp_path: Path) -> None:
     names = [name for name in sys.modules if name.startswith(f"{run.__package__}.")]
     kept = {name: sys.modules.pop(name) for name in names}
     try:
-        events(instructions("qwen3", tokens=2), tmp_path)
+        events(small_instructions("qwen3", tokens=2), tmp_path)
         assert not [name for name in sys.modules if name.startswith(f"{run.__package__}.run")]
     finally:
         sys.modules.update(kept)

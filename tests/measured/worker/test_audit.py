@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlx_lm.generate import generate_step
 
-from tests.instructions import TOKEN_IDS, events, instructions
+from tests.instructions import TOKEN_IDS, events, instructions, small_instructions
 from tests.tiny import Tiny
 from tests.variants import variant
 from zmlx_bench.analysis.near import nearness
@@ -57,7 +57,7 @@ def test_forced_logits_are_those_that_decoding_sees(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("family", ["qwen3", "glm47"])
 def test_each_prompt_is_compared_once_after_all_arms(family: str, planted: Workspace, tmp_path: Path) -> None:
-    told = instructions(
+    told = small_instructions(
         family,
         planted.kernels,
         variant(family, "combine=no_op"),
@@ -98,6 +98,8 @@ def test_another_rounding_is_near_and_what_is_wrong_is_not(
 
 
 def test_a_kernel_that_does_not_make_every_step_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
-    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy"), forced={"p0": FORCED, "p1": FORCED})
+    told = small_instructions(
+        "qwen3", planted.kernels, variant("qwen3", "combine=shy"), forced={"p0": FORCED, "p1": FORCED}
+    )
     with pytest.raises(Unavailable, match="not called for every"):
         events(told, tmp_path)

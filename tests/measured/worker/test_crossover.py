@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.instructions import TOKENS, instructions
+from tests.instructions import TOKENS, small_instructions
 from tests.variants import variant
 from zmlx_bench.measured.messages import Conditions
 from zmlx_bench.measured.worker.crossover import LeftTraces, cross_over
@@ -27,10 +27,10 @@ def planted(make_workspace: Callable[..., Workspace]) -> Workspace:
 def crossed(planted: Workspace, folder: Path, *names: str, **stock: Any) -> list[dict[str, Any]]:
     """Cross over with planted kernels; return the events, those before an exception too. `stock` replaces fields of
     the stock model's instructions."""
-    told = [instructions("qwen3", planted.kernels, **stock)]
+    told = [small_instructions("qwen3", planted.kernels, **stock)]
     for name in names:
         made = variant("qwen3", f"combine={name}").model_copy(update={"name": name})
-        told.append(instructions("qwen3", planted.kernels, made))
+        told.append(small_instructions("qwen3", planted.kernels, made))
     path = folder / "events"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.conftest import QUIET_ENV
-from tests.instructions import instructions
+from tests.instructions import small_instructions
 
 pytestmark = pytest.mark.process
 
@@ -45,7 +45,7 @@ device.check_generation_stream()
 def test_the_device_is_taken_before_mlx_lm_is_imported() -> None:
     read_end, write_end = os.pipe()
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(write_end)], input=instructions("qwen3", tokens=2).encoded(),
+        [sys.executable, "-c", WATCHED, str(write_end)], input=small_instructions("qwen3", tokens=2).encoded(),
         stdout=subprocess.PIPE, check=True, pass_fds=(write_end,), env=QUIET_ENV,
     )  # fmt: skip
     os.close(write_end)

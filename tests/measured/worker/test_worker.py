@@ -1,4 +1,4 @@
-"""The measured process's own code against the tiny model: its events, its counts, its classification."""
+"""The measured process's own code against a model: its events, its counts, its classification."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mlx_lm import load as mlx_load
 from mlx_lm import stream_generate
 
 from tests.conftest import QUIET_ENV
-from tests.instructions import TOKEN_IDS, TOKENS, events, instructions
-from tests.tiny import hosts_of
+from tests.instructions import TOKEN_IDS, TOKENS, events, instructions, small_instructions
+from tests.small import hosts_of
 from tests.variants import variant
 from zmlx_bench.measured.apply import apply
 from zmlx_bench.measured.contract import Unavailable
@@ -66,8 +66,8 @@ def test_it_reports_the_tokens_of_mlx_lms_own_loop(family: str, tmp_path: Path) 
 
 def test_a_shorter_budgets_end_is_told_with_its_last_token(tmp_path: Path) -> None:
     one = (Prompt("p", TOKEN_IDS[0]),)
-    found = events(instructions("qwen3", prompts=one, prefixes=(2, 5)), tmp_path)
-    whole = events(instructions("qwen3", prompts=one), tmp_path)
+    found = events(small_instructions("qwen3", prompts=one, prefixes=(2, 5)), tmp_path)
+    whole = events(small_instructions("qwen3", prompts=one), tmp_path)
     kinds = [e["event"] for e in found]
     assert kinds[kinds.index("prompt") : -1] == [
         "prompt", "token", "token", "prefix", "token", "token", "token", "prefix", "token", "prompt_end",
@@ -82,7 +82,7 @@ def test_a_shorter_budgets_end_is_told_with_its_last_token(tmp_path: Path) -> No
 
 
 def test_it_tells_what_it_prefills_before_it_does(tmp_path: Path) -> None:
-    found = events(instructions("qwen3", tokens=2), tmp_path)
+    found = events(small_instructions("qwen3", tokens=2), tmp_path)
     kinds = [e["event"] for e in found]
     assert kinds.index("prompts") < kinds.index("warmed") < kinds.index("prompt")
     assert found[kinds.index("prompts")]["sha256"] == {f"p{i}": digest(ids) for i, ids in enumerate(TOKEN_IDS)}
@@ -90,7 +90,7 @@ def test_it_tells_what_it_prefills_before_it_does(tmp_path: Path) -> None:
 
 
 def test_margins_stand_at_every_token_when_asked_for(tmp_path: Path) -> None:
-    found = events(instructions("qwen3", margins=True), tmp_path)
+    found = events(small_instructions("qwen3", margins=True), tmp_path)
     margins = [e["margin"] for e in found if e["event"] == "token"]
     assert len(margins) == 2 * TOKENS
     assert min(margins) >= 0
@@ -112,7 +112,9 @@ def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
     family: str, reference: str, planted: Workspace, tmp_path: Path
 ) -> None:
     one = (Prompt("p", TOKEN_IDS[0]),)
-    found = events(instructions(family, planted.kernels, variant(family, reference), prompts=one, tokens=2), tmp_path)
+    found = events(
+        small_instructions(family, planted.kernels, variant(family, reference), prompts=one, tokens=2), tmp_path
+    )
     (patched,) = [e for e in found if e["event"] == "patched"]
     (warmed,) = [e for e in found if e["event"] == "warmed"]
     site = reference.partition("=")[0]
@@ -120,7 +122,7 @@ def test_a_site_is_called_as_often_a_token_as_it_has_hosts(
 
 
 def test_nothing_is_counted_once_the_kernels_are_warm(planted: Workspace) -> None:
-    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=no_op"))
+    told = small_instructions("qwen3", planted.kernels, variant("qwen3", "combine=no_op"))
     family = loading.load(Path(told.family_folder))
     model, _ = load(told, family)
     assert told.variant is not None
@@ -134,12 +136,12 @@ def test_nothing_is_counted_once_the_kernels_are_warm(planted: Workspace) -> Non
 
 def test_a_kernel_that_never_runs_is_unavailable(planted: Workspace, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the kernel at combine was never called while decoding"):
-        events(instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy")), tmp_path)
+        events(small_instructions("qwen3", planted.kernels, variant("qwen3", "combine=shy")), tmp_path)
 
 
 @pytest.mark.process
 def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
-    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=prints"), tokens=2)
+    told = small_instructions("qwen3", planted.kernels, variant("qwen3", "combine=prints"), tokens=2)
     done, found = process(told.encoded())
     assert done.returncode == 0
     assert done.stdout.count(b'{"event":"done"}') == hosts_of("qwen3", "combine")
@@ -151,7 +153,7 @@ def test_printing_libraries_do_not_reach_the_pipe(planted: Workspace) -> None:
 
 @pytest.mark.process
 def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
-    told = instructions("qwen3", tokens=3)
+    told = small_instructions("qwen3", tokens=3)
     done, found = process(told.encoded(), LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0
     here = events(told, tmp_path)
@@ -163,7 +165,7 @@ def test_a_prompt_is_the_same_under_any_locale(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_instructions_of_another_protocol_are_refused() -> None:
-    told = instructions("qwen3").encoded().replace(b'"protocol": %d' % PROTOCOL, b'"protocol": 1')
+    told = small_instructions("qwen3").encoded().replace(b'"protocol": %d' % PROTOCOL, b'"protocol": 1')
     done, (failed,) = process(told)
     assert (done.returncode, failed["event"], failed["status"]) == (1, "failed", "crash")
     assert failed["message"].startswith(f"ValueError: instructions of protocol 1, and this worker knows {PROTOCOL}")
@@ -172,7 +174,7 @@ def test_instructions_of_another_protocol_are_refused() -> None:
 @pytest.mark.process
 def test_a_hung_worker_ends_when_its_supervisor_is_gone(planted: Workspace) -> None:
     read_end, write_end = os.pipe()
-    told = instructions("qwen3", planted.kernels, variant("qwen3", "combine=sleeps"))
+    told = small_instructions("qwen3", planted.kernels, variant("qwen3", "combine=sleeps"))
     worker = subprocess.Popen(
         [sys.executable, "-m", "zmlx_bench.measured.worker", str(write_end)],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(write_end,), env=QUIET_ENV,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from zmlx_bench.analysis.decision.evidence import (
@@ -93,20 +93,10 @@ def session_evidence(
     session: Session, capsules: Iterable[tuple[str, Capsule]], policy: Policy, carried: CarriedBy
 ) -> SessionEvidence:
     """Return the evidence of a finished session from its capsules with their paths."""
-    arms: dict[str, ArmEvidence] = {}
-    incumbent = next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None)
+    by_variant: dict[str, list[tuple[str, Capsule]]] = {}
     for path, capsule in capsules:
-        budget = budget_evidence(path, capsule, policy)
-        name = capsule.variant.name
-        before = arms.get(name)
-        identity, parts = identity_of(capsule.variant, capsule.machine.backend, capsule.software, carried)
-        budgets = {**(before.budgets if before else {}), capsule.tokens: budget}
-        calls: Mapping[str, float] = {str(site): count for site, count in capsule.figures.calls_per_token.items()}
-        coverage = calls or (before.coverage if before else None)
-        environment = capsule.variant.environment.asked if capsule.variant.environment is not None else None
-        bytes_then = bytes_identity(capsule.variant)
-        near = capsule.variant.fidelity == "near"
-        arms[name] = ArmEvidence(name, identity, budgets, bytes_then, coverage, parts, environment, near)
+        by_variant.setdefault(capsule.variant.name, []).append((path, capsule))
+    arms = {name: _arm(found, policy, carried) for name, found in by_variant.items()}
     rules = {arm.name: arm.variant.fidelity for arm in session.plan.arms if arm.variant is not None}
     return SessionEvidence(
         session=session.session,
@@ -116,11 +106,29 @@ def session_evidence(
         arms=tuple(arms[name] for name in rules if name in arms),
         planned=tuple(name for name, rule in rules.items() if rule == "identical"),
         near_planned=tuple(name for name, rule in rules.items() if rule == "near"),
-        incumbent=incumbent,
+        incumbent=next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None),
         looks=session.plan.looks,
         blocks=session.blocks if session.plan.looks else None,
         contrast=session.plan.contrast,
         within=session.plan.within,
+    )
+
+
+def _arm(capsules: Sequence[tuple[str, Capsule]], policy: Policy, carried: CarriedBy) -> ArmEvidence:
+    """Return the evidence of one variant from its capsules, with their paths, of a session."""
+    _, latest = capsules[-1]
+    variant = latest.variant
+    identity, parts = identity_of(variant, latest.machine.backend, latest.software, carried)
+    called = [calls for _, capsule in capsules if (calls := capsule.figures.calls_per_token)]
+    return ArmEvidence(
+        variant=variant.name,
+        identity=identity,
+        budgets={capsule.tokens: budget_evidence(path, capsule, policy) for path, capsule in capsules},
+        bytes_identity=bytes_identity(variant),
+        coverage={str(site): count for site, count in called[-1].items()} if called else None,
+        parts=parts,
+        environment=None if variant.environment is None else variant.environment.asked,
+        near=variant.fidelity == "near",
     )
 
 
@@ -160,6 +168,5 @@ def _idle(capsule: Capsule) -> tuple[str, ...]:
 
 
 def _message(capsule: Capsule) -> str | None:
-    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    message = next((run.message for run in runs if run.message and run.status == capsule.status), None)
+    message = next((run.message for run in capsule.own_runs if run.message and run.status == capsule.status), None)
     return said(message) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import scipy
@@ -32,6 +33,7 @@ def power(blocks: int, sd: float, hypotheses: int, policy: Policy) -> float:
     return exceeds(blocks - 1, shift, critical)
 
 
+@lru_cache(maxsize=4096)  # a session is judged again for each promotion and each entry that rests on it
 def exceeds(freedom: int, shift: float, critical: float) -> float:
     """Probability that noncentral t with `freedom` >= 1 and noncentrality `shift` >= 0 exceeds `critical` > 0."""
     below = float(scipy.special.nctdtr(freedom, shift, critical))
@@ -39,13 +41,16 @@ def exceeds(freedom: int, shift: float, critical: float) -> float:
         return 1 - below
     # Where scipy's series gives up: t is a normal variable over the root s of a chi square by its freedom (Johnson,
     # Kotz, Balakrishnan 1995, chapter 31), and what is asked is the mean of P(normal > critical * s) over s.
+    last = math.sqrt(float(scipy.special.chdtri(freedom, _NEGLIGIBLE)) / freedom)
+    if float(scipy.special.ndtr(shift - critical * last)) == 1.0:
+        # Of every s that counts; what integrates is a third of a second to import.
+        return 1.0
     log_density = math.log(2) + freedom / 2 * math.log(freedom / 2) - float(scipy.special.gammaln(freedom / 2))
 
     def over(s: float) -> float:
         density = math.exp(log_density + (freedom - 1) * math.log(s) - freedom * s * s / 2) if s > 0 else 0.0
         return density * float(scipy.special.ndtr(shift - critical * s))
 
-    last = math.sqrt(float(scipy.special.chdtri(freedom, _NEGLIGIBLE)) / freedom)
     edges = (shift / critical, max(0.0, shift - _FAR) / critical, (shift + _FAR) / critical, 1.0)
     between = [0.0, *sorted({edge for edge in edges if 0 < edge < last}), last]
     parts = [scipy.integrate.quad(over, a, b, epsabs=1e-12, epsrel=1e-10, limit=200)[0] for a, b in pairwise(between)]

@@ -56,8 +56,9 @@ def _speeds_alike(session: SessionEvidence, policy: Policy) -> dict[str, Speed]:
     for row, arm in enumerate(session.arms):
         speed = Speed(int(tables.judgement.overall[row]))
         against = tables.against_incumbent
-        if speed == Speed.FASTER and against is not None and arm.variant != session.incumbent:
-            speed = speed if against.overall[row] != Speed.UNRESOLVED else Speed.UNRESOLVED
+        rival = None if arm.variant == session.incumbent else against
+        if speed == Speed.FASTER and rival is not None and rival.overall[row] == Speed.UNRESOLVED:
+            speed = Speed.UNRESOLVED
         found[arm.variant] = speed
     return found
 

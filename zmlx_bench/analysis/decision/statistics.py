@@ -14,9 +14,8 @@ import scipy
 
 from zmlx_bench.analysis.decision import robust
 from zmlx_bench.analysis.decision.calibrated import FEWEST
+from zmlx_bench.analysis.decision.robust import Array as Array
 from zmlx_bench.schema.base import Estimator
-
-Array = npt.NDArray[np.float64]
 
 # Scatter below this is rounding of logarithms, not measurement: the sample is constant.
 _DUST = 1e-12

@@ -11,6 +11,7 @@ from zmlx_bench.analysis.figures import derive, worst_status
 from zmlx_bench.findings.compare import compare_models
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import read, relative
+from zmlx_bench.ledger.check import places
 from zmlx_bench.ledger.check.audit import check_audit
 from zmlx_bench.ledger.check.conditions import check_conditions
 from zmlx_bench.ledger.check.prefixes import Begun, begun
@@ -47,12 +48,7 @@ def check_capsule_file(root: Path, path: Path, session: Session | None) -> Check
 
 
 def _run_hashes(capsule: Capsule) -> tuple[tuple[int, int, str], ...]:
-    runs = [
-        run
-        for group in (capsule.runs, capsule.fidelity_runs)
-        for role in (group.baseline, group.null, group.incumbent, group.variant)
-        for run in role
-    ]
+    runs = (*capsule.runs.every, *capsule.fidelity_runs.every)
     return tuple((run.job, run.tokens, content_hash(run.model_dump(mode="json"))) for run in runs)
 
 
@@ -82,7 +78,7 @@ def _identity(capsule: Capsule, file: str) -> Iterator[Finding]:
 
 
 def _figures(capsule: Capsule, file: str) -> Iterator[Finding]:
-    worst = worst_status((*capsule.runs.variant, *capsule.fidelity_runs.variant))
+    worst = worst_status(capsule.own_runs)
     if capsule.status != worst:
         yield finding(file, "status", f"says {capsule.status}, the worst of its processes is {worst}")
     try:
@@ -147,18 +143,13 @@ def _planned_order(session: Session, tokens: int) -> tuple[tuple[str, ...], ...]
 def _jobs(capsule: Capsule, file: str, session: Session) -> Iterator[Finding]:
     """Every run is the job of the plan that it says it is."""
     jobs = {job.id: job for job in session.plan.jobs}
-    for group, kind in (("runs", "timed"), ("fidelity_runs", "fidelity")):
-        for role in ("baseline", "null", "incumbent", "variant"):
-            for index, run in enumerate(getattr(getattr(capsule, group), role)):
-                job = jobs.get(run.job)
-                field = f"{group}.{role}[{index}].job"
-                if job is None:
-                    yield finding(file, field, f"{run.job} is no job of the session's plan")
-                elif run.tokens not in job.budgets or (job.kind, job.arm, job.tokens, job.block, job.position) != (
-                    kind,
-                    run.arm,
-                    run.of_tokens or run.tokens,
-                    run.block,
-                    run.position,
-                ):
-                    yield finding(file, field, f"job {run.job} of the plan is another arm, budget, block or place")
+    for place, run, _, timed in places.every(capsule):
+        job = jobs.get(run.job)
+        if job is None:
+            yield finding(file, f"{place}.job", f"{run.job} is no job of the session's plan")
+            continue
+        planned = job.kind, job.arm, job.tokens, job.block, job.position
+        kind = "timed" if timed else "fidelity"
+        ran = kind, run.arm, run.of_tokens or run.tokens, run.block, run.position
+        if planned != ran or run.tokens not in job.budgets:
+            yield finding(file, f"{place}.job", f"job {run.job} of the plan is another arm, budget, block or place")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.ledger.check import places
 from zmlx_bench.measured.conditions.asked import Asked, other_cache
 from zmlx_bench.protocol.batch import members
 from zmlx_bench.protocol.context import context_ids
@@ -17,11 +18,9 @@ def check_conditions(capsule: Capsule, file: str) -> Iterator[Finding]:
     """Every process has the context that the recorded sentences give, the cache asked for, and batches of the prompts
     in their order, each with the token ids of the session; evidence from before this was told says nothing of it."""
     found = _Conditions(capsule, file)
-    for group in ("runs", "fidelity_runs"):
-        for role in ("baseline", "null", "incumbent", "variant"):
-            for index, run in enumerate(getattr(getattr(capsule, group), role)):
-                if run.status == "ok":
-                    yield from found.check(run, f"{group}.{role}[{index}]")
+    for place, run, *_ in places.every(capsule):
+        if run.status == "ok":
+            yield from found.check(run, place)
 
 
 class _Conditions:

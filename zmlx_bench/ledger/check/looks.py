@@ -10,11 +10,11 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import capsules as capsule_files
-from zmlx_bench.ledger.check.session import SESSION_FILE, ReadSession
+from zmlx_bench.ledger.check.session import ReadSession
 from zmlx_bench.ledger.evidence_reader import POLICY_FILE, Reader, Refusal, read_policy
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 def check_stops(workspace: Workspace, sessions: Sequence[ReadSession], faults: Sequence[Finding]) -> list[Finding]:

@@ -43,12 +43,16 @@ def read_rows(root: Path, path: Path) -> tuple[list[Numbered], list[Finding]]:
 
 
 def check_rows(
-    file: str, rows: Sequence[Numbered], expected: Mapping[str, MatrixRow], recorded: Collection[str]
+    file: str,
+    rows: Sequence[Numbered],
+    expected: Mapping[str, MatrixRow],
+    recorded: Collection[str],
+    remedy: str = "",
 ) -> Iterator[Finding]:
     """Compare the rows with those that the capsules must have; their order means nothing.
 
     `expected` maps a capsule's path to its row; `recorded` holds the paths of the capsules of finished sessions,
-    none of which may lack one.
+    none of which may lack one; `remedy` is what can be done where one does.
     """
     first: dict[str, int] = {}
     for number, row in rows:
@@ -63,4 +67,4 @@ def check_rows(
         yield from compare_models(file, line, row, expected[row.capsule], f"{row.capsule} says")
     for capsule in recorded:
         if capsule in expected and capsule not in first:
-            yield finding(file, "rows", f"no row for {capsule}: deleted")
+            yield finding(file, "rows", f"no row for {capsule}: deleted{remedy}")

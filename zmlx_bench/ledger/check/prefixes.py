@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zmlx_bench.findings.finding import Finding, finding
-from zmlx_bench.protocol.prefix import facts
+from zmlx_bench.ledger.check import places
+from zmlx_bench.protocol.prefix import Plain, facts
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.session import Session
 
@@ -22,8 +23,8 @@ class Begun:
     """How many first tokens this is about: a shorter budget of the plan."""
     whole: bool
     """Whether the capsule holds more of the process than them."""
-    facts: dict[str, str]
-    """Hashes by field: alike in the prefix and in the whole."""
+    facts: dict[str, Plain]
+    """By field: alike in the prefix and in the whole."""
     peaks: dict[str, float | None]
     """Fields that only grow while the process goes on."""
 
@@ -33,7 +34,7 @@ def begun(capsule: Capsule, session: Session | None) -> tuple[Begun, ...]:
     prefixes = {job.id: job.prefixes for job in session.plan.jobs} if session is not None else {}
     return tuple(
         Begun(
-            place=f"runs.{role}[{index}]",
+            place=place,
             job=run.job,
             tokens=tokens,
             whole=run.tokens > tokens,
@@ -47,8 +48,7 @@ def begun(capsule: Capsule, session: Session | None) -> tuple[Begun, ...]:
                 "energy_j": run.energy_j,
             },
         )
-        for role in ("baseline", "null", "incumbent", "variant")
-        for index, run in enumerate(getattr(capsule.runs, role))
+        for place, run, *_ in places.timed(capsule)
         for tokens in prefixes.get(run.job, ())
         if run.tokens >= tokens
     )

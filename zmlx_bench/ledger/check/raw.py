@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmlx_bench.findings.finding import Finding, finding
+from zmlx_bench.ledger.check import places
 from zmlx_bench.schema.capsule import Capsule, output_hash
 from zmlx_bench.schema.prompts import ids_hash
-from zmlx_bench.schema.run import Generation, Run
+from zmlx_bench.schema.run import Generation
 
 ROUNDING_S = 1e-6
 """Each latency is rounded to a microsecond."""
-
-Placed = tuple[str, Run]
-
-
-def _placed(capsule: Capsule, group: str) -> Iterator[Placed]:
-    runs = capsule.runs if group == "runs" else capsule.fidelity_runs
-    for role in ("baseline", "null", "incumbent", "variant"):
-        for index, run in enumerate(getattr(runs, role)):
-            yield f"{group}.{role}[{index}]", run
 
 
 def check_outputs(capsule: Capsule, file: str) -> Iterator[Finding]:
@@ -28,7 +20,7 @@ def check_outputs(capsule: Capsule, file: str) -> Iterator[Finding]:
         if output_hash(tokens) != name:
             yield finding(file, f"outputs.{name[:12]}", "the tokens are not those of their hash: edited")
     named: set[str] = set()
-    for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
+    for place, run, *_ in places.every(capsule):
         for index, generation in enumerate(run.generations):
             field = f"{place}.generations[{index}]"
             beside = ((f"{field}.beside[{at}]", each.output) for at, each in enumerate(generation.beside))
@@ -50,7 +42,7 @@ def check_prompts(capsule: Capsule, file: str) -> Iterator[Finding]:
     if capsule.encoded is not None and capsule.chat_template != capsule.encoded.chat_template:
         yield finding(file, "chat_template", "is not what encoded.chat_template says")
     expected = {prompt: ids_hash(one) for prompt, one in ids.items()}
-    for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
+    for place, run, *_ in places.every(capsule):
         for index, generation in enumerate(run.generations):
             field = f"{place}.generations[{index}]"
             if generation.prompt_sha256 != expected.get(generation.prompt):
@@ -68,9 +60,7 @@ def check_runs(capsule: Capsule, file: str) -> Iterator[Finding]:
     """Every run belongs to its arm, budget, block and place in the order."""
     prompts = {prompt.id for prompt in capsule.prompts.prompt}
     lengths: dict[str, int] = {}
-    for place, run in (*_placed(capsule, "runs"), *_placed(capsule, "fidelity_runs")):
-        timed = place.startswith("runs.")
-        role = place.split(".")[1].partition("[")[0]
+    for place, run, role, timed in places.every(capsule):
         # The incumbent's own capsule holds its runs as the variant's.
         if run.role != role and not (role == "variant" and run.role == "incumbent"):
             yield finding(file, f"{place}.role", f"says {run.role} among the {role} runs")
@@ -117,7 +107,7 @@ def check_blocks(capsule: Capsule, file: str) -> Iterator[Finding]:
             file, "protocol.null_arm", f"says {protocol.null_arm}, there are {len(capsule.runs.null)} null runs"
         )
     seen: set[tuple[str, int]] = set()
-    for place, run in _placed(capsule, "runs"):
+    for place, run, *_ in places.timed(capsule):
         block = run.block
         if block is None or not 1 <= block <= len(protocol.order):
             yield finding(file, f"{place}.block", f"says {block}, the order has {len(protocol.order)} blocks")

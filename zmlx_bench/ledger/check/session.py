@@ -14,8 +14,7 @@ from zmlx_bench.ledger.check.prefixes import check_prefixes
 from zmlx_bench.protocol.plan import ALGORITHMS, draw_up
 from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.session import Session
-
-SESSION_FILE = "session.json"
+from zmlx_bench.workspace import SESSION_FILE
 
 
 @dataclass(frozen=True)

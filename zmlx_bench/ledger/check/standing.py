@@ -26,9 +26,16 @@ class _Today:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._catalogs: dict[str, Catalog] = {}
+        self._found: dict[tuple[str, str, Backend, Conditions], Identity | str] = {}
 
     def identity(self, family: str, name: str, backend: Backend, conditions: Conditions) -> Identity | str:
         """Return a variant's identity under these conditions, or in words why there is none."""
+        asked = (family, name, backend, conditions)
+        if asked not in self._found:
+            self._found[asked] = self._identified(*asked)
+        return self._found[asked]
+
+    def _identified(self, family: str, name: str, backend: Backend, conditions: Conditions) -> Identity | str:
         try:
             if family not in self._catalogs:
                 self._catalogs[family] = Catalog(self._workspace, family)

@@ -11,7 +11,7 @@ from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger.check.session import ReadSession
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def rehash(workspace: Workspace, sessions: Iterable[ReadSession]) -> Rehashed:
             except UnusableInput as error:
                 now[known] = error
         found = now[known]
-        file = f"{relative(workspace.root, read.folder)}/session.json"
+        file = f"{relative(workspace.root, read.folder)}/{SESSION_FILE}"
         if isinstance(found, UnusableInput):
             findings.append(finding(file, "plan.checkpoint", f"its weights cannot be used any more: {found}"))
         elif found is None:

@@ -23,6 +23,7 @@ from zmlx_bench.ledger.check.decisions import check_decisions
 from zmlx_bench.ledger.check.looks import check_stops
 from zmlx_bench.ledger.check.matrix import Numbered, check_rows, read_rows
 from zmlx_bench.ledger.check.session import ReadSession, check_links, read_session
+from zmlx_bench.ledger.conflict import REMEDY
 from zmlx_bench.ledger.matrix import rows_path
 from zmlx_bench.legacy.check import check_legacy_file
 from zmlx_bench.legacy.store import FOLDER as LEGACY
@@ -33,8 +34,8 @@ from zmlx_bench.workspace import Workspace
 BATCH = 8
 """Capsules that a process takes at a time."""
 
-PARALLEL_FROM = 24
-"""Capsules; below this, starting processes takes longer than the work."""
+PARALLEL_FROM = 150
+"""Capsules, of which each takes 15 ms; below this, starting processes takes longer than the work: a second each."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _check_sessions(
             mine = {capsule.path: capsule.row for capsule in capsules if capsule.row is not None}
             findings += [*unread, *check_rows(relative(root, own[read.folder]), found, mine, recorded[read.folder])]
     every = [path for paths in recorded.values() for path in paths]
-    findings += check_rows(relative(root, workspace.matrix), rows, expected, every)
+    findings += check_rows(relative(root, workspace.matrix), rows, expected, every, f"; {REMEDY}")
     return Checked(tuple(sorted(set(findings))), len(checked), len(sessions), len(rows))
 
 

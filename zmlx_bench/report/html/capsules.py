@@ -108,7 +108,7 @@ def _cooldown(protocol: Protocol) -> str:
 
 def conditions(runs: RunSet) -> Iterator[tuple[str, str]]:
     """Yield the range of what was read of the machine around the timed processes; nothing for what is unknown."""
-    states = [state for run in _all(runs) for state in (run.before, run.after) if state is not None]
+    states = [state for run in runs.every for state in (run.before, run.after) if state is not None]
     for name, field, unit in (
         ("load average", "load_average", ""),
         ("temperature", "temperature_c", " °C"),
@@ -129,17 +129,11 @@ def _said(states: Sequence[MachineState], field: str) -> str:
     return ", ".join(sorted({value for state in states if (value := getattr(state, field)) is not None}))
 
 
-def _all(runs: RunSet) -> tuple[Run, ...]:
-    return (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant)
-
-
 def arms(capsule: Capsule) -> dict[str, tuple[Run, ...]]:
     """Return the timed runs of a capsule by the arm's name; the stock arms first."""
-    groups = (capsule.runs.baseline, capsule.runs.null, capsule.runs.incumbent, capsule.runs.variant)
-    return {group[0].arm: group for group in groups if group}
+    return {group[0].arm: group for _, group in capsule.runs.by_role if group}
 
 
 def failures(capsule: Capsule) -> list[str]:
     """Return how the variant's processes failed, a line each."""
-    runs = (*capsule.runs.variant, *capsule.fidelity_runs.variant)
-    return [f"{run.status}: {said(run.message)}" for run in runs if run.message]
+    return [f"{run.status}: {said(run.message)}" for run in capsule.own_runs if run.message]

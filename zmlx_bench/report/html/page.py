@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from zmlx_bench import __version__
 from zmlx_bench.printable import printable
@@ -19,6 +20,8 @@ from zmlx_bench.schema.base import utc_now
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.workspace import Workspace
+
+_IN_BACKTICKS = re.compile(r"`([^`]+)`")
 
 
 def report_page(report: Report, workspace: Workspace, policy: Policy, beside: Path) -> str:
@@ -58,7 +61,7 @@ def _render(template: str, found: Charts, **values: Any) -> str:
         trim_blocks=True, lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.filters.update(
-        number=words.number, gigabytes=words.gigabytes, ratio=words.ratio, interval=words.interval
+        number=words.number, gigabytes=words.gigabytes, ratio=words.ratio, interval=words.interval, commands=_commands
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
     source = environment.loader
@@ -68,6 +71,11 @@ def _render(template: str, found: Charts, **values: Any) -> str:
         figures=found.figures, height=found.height, style=style, script=script, plotly=Markup(get_plotlyjs()),
         made=utc_now(), version=__version__, **values,
     )  # fmt: skip
+
+
+def _commands(text: str) -> Markup:
+    """Return a sentence, escaped, with what stands in backticks as code."""
+    return Markup(_IN_BACKTICKS.sub(r"<code>\1</code>", str(escape(printable(text)))))
 
 
 def _shown(value: Any) -> Any:

@@ -26,7 +26,7 @@ from zmlx_bench.schema.figures import Ratio
 from zmlx_bench.schema.matrix import MatrixRow
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.session import Session
-from zmlx_bench.workspace import Workspace
+from zmlx_bench.workspace import SESSION_FILE, Workspace
 
 Model = TypeVar("Model", Capsule, Session)
 
@@ -190,7 +190,7 @@ class Builder:
         return self._charts.add(charts.forest(rows))
 
     def _session(self, name: str) -> SessionView | None:
-        head = self._read(f"capsules/{name}/session.json", Session)
+        head = self._read(f"capsules/{name}/{SESSION_FILE}", Session)
         if head is None:
             return None
         found = [c for ref in head.capsules if (c := self._capsule(f"capsules/{name}/{ref.file}")) is not None]
