@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.builders import Made, add_session
 from zmlx_bench.analysis.figures import derive
 from zmlx_bench.ledger import capsules
-from zmlx_bench.replay.verdict import judge_replay, speed_change
+from zmlx_bench.replay.verdict import RESOLUTION, blocks_needed, judge_replay, speed_change
 from zmlx_bench.schema.capsule import Capsule
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.workspace import Workspace
@@ -127,6 +128,32 @@ def test_a_noisy_replay_says_nothing(replayed: Replayed) -> None:
     verdict = judge_replay(original, replay.model_copy(update={"runs": noisy, "figures": figures}))
     assert verdict.answer == "not comparable"
     assert "too wide" in verdict.why
+    needed = blocks_needed(speedups(original), speedups(replay.model_copy(update={"figures": figures})), "mean")
+    assert needed is not None
+    assert f"--runs {needed}" in verdict.why
+
+
+def speedups(capsule: Capsule) -> tuple[float, ...]:
+    assert capsule.figures.speedup is not None
+    return capsule.figures.speedup.logs
+
+
+def test_as_many_blocks_as_are_asked_for_are_enough_and_one_fewer_is_not() -> None:
+    then, now = [0.01, 0.02, 0.03, 0.02, 0.01, 0.02], [-0.1, 0.1] * 2
+    needed = blocks_needed(then, now, "mean")
+    assert needed is not None
+
+    def half(blocks: int) -> float:
+        scale = np.std(now, ddof=1) / np.std(drawn := np.linspace(-1, 1, blocks), ddof=1)
+        found = speed_change(then, list(drawn * scale), "mean")
+        assert found is not None
+        return math.log(found.high / found.low) / 2
+
+    assert half(needed) <= RESOLUTION < half(needed - 1)
+
+
+def test_a_capsule_whose_own_blocks_are_too_noisy_cannot_be_replayed_with_any_number() -> None:
+    assert blocks_needed([-0.1, 0.1, 0.0], [0.01, 0.02, 0.03], "mean") is None
 
 
 logs = st.lists(st.floats(-1, 1), min_size=2, max_size=8)

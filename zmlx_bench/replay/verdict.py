@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zmlx_bench.analysis.decision.statistics import difference_interval, estimate
+from zmlx_bench.analysis.decision.statistics import Estimate, difference_interval, estimate
 from zmlx_bench.schema.base import Estimator, content_hash
 from zmlx_bench.schema.capsule import Capsule
 
@@ -24,6 +24,9 @@ MARGIN = math.log(1.01)
 
 RESOLUTION = math.log(1.05)
 """A replay that could not have seen a difference of 5% says nothing."""
+
+MOST_BLOCKS = 200
+"""No replay is told to take more."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ def judge_replay(original: Capsule, replay: Capsule) -> ReplayVerdict:
         return say("disagree", f"tokens were {then.verdict}, here {now.verdict}")
     if change is None:
         return say("not comparable", "an interval needs two blocks in both")
-    return say(*_speed(change))
+    return say(*_speed(change, blocks_needed(_logs(original), _logs(replay), original.protocol.estimator)))
 
 
-def _speed(change: Change) -> tuple[Literal["agree", "disagree", "not comparable"], str]:
+def _speed(change: Change, blocks: int | None) -> tuple[Literal["agree", "disagree", "not comparable"], str]:
     low, high = math.log(change.low), math.log(change.high)
     told = f"the speed-up here is {change.value:.4f} of the capsule's, {LEVEL:.0%} interval {change.low:.4f} to "
     told += f"{change.high:.4f}"
@@ -96,7 +99,10 @@ def _speed(change: Change) -> tuple[Literal["agree", "disagree", "not comparable
         return "disagree", told
     if max(-low, high) <= RESOLUTION:
         return "agree", f"same tokens; {told}"
-    return "not comparable", f"{told}: too wide to tell; replay with more blocks"
+    if blocks is None:
+        why = "too wide to tell, however many blocks are measured here; replay a capsule of more"
+        return "not comparable", f"{told}: {why}"
+    return "not comparable", f"{told}: too wide to tell; a replay of about {blocks} blocks could: --runs {blocks}"
 
 
 def speed_change(then: Sequence[float], now: Sequence[float], estimator: Estimator) -> Change | None:
@@ -105,6 +111,20 @@ def speed_change(then: Sequence[float], now: Sequence[float], estimator: Estimat
         return None
     value, low, high = difference_interval(estimate(then, estimator), estimate(now, estimator), LEVEL)
     return Change(math.exp(value), math.exp(low), math.exp(high))
+
+
+def blocks_needed(then: Sequence[float], now: Sequence[float], estimator: Estimator) -> int | None:
+    """Return how many blocks of a replay, as noisy as `now`, narrow half the interval to `RESOLUTION`.
+
+    `then` and `now` are log speed-ups, two or more each. None where `MOST_BLOCKS` do not: `then` has too few itself.
+    """
+    old, new = estimate(then, estimator), estimate(now, estimator)
+    for blocks in range(2, MOST_BLOCKS + 1):
+        more = Estimate(blocks, new.mean, new.sd / math.sqrt(blocks), blocks - 1)
+        _, low, high = difference_interval(old, more, LEVEL)
+        if high - low <= 2 * RESOLUTION:
+            return blocks
+    return None
 
 
 def _logs(capsule: Capsule) -> tuple[float, ...]:
