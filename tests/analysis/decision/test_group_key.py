@@ -24,8 +24,12 @@ def test_landed_evidence_keeps_its_group(path: Path) -> None:
     told = json.loads(path.read_text())
     key = key_of_session(files.read_json(path, Session))
     assert (key.device, key.cores) == (told["machine"]["device"], told["machine"].get("cores"))
-    named = key.device if key.backend == "cuda" else f"{key.device} (family 25 model 17, 8 cores)"
-    assert key.covers(replace(key, device=named, cores=8)), "what was promoted then is promoted on that device now"
+    if key.cores is None:
+        named = key.device if key.backend == "cuda" else f"{key.device} (family 25 model 17, 8 cores)"
+        assert key.covers(replace(key, device=named, cores=8)), "what was promoted then is promoted on that device now"
+    else:
+        assert key.covers(key)
+        assert not key.covers(replace(key, cores=key.cores + 1))
 
 
 def test_what_was_not_recorded_is_not_held_against_old_evidence_and_nothing_else_is_forgiven() -> None:
