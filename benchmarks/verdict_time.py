@@ -28,9 +28,6 @@ HEAD = "| session | model, checkpoint, device | variants | blocks | minutes | ti
 RULE = "| --- | --- | ---: | --- | ---: | ---: | --- |"
 
 
-at = datetime.fromisoformat
-
-
 @dataclass(frozen=True)
 class Row:
     """A session."""
@@ -62,8 +59,7 @@ def timed_s(capsules: Iterable[Capsule]) -> float:
     """Return the seconds of decode of all timed processes, each once: what is longest of those that share a process."""
     decode: dict[int, float] = {}
     for capsule in capsules:
-        runs = capsule.runs
-        for run in (*runs.baseline, *runs.null, *runs.incumbent, *runs.variant):
+        for run in capsule.runs.every:
             seconds = sum(generation.decode_s for generation in run.generations)
             decode[run.job] = max(decode.get(run.job, 0.0), seconds)
     return sum(decode.values())
@@ -78,7 +74,7 @@ def row_of(session: Session, capsules: list[Capsule]) -> Row | None:
     widths: dict[int, list[float]] = {}
     for tokens, low, high in known:
         widths.setdefault(tokens, []).append(math.log(high / low) / 2)
-    first = capsules[0]
+    first, at = capsules[0], datetime.fromisoformat
     return Row(
         name=session.session,
         model=f"{first.family}, {first.checkpoint.label}, {first.machine.device} ({first.machine.backend})",

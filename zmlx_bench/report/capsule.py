@@ -100,20 +100,11 @@ def _figure_rows(capsule: Capsule) -> Iterator[tuple[str, str, str, str, str]]:
     for measure in measures.beside(measures.of_capsule(capsule)):
         yield measure.title, measure.shown, measure.shown_baseline, *_ratio(measure.ratio)
     mine, stock = figures.memory, figures.baseline_memory
-    yield (
-        "peak memory, GB",
-        words.gigabytes(mine.peak_mem_gb),
-        words.gigabytes(stock.peak_mem_gb),
-        words.DASH,
-        words.DASH,
-    )
-    yield (
-        "peak resident, GB",
-        words.gigabytes(mine.peak_rss_gb),
-        words.gigabytes(stock.peak_rss_gb),
-        words.DASH,
-        words.DASH,
-    )
+    for name, peak, reference_gb in (
+        ("peak memory, GB", mine.peak_mem_gb, stock.peak_mem_gb),
+        ("peak resident, GB", mine.peak_rss_gb, stock.peak_rss_gb),
+    ):
+        yield name, words.gigabytes(peak), words.gigabytes(reference_gb), words.DASH, words.DASH
     footprint = ("peak footprint, GB", mine.peak_footprint_gb, stock.peak_footprint_gb, 3)
     rows = (
         *([footprint] if mine.peak_footprint_gb is not None else []),

@@ -43,6 +43,14 @@ __device__ __forceinline__ void load_pairs(unsigned (&pairs)[COUNT], const void*
   }
 }
 
+// The sum of what the lanes of a warp have, in each of them.
+__device__ __forceinline__ float over_lanes(float sum) {
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    sum = __fadd_rn(sum, __shfl_xor_sync(ALL_LANES, sum, lanes));
+  }
+  return sum;
+}
+
 template <typename T, int BITS, int GROUP, bool FLOATS>
 struct Packed {
   using P = Pair<T>;
@@ -157,10 +165,7 @@ struct PackedRow {
       sum = __fadd_rn(sum, BITS == 8 ? wide[2 * i] : slots.x);
       sum = __fadd_rn(sum, BITS == 8 ? wide[2 * i + 1] : slots.y);
     }
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      sum = __fadd_rn(sum, __shfl_xor_sync(ALL_LANES, sum, lanes));
-    }
-    return sum;
+    return over_lanes(sum);
   }
 };
 
@@ -236,10 +241,7 @@ struct FloatRow {
         sum = fmaf(__fadd_rn(sums[0], sums[1]), scale[step][group], sum);
       }
     }
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      sum = __fadd_rn(sum, __shfl_xor_sync(ALL_LANES, sum, lanes));
-    }
-    return sum;
+    return over_lanes(sum);
   }
 };
 
