@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from tests.analysis.decision.evidence_of import POLICY
 from zmlx_bench.analysis.decision.looks import level_of_each
@@ -23,7 +24,7 @@ def test_power_is_a_probability_that_grows_with_the_blocks(sd: float, hypotheses
 def test_power_agrees_with_simulation() -> None:
     rng = np.random.default_rng(3)
     sample = rng.normal(np.log(1.03), 0.012, (20_000, 6))
-    p = stats.ttest_1samp(sample, np.log(1.01), axis=1, alternative="greater").pvalue
+    p = scipy.stats.ttest_1samp(sample, np.log(1.01), axis=1, alternative="greater").pvalue
     assert power(6, 0.012, 5, POLICY) == pytest.approx(float(np.mean(p <= POLICY.faster_alpha / 5)), abs=0.012)
 
 
