@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, session
+from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, SAME, arm, around, budget, group, session
 from zmlx_bench.analysis.decision import RULE_OF_BYTES, ArmEvidence, GroupDecision, SessionEvidence, decide_group
-from zmlx_bench.analysis.decision.group import allowance
+from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS, allowance
+from zmlx_bench.schema.figures import Fidelity
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
 
@@ -210,3 +211,30 @@ def test_rule_1_looks_at_the_bytes_of_kernels_alone() -> None:
     earlier = decide_group(evidence, POLICY, rule=RULE_OF_BYTES)
     assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), RULE_OF_BYTES)
     assert earlier.verdicts[0].latest.identity == "same bytes"
+
+
+def longer(fidelity: Fidelity, *, alone: bool = False) -> ArmEvidence:
+    """What was measured at a budget too, or alone, that the policy does not ask for."""
+    there = {4096: budget(4096, FAST, fidelity=fidelity)}
+    return replace(fast(), budgets=there if alone else {**fast().budgets, **there})
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        (session(longer(DIFFERENT)), session(longer(DIFFERENT), hour=2)),
+        (session(longer(DIFFERENT, alone=True)), session(fast(), hour=2), session(fast(), hour=4)),
+    ],
+)
+def test_tokens_that_differ_at_any_budget_that_was_measured_reject(sessions: tuple[SessionEvidence, ...]) -> None:
+    decision = decide_group(group(*sessions), POLICY)
+    assert (of(decision), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE, "none")
+    # What was promoted before is decided again as it was then.
+    for rule in (RULE_OF_BUDGETS, RULE_OF_MEANS):
+        earlier = decide_group(group(*sessions), POLICY, rule=rule)
+        assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), rule)
+
+
+def test_other_budgets_whose_tokens_are_the_same_leave_the_rule_as_it_was() -> None:
+    decision = decide_group(group(session(longer(SAME)), session(longer(SAME), hour=2)), POLICY)
+    assert (of(decision), decision.rule) == (("PROMOTE", "faster"), RULE_OF_MEANS)

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from zmlx_bench.analysis.decision import stalls
+from zmlx_bench.analysis.decision import conditions, stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
     GroupEvidence,
     SessionEvidence,
+    at_budgets,
     under_bytes,
 )
 from zmlx_bench.analysis.decision.session import judge_session
@@ -30,17 +31,21 @@ from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, Gr
 from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.policy import Policy
 
-RULE = 3
+RULE = 4
 """Number of this rule. A change that can turn a verdict of old evidence raises it: promotions and entries of the
 notebook say which rule they followed, and are decided again under that one.
 
 1: evidence is bound to the bytes of its kernels.
 2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.
 3: what sessions estimated by anything but the mean may have missed of a variant's stalls must leave a gain.
+4: tokens that differ reject at every budget that was measured, not only at those that the policy asks for.
 """
 RULE_OF_BYTES = 1
 RULE_OF_MEANS = 2
-"""The newest rule for evidence that is estimated by means, which no later one is about."""
+"""The newest rule for evidence that is estimated by means, which the third is not about."""
+RULE_OF_BUDGETS = 3
+"""The newest rule for evidence whose tokens differ at no other budget than the policy's, which the fourth is not about.
+"""
 
 _RANK: dict[Verdict, int] = {
     "PROMOTE": 0,
@@ -77,10 +82,11 @@ def decide_group(
 
     `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
     """
+    rule = min(rule, _newest_about(group, policy))
+    if rule <= RULE_OF_BUDGETS and _differ_elsewhere(group, policy):
+        group, judged = at_budgets(group, policy.min_blocks), None
     if rule == RULE_OF_BYTES:
         group, judged = under_bytes(group), None
-    elif all(_estimator(each) == "mean" for session in group.sessions for each in session.arms):
-        rule = min(rule, RULE_OF_MEANS)
     entries: dict[str, list[_Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
         verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
@@ -91,6 +97,18 @@ def decide_group(
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
     return GroupDecision(action, recommended, why, tuple(verdicts), rule)
+
+
+def _newest_about(group: GroupEvidence, policy: Policy) -> int:
+    """Return the newest rule that says something of this evidence which the one before it does not."""
+    if _differ_elsewhere(group, policy):
+        return RULE
+    means = all(_estimator(arm) == "mean" for session in group.sessions for arm in session.arms)
+    return RULE_OF_MEANS if means else RULE_OF_BUDGETS
+
+
+def _differ_elsewhere(group: GroupEvidence, policy: Policy) -> bool:
+    return any(conditions.differs_elsewhere(arm, policy) for session in group.sessions for arm in session.arms)
 
 
 def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: int, policy: Policy) -> Array:
