@@ -29,7 +29,7 @@ class Packed(NamedTuple):
 
 
 def fast_columns(bits: int) -> int:
-    """Columns of which the fast kernel takes multiples: two words a lane. `qmv` and `gather_qmv`, read in the binary."""
+    """Columns of which the fast kernel takes multiples, two words a lane: qmv and gather_qmv, read in the binary."""
     return 2 * 32 // bits * 32
 
 
