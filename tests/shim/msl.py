@@ -2,9 +2,10 @@
 
 There `thread`, `threadgroup`, `device` and `constant` are address spaces that do not convert into each other. Metal's
 own compiler runs nowhere but on a Mac. What clang.py lets pass is refused here: a pointer or reference without an
-address space, a variable of the program's scope, a lambda, a position in the grid that MLX does not hand over. bfloat
-is taken for half; that a text makes one of a float only where it says so, the shim's own compiler sees. OpenCL keeps words
-that Metal does not (`local`, `global`, `private`): a variable called so is refused for nothing. Nothing is run.
+address space, a variable of the program's scope, a lambda, a position in the grid that MLX does not hand over.
+
+bfloat is taken for half; that a text makes one of a float only where it says so, the shim's own compiler sees. OpenCL
+keeps words that Metal does not (`local`, `global`): a variable called so is refused for nothing. Nothing is run.
 """
 
 from __future__ import annotations
