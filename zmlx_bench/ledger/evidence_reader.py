@@ -1,6 +1,8 @@
 """Reads the evidence of a workspace by group: all of it for a promotion, the latest that decides for a report.
 
-Both give the same verdicts: a report leaves out only sessions that the rule never looks at.
+Both give the same verdicts: a report leaves out only sessions that the rule never looks at. But for one, since rows do
+not say of which code they are: where a variant failed by its tokens twice, of two codes, and the older code is another
+variant's now, a report takes that one for sound and a promotion does not.
 """
 
 from __future__ import annotations
