@@ -278,6 +278,18 @@ def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Wo
     assert check_workspace(workspace, processes=1).findings
 
 
+def test_reading_less_decides_the_same_where_sessions_overlap(workspace: Workspace) -> None:
+    """A session that was resumed, or ran on a second device, ends after one that began later."""
+    add_session(workspace, 0, [Made("fast", 0.0)], minutes=600)
+    add_session(workspace, 2, [FAST])
+    policy = read_policy(workspace)
+    (whole,) = everything(Reader(workspace, policy), None).values()
+    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
+    full, less = (decide_group(group_of(found, None), policy) for found in (whole, part))
+    assert full == less
+    assert said(full)["fast"] == ("CANDIDATE", "sessions")
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_reading_less_decides_the_same_for_any_history(workspace: Workspace, seed: int) -> None:
     random = Random(seed)
