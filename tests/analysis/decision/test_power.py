@@ -126,6 +126,11 @@ def test_the_integral_is_right_to_nine_digits_however_steep_the_tail_is(
             assert exceeds(freedom, shift, critical) == pytest.approx(exact, abs=1e-9)
 
 
+def test_parts_that_add_up_to_more_than_one_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    assert exceeds(40, 250.81781958368825, 100.0) == 1.0
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 5, 40])
 def test_the_integral_agrees_with_the_series_where_both_have_a_value(
     freedom: int, monkeypatch: pytest.MonkeyPatch
