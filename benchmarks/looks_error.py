@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +69,18 @@ def run(
     rng: np.random.Generator, count: int, variants: int, shape: Shape, gains: Array, looks: Sequence[int]
 ) -> Stopped:
     """Simulate `count` sessions whose variants truly gain `gains` (log, (variants, budgets))."""
-    parts = [_run(rng, PIECE, variants, shape, gains, looks) for _ in range(max(1, count // PIECE))]
+    return run_drawn(lambda: sessions(rng, PIECE, variants, looks[-1], shape), count, gains, looks)
+
+
+def run_drawn(draw: Callable[[], tuple[Array, Array]], count: int, gains: Array, looks: Sequence[int]) -> Stopped:
+    """Decide `count` sessions whose log speeds (PIECE, arms, blocks) at both budgets are drawn by `draw`."""
+    parts = [_run(draw(), gains, looks) for _ in range(max(1, count // PIECE))]
     fields = ("blocks", "speed", "candidate", "valid", "mean", "se", "d")
     return Stopped(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
-def _run(
-    rng: np.random.Generator, count: int, variants: int, shape: Shape, gains: Array, looks: Sequence[int]
-) -> Stopped:
-    drawn = sessions(rng, count, variants, looks[-1], shape)
+def _run(drawn: tuple[Array, Array], gains: Array, looks: Sequence[int]) -> Stopped:
+    count = len(drawn[0])
     d = [y[:, 2:] - (y[:, :1] + y[:, 1:2]) / 2 + gains[None, :, b, None] for b, y in enumerate(drawn)]
     z = [y[:, 1] - y[:, 0] for y in drawn]
     blocks = np.zeros(count, dtype=int)

@@ -102,8 +102,10 @@ def add_session(
     family: str = "qwen3",
     checkpoint: Checkpoint | None = None,
     option: str | None = None,
+    minutes: float = 10.0,
 ) -> Session:
-    """Record a session that starts `hour` hours after the first: `session.json`, capsules, matrix rows."""
+    """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
+    rows."""
     start = START + timedelta(hours=hour)
     name = f"{start:%Y%m%dT%H%M%SZ}-{family}-{len(variants):04x}"
     checkpoint = checkpoint or Checkpoint(
@@ -120,7 +122,7 @@ def add_session(
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
     roles = {arm.name: arm.role for arm in plan.arms}
     runs = [run for job in plan.jobs for run in maker.runs(job, roles[job.arm])]
-    ended = _utc(start + timedelta(minutes=10))
+    ended = _utc(start + timedelta(minutes=minutes))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
         checkpoint_option=option or kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,

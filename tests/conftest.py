@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import marks
+from tests.left import pytest_exception_interact
 from tests.planted import plant
 from tests.tiny import Tiny
 from zmlx_bench import workspace as workspaces
@@ -28,6 +29,7 @@ from zmlx_bench.machine import device
 from zmlx_bench.measured import loader
 from zmlx_bench.workspace import Workspace
 
+__all__ = ["pytest_exception_interact"]
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
 QUIET_ENV = {name: value for name, value in os.environ.items() if not name.startswith(("MLX_", "ZMLX_"))}
 # The device's lock lies in the temporary folder: two runs of the tests on one machine must not meet there.
@@ -41,7 +43,10 @@ Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let xdist keep the order in which the groups stand."""
+    """Let commands be interrupted, and xdist keep the order in which the groups stand."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell hands it on as ignored to what it runs in the background, and so would the tests to their commands.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
 

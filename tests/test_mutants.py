@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_every_explained_mutant_is_of_a_function_that_there_is(tool: ModuleType)
         assert callable(found), key
         assert line, key
         assert len(why) > 20, key
+
+
+def test_no_function_of_the_decision_hides_behind_a_decorator(tool: ModuleType) -> None:
+    """Mutmut makes no mutant of a decorated function, and says nothing of it."""
+    files = sorted((tool.ROOT / "zmlx_bench" / "analysis" / "decision").glob("*.py"))
+    assert len(files) > 10
+    hidden = [
+        f"{path.stem}.{node.name}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and [one for one in node.decorator_list if ast.unparse(one) not in ("property", "staticmethod", "classmethod")]
+    ]
+    assert hidden == []
 
 
 def test_a_mutant_is_known_by_its_function_and_its_line(tool: ModuleType) -> None:

@@ -66,6 +66,13 @@ def test_a_compilers_error_is_told_though_it_stands_among_the_last_of_many_lines
     assert len(line) <= LONGEST
 
 
+def test_it_is_told_though_what_was_printed_is_only_the_end_of_it() -> None:
+    whole = raised(RuntimeError(COMPILER))
+    line = said(f"RuntimeError: {COMPILER}\n{whole[-300:]}")
+    assert line.startswith("RuntimeError: [metal::Device] Unable to build metal library from source")
+    assert "error: use of undeclared identifier 'simd_summ'" in line
+
+
 @given(st.text(max_size=900), st.integers(20, 400))
 @example("a" * 500, 40)
 @example("word " * 200, 33)

@@ -8,9 +8,9 @@ or two. What was tried is kept, so a run that was interrupted goes on, and a mut
 is not tried again unless it survived. A survivor is a line that no test holds: it wants a test at its boundary, or a
 reason in `tools/mutants.toml` why no test can tell it from the original. `--show` tells what is known without trying.
 
-What mutmut does not change: constants of a module, the policy's figures (`test_thresholds.py` holds them), properties,
-sentences. A mutant that a simulation alone would notice counts as a survivor: those tests are left out, for they take
-minutes.
+What mutmut does not change: constants of a module, the policy's figures (`test_thresholds.py` holds them), properties
+and whatever else has a decorator, sentences. A mutant that a simulation alone would notice counts as a survivor: those
+tests are left out, for they take minutes.
 """
 
 from __future__ import annotations

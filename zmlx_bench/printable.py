@@ -7,6 +7,7 @@ import re
 LONGEST = 300
 """Characters; a longer message is cut."""
 _TELLS = re.compile(r"\berror\b|Error:", re.IGNORECASE)
+_RAISED = re.compile(r"\w+(?:Error|Exception): ")
 _FRAME = re.compile(r'\s+File ".*", line \d+')
 
 
@@ -75,4 +76,6 @@ def said(message: str | None) -> str:
     if frames:
         raised = next((at for at in range(frames[-1], len(rest)) if not rest[at][0].isspace()), len(rest))
         return one_line("\n".join([f"{first}:", *rest[raised:]]) if raised < len(rest) else first)
+    if _RAISED.match(first):  # with more lines than the end of what was printed holds
+        return one_line("\n".join([first, *rest]))
     return one_line(f"{first}; it printed last: {rest[-1].strip()}" if rest else first)

@@ -28,6 +28,11 @@ class Packed(NamedTuple):
     biases: mx.array
 
 
+def fast_columns(bits: int) -> int:
+    """Columns of which the fast kernel takes multiples, two words a lane: qmv and gather_qmv, read in the binary."""
+    return 2 * 32 // bits * 32
+
+
 def _strides(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
@@ -41,7 +46,7 @@ def gather(mac: Mac, x: mx.array, packed: Packed, inds: mx.array, packing: tuple
     k, n = x.shape[-1], packed.w.shape[-2]
     group, bits, mode = packing
     affine = mode == "affine"
-    fast = n % 8 == 0 and k % 512 == 0
+    fast = n % 8 == 0 and k % fast_columns(bits) == 0
     rows = x.shape[:-2]
     left = mx.arange(math.prod(rows), dtype=mx.uint32)
     left_strides = [0 if size == 1 and inds.shape[axis] > 1 else _strides(rows)[axis] for axis, size in enumerate(rows)]
@@ -79,7 +84,7 @@ def dense_row(mac: Mac, x: mx.array, packed: Packed, packing: tuple[int, int, st
     group, bits, mode = packing
     assert k not in (64, 128), "qmv_quad"
     assert x.size == k
-    fast = k % 512 == 0
+    fast = k % fast_columns(bits) == 0
     buffers: dict[int, mx.array | Out] = {
         0: packed.w,
         1: packed.scales,

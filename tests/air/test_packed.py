@@ -24,8 +24,10 @@ Form = module("_lib.gpu.packed_weights").Form
 EIGHT, MXFP4, MXFP8, NVFP4 = (64, 8, "affine"), (32, 4, "mxfp4"), (32, 8, "mxfp8"), (16, 4, "nvfp4")
 FAST, GENERIC = (24, 512), (13, 768)
 """Rows and columns that MLX's fast kernel takes, and that its generic one takes, with rows over its last tile."""
+BETWEEN = (24, 768)
+"""Columns that fill a tile of the fast kernel at 8 bits and not at 4: the down projection of qwen3_moe."""
 BRIEF = [
-    (EIGHT, FAST, mx.bfloat16),
+    (EIGHT, BETWEEN, mx.bfloat16),
     (EIGHT, GENERIC, mx.float16),
     (MXFP4, FAST, mx.bfloat16),
     (MXFP4, GENERIC, mx.float16),
@@ -33,7 +35,7 @@ BRIEF = [
 OTHERS = [
     (tuple(packing), sizes, dtype)
     for packing in sorted(served("packed_experts", "metal"))
-    for sizes in (FAST, GENERIC)
+    for sizes in (FAST, GENERIC, BETWEEN)
     for dtype in (mx.bfloat16, mx.float16)
     if (tuple(packing), sizes, dtype) not in BRIEF
 ]

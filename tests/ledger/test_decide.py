@@ -200,6 +200,17 @@ def test_a_dropped_capsule_cannot_turn_a_verdict(workspace: Workspace) -> None:
     assert decide(workspace, None).decisions == {}
 
 
+def test_a_session_that_only_the_matrix_knows_is_said_to_be_left_out(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST])
+    slower = add_session(workspace, 4, [Made("fast", -0.1)])
+    assert decide(workspace, None).refusals == ()
+    shutil.rmtree(workspace.session(slower.session))
+    (refusal,) = decide(workspace, None).refusals
+    assert refusal.file == f"capsules/{slower.session}"
+    assert refusal.why == "is missing, though matrix.jsonl has its rows: nothing rests on it"
+
+
 def test_the_report_reads_less_and_decides_the_same(workspace: Workspace) -> None:
     made = [FAST, EQUAL, Made("wrong", 0.2, wrong_at=7), Made("noisy", 0.03, spread=0.1)]
     for hour in range(0, 18, 2):
@@ -278,6 +289,18 @@ def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Wo
     assert (recorded.promotions, recorded.entries) == (False, ())
     assert promotions.read(workspace) == stood
     assert check_workspace(workspace, processes=1).findings
+
+
+def test_reading_less_decides_the_same_where_sessions_overlap(workspace: Workspace) -> None:
+    """A session that was resumed, or ran on a second device, ends after one that began later."""
+    add_session(workspace, 0, [Made("fast", 0.0)], minutes=600)
+    add_session(workspace, 2, [FAST])
+    policy = read_policy(workspace)
+    (whole,) = everything(Reader(workspace, policy), None).values()
+    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
+    full, less = (decide_group(group_of(found, None), policy) for found in (whole, part))
+    assert full == less
+    assert said(full)["fast"] == ("CANDIDATE", "sessions")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

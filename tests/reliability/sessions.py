@@ -12,6 +12,8 @@ from zmlx_bench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "qwen_qkv_joined"
+PATIENCE_S = 300
+"""What takes longer hangs, however busy the machine is."""
 RUN = (
     "run", "qwen3", "--checkpoint", "tiny", "--tokens", "4", "--runs", "1", "--no-null", "--prompts", "primes",
     "--variants", VARIANT,
@@ -29,5 +31,5 @@ def start(workspace: Workspace, *more: str, env: dict[str, str] | None = None) -
 def run(workspace: Workspace, *more: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a session to its end."""
     process = start(workspace, *more, env=env)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

@@ -31,11 +31,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory, make_workspace: Callable[...,
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", ROOM, "tmpfs", str(point)], check=False)
     if mounted.returncode != 0:
         pytest.skip("mounting a file system is not allowed here")
-    try:
+    # A mount that a killed run left would be an error at the end of each later run, which removes old folders. The
+    # pipe is closed when the run ends, however that happens; a session of its own is not killed with it.
+    unmounts = ["sh", "-c", 'cat >/dev/null; umount -l "$1"', "unmounts", str(point)]
+    with subprocess.Popen(unmounts, stdin=subprocess.PIPE, start_new_session=True):
         shutil.copytree(make_workspace().root, point / "ws")
         yield Workspace(point / "ws")
-    finally:
-        subprocess.run(["umount", "-l", str(point)], check=False)
 
 
 def remount(workspace: Workspace, options: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.busy import stretch
 from tests.conftest import QUIET_ENV
 from tests.reliability.faulty import COMMAND
 from tests.reliability.test_processes import declare
@@ -60,7 +61,6 @@ def start(workspace: Workspace, *more: str, first: str = "", **env: str) -> subp
     return subprocess.Popen(
         [sys.executable, "-c", first + COMMAND, *RUN, "--workspace", str(workspace.root), *more],
         cwd=ROOT, env={**QUIET_ENV, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def test_a_signal_ends_even_a_worker_that_ignores_it_within_two_seconds(
     began = time.monotonic()
     process.send_signal(number)
     _, alive = psutil.wait_procs(children, timeout=10)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 2.0 * stretch()
     assert alive == []
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code

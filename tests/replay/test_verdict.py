@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.analysis.decision.evidence_of import POLICY, around, ratio
 from tests.builders import Made, add_session
 from zmlx_bench.analysis.figures import derive
 from zmlx_bench.ledger import capsules
@@ -40,7 +41,7 @@ SAME = Made("combine_one", 0.1)
 
 
 def test_the_same_effect_again_agrees(replayed: Replayed) -> None:
-    verdict = judge_replay(*replayed(SAME))
+    verdict = judge_replay(*replayed(SAME), POLICY)
     assert verdict.answer == "agree"
     assert verdict.change is not None
     assert verdict.change.low < 1 < verdict.change.high
@@ -48,19 +49,51 @@ def test_the_same_effect_again_agrees(replayed: Replayed) -> None:
 
 
 def test_a_speed_up_that_is_gone_disagrees(replayed: Replayed) -> None:
-    verdict = judge_replay(*replayed(Made("combine_one", 0.0)))
+    verdict = judge_replay(*replayed(Made("combine_one", 0.0)), POLICY)
     assert verdict.answer == "disagree"
     assert verdict.change is not None
     assert verdict.change.value == pytest.approx(math.exp(-0.1), abs=0.01)
 
 
 def test_other_tokens_disagree_however_equal_the_speed(replayed: Replayed) -> None:
-    verdict = judge_replay(*replayed(Made("combine_one", 0.1, wrong_at=5)))
+    verdict = judge_replay(*replayed(Made("combine_one", 0.1, wrong_at=5)), POLICY)
     assert (verdict.answer, verdict.why) == ("disagree", "tokens were identical, here diverged")
 
 
+def test_tokens_that_differ_from_stocks_in_both_are_not_called_the_same(decided: Workspace) -> None:
+    wrong = Made("other_one", 0.0, wrong_at=10)
+    later = add_session(decided, 99, [wrong], blocks=3)
+    original, replay = (
+        capsules.read(decided.session(session) / "qwen3_tiny_cpu_t50_r3_other_one.json")
+        for session in ("20300101T100000Z-qwen3-0002", later.session)
+    )
+    verdict = judge_replay(original, replay, POLICY)
+    assert verdict.answer == "agree"
+    assert verdict.why.startswith("tokens that are not stock's in both; the speed-up here is ")
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"throttled": True}, "the machine throttled"),
+        ({"clock_disagreement": 0.5}, "the clocks of worker and supervisor differ by up to 50.00%"),
+        ({"null": ratio(around(0.05))}, "two equal arms differ"),
+    ],
+)
+@pytest.mark.parametrize("disturbed", [0, 1])
+def test_a_speed_that_decides_nothing_is_no_answer(
+    replayed: Replayed, figures: dict[str, object], said: str, disturbed: int
+) -> None:
+    pair = list(replayed(Made("combine_one", 0.0)))
+    update = {"figures": pair[disturbed].figures.model_copy(update=figures)}
+    pair[disturbed] = pair[disturbed].model_copy(update=update)
+    verdict = judge_replay(pair[0], pair[1], POLICY)
+    where = ("in the capsule", "here")[disturbed]
+    assert (verdict.answer, verdict.why) == ("not comparable", f"{said} {where}: no speed can be compared")
+
+
 def test_one_block_cannot_be_compared(replayed: Replayed) -> None:
-    verdict = judge_replay(*replayed(SAME, blocks=1))
+    verdict = judge_replay(*replayed(SAME, blocks=1), POLICY)
     assert (verdict.answer, verdict.change) == ("not comparable", None)
 
 
@@ -76,7 +109,7 @@ def test_one_block_cannot_be_compared(replayed: Replayed) -> None:
 def test_another_group_cannot_be_compared(replayed: Replayed, path: tuple[str, str], value: str, field: str) -> None:
     original, replay = replayed(SAME)
     part = getattr(replay, path[0]).model_copy(update={path[1]: value})
-    verdict = judge_replay(original, replay.model_copy(update={path[0]: part}))
+    verdict = judge_replay(original, replay.model_copy(update={path[0]: part}), POLICY)
     assert verdict.answer == "not comparable"
     assert verdict.why.startswith(f"{field} was ")
 
@@ -85,7 +118,7 @@ def test_changed_kernel_source_cannot_be_compared(replayed: Replayed) -> None:
     original, replay = replayed(SAME)
     kernel = replay.variant.kernels[0].model_copy(update={"source_sha256": "a" * 64})
     changed = replay.model_copy(update={"variant": replay.variant.model_copy(update={"kernels": (kernel,)})})
-    assert judge_replay(original, changed).answer == "not comparable"
+    assert judge_replay(original, changed, POLICY).answer == "not comparable"
 
 
 def with_identity(capsule: Capsule, source: str, path: str) -> Capsule:
@@ -104,7 +137,7 @@ def test_what_ran_must_be_the_same_and_not_its_bytes(
     replayed: Replayed, source: str, path: str, comparable: bool
 ) -> None:
     original, replay = replayed(SAME)
-    found = judge_replay(with_identity(original, "a", "4"), with_identity(replay, source, path))
+    found = judge_replay(with_identity(original, "a", "4"), with_identity(replay, source, path), POLICY)
     assert (found.answer != "not comparable") is comparable
 
 
@@ -114,18 +147,22 @@ def test_what_ran_must_be_the_same_and_not_its_bytes(
 )
 def test_how_processes_ended_is_compared(replayed: Replayed, then: str, now: str, answer: str) -> None:
     original, replay = replayed(SAME)
-    verdict = judge_replay(original.model_copy(update={"status": then}), replay.model_copy(update={"status": now}))
+    verdict = judge_replay(
+        original.model_copy(update={"status": then}), replay.model_copy(update={"status": now}), POLICY
+    )
     assert verdict.answer == answer
 
 
 def test_a_noisy_replay_says_nothing(replayed: Replayed) -> None:
     original, replay = replayed(SAME)
     slow = replay.runs.variant[0].generations[0]
-    runs = [run.model_copy(update={"generations": (slow.model_copy(update={"decode_s": slow.decode_s * factor}),)})
-            for run, factor in zip(replay.runs.variant, (0.8, 1.0, 1.3), strict=True)]  # fmt: skip
+    by_both_clocks = [{"decode_s": slow.decode_s * factor, "supervisor_decode_s": slow.supervisor_decode_s * factor}
+                      for factor in (0.8, 1.0, 1.3)]  # fmt: skip
+    runs = [run.model_copy(update={"generations": (slow.model_copy(update=times),)})
+            for run, times in zip(replay.runs.variant, by_both_clocks, strict=True)]  # fmt: skip
     noisy = replay.runs.model_copy(update={"variant": tuple(runs)})
     figures = derive(noisy, replay.fidelity_runs, replay.outputs, 50, [p.id for p in replay.prompts.prompt], True)
-    verdict = judge_replay(original, replay.model_copy(update={"runs": noisy, "figures": figures}))
+    verdict = judge_replay(original, replay.model_copy(update={"runs": noisy, "figures": figures}), POLICY)
     assert verdict.answer == "not comparable"
     assert "too wide" in verdict.why
     needed = blocks_needed(speedups(original), speedups(replay.model_copy(update={"figures": figures})), "mean")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.busy import stretch
 from tests.report.look import opened
 from tests.report.many import copied
 from zmlx_bench.ledger.evidence_reader import read_policy
@@ -16,7 +17,7 @@ from zmlx_bench.workspace import Workspace
 
 MOST_BYTES = 10_000_000
 OPENS_MS, SORTS_MS = 3000.0, 250.0
-"""Bounds, not measurements: a person waits, and does not notice."""
+"""Bounds, not measurements: a person waits, and does not notice. On a machine that has a processor for the page."""
 
 
 def _page(source: Workspace, folder: Path, sessions: int, devices: int) -> Path:
@@ -61,7 +62,7 @@ def test_a_hundred_sessions_open_and_sort_at_once(browser: Any, repository: Work
         print(
             f"{size / 1e6:.1f} MB, opens in {opens:.0f} ms, sorts in {max(sorts):.0f} ms, filters in {filters:.0f} ms"
         )
-        assert opens < OPENS_MS
-        assert max(sorts) < SORTS_MS
-        assert filters < SORTS_MS
+        assert opens < OPENS_MS * stretch()
+        assert max(sorts) < SORTS_MS * stretch()
+        assert filters < SORTS_MS * stretch()
         assert seen.complaints == []

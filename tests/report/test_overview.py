@@ -193,6 +193,18 @@ def test_rows_without_their_capsules_show_without_a_verdict(tmp_path: Path) -> N
     assert "its capsules are not here" in shown(report)
 
 
+def test_a_session_that_the_matrix_lacks_counts_as_it_does_for_a_promotion(tmp_path: Path) -> None:
+    """As where a merge of two branches took one side of the matrix."""
+    workspace = make_workspace(tmp_path / "workspace")
+    ours = [add_session(workspace, hour, [Made("fast", 0.08)]) for hour in (0, 2)]
+    add_session(workspace, 4, [Made("fast", 0.08, wrong_at=5)])
+    rows = workspace.matrix.read_text().splitlines(keepends=True)
+    workspace.matrix.write_text("".join(row for row in rows if json.loads(row)["session"] in {s.session for s in ours}))
+    (line,) = only(build(workspace, None)).lines
+    assert (line.verdict, line.reason) == ("REJECT", "fidelity")
+    assert [v.verdict for v in next(iter(decide(workspace, None).decisions.values())).verdicts] == ["REJECT"]
+
+
 def test_markup_in_a_name_is_shown_as_it_is(workspace: Workspace) -> None:
     report = build(workspace, None)
     hostile = Report(report.groups, report.legacy, [*report.refusals, Refusal("capsules/[red]x.json", "is missing")])

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.busy import stretch
 from tests.conftest import QUIET_ENV, ZMLX
 from tests.session.conftest import ARGUMENTS, MEASURED, Finished, finished
 from zmlx_bench.schema.run import Run
@@ -32,6 +33,7 @@ class Stopped:
 
     code: int
     took_s: float
+    """Of a machine with processors to spare."""
     stderr: str
     children_alive: list[int]
 
@@ -48,11 +50,6 @@ def _wait(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def _heed_interrupts() -> None:
-    """A shell hands SIGINT on as ignored to what it runs in the background, the test runner included."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def _stop(
     workspace: Workspace, more: tuple[str, ...], jobs: int, how: Callable[[psutil.Process, Path], None]
 ) -> Stopped:
@@ -60,7 +57,6 @@ def _stop(
     process = subprocess.Popen(
         [*ZMLX, *ARGUMENTS, "--workspace", str(workspace.root), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET_ENV, start_new_session=True,
-        preexec_fn=_heed_interrupts,
     )  # fmt: skip
     _wait(lambda: bool(list(workspace.capsules.glob("*/session.json"))), process)
     (folder,) = workspace.capsules.iterdir()
@@ -74,7 +70,7 @@ def _stop(
     start = time.monotonic()
     how(supervisor, events)
     _, stderr = process.communicate(timeout=PATIENCE_S)
-    took = time.monotonic() - start
+    took = (time.monotonic() - start) / stretch()
     alive = [child.pid for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     if process.returncode == -signal.SIGKILL:
         psutil.wait_procs(children, timeout=5)

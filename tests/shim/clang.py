@@ -16,8 +16,8 @@ import pytest
 from tests.shim.source import constant
 
 _NAMES = ("clang++", *(f"clang++-{version}" for version in range(21, 13, -1)))
-_CLANG = next((found for name in _NAMES if (found := shutil.which(name))), None)
-if _CLANG is None:
+CLANG = next((found for name in _NAMES if (found := shutil.which(name))), None)
+if CLANG is None:
     pytest.skip("needs clang", allow_module_level=True)
 
 FEWER_ARE_CONSTANT = 8
@@ -94,9 +94,9 @@ def llvm(launch: Any, words: str) -> str:
     )
     # Metal's mode `safe` contracts within a statement; of clang's targets this one has _Float16 in every version.
     options = ["-std=c++17", "-target", "aarch64-linux-gnu", "-ffp-contract=on", "-O1", "-w", "-S", "-emit-llvm"]
-    assert _CLANG is not None
+    assert CLANG is not None
     done = subprocess.run(
-        [_CLANG, *options, "-x", "c++", "-", "-o", "-"], input=text, capture_output=True, text=True, check=False
+        [CLANG, *options, "-x", "c++", "-", "-o", "-"], input=text, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise ClangError(done.stderr)

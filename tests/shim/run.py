@@ -3,7 +3,8 @@
 Metal's text runs on Metal's words (`metal.h`), the CUDA form of the same text on CUDA's (`cuda.h`). Lanes are fibres
 that stop at barriers and simd operations. Found out, as `ShimError`: text that does not compile, a barrier or simd
 operation that not every lane reaches, an index past either end of a buffer, an output element that was not
-written, and a missing barrier, where running the lanes in the opposite order shows it.
+written, a missing barrier, where running the lanes in the opposite order shows it, and more threads or (in Metal's
+words) more threadgroup memory than a GPU has.
 
 It cannot see: the order in which a real `simd_sum` adds (here a butterfly 16, 8, 4, 2, 1); a multiplication and an
 addition that a GPU's compiler contracts (here never); the last bits of exp, sin, cos and rsqrt; races within device
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import shutil
 import struct
@@ -44,6 +46,8 @@ _FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-U_
 # GNU's default linker takes half of the time that a kernel takes to build.
 LINKER = ("-fuse-ld=gold",) if shutil.which("ld.gold") else ()
 _SECONDS = 120
+MOST_THREADS = 1024
+"""Of a threadgroup, on Apple's GPUs and on NVIDIA's."""
 
 Array = np.ndarray[Any, Any] | mx.array
 Three = tuple[int, int, int]
@@ -101,6 +105,8 @@ def execute(
     An input comes with the buffer that it is the beginning of, which may be itself; an output with shape and dtype.
     With `fast_apart` the functions of `metal::fast` give other bits than the precise ones. Raises ShimError.
     """
+    if (threads := math.prod(threadgroup)) > MOST_THREADS:
+        raise ShimError(f"{threads} threads a threadgroup; no GPU takes more than {MOST_THREADS}")
     request = struct.pack("=3i6I", len(inputs), len(outputs), fast_apart, *grid, *threadgroup)
     for array, whole in inputs:
         request += _described(array.shape, whole.shape, whole.nbytes) + _bytes(whole)

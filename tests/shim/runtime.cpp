@@ -41,6 +41,7 @@ namespace {
 
 constexpr size_t STACK = 128 << 10;
 constexpr unsigned char POISON[2] = {0xFF, 0xA5};
+constexpr size_t MOST_GROUP_MEMORY = 32 << 10;  // of Apple's GPUs
 
 enum class State { running, at_barrier, at_simd, gone };
 
@@ -252,6 +253,9 @@ int main(int, char** paths) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigaction(SIGSEGV, &action, nullptr);
 
+  const size_t group_memory = __stop_shim_group_memory - __start_shim_group_memory - sizeof(section_exists);
+  if (!shim_whole_groups && group_memory > MOST_GROUP_MEMORY)
+    fail("%zu bytes of threadgroup memory; a GPU has %zu", group_memory, MOST_GROUP_MEMORY);
   FILE* file = std::fopen(paths[1], "rb");
   const int inputs = read<int32_t>(file), outputs = read<int32_t>(file);
   fast_apart = read<int32_t>(file) != 0;

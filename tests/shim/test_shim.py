@@ -129,6 +129,15 @@ def test_barriers_make_threadgroup_memory_visible() -> None:
     np.testing.assert_array_equal(run(REVERSE.replace("BARRIER", BARRIER), X), X[::-1])
 
 
+def test_more_threads_or_threadgroup_memory_than_there_are_is_found() -> None:
+    source = REVERSE.replace("BARRIER", BARRIER).replace("shared[64]", "shared[{}]")
+    np.testing.assert_array_equal(run(source.format((8 << 10) - 16), X), X[::-1])
+    with pytest.raises(ShimError, match="bytes of threadgroup memory; a GPU has 32768"):
+        run(source.format((8 << 10) + 16), X)
+    with pytest.raises(ShimError, match="2048 threads a threadgroup"):
+        run(HEAD + "out[i] = x[i % 64];", X, threads=2048, group=(2048, 1, 1))
+
+
 def test_a_missing_barrier_is_found() -> None:
     with pytest.raises(ShimError, match="depends on the order"):
         run(REVERSE.replace("BARRIER", ""), X)

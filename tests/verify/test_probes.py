@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernels import gpu
 from tests.shim.run import run_kernel
-from zmlx_bench.schema.verification import Probe
+from zmlx_bench.schema.verification import Probe, Verification, VerifiedRow
 from zmlx_bench.verify import probes, show
 
 pytestmark = pytest.mark.process
@@ -48,6 +48,36 @@ def test_steps_that_are_not_rounded_one_by_one_show(name: str) -> None:
 
 def test_only_metal_is_asked() -> None:
     assert list(probes.ask("cpu")) == list(probes.ask("cuda")) == []
+
+
+@pytest.mark.skipif(mx.metal.is_available(), reason="Metal is here")
+def test_a_text_that_does_not_run_is_an_answer_and_the_next_is_asked() -> None:
+    answers = list(probes.ask("metal"))
+    assert len(answers) == 3 + len(probes.TYPES) + len(probes.SUBNORMAL)
+    assert {answer.found for answer in answers} == {"no answer: RuntimeError: [metal_kernel] No Metal back-end."}
+    assert [answer.name for answer in answers if not answer.holds] == [
+        "contraction off at file scope", "contraction on at file scope", "bfloat16 steps", "float16 steps",
+    ]  # fmt: skip
+
+
+REFUSED = """RuntimeError: [metal::Device] Unable to build metal library from source
+mlx/backend/metal/kernels/utils.h:812:5: warning: unused variable 'x'
+program_source:31:19: error: no matching function for call to 'simd_sum'
+  own = simd_sum(own);
+        ^~~~~~~~
+"""
+
+
+def test_what_metals_compiler_says_of_a_kernel_is_shown_in_one_line() -> None:
+    row = VerifiedRow(
+        kernel="moe_combine", mode="stock", numerics="stock", family="qwen3", sites=("combine",), sizes="tiny",
+        module="mlp", status="crash", reason=REFUSED,
+    )  # fmt: skip
+    report = Verification.model_construct(probes=(), rows=(row,))
+    (line,) = show.broken(report)
+    assert line.startswith("moe_combine.stock (qwen3 mlp tiny): crash: RuntimeError: [metal::Device] Unable to build")
+    assert "error: no matching function for call to 'simd_sum'" in line
+    assert "\n" not in line
 
 
 def test_an_answer_that_was_not_expected_says_so() -> None:

@@ -1,6 +1,8 @@
 """Reads the evidence of a workspace by group: all of it for a promotion, the latest that decides for a report.
 
-Both give the same verdicts: a report leaves out only sessions that the rule never looks at.
+Both give the same verdicts: a report leaves out only sessions that the rule never looks at. But for one, since rows do
+not say of which code they are: where a variant failed by its tokens twice, of two codes, and the older code is another
+variant's now, a report takes that one for sound and a promotion does not.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -172,14 +175,19 @@ def deciding(
 def _deciding(
     reader: Reader, key: GroupKey, sessions: Mapping[str, list[MatrixRow]], incumbent: str | None, policy: Policy
 ) -> list[SessionCapsules]:
-    newest = sorted(sessions, key=lambda name: (max(row.time for row in sessions[name]), name), reverse=True)
-    history: dict[str, list[SessionVerdict]] = {}
+    """Read sessions, the last to end first, until no other can count.
+
+    The rule orders them by their start, which rows do not say: one that ended after another had begun may be the later
+    one, as where two devices measured at once or a session was resumed, and is read too.
+    """
+    ended = {name: max(datetime.fromisoformat(row.time) for row in rows) for name, rows in sessions.items()}
     chosen: list[SessionCapsules] = []
-    for name in newest:
-        by_variant = _by_variant(sessions[name])
-        wanted = any(
+    judged: dict[str, Sequence[SessionVerdict]] = {}
+    for name in sorted(sessions, key=lambda name: (ended[name], name), reverse=True):
+        history = _history(chosen, judged)
+        wanted = any(ended[name] > other.evidence.started for other in chosen) or any(
             _wanted(rows, history.get(variant, []), variant == incumbent, policy)
-            for variant, rows in by_variant.items()
+            for variant, rows in _by_variant(sessions[name]).items()
         )
         if not wanted:
             continue
@@ -187,9 +195,19 @@ def _deciding(
         if loaded is None or loaded.key != key or not loaded.capsules:
             continue
         chosen.append(loaded)
-        for verdict in judge_session(loaded.evidence, policy):
-            history.setdefault(verdict.variant, []).append(verdict)
+        judged[name] = judge_session(loaded.evidence, policy)
     return chosen
+
+
+def _history(
+    chosen: Sequence[SessionCapsules], judged: Mapping[str, Sequence[SessionVerdict]]
+) -> dict[str, list[SessionVerdict]]:
+    """Return the verdicts on each variant, latest first as the rule has it."""
+    found: dict[str, list[SessionVerdict]] = {}
+    for session in sorted((s.evidence for s in chosen), key=lambda s: (s.started, s.session), reverse=True):
+        for verdict in judged[session.session]:
+            found.setdefault(verdict.variant, []).append(verdict)
+    return found
 
 
 def _wanted(rows: Sequence[MatrixRow], history: Sequence[SessionVerdict], is_incumbent: bool, policy: Policy) -> bool:

@@ -94,6 +94,19 @@ def read(path: Path) -> list[MatrixRow]:
     return [_row(path, number, line) for number, line in enumerate(_lines(read_bytes(path)), start=1)]
 
 
+def read_all(workspace: Workspace) -> list[MatrixRow]:
+    """Return the matrix's rows, then those of sessions that it lacks, as where a merge took one side of it."""
+    rows = read(workspace.matrix)
+    listed = {row.session for row in rows}
+    names = sorted(path.parent.name for path in workspace.capsules.glob(f"*/{ROWS_FILE}") if is_name(path.parent.name))
+    for name in names:
+        if name not in listed:
+            path = rows_path(workspace, name)
+            files.refuse_outside(workspace.capsules, path)
+            rows += read(path)
+    return rows
+
+
 def read_bytes(path: Path) -> bytes:
     """Return a file's bytes; where they end in part of a row, once the process that may be at it has written it."""
     data = files.read_bytes(path, files.LARGEST_LINES)

@@ -11,6 +11,7 @@ import tomlkit
 
 from zmlx_bench.checkpoints.resolve import locate
 from zmlx_bench.errors import UnusableInput, ZmlxError
+from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
 from zmlx_bench.machine import facts, heat, state
 from zmlx_bench.replay.verdict import ReplayVerdict, judge_replay
@@ -89,7 +90,7 @@ def measure(replay: Replay, observer: Observer) -> tuple[Capsule, ReplayVerdict]
     again = next((capsule for capsule in capsules if capsule.variant.name == replay.original.variant.name), None)
     if again is None:
         raise UnusableInput("the replay recorded no process of the variant")
-    return again, judge_replay(replay.original, again)
+    return again, judge_replay(replay.original, again, read_policy(replay.prepared.ground.workspace))
 
 
 def _backend(capsule: Capsule) -> tuple[str, Sequence[str]]:

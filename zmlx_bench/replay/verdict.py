@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zmlx_bench.analysis.decision.statistics import Estimate, difference_interval, estimate
+from zmlx_bench.analysis.decision.statistics import Estimate, biased, difference_interval, estimate
 from zmlx_bench.schema.base import Estimator, content_hash
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.policy import Policy
 
 LEVEL = 0.95
 """Coverage of the interval of the difference."""
@@ -63,8 +64,8 @@ class ReplayVerdict:
     """None where either session has fewer than two pairs of blocks."""
 
 
-def judge_replay(original: Capsule, replay: Capsule) -> ReplayVerdict:
-    """Compare a capsule with one that was measured to replay it."""
+def judge_replay(original: Capsule, replay: Capsule, policy: Policy) -> ReplayVerdict:
+    """Compare a capsule with one that was measured to replay it; `policy` says what a measurement must keep."""
     found = tuple(differences(original, replay))
     change = speed_change(_logs(original), _logs(replay), original.protocol.estimator)
 
@@ -86,19 +87,39 @@ def judge_replay(original: Capsule, replay: Capsule) -> ReplayVerdict:
         return say("not comparable", "the baseline does not repeat its own tokens in one of the two")
     if then.verdict != now.verdict:
         return say("disagree", f"tokens were {then.verdict}, here {now.verdict}")
+    for capsule, when in ((original, "in the capsule"), (replay, "here")):
+        if (why := _disturbed(capsule, policy)) is not None:
+            return say("not comparable", f"{why} {when}: no speed can be compared")
     if change is None:
         return say("not comparable", "an interval needs two blocks in both")
-    return say(*_speed(change, blocks_needed(_logs(original), _logs(replay), original.protocol.estimator)))
+    tokens = "same tokens as stock's" if now.verdict == "identical" else "tokens that are not stock's"
+    blocks = blocks_needed(_logs(original), _logs(replay), original.protocol.estimator)
+    return say(*_speed(change, f"{tokens} in both", blocks))
 
 
-def _speed(change: Change, blocks: int | None) -> tuple[Literal["agree", "disagree", "not comparable"], str]:
+def _disturbed(capsule: Capsule, policy: Policy) -> str | None:
+    """Say what leaves a capsule without a speed to compare, as the decision would; None where nothing does."""
+    figures = capsule.figures
+    if figures.clock_disagreement is not None and figures.clock_disagreement > policy.clock_disagreement:
+        return f"the clocks of worker and supervisor differ by up to {figures.clock_disagreement:.2%}"
+    if figures.throttled:
+        return "the machine throttled"
+    null = () if figures.null is None else figures.null.logs
+    if biased(estimate(null, capsule.protocol.estimator), policy.bias_level):
+        return "two equal arms differ"
+    return None
+
+
+def _speed(
+    change: Change, tokens: str, blocks: int | None
+) -> tuple[Literal["agree", "disagree", "not comparable"], str]:
     low, high = math.log(change.low), math.log(change.high)
     told = f"the speed-up here is {change.value:.4f} of the capsule's, {LEVEL:.0%} interval {change.low:.4f} to "
     told += f"{change.high:.4f}"
     if not low <= 0 <= high and abs(math.log(change.value)) > MARGIN:
         return "disagree", told
     if max(-low, high) <= RESOLUTION:
-        return "agree", f"same tokens; {told}"
+        return "agree", f"{tokens}; {told}"
     if blocks is None:
         why = "too wide to tell, however many blocks are measured here; replay a capsule of more"
         return "not comparable", f"{told}: {why}"

@@ -46,8 +46,8 @@ def build(workspace: Workspace, family: str | None) -> Report:
 
 
 def rows_of(workspace: Workspace, family: str | None) -> list[MatrixRow]:
-    """Return the matrix rows of a workspace, or of one family of it."""
-    return [row for row in matrix.read(workspace.matrix) if family in (None, row.family)]
+    """Return the rows of every session of a workspace, or of one family of it."""
+    return [row for row in matrix.read_all(workspace) if family in (None, row.family)]
 
 
 def figures_in(workspace: Workspace) -> FiguresOf:

@@ -5,11 +5,13 @@ On the CPU and on CUDA the compilers' behaviour is documented and held by the ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core as mx
 
+from zmlx_bench.printable import one_line
 from zmlx_bench.schema.verification import Probe
 
 MULTIPLY_ADD = """#pragma METAL fp contract({file})
@@ -39,17 +41,35 @@ def ask(backend: str) -> Iterator[Probe]:
         return
     for switch, expected in (("off", SEPARATE), ("on", CONTRACTED)):
         header = MULTIPLY_ADD.format(file=switch, block="")
-        found = rounding(_run(f"probe_file_{switch}", header, SUM_BODY, SUM_INPUT))
-        yield Probe(name=f"contraction {switch} at file scope", found=found, expected=expected)
+        yield _answered(f"contraction {switch} at file scope", _contraction(f"probe_file_{switch}", header), expected)
     header = MULTIPLY_ADD.format(file="off", block="#pragma METAL fp contract(on)\n")
-    found = rounding(_run("probe_block_on", header, SUM_BODY, SUM_INPUT))
-    yield Probe(name="contraction on in a block", found=found, expected=None)
+    yield _answered("contraction on in a block", _contraction("probe_block_on", header), None)
     for name, dtype in TYPES.items():
-        steps = _run(f"probe_steps_{dtype}", "", f"using T = {dtype};\n{STEPS_BODY}", STEPS_INPUT)
-        yield Probe(name=f"{name} steps", found=repr(steps), expected=repr(in_steps(name)))
+        yield _answered(f"{name} steps", functools.partial(_steps, dtype), repr(in_steps(name)))
     for name, small in SUBNORMAL.items():
-        kept = _run(f"probe_tiny_{name}", "", f"using T = {TYPES[name]};\n{TINY_BODY}", (small, 1.0, *[0.0] * 6))
-        yield Probe(name=f"{name} subnormals", found="kept" if kept else "flushed to zero", expected=None)
+        yield _answered(f"{name} subnormals", functools.partial(_subnormal, TYPES[name], small), None)
+
+
+def _answered(name: str, ask: Callable[[], str], expected: str | None) -> Probe:
+    """Return what `ask` says; a text that the compiler refuses is an answer too, and the next one is asked."""
+    try:
+        found = ask()
+    except (RuntimeError, ValueError) as error:
+        found = one_line(f"no answer: {type(error).__name__}: {error}")
+    return Probe(name=name, found=found, expected=expected)
+
+
+def _contraction(name: str, header: str) -> Callable[[], str]:
+    return lambda: rounding(_run(name, header, SUM_BODY, SUM_INPUT))
+
+
+def _steps(dtype: str) -> str:
+    return repr(_run(f"probe_steps_{dtype}", "", f"using T = {dtype};\n{STEPS_BODY}", STEPS_INPUT))
+
+
+def _subnormal(dtype: str, small: float) -> str:
+    kept = _run(f"probe_tiny_{dtype}", "", f"using T = {dtype};\n{TINY_BODY}", (small, 1.0, *[0.0] * 6))
+    return "kept" if kept else "flushed to zero"
 
 
 def rounding(value: float) -> str:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zmlx_bench.printable import one_line
 from zmlx_bench.report.layout import Flow
 from zmlx_bench.schema.verification import Probe, Verification, VerifiedRow
 
@@ -22,7 +23,7 @@ def view(report: Verification) -> Group:
     reasons: dict[str, dict[str, None]] = {}
     for row in report.rows:
         if not row.compared:
-            reasons.setdefault(f"{row.status}: {row.reason}", {})[f"{row.kernel}.{row.mode}"] = None
+            reasons.setdefault(one_line(f"{row.status}: {row.reason}"), {})[f"{row.kernel}.{row.mode}"] = None
     parts += [Flow([f"{reason}:", *names], hang=4, style="dim") for reason, names in reasons.items()]
     return Group(*parts)
 
@@ -84,5 +85,5 @@ def _probes(probes: Iterable[Probe]) -> Iterable[str]:
 
 def _why(row: VerifiedRow) -> str:
     if row.status != "ok":
-        return f"{row.status}: {row.reason}"
+        return one_line(f"{row.status}: {row.reason}")
     return f"declared identical to stock, but {row.differing:,} of {row.compared:,} elements differ"

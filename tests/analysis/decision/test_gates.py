@@ -21,7 +21,7 @@ BOTH = (SHORT, LONG)
 
 def made(short: dict[str, Any], long: dict[str, Any]) -> ArmEvidence:
     """An arm with the budgets of the policy, one of which may be otherwise, and one that is not the policy's."""
-    other = budget(64, FAST, status="crash", fidelity=DIFFERENT, peak_mem_gb=99.0, clock_disagreement=9.0)
+    other = budget(64, FAST, status="crash", peak_mem_gb=99.0, clock_disagreement=9.0)
     budgets = {64: other, 1024: budget(1024, FAST, **long), 200: budget(200, FAST, **short)}
     return ArmEvidence("fused", "a", budgets)
 
@@ -66,6 +66,26 @@ def test_tokens_that_the_baseline_does_not_repeat_are_held_against_nobody(unstea
     gate = of.fidelity(made({"fidelity": DIFFERENT.model_copy(update=unsteady)}, {}), POLICY)
     assert said(gate) == ("fidelity", "unknown", "412/600", "all", (SHORT,))
     assert gate.text == "at 200 tokens the outputs differ, but the baseline does not repeat itself either"
+
+
+ELSEWHERE = {4096: budget(4096, FAST, fidelity=DIFFERENT)}
+
+
+def test_tokens_that_differ_at_a_budget_that_the_policy_does_not_ask_for_differ() -> None:
+    gate = of.fidelity(replace(PLAIN, budgets={**PLAIN.budgets, **ELSEWHERE}), POLICY)
+    assert said(gate) == ("fidelity", "fail", "412/600", "all", ("capsules/s/t4096.json",))
+    alone = replace(PLAIN, budgets=ELSEWHERE)
+    assert of.fidelity(alone, POLICY).outcome == "fail"
+    assert of.differs_elsewhere(alone, POLICY)
+    assert not of.differs_elsewhere(replace(alone, near=True), POLICY)
+    assert not of.differs_elsewhere(made({}, {"fidelity": DIFFERENT}), POLICY)
+
+
+@pytest.mark.parametrize("unsteady", [{"baseline_repeats": False}, {"null_identical": False}])
+def test_at_a_budget_that_nobody_asked_for_a_stock_model_need_not_repeat_itself(unsteady: dict[str, bool]) -> None:
+    there = budget(4096, FAST, fidelity=DIFFERENT.model_copy(update=unsteady))
+    gate = of.fidelity(replace(PLAIN, budgets={**PLAIN.budgets, 4096: there}), POLICY)
+    assert said(gate) == ("fidelity", "pass", "1200/1200", "all", BOTH)
 
 
 def test_status() -> None:

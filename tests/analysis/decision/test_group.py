@@ -5,9 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, session
-from zmlx_bench.analysis.decision import RULE_OF_BYTES, ArmEvidence, GroupDecision, SessionEvidence, decide_group
-from zmlx_bench.analysis.decision.group import allowance
+from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, SAME, arm, around, budget, group, session
+from zmlx_bench.analysis.decision import (
+    RULE_OF_BYTES,
+    ArmEvidence,
+    GroupDecision,
+    SessionEvidence,
+    decide_group,
+    judge_session,
+)
+from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS, allowance
+from zmlx_bench.schema.figures import Fidelity
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
 
@@ -210,3 +218,58 @@ def test_rule_1_looks_at_the_bytes_of_kernels_alone() -> None:
     earlier = decide_group(evidence, POLICY, rule=RULE_OF_BYTES)
     assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), RULE_OF_BYTES)
     assert earlier.verdicts[0].latest.identity == "same bytes"
+
+
+def longer(fidelity: Fidelity, *, alone: bool = False) -> ArmEvidence:
+    """What was measured at a budget too, or alone, that the policy does not ask for."""
+    there = {4096: budget(4096, FAST, fidelity=fidelity)}
+    return replace(fast(), budgets=there if alone else {**fast().budgets, **there})
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        (session(longer(DIFFERENT)), session(longer(DIFFERENT), hour=2)),
+        (session(longer(DIFFERENT, alone=True)), session(fast(), hour=2), session(fast(), hour=4)),
+    ],
+)
+def test_tokens_that_differ_at_any_budget_that_was_measured_reject(sessions: tuple[SessionEvidence, ...]) -> None:
+    decision = decide_group(group(*sessions), POLICY)
+    assert (of(decision), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE, "none")
+    # What was promoted before is decided again as it was then.
+    for rule in (RULE_OF_BUDGETS, RULE_OF_MEANS):
+        earlier = decide_group(group(*sessions), POLICY, rule=rule)
+        assert (of(earlier), earlier.rule) == (("PROMOTE", "faster"), rule)
+
+
+def test_other_budgets_whose_tokens_are_the_same_leave_the_rule_as_it_was() -> None:
+    decision = decide_group(group(session(longer(SAME)), session(longer(SAME), hour=2)), POLICY)
+    assert (of(decision), decision.rule) == (("PROMOTE", "faster"), RULE_OF_MEANS)
+
+
+def test_one_failure_of_the_tokens_stands_for_the_code_whatever_it_is_called() -> None:
+    failed, renamed = (
+        session(fast("old", fidelity=DIFFERENT)),
+        [session(fast("new"), hour=2), session(fast("new"), hour=4)],
+    )
+    decision = decide_group(group(failed, *renamed), POLICY)
+    assert (of(decision, "new"), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE, "none")
+    told = next(v for v in decision.verdicts if v.variant == "new")
+    assert told.why == f"the same code as old in {failed.session}: {judge_session(failed, POLICY)[0].why}"
+    assert told.rests_on == (renamed[1].session,)
+    assert of(decide_group(group(failed, *renamed), POLICY, rule=RULE_OF_BUDGETS), "new") == ("PROMOTE", "faster")
+    mended = [session(fast("new", identity="b"), hour=hour) for hour in (6, 8)]
+    assert of(decide_group(group(failed, *renamed, *mended), POLICY), "new") == ("PROMOTE", "faster")
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"), [(fast(fidelity=DIFFERENT), "fidelity"), (arm(SLOW, SLOW), "performance")]
+)
+def test_a_default_that_was_rejected_once_is_not_said_to_be_unbeaten(later: ArmEvidence, reason: str) -> None:
+    decision = decide_group(group(session(fast()), session(fast(), hour=2), incumbent="fused"), POLICY)
+    assert decision.why == "promoted before, and nothing has beaten it"
+    since = [session(fast()), session(fast(), hour=2), session(later, hour=4)]
+    decision = decide_group(group(*since, incumbent="fused"), POLICY)
+    assert (decision.action, decision.recommended) == ("keep", "fused")
+    assert decision.why.startswith(f"promoted before, and rejected since ({reason}): ")
+    assert decision.why.endswith("; it takes 2 sessions that reject it to withdraw it")

@@ -112,6 +112,26 @@ def test_with_two_and_three_blocks_the_power_has_a_value_at_every_level(level: f
         assert exceeds(freedom, times * critical, critical) == exact
 
 
+@pytest.mark.parametrize("freedom", [1, 2, 40])
+def test_the_integral_is_right_to_nine_digits_however_steep_the_tail_is(
+    freedom: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by the other variable: the mean of P(chi < (shift + z) / critical) over a normal z."""
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    z = np.linspace(-9.5, 9.5, 40_001)
+    for critical in (50.0, 1e3, 1e5):
+        for shift in (0.5, 12.0, 0.3 * critical, critical, 2 * critical):
+            below = np.maximum(0, (shift + z) / critical)
+            chance = special.gammainc(freedom / 2, freedom * below**2 / 2)
+            exact = float(scipy.integrate.trapezoid(chance * stats.norm.pdf(z), z))
+            assert exceeds(freedom, shift, critical) == pytest.approx(exact, abs=1e-9)
+
+
+def test_parts_that_add_up_to_more_than_one_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    assert exceeds(40, 250.81781958368825, 100.0) == 1.0
+
+
 @pytest.mark.parametrize("freedom", [1, 2, 5, 40])
 def test_the_integral_agrees_with_the_series_where_both_have_a_value(
     freedom: int, monkeypatch: pytest.MonkeyPatch

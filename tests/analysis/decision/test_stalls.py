@@ -14,7 +14,7 @@ from scipy import stats
 
 from tests.analysis.decision.evidence_of import POLICY, arm, around, group, session
 from zmlx_bench.analysis.decision import ArmEvidence, decide_group
-from zmlx_bench.analysis.decision.group import RULE, RULE_OF_MEANS
+from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS
 from zmlx_bench.analysis.decision.stalls import gate, missed, missed_share
 
 LOSS = -math.log1p(-POLICY.stall_loss)
@@ -84,9 +84,9 @@ def test_two_sessions_promote_from_as_many_blocks_as_tell_and_with_one_fewer_do_
     assert enough is not None
     first = max(3, enough // 2)
     last = max(3, enough - first)
-    assert decided(around(gain, first), around(gain, last)) == ("PROMOTE", "faster", RULE)
+    assert decided(around(gain, first), around(gain, last)) == ("PROMOTE", "faster", RULE_OF_BUDGETS)
     if enough > 6:
-        assert decided(around(gain, first), around(gain, last - 1)) == ("CANDIDATE", "stalls", RULE)
+        assert decided(around(gain, first), around(gain, last - 1)) == ("CANDIDATE", "stalls", RULE_OF_BUDGETS)
     assert enough == pytest.approx(2 * blocks, abs=4 if gain > 0.1 else 1)
 
 

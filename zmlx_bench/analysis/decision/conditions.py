@@ -18,7 +18,7 @@ from zmlx_bench.schema.policy import Policy
 
 
 def judged(arm: ArmEvidence, policy: Policy) -> list[BudgetEvidence]:
-    """Return the arm's capsules at the policy's budgets, ascending; others are shown and never judged."""
+    """Return the arm's capsules at the policy's budgets, ascending; of others only that tokens differ counts."""
     return [arm.budgets[tokens] for tokens in sorted(policy.min_blocks) if tokens in arm.budgets]
 
 
@@ -29,21 +29,34 @@ def faithful(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 
 def fidelity(arm: ArmEvidence, policy: Policy) -> Gate:
     """Every token of every prompt at every budget; unknown where the baseline does not repeat itself."""
-    found = [(b, b.figures.fidelity) for b in judged(arm, policy) if b.figures.fidelity is not None]
-    for budget, tokens in found:
-        if tokens.verdict != "identical":
-            steady = tokens.baseline_repeats is not False and tokens.null_identical is not False
-            figure, where = f"{tokens.matched_tokens}/{tokens.total_tokens}", _divergence(tokens)
-            if steady:
-                text = f"at {budget.tokens} tokens {figure} tokens match the baseline{where}"
+    for budget in (arm.budgets[tokens] for tokens in sorted(arm.budgets)):
+        differs, tokens = _differs(budget), budget.figures.fidelity
+        if tokens is not None and (differs or (budget.tokens in policy.min_blocks and tokens.verdict != "identical")):
+            figure = f"{tokens.matched_tokens}/{tokens.total_tokens}"
+            if differs:
+                text = f"at {budget.tokens} tokens {figure} tokens match the baseline{_divergence(tokens)}"
                 return Gate("fidelity", "fail", figure, "all", (budget.capsule,), text)
             text = f"at {budget.tokens} tokens the outputs differ, but the baseline does not repeat itself either"
             return Gate("fidelity", "unknown", figure, "all", (budget.capsule,), text)
+    found = [(b, b.figures.fidelity) for b in judged(arm, policy) if b.figures.fidelity is not None]
     if not found:
         return Gate("fidelity", "unknown", None, "all", _paths(arm, policy), "no outputs were compared")
     matched, total = sum(t.matched_tokens for _, t in found), sum(t.total_tokens for _, t in found)
     text = f"all {total} tokens match the baseline"
     return Gate("fidelity", "pass", f"{matched}/{total}", "all", tuple(b.capsule for b, _ in found), text)
+
+
+def differs_elsewhere(arm: ArmEvidence, policy: Policy) -> bool:
+    """Whether tokens differ at a budget that the policy does not ask for, where the arm is held to every token."""
+    return not arm.near and any(_differs(b) for b in arm.budgets.values() if b.tokens not in policy.min_blocks)
+
+
+def _differs(budget: BudgetEvidence) -> bool:
+    """Whether tokens are not the baseline's though the stock model repeats its own."""
+    found = budget.figures.fidelity
+    if found is None or found.verdict == "identical":
+        return False
+    return found.baseline_repeats is not False and found.null_identical is not False
 
 
 def _divergence(found: Fidelity) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -194,3 +194,16 @@ def under_bytes(group: GroupEvidence) -> GroupEvidence:
         for session in group.sessions
     )
     return replace(group, sessions=sessions)
+
+
+def at_budgets(group: GroupEvidence, budgets: Container[int]) -> GroupEvidence:
+    """Return a group as rules before the fourth saw what is held to every token: at these budgets alone."""
+    sessions = tuple(
+        replace(session, arms=tuple(arm if arm.near else _only(arm, budgets) for arm in session.arms))
+        for session in group.sessions
+    )
+    return replace(group, sessions=sessions)
+
+
+def _only(arm: ArmEvidence, budgets: Container[int]) -> ArmEvidence:
+    return replace(arm, budgets={tokens: found for tokens, found in arm.budgets.items() if tokens in budgets})

@@ -9,38 +9,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
-from zmlx_bench.analysis.decision import stalls
+from zmlx_bench.analysis.decision import conditions, same_code, stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
     GroupEvidence,
-    SessionEvidence,
+    at_budgets,
     under_bytes,
 )
+from zmlx_bench.analysis.decision.same_code import Entry
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.policy import Policy
 
-RULE = 3
+RULE = 4
 """Number of this rule. A change that can turn a verdict of old evidence raises it: promotions and entries of the
 notebook say which rule they followed, and are decided again under that one.
 
 1: evidence is bound to the bytes of its kernels.
 2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.
 3: what sessions estimated by anything but the mean may have missed of a variant's stalls must leave a gain.
+4: tokens that differ reject at every budget that was measured, not only at those that the policy asks for, and the
+   same code under every name.
 """
 RULE_OF_BYTES = 1
 RULE_OF_MEANS = 2
-"""The newest rule for evidence that is estimated by means, which no later one is about."""
+"""The newest rule for evidence that is estimated by means, which the third is not about."""
+RULE_OF_BUDGETS = 3
+"""The newest rule for evidence whose tokens differ at the policy's budgets and under one name of a code only, which the
+fourth is not about.
+"""
 
 _RANK: dict[Verdict, int] = {
     "PROMOTE": 0,
@@ -58,15 +65,6 @@ EARLY = 2.0
 """Times the standard error of a session that stopped early: the estimate at which it stopped is chosen, not drawn."""
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A variant in one session."""
-
-    session: SessionEvidence
-    arm: ArmEvidence
-    verdict: SessionVerdict
-
-
 def decide_group(
     group: GroupEvidence,
     policy: Policy,
@@ -77,16 +75,21 @@ def decide_group(
 
     `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
     """
+    elsewhere = any(conditions.differs_elsewhere(arm, policy) for session in group.sessions for arm in session.arms)
+    if elsewhere and rule <= RULE_OF_BUDGETS:
+        group, judged = at_budgets(group, policy.min_blocks), None
     if rule == RULE_OF_BYTES:
         group, judged = under_bytes(group), None
-    elif all(_estimator(each) == "mean" for session in group.sessions for each in session.arms):
-        rule = min(rule, RULE_OF_MEANS)
-    entries: dict[str, list[_Entry]] = {}
+    entries: dict[str, list[Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
         verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
         for arm, verdict in zip(session.arms, verdicts_here, strict=True):
-            entries.setdefault(arm.variant, []).append(_Entry(session, arm, verdict))
-    verdicts = [_judge_variant(group, entries[name], policy, rule) for name in sorted(entries)]
+            entries.setdefault(arm.variant, []).append(Entry(session, arm, verdict))
+    namesakes = same_code.namesakes(entries) if rule > RULE_OF_BUDGETS else {}
+    if not elsewhere and not namesakes:
+        means = all(_estimator(each.arm) == "mean" for found in entries.values() for each in found)
+        rule = min(rule, RULE_OF_MEANS if means else RULE_OF_BUDGETS)
+    verdicts = [_judge_variant(group, entries[name], namesakes.get(name), policy, rule) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
@@ -112,16 +115,21 @@ def _estimator(arm: ArmEvidence) -> Estimator:
     return next((each.estimator for each in arm.budgets.values()), "mean")
 
 
-def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy, rule: int) -> GroupVerdict:
-    """Judge one variant from its entries, latest first."""
+def _judge_variant(
+    group: GroupEvidence, entries: list[Entry], namesake: Entry | None, policy: Policy, rule: int
+) -> GroupVerdict:
+    """Judge one variant from its entries, latest first; `namesake` is of the same code and said other tokens."""
     rejected = _rejected(entries, policy)
     if group.incumbent == entries[0].arm.variant and rejected:
         return _plain(rejected[0], rejected)
     same = [e for e in entries if e.arm.identity == entries[0].arm.identity]
     for entry in same:
-        if entry.verdict.verdict == "REJECT" and entry.verdict.reason == "fidelity":
+        if same_code.wrong_tokens(entry):
             # Identity of tokens is not a matter of averages: one failure of the same source stands.
             return _plain(entry, [entry])
+    if namesake is not None:
+        gate = same_code.gate(namesake)
+        return _verdict(entries[0], entries[:1], "REJECT", gate.id, gate.text, (gate,))
     valid = [e for e in same if e.verdict.valid]
     if not valid:
         return _plain(entries[0], entries[:1])
@@ -140,14 +148,14 @@ def _judge_variant(group: GroupEvidence, entries: list[_Entry], policy: Policy, 
     return _verdict(latest, rests_on, "CANDIDATE", failed.id, failed.text, gates)
 
 
-def _plain(shown: _Entry, rests_on: list[_Entry]) -> GroupVerdict:
+def _plain(shown: Entry, rests_on: list[Entry]) -> GroupVerdict:
     """Return a session's verdict as the group's."""
     found = shown.verdict
     return _verdict(shown, rests_on, found.verdict, found.reason, found.why, ())
 
 
 def _verdict(
-    shown: _Entry, rests_on: list[_Entry], verdict: Verdict, reason: str, why: str, gates: Sequence[Gate]
+    shown: Entry, rests_on: list[Entry], verdict: Verdict, reason: str, why: str, gates: Sequence[Gate]
 ) -> GroupVerdict:
     gains = [
         sum(sample) / len(sample)
@@ -166,7 +174,7 @@ def _verdict(
     )
 
 
-def _rests_on(valid: list[_Entry], policy: Policy) -> list[_Entry]:
+def _rests_on(valid: list[Entry], policy: Policy) -> list[Entry]:
     """Return the run of latest valid sessions that say CANDIDATE; the more there are, the less one can mislead."""
     run = []
     for entry in valid[: policy.sessions_averaged]:
@@ -176,13 +184,11 @@ def _rests_on(valid: list[_Entry], policy: Policy) -> list[_Entry]:
     return run if len(run) >= policy.sessions else run[:1]
 
 
-def _at(entries: Sequence[_Entry], tokens: int) -> list[BudgetEvidence]:
+def _at(entries: Sequence[Entry], tokens: int) -> list[BudgetEvidence]:
     return [entry.arm.budgets[tokens] for entry in entries if tokens in entry.arm.budgets]
 
 
-def _between_sessions(
-    group: GroupEvidence, valid: list[_Entry], changed: bool, policy: Policy, rule: int
-) -> list[Gate]:
+def _between_sessions(group: GroupEvidence, valid: list[Entry], changed: bool, policy: Policy, rule: int) -> list[Gate]:
     wanted = valid[: policy.sessions]
     capsules = tuple(b.capsule for e in wanted for b in e.arm.budgets.values())
     agreeing = 0
@@ -211,7 +217,7 @@ def _between_sessions(
     return gates
 
 
-def _coverage(latest: _Entry, others: list[_Entry], sessions: Gate) -> Gate:
+def _coverage(latest: Entry, others: list[Entry], sessions: Gate) -> Gate:
     """What sessions of the same identity did otherwise: they do not count, and without them there must be enough."""
     mine, theirs = latest.arm.coverage or {}, others[0].arm.coverage or {}
     site = next(s for s in sorted({*mine, *theirs}) if mine.get(s) != theirs.get(s))
@@ -223,7 +229,7 @@ def _coverage(latest: _Entry, others: list[_Entry], sessions: Gate) -> Gate:
     return Gate("coverage", sessions.outcome, len(others), 0, capsules, text)
 
 
-def _gap(wanted: list[_Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
+def _gap(wanted: list[Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
     least = min((after.session.started - before.session.ended).total_seconds() for after, before in pairwise(wanted))
     far = least >= policy.session_gap_s
     text = f"the sessions are {max(0.0, least) / 60:.0f} min apart, {policy.session_gap_s / 60:.0f} needed"
@@ -233,7 +239,7 @@ def _gap(wanted: list[_Entry], capsules: tuple[str, ...], policy: Policy) -> Gat
 def _repeat(
     gate: str,
     what: str,
-    run: list[_Entry],
+    run: list[Entry],
     policy: Policy,
     sample: Callable[[BudgetEvidence], tuple[float, ...]],
     per_session: float,
@@ -263,7 +269,7 @@ def _repeat(
 def _stalls(
     name: str,
     what: str,
-    run: list[_Entry],
+    run: list[Entry],
     policy: Policy,
     rule: int,
     sample: Callable[[BudgetEvidence], tuple[float, ...]],
@@ -282,8 +288,8 @@ def _stalls(
 
 def _incumbent_gates(
     group: GroupEvidence,
-    valid: list[_Entry],
-    wanted: list[_Entry],
+    valid: list[Entry],
+    wanted: list[Entry],
     capsules: tuple[str, ...],
     enough: bool,
     policy: Policy,
@@ -344,7 +350,7 @@ def _weakest(verdict: SessionVerdict) -> float:
 
 
 def _action(
-    group: GroupEvidence, verdicts: list[GroupVerdict], entries: dict[str, list[_Entry]], policy: Policy
+    group: GroupEvidence, verdicts: list[GroupVerdict], entries: dict[str, list[Entry]], policy: Policy
 ) -> tuple[Action, str | None, str]:
     for verdict in verdicts:
         if verdict.verdict == "PROMOTE" and verdict.variant != group.incumbent:
@@ -354,10 +360,14 @@ def _action(
     against = _rejected(entries.get(group.incumbent, []), policy)
     if against:
         return "demote", None, f"{group.incumbent} was rejected in {len(against)} sessions: {against[0].verdict.why}"
+    kept = next((v for v in verdicts if v.variant == group.incumbent), None)
+    if kept is not None and kept.verdict == "REJECT":
+        told = f"promoted before, and rejected since ({kept.reason}): {kept.why}"
+        return "keep", group.incumbent, f"{told}; it takes {policy.sessions} sessions that reject it to withdraw it"
     return "keep", group.incumbent, "promoted before, and nothing has beaten it"
 
 
-def _rejected(entries: list[_Entry], policy: Policy) -> list[_Entry]:
+def _rejected(entries: list[Entry], policy: Policy) -> list[Entry]:
     """Return the latest valid sessions of the incumbent when enough of them, apart in time, reject it."""
     latest = [e for e in entries if e.verdict.valid and not e.arm.near][: policy.sessions]
     if len(latest) < policy.sessions or any(e.verdict.verdict != "REJECT" for e in latest):
