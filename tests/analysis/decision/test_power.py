@@ -123,7 +123,7 @@ def test_the_integral_is_right_to_nine_digits_however_steep_the_tail_is(
         for shift in (0.5, 12.0, 0.3 * critical, critical, 2 * critical):
             below = np.maximum(0, (shift + z) / critical)
             chance = special.gammainc(freedom / 2, freedom * below**2 / 2)
-            exact = float(scipy.integrate.trapezoid(chance * stats.norm.pdf(z), z))
+            exact = float(scipy.integrate.trapezoid(chance * scipy.stats.norm.pdf(z), z))
             assert exceeds(freedom, shift, critical) == pytest.approx(exact, abs=1e-9)
 
 
