@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -278,16 +280,32 @@ def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Wo
     assert check_workspace(workspace, processes=1).findings
 
 
+def from_all_and_less(workspace: Workspace) -> Iterator[GroupDecision]:
+    policy = read_policy(workspace)
+    (whole,) = everything(Reader(workspace, policy), None).values()
+    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
+    yield from (decide_group(group_of(found, None), policy) for found in (whole, part))
+
+
 def test_reading_less_decides_the_same_where_sessions_overlap(workspace: Workspace) -> None:
     """A session that was resumed, or ran on a second device, ends after one that began later."""
     add_session(workspace, 0, [Made("fast", 0.0)], minutes=600)
     add_session(workspace, 2, [FAST])
-    policy = read_policy(workspace)
-    (whole,) = everything(Reader(workspace, policy), None).values()
-    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
-    full, less = (decide_group(group_of(found, None), policy) for found in (whole, part))
+    full, less = from_all_and_less(workspace)
     assert full == less
     assert said(full)["fast"] == ("CANDIDATE", "sessions")
+
+
+def test_reading_less_decides_the_same_where_code_failed_under_a_name_that_has_other_code_now(
+    workspace: Workspace,
+) -> None:
+    failed = Made("old", 0.08, wrong_at=3, identified=True)
+    new = Made("new", 0.08, code="old", identified=True)
+    for hour, made in ((0, failed), (2, replace(failed, source="b")), (4, new), (6, new)):
+        add_session(workspace, hour, [made])
+    full, less = from_all_and_less(workspace)
+    assert full == less
+    assert said(full)["new"] == ("REJECT", "fidelity")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
