@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis.decision import GroupDecision, decide_group
+from zmlx_bench.analysis.decision.group import RULE_OF_BUDGETS
 from zmlx_bench.ledger import matrix, notebook, promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
@@ -278,6 +280,24 @@ def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Wo
     assert (recorded.promotions, recorded.entries) == (False, ())
     assert promotions.read(workspace) == stood
     assert check_workspace(workspace, processes=1).findings
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_default_of_an_earlier_rule_whose_tokens_differ_falls_and_its_entry_stands(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, identified: bool
+) -> None:
+    wrong = Made("fast", 0.08, wrong_at=300, identified=identified)
+    for hour in (0, 2):
+        add_session(workspace, hour, [wrong], budgets=(*BUDGETS, 400))
+    with monkeypatch.context() as then:
+        then.setattr(promotions, "decide_group", partial(decide_group, rule=RULE_OF_BUDGETS))
+        assert record(workspace, decide(workspace, None)).promotions
+    (finding,) = check_workspace(workspace, processes=1).findings
+    assert finding.field == "promotion[0].variant"
+    assert "it is REJECT (fidelity): at 400 tokens" in finding.message
+    assert record(workspace, decide(workspace, None)).promotions
+    assert promotions.read(workspace).promotion == ()
+    assert check_workspace(workspace, processes=1).findings == ()
 
 
 def from_all_and_less(workspace: Workspace) -> Iterator[GroupDecision]:
