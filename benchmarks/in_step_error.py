@@ -3,8 +3,9 @@
     python benchmarks/in_step_error.py [--quick]
 
 Something else on the machine slows one process in `every`, at regular times, or a process is slowed by what ran before
-it, as by heat. Arms are equal. Orders are drawn and reversed as in a real session, one process serves both budgets,
-and the functions that decide are those of `zmlx promote`. Seeded; some minutes on one core.
+it, as by heat, or an arm is off for a whole session. Arms are equal. Orders are drawn and reversed as in a real
+session, one process serves both budgets, and the functions that decide are those of `zmlx promote`. Seeded; some
+minutes on one core.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Disturbance:
     slower: float
     every: float | None
     """One process in so many, counted from a random one; None: each one that comes after the variant's."""
+    arm_sd: float = 0.0
+    """Of an arm that is off for the whole session (log); the policy allows for `arm_effect`."""
 
 
 SHAPES = {
@@ -46,6 +49,8 @@ SHAPES = {
     },
     "what follows the variant, 2%": Disturbance(0.02, None),
     "what follows the variant, 5%": Disturbance(0.05, None),
+    "an arm off for a session, sd 1%": Disturbance(0.0, 3, 0.01),
+    "an arm off for a session, sd 3%": Disturbance(0.0, 3, 0.03),
 }
 
 
@@ -63,13 +68,15 @@ def draw(rng: np.random.Generator, blocks: int, shape: Disturbance, count: int =
     speed = rng.normal(0.0, PROCESS_SD, order.shape) + np.log1p(-shape.slower) * hit
     places = order.reshape(count, blocks, arms).argsort(axis=-1)
     in_blocks = np.take_along_axis(speed.reshape(count, blocks, arms), places, axis=-1).swapaxes(1, 2)
+    in_blocks = in_blocks + rng.normal(0.0, shape.arm_sd, (count, arms, 1))
     both = [in_blocks + rng.normal(0.0, BUDGET_SD, in_blocks.shape) for _ in range(2)]
     return both[0], both[1]
 
 
 def rates(shape: Disturbance, looks: Sequence[int], sessions: int) -> tuple[float, float, float]:
     """Return how often equal arms are CANDIDATE, REJECT, and promoted by two valid sessions."""
-    rng = np.random.default_rng([SEED, looks[-1], round(shape.slower * 100), round((shape.every or 0) * 10)])
+    key = (round(100 * shape.slower), round(10 * (shape.every or 0)), round(100 * shape.arm_sd))
+    rng = np.random.default_rng([SEED, looks[-1], *key])
     found = run_drawn(lambda: draw(rng, looks[-1], shape), sessions, np.zeros((1, 2)), looks)
     slower = (found.speed == Speed.SLOWER) & found.valid[:, None]
     return float(found.candidate.mean()), float(slower.mean()), promoted(found, looks)

@@ -14,6 +14,7 @@ import pytest
 from tests.kernels import gpu, metal_launches
 from tests.shim import msl
 from tests.shim.clang import ClangError
+from zmlx_bench.measured.api import Unavailable
 
 pytestmark = pytest.mark.process
 
@@ -115,6 +116,14 @@ def test_no_text_uses_a_word_of_the_language_or_of_mlxs_preamble_for_something_e
         named = {word for kind in ("uint", "float", "int", "bool", "size_t") for word in
                  re.findall(rf"\b{kind} (\w+)\b", body)}  # fmt: skip
         assert not named & RESERVED, launch.source.name
+
+
+def test_activations_of_another_type_than_the_weights_have_are_refused_before_the_compiler_sees_them() -> None:
+    inds, rows = mx.zeros((1, 1, 4), mx.uint32), metal_launches.packed(9, 64, 512)
+    plan = gpu.module("gather_qmm_swiglu.gpu").plan
+    assert plan("stock", mx.zeros((1, 1, 512), mx.bfloat16), inds, *rows, *rows)
+    with pytest.raises(Unavailable, match="bfloat16 and float16 are served on Metal"):
+        plan("stock", mx.zeros((1, 1, 512)), inds, *rows, *rows)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -201,6 +202,17 @@ def test_a_dropped_capsule_cannot_turn_a_verdict(workspace: Workspace) -> None:
     lost = next(c.file for c in session.capsules if f"_t{BUDGETS[1]}_" in c.file)
     (workspace.session(session.session) / lost).unlink()
     assert decide(workspace, None).decisions == {}
+
+
+def test_a_session_that_only_the_matrix_knows_is_said_to_be_left_out(workspace: Workspace) -> None:
+    for hour in (0, 2):
+        add_session(workspace, hour, [FAST])
+    slower = add_session(workspace, 4, [Made("fast", -0.1)])
+    assert decide(workspace, None).refusals == ()
+    shutil.rmtree(workspace.session(slower.session))
+    (refusal,) = decide(workspace, None).refusals
+    assert refusal.file == f"capsules/{slower.session}"
+    assert refusal.why == "is missing, though matrix.jsonl has its rows: nothing rests on it"
 
 
 def test_the_report_reads_less_and_decides_the_same(workspace: Workspace) -> None:

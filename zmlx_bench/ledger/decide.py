@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,8 @@ def decide(workspace: Workspace, family: str | None, *, rehash: bool = False) ->
     )
     decisions = {key: found.decision for key, found in outcomes.items()}
     after = promotions.after(stood or Promotions(), outcomes, evidence)
-    return Decided(policy, evidence, decisions, stood, after, entries, reader.refusals)
+    refusals = (*reader.refusals, *_gone(workspace, family))
+    return Decided(policy, evidence, decisions, stood, after, entries, refusals)
 
 
 def record(workspace: Workspace, decided: Decided) -> Recorded:
@@ -90,6 +91,17 @@ def record(workspace: Workspace, decided: Decided) -> Recorded:
     taken_over = take_over(workspace, Reader(workspace, decided.policy), decided.policy)
     new = notebook.write(workspace, decided.entries)
     return Recorded(changed, tuple(entry.title for entry in new), tuple(taken_over))
+
+
+def _gone(workspace: Workspace, family: str | None) -> Iterator[Refusal]:
+    """Yield the sessions of which the matrix has rows and nothing else is here: no decision knows what they said."""
+    try:
+        rows = matrix.read(workspace.matrix)
+    except UnusableInput:
+        return  # It is no evidence, and is written again.
+    for name in sorted({row.session for row in rows if family in (None, row.family)}):
+        if not workspace.session(name).exists():
+            yield Refusal(f"capsules/{name}", "is missing, though matrix.jsonl has its rows: nothing rests on it")
 
 
 def _faults(workspace: Workspace, sessions: Iterable[str], *, rehash: bool) -> Iterable[Refusal]:

@@ -10,6 +10,7 @@ import mlx.core as mx
 from zmlx_bench.measured.api import Unavailable
 
 from .launch import Source, read_metal
+from .packed import SERVED
 
 _HEADER = (Path(__file__).resolve().parent / "metal_qmv.h").read_text()
 LANES = 32
@@ -26,7 +27,12 @@ def read_qmv(folder: Path, name: str, inputs: Sequence[str], output: str, header
 
 
 def loop(mode: str, dtype: mx.Dtype, n: int, k: int) -> Template:
-    """Return the constants for `n` rows of `k` weights: MLX takes its fast kernel where both sizes fill its tile."""
+    """Return the constants for `n` rows of `k` weights: MLX takes its fast kernel where both sizes fill its tile.
+
+    Raises Unavailable for an x of another type than weights have: the text would not compile.
+    """
+    if dtype not in SERVED:
+        raise Unavailable(f"activations are {dtype}; bfloat16 and float16 are served on Metal")
     fast = n % 8 == 0 and k % 512 == 0
     return [
         ("T", dtype),
