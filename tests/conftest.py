@@ -43,7 +43,10 @@ Zmlx = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let xdist keep the order in which the groups stand."""
+    """Let commands be interrupted, and xdist keep the order in which the groups stand."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell hands it on as ignored to what it runs in the background, and so would the tests to their commands.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
 

@@ -80,8 +80,9 @@ def test_a_size_is_of_the_files_that_are_there_and_of_a_link_itself(tmp_path: Pa
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_bytes(b"0" * 100)
     (tmp_path / "a" / "gone").symlink_to(tmp_path / "nowhere")
-    link = (tmp_path / "a" / "gone").lstat().st_size
-    assert files.size(tmp_path / "a") == 100 + link
+    (tmp_path / "a" / "elsewhere").symlink_to(Path(__file__).parent)
+    link, other = ((tmp_path / "a" / name).lstat().st_size for name in ("gone", "elsewhere"))
+    assert files.size(tmp_path / "a") == 100 + link + other
     assert files.size(tmp_path / "a" / "b" / "file") == 100
     assert files.size(tmp_path / "a" / "gone") == link
     assert files.size(tmp_path / "nowhere") == 0

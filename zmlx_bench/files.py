@@ -168,11 +168,18 @@ def size(path: Path) -> int:
 
     A link counts for itself: it may lead anywhere.
     """
-    found = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    with contextlib.suppress(OSError):
+        return _below(path) if path.is_dir() else path.lstat().st_size
+    return 0
+
+
+def _below(folder: Path | str) -> int:
     total = 0
-    for one in found if path.is_dir() else [path]:
-        with contextlib.suppress(OSError):
-            total += one.lstat().st_size
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                inside = entry.is_dir(follow_symlinks=False)
+                total += _below(entry.path) if inside else entry.stat(follow_symlinks=False).st_size
     return total
 
 

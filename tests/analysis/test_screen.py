@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from zmlx_bench.analysis import screen
 from zmlx_bench.analysis.intervals import ratio_of_logs
@@ -98,7 +98,7 @@ def test_the_number_of_processes_is_the_smallest_whose_half_width_is_one_percent
     sd = float(np.std(logs, ddof=1))
 
     def half(n: int) -> float:
-        return float(stats.t.ppf(0.95, n - 1)) * sd / math.sqrt(n)
+        return float(scipy.stats.t.ppf(0.95, n - 1)) * sd / math.sqrt(n)
 
     assert half(needed) <= math.log(1.01) * (1 + 1e-9)
     assert needed == 2 or half(needed - 1) > math.log(1.01) * (1 - 1e-9)

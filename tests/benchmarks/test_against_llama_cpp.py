@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from tests.scripts import load
 
@@ -41,7 +41,7 @@ def test_a_constant_ratio_is_found_whatever_the_machine_does_between_rounds(spee
 def test_the_interval_is_students_of_the_logarithms() -> None:
     ours, theirs = [500.0, 490.0, 520.0, 505.0], [330.0, 335.0, 328.0, 331.0]
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
-    low, high = stats.t.interval(0.95, 3, loc=sum(logs) / 4, scale=stats.sem(logs))
+    low, high = scipy.stats.t.interval(0.95, 3, loc=sum(logs) / 4, scale=scipy.stats.sem(logs))
     assert bench.ratio(ours, theirs)[1:] == pytest.approx((math.exp(low), math.exp(high)))
 
 

@@ -61,7 +61,6 @@ def start(workspace: Workspace, *more: str, first: str = "", **env: str) -> subp
     return subprocess.Popen(
         [sys.executable, "-c", first + COMMAND, *RUN, "--workspace", str(workspace.root), *more],
         cwd=ROOT, env={**QUIET_ENV, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

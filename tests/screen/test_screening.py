@@ -328,11 +328,7 @@ def test_an_interrupt_leaves_what_is_known(planted: Workspace, tmp_path: Path, s
         "--json", "--workspace", str(planted.root),
     ]  # fmt: skip
     told = (tmp_path / "told").open("w+")
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=told, text=True, env=QUIET_ENV,
-        # A shell hands SIGINT on as ignored to what it runs in the background, the test runner included.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True, env=QUIET_ENV) as process:
         deadline = time.monotonic() + 120
         while "the stock model's: doubles" not in (tmp_path / "told").read_text():
             assert time.monotonic() < deadline

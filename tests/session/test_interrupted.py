@@ -50,11 +50,6 @@ def _wait(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def _heed_interrupts() -> None:
-    """A shell hands SIGINT on as ignored to what it runs in the background, the test runner included."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def _stop(
     workspace: Workspace, more: tuple[str, ...], jobs: int, how: Callable[[psutil.Process, Path], None]
 ) -> Stopped:
@@ -62,7 +57,6 @@ def _stop(
     process = subprocess.Popen(
         [*ZMLX, *ARGUMENTS, "--workspace", str(workspace.root), *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET_ENV, start_new_session=True,
-        preexec_fn=_heed_interrupts,
     )  # fmt: skip
     _wait(lambda: bool(list(workspace.capsules.glob("*/session.json"))), process)
     (folder,) = workspace.capsules.iterdir()

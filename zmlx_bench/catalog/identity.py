@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx_bench.catalog.found import NOT_SOURCES, Import, kernel_sources
+from zmlx_bench.catalog.found import NOT_SOURCES, Import, KernelSources, kernel_sources
 from zmlx_bench.catalog.meaning import is_source, meaning
 from zmlx_bench.catalog.measured_path import path_sources
 
@@ -67,7 +67,7 @@ def identity(
     """
     found = {part.kernel: kernel_sources(kernels, part.kernel, backend) for part in parts}
     limits = {part.kernel: part.max_tokens for part in parts}
-    digests = {name: kernel_digest(kernels, name, limits[name], backend) for name in sorted(found)}
+    digests = {name: _sources_digest(kernels, found[name], limits[name]) for name in sorted(found)}
     declaration = declaration_digest(parts, env, family, backend, environment, near=near)
     outside = [one for sources in found.values() for one in sources.outside]
     path = path_digest(folder, outside, conditions=conditions)
@@ -76,7 +76,10 @@ def identity(
 
 def kernel_digest(kernels: Path, name: str, limit: int | None, backend: str) -> str:
     """Return the digest of one kernel's sources on `backend`, with its largest call; ValueError as `identity`."""
-    sources = kernel_sources(kernels, name, backend)
+    return _sources_digest(kernels, kernel_sources(kernels, name, backend), limit)
+
+
+def _sources_digest(kernels: Path, sources: KernelSources, limit: int | None) -> str:
     return files_digest({path.relative_to(kernels).as_posix(): path for path in sources.files}, limit)
 
 

@@ -44,6 +44,8 @@ def compare_models(file: str, field: str, stored: BaseModel, expected: BaseModel
 
     A field that the stored document lacks, because it is older than the field, is not compared.
     """
+    if stored == expected:
+        return
     for name, mine, theirs in differences(*_written(stored, expected), field):
         yield finding(file, name, f"says {show(mine)}, {source} {show(theirs)}")
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from tests.analysis.decision.evidence_of import POLICY
 from zmlx_bench.analysis.decision.looks import level_of_each
@@ -23,7 +24,7 @@ def test_power_is_a_probability_that_grows_with_the_blocks(sd: float, hypotheses
 def test_power_agrees_with_simulation() -> None:
     rng = np.random.default_rng(3)
     sample = rng.normal(np.log(1.03), 0.012, (20_000, 6))
-    p = stats.ttest_1samp(sample, np.log(1.01), axis=1, alternative="greater").pvalue
+    p = scipy.stats.ttest_1samp(sample, np.log(1.01), axis=1, alternative="greater").pvalue
     assert power(6, 0.012, 5, POLICY) == pytest.approx(float(np.mean(p <= POLICY.faster_alpha / 5)), abs=0.012)
 
 
@@ -109,6 +110,26 @@ def test_with_two_and_three_blocks_the_power_has_a_value_at_every_level(level: f
         exact = pytest.approx(chance, rel=1e-3, abs=10 * level) if critical > 200 else pytest.approx(chance, abs=0.02)
         assert power(freedom + 1, sd, 1, strict) == exact
         assert exceeds(freedom, times * critical, critical) == exact
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 40])
+def test_the_integral_is_right_to_nine_digits_however_steep_the_tail_is(
+    freedom: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by the other variable: the mean of P(chi < (shift + z) / critical) over a normal z."""
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    z = np.linspace(-9.5, 9.5, 40_001)
+    for critical in (50.0, 1e3, 1e5):
+        for shift in (0.5, 12.0, 0.3 * critical, critical, 2 * critical):
+            below = np.maximum(0, (shift + z) / critical)
+            chance = special.gammainc(freedom / 2, freedom * below**2 / 2)
+            exact = float(scipy.integrate.trapezoid(chance * scipy.stats.norm.pdf(z), z))
+            assert exceeds(freedom, shift, critical) == pytest.approx(exact, abs=1e-9)
+
+
+def test_parts_that_add_up_to_more_than_one_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(special, "nctdtr", lambda *_: np.nan)
+    assert exceeds(40, 250.81781958368825, 100.0) == 1.0
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 40])

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
 
 from zmlx_bench.analysis.decision.statistics import (
     biased,
@@ -29,7 +29,7 @@ probabilities = hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0,
 def test_p_agrees_with_scipys_one_sample_t_test(sample: list[float], floor: float) -> None:
     if np.std(sample) < 1e-6:
         return
-    expected = stats.ttest_1samp(sample, floor, alternative="greater").pvalue
+    expected = scipy.stats.ttest_1samp(sample, floor, alternative="greater").pvalue
     assert float(p_above(estimate(sample), floor)) == pytest.approx(expected, abs=1e-9)
     assert float(p_below(estimate(sample), floor)) == pytest.approx(1 - expected, abs=1e-9)
 
@@ -39,7 +39,7 @@ def test_interval_agrees_with_scipy_and_holds_the_mean(sample: list[float]) -> N
     if np.std(sample) < 1e-6:
         return
     low, high = interval(estimate(sample), 0.9)
-    expected = stats.ttest_1samp(sample, 0.0).confidence_interval(0.9)
+    expected = scipy.stats.ttest_1samp(sample, 0.0).confidence_interval(0.9)
     assert (float(low), float(high)) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
@@ -156,7 +156,7 @@ def test_adjusted_p_values_are_real_numbers() -> None:
 
 def test_the_interval_of_a_sample_in_one_call() -> None:
     sample = (0.01, 0.03, 0.02, 0.024)
-    expected = stats.ttest_1samp(sample, 0.0).confidence_interval(0.9)
+    expected = scipy.stats.ttest_1samp(sample, 0.0).confidence_interval(0.9)
     assert mean_interval(sample, 0.9) == pytest.approx((np.mean(sample), expected.low, expected.high))
     assert mean_interval((0.01, 0.03), 0.5)[0] == pytest.approx(0.02)
     with pytest.raises(ValueError, match=r"^an interval needs at least two values$"):
@@ -174,7 +174,7 @@ def test_the_interval_of_a_sample_in_one_call() -> None:
 def test_the_difference_of_two_samples_has_welchs_interval(level: float) -> None:
     then, now = (0.01, 0.03, 0.02), (0.05, 0.09, 0.04, 0.06, 0.055)
     found = difference_interval(estimate(then), estimate(now), level)
-    expected = stats.ttest_ind(now, then, equal_var=False).confidence_interval(level)
+    expected = scipy.stats.ttest_ind(now, then, equal_var=False).confidence_interval(level)
     assert found == pytest.approx((np.mean(now) - np.mean(then), expected.low, expected.high))
     one = difference_interval(estimate((0.01, 0.01)), estimate((0.03, 0.03)), level)
     assert one == pytest.approx((0.02, 0.02, 0.02))
