@@ -52,6 +52,8 @@ class Made:
     peak_mem_gb: float = 1.25
     source: str = "a"
     """Stands for the kernel's source."""
+    code: str = ""
+    """Whose code it is, where it is another variant's under this name."""
     identified: bool = False
     """Whether it was recorded with its identity, in which its kernel's digest is `source`."""
     idle: bool = False
@@ -63,7 +65,7 @@ class Made:
     @property
     def variant(self) -> ResolvedVariant:
         """The resolved variant."""
-        source = content_hash([self.name, self.source])
+        source = content_hash([self.code or self.name, self.source])
         kernel = ResolvedKernel(
             kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
         )

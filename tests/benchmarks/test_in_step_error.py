@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.scripts import load
+from tests.scripts import ROOT, load
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +42,17 @@ def test_no_disturbance_is_seen_and_a_strong_one_in_step_is_not(bench: ModuleTyp
     candidate, _, promoted = bench.rates(bench.SHAPES["one process in 3, 20%"], (3,), 1000)
     assert candidate > 0.1
     assert 0 < promoted < 0.1
+
+
+def test_the_table_of_the_docs_is_of_these_disturbances_and_plans(bench: ModuleType) -> None:
+    """One cell of each rate is made again, to the last digit; the others take minutes."""
+    page = (ROOT / "docs" / "decision.md").read_text(encoding="utf-8")
+    table = page.partition("`python benchmarks/in_step_error.py`")[2].partition("|")[2].partition("\n\n")[0]
+    _, _, *rows = (row.strip("| ").split(" | ") for row in table.splitlines())
+    told = {name.replace("nothing", "none"): cells for name, *cells in rows}
+    assert len(told) == len(rows) > 10
+    assert set(told) < set(bench.SHAPES)
+    assert {len(cells) for cells in told.values()} == {6}
+    name = "one process in 3, 20%"
+    candidate, _, promoted = bench.rates(bench.SHAPES[name], bench.PLANS["3 blocks"], bench.SESSIONS)
+    assert [f"{100 * rate:.2f}" for rate in (candidate, promoted)] == [told[name][0], told[name][3]]

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -9,6 +12,7 @@ import pytest
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis.decision import GroupDecision, decide_group
+from zmlx_bench.analysis.decision.group import RULE_OF_BUDGETS
 from zmlx_bench.ledger import matrix, notebook, promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
@@ -291,16 +295,50 @@ def test_a_default_whose_evidence_does_not_stand_is_not_taken_away(workspace: Wo
     assert check_workspace(workspace, processes=1).findings
 
 
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_default_of_an_earlier_rule_whose_tokens_differ_falls_and_its_entry_stands(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, identified: bool
+) -> None:
+    wrong = Made("fast", 0.08, wrong_at=300, identified=identified)
+    for hour in (0, 2):
+        add_session(workspace, hour, [wrong], budgets=(*BUDGETS, 400))
+    with monkeypatch.context() as then:
+        then.setattr(promotions, "decide_group", partial(decide_group, rule=RULE_OF_BUDGETS))
+        assert record(workspace, decide(workspace, None)).promotions
+    (finding,) = check_workspace(workspace, processes=1).findings
+    assert finding.field == "promotion[0].variant"
+    assert "it is REJECT (fidelity): at 400 tokens" in finding.message
+    assert record(workspace, decide(workspace, None)).promotions
+    assert promotions.read(workspace).promotion == ()
+    assert check_workspace(workspace, processes=1).findings == ()
+
+
+def from_all_and_less(workspace: Workspace) -> Iterator[GroupDecision]:
+    policy = read_policy(workspace)
+    (whole,) = everything(Reader(workspace, policy), None).values()
+    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
+    yield from (decide_group(group_of(found, None), policy) for found in (whole, part))
+
+
 def test_reading_less_decides_the_same_where_sessions_overlap(workspace: Workspace) -> None:
     """A session that was resumed, or ran on a second device, ends after one that began later."""
     add_session(workspace, 0, [Made("fast", 0.0)], minutes=600)
     add_session(workspace, 2, [FAST])
-    policy = read_policy(workspace)
-    (whole,) = everything(Reader(workspace, policy), None).values()
-    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
-    full, less = (decide_group(group_of(found, None), policy) for found in (whole, part))
+    full, less = from_all_and_less(workspace)
     assert full == less
     assert said(full)["fast"] == ("CANDIDATE", "sessions")
+
+
+def test_reading_less_decides_the_same_where_code_failed_under_a_name_that_has_other_code_now(
+    workspace: Workspace,
+) -> None:
+    failed = Made("old", 0.08, wrong_at=3, identified=True)
+    new = Made("new", 0.08, code="old", identified=True)
+    for hour, made in ((0, failed), (2, replace(failed, source="b")), (4, new), (6, new)):
+        add_session(workspace, hour, [made])
+    full, less = from_all_and_less(workspace)
+    assert full == less
+    assert said(full)["new"] == ("REJECT", "fidelity")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

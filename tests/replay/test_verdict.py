@@ -76,6 +76,7 @@ def test_tokens_that_differ_from_stocks_in_both_are_not_called_the_same(decided:
     ("figures", "said"),
     [
         ({"throttled": True}, "the machine throttled"),
+        ({"compressed_gb": 2.5}, "macOS compressed up to 2.50 GB more while a process ran"),
         ({"clock_disagreement": 0.5}, "the clocks of worker and supervisor differ by up to 50.00%"),
         ({"null": ratio(around(0.05))}, "two equal arms differ"),
     ],

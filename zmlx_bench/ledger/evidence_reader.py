@@ -1,8 +1,6 @@
 """Reads the evidence of a workspace by group: all of it for a promotion, the latest that decides for a report.
 
-Both give the same verdicts: a report leaves out only sessions that the rule never looks at. But for one, since rows do
-not say of which code they are: where a variant failed by its tokens twice, of two codes, and the older code is another
-variant's now, a report takes that one for sound and a promotion does not.
+Both give the same verdicts: a report leaves out only sessions that the rule never looks at.
 """
 
 from __future__ import annotations
@@ -212,9 +210,8 @@ def _history(
 
 def _wanted(rows: Sequence[MatrixRow], history: Sequence[SessionVerdict], is_incumbent: bool, policy: Policy) -> bool:
     """Whether a session can still change the verdict on a variant whose newer sessions gave `history`."""
-    if not history:
-        return True
-    if any(row.fidelity == "diverged" for row in rows) and not _diverged(history):
+    # Other tokens stand against the code under every name, and rows do not say what code theirs is of.
+    if not history or any(row.fidelity == "diverged" for row in rows):
         return True
     return _may_count(rows, policy) and not _settled(history, is_incumbent, policy)
 
@@ -232,7 +229,6 @@ def _may_count(rows: Sequence[MatrixRow], policy: Policy) -> bool:
         return True
     return any(
         row.status != "ok"
-        or row.fidelity == "diverged"
         or (row.speedup_high is not None and row.speedup_high < 1)
         or (row.peak_mem_gb or 0.0) > (row.baseline_peak_mem_gb or 0.0)
         for row in rows
@@ -250,7 +246,3 @@ def _settled(history: Sequence[SessionVerdict], is_incumbent: bool, policy: Poli
     if run is None:
         return len(alike) >= policy.sessions_averaged
     return run == 0 or len(alike) >= policy.sessions
-
-
-def _diverged(history: Sequence[SessionVerdict]) -> bool:
-    return any(v.reason == "fidelity" and v.verdict == "REJECT" and v.identity == history[0].identity for v in history)

@@ -127,9 +127,13 @@ def _before_identities(session: SessionCapsules) -> bool:
 
 
 def _by_bytes(decision: GroupDecision, then: Sequence[SessionCapsules], policy: Policy) -> GroupDecision:
-    """Return what rule 1 made of sessions of its time, where it promoted: a default does not fall with its rule."""
+    """Return what rule 1 made of sessions of its time, where it promoted: a default does not fall with its rule.
+
+    It falls with its tokens, whatever the rule.
+    """
     earlier = decide_group(group_of(then, None), policy, rule=RULE_OF_BYTES)
-    return earlier if earlier.action == "promote" else decision
+    wrong = {v.variant for v in decision.verdicts if v.verdict == "REJECT" and v.reason == "fidelity"}
+    return earlier if earlier.action == "promote" and earlier.recommended not in wrong else decision
 
 
 def _stands_anew(promotion: Promotion, decision: GroupDecision) -> bool:

@@ -104,6 +104,8 @@ def _disturbed(capsule: Capsule, policy: Policy) -> str | None:
         return f"the clocks of worker and supervisor differ by up to {figures.clock_disagreement:.2%}"
     if figures.throttled:
         return "the machine throttled"
+    if figures.compressed_gb is not None and figures.compressed_gb > policy.resident_slack_gb:
+        return f"macOS compressed up to {figures.compressed_gb:.2f} GB more while a process ran"
     null = () if figures.null is None else figures.null.logs
     if biased(estimate(null, capsule.protocol.estimator), policy.bias_level):
         return "two equal arms differ"

@@ -262,6 +262,17 @@ def test_one_failure_of_the_tokens_stands_for_the_code_whatever_it_is_called() -
     assert of(decide_group(group(failed, *renamed, *mended), POLICY), "new") == ("PROMOTE", "faster")
 
 
+def test_of_several_failures_of_a_code_under_other_names_the_latest_is_told() -> None:
+    named = [("a", 0), ("b", 2), ("a", 4), ("b", 6), ("a", 8)]
+    failed = [session(fast(name, fidelity=DIFFERENT), hour=hour) for name, hour in named]
+    for until in range(1, len(failed) + 1):
+        # A name that was measured again, with other code, stands first among the names.
+        again = session(fast("b", identity="b"), hour=10)
+        decision = decide_group(group(*failed[:until], again, session(fast("new"), hour=12)), POLICY)
+        why = next(v.why for v in decision.verdicts if v.variant == "new")
+        assert why.startswith(f"the same code as {named[until - 1][0]} in {failed[until - 1].session}: ")
+
+
 @pytest.mark.parametrize(
     ("later", "reason"), [(fast(fidelity=DIFFERENT), "fidelity"), (arm(SLOW, SLOW), "performance")]
 )

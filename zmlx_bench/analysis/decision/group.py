@@ -32,8 +32,8 @@ from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.policy import Policy
 
 RULE = 4
-"""Number of this rule. A change that can turn a verdict of old evidence raises it: promotions and entries of the
-notebook say which rule they followed, and are decided again under that one.
+"""Number of this rule. A change that can turn a verdict of old evidence raises it: entries of the notebook are decided
+again under the rule that they say they followed, and promotions under this one, but for those of the first.
 
 1: evidence is bound to the bytes of its kernels.
 2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.

@@ -29,7 +29,8 @@ def namesakes(entries: Mapping[str, Sequence[Entry]]) -> dict[str, Entry]:
     `entries` are those of each variant, latest first, whose code is the first one's. One that failed under its own name
     too is left out.
     """
-    failed = {e.arm.identity: e for found in entries.values() for e in reversed(found) if wrong_tokens(e)}
+    wrong = [e for found in entries.values() for e in found if wrong_tokens(e)]
+    failed = {e.arm.identity: e for e in sorted(wrong, key=lambda e: (e.session.started, e.session.session))}
     codes = {name: found[0].arm.identity for name, found in entries.items()}
     return {
         name: failed[code]

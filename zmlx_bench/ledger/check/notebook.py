@@ -193,9 +193,9 @@ def _compared(one: _Told, field: str, mine: BaseModel, theirs: BaseModel) -> Ite
 def _carried_out(
     stand: Sequence[tuple[_Told, list[SessionCapsules]]], policy: Policy, promoted: Promotions
 ) -> Iterator[Finding]:
-    """The default of a group is what its last entry decided; under a changed policy it may have been decided again.
+    """The default of a group is what its last entry decided, or what the present rule does of the same sessions.
 
-    Last is an entry whose evidence no other one extends.
+    Under a changed policy it may have been decided again. Last is an entry whose evidence no other one extends.
     """
     defaults = promotions.incumbents(promoted)
     for one, sessions in stand:
@@ -205,6 +205,9 @@ def _carried_out(
         if any(set(told.sessions) < set(other.entry.sessions) for other, _ in stand):
             continue
         default = defaults.get(sessions[0].key)
-        if told.decision.recommended != default:
+        if told.decision.recommended == default:
+            continue
+        now = promotions.outcome(sessions, policy).promotion
+        if default != (now.variant if now else None):
             decided = told.decision.recommended or "the stock model"
             yield one.fault("decision", f"decided for {decided}, promoted.toml has {default or 'none'}")
