@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tomlkit
 
-from tests.builders import Made, add_session
+from tests.builders import ROOT, Made, add_session
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.workspace import Workspace
 
@@ -103,6 +103,16 @@ def test_a_promotion_that_a_stricter_policy_would_not_make(decided: Workspace) -
     text = policy.read_text()
     policy.write_text(text.replace("min_gain = 0.01", "min_gain = 0.5").replace("effect = 0.03", "effect = 0.6"))
     assert any("the policy has changed since" in line for line in found(decided))
+
+
+def test_a_looser_policy_is_told_threshold_by_threshold(decided: Workspace) -> None:
+    policy = decided.variants / "policy.toml"
+    policy.write_text(policy.read_text().replace("session_gap_s = 3600", "session_gap_s = 60"))
+    note, *_ = check_workspace(decided, processes=1).notes
+    assert note.startswith("policy.toml: not zmlx's own, whose error rates the docs give")
+    assert "min_blocks {20: 3, 50: 2} ({200: 3, 1024: 2}), session_gap_s 60.0 (3600.0)" in note
+    policy.write_bytes((ROOT / "variants" / "policy.toml").read_bytes())
+    assert not any(note.startswith("policy.toml") for note in check_workspace(decided, processes=1).notes)
 
 
 @pytest.mark.parametrize(

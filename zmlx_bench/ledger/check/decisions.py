@@ -8,6 +8,7 @@ from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding
 from zmlx_bench.findings.reading import relative, unreadable
 from zmlx_bench.ledger import promotions
+from zmlx_bench.ledger.check import policy as policies
 from zmlx_bench.ledger.check.notebook import check_notebook
 from zmlx_bench.ledger.check.promotions import check_promotions
 from zmlx_bench.ledger.check.standing import notes
@@ -19,7 +20,8 @@ from zmlx_bench.workspace import Workspace
 def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> tuple[list[Finding], list[str]]:
     """Check promotions and notebook; evidence with `faults` is none. Without any of them nothing is checked.
 
-    Returns the findings, and in words what of the evidence does not count for today's code.
+    Returns the findings, and in words where the policy is not zmlx's own and what of the evidence does not count for
+    today's code.
     """
     root, path = workspace.root, promotions.path_of(workspace)
     findings: list[Finding] = []
@@ -39,4 +41,4 @@ def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> tuple[li
     reader.refuse(Refusal(fault.file, fault.message) for fault in faults)
     findings += check_promotions(workspace, found, reader, policy)
     findings += check_notebook(workspace, reader, policy, found)
-    return findings, notes(workspace, everything(reader, None), found)
+    return findings, [*policies.notes(policy), *notes(workspace, everything(reader, None), found)]
