@@ -76,9 +76,9 @@ def test_a_variant_by_name(zmlx: Callable[..., Any], place: Workspace) -> None:
     ],
 )
 def test_what_mlx_lm_raises_is_one_line_and_the_whole_is_kept(
-    zmlx: Callable[..., Any], place: Workspace, arguments: tuple[str, ...], code: int, says: str, kept: str
+    zmlx: Callable[..., Any], place: Workspace, small: str, arguments: tuple[str, ...], code: int, says: str, kept: str
 ) -> None:
-    done = generate(zmlx, place, *arguments)
+    done = zmlx("generate", "qwen3", "--checkpoint", small, *arguments, *PROMPT, cwd=place.root)
     assert done.returncode == code
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"zmlx: mlx_lm.generate: {says}")
