@@ -173,13 +173,17 @@ def size(path: Path) -> int:
     return 0
 
 
-def _below(folder: Path | str) -> int:
+def _below(folder: Path) -> int:
     total = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                inside = entry.is_dir(follow_symlinks=False)
-                total += _below(entry.path) if inside else entry.stat(follow_symlinks=False).st_size
+    folders = [os.fspath(folder)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
