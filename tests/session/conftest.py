@@ -74,7 +74,7 @@ SESSIONS = {
     ),
     "audited": (
         ("doubles", "raises"),
-        ("run", "qwen3", "--tokens", str(AUDITED_TOKENS), "--runs", "1", "--no-null",
+        ("run", "qwen3", "--checkpoint", "tiny", "--tokens", str(AUDITED_TOKENS), "--runs", "1", "--no-null",
          "--audit", "--prompts", TWO, "--variants", f"doubles,raises,{FP32}", "--json"),
     ),
 }  # fmt: skip
