@@ -105,6 +105,13 @@ def _audit(raw: Raw) -> Raw:
     return {**raw, "status": "ok"}
 
 
+@fix("Weights")
+def _weights(raw: Raw) -> Raw:
+    if raw["mode"] != "affine":
+        return {**raw, "bits": [], "groups": []}
+    return {**raw, "bits": raw["bits"] or [4], "groups": raw["groups"] or [64]}
+
+
 @fix("LegacyImport")
 def _legacy(raw: Raw) -> Raw:
     return {**raw, "why_not": None if raw["is_evidence"] else "stated medians only"}
