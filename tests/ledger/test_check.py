@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.sealing import resealed
-from zmlx_bench.errors import UnusableInput
 from zmlx_bench.findings.finding import Finding
 from zmlx_bench.ledger.check.targets import check
 from zmlx_bench.ledger.check.workspace import check_workspace
@@ -387,18 +386,3 @@ def test_paths_narrow_the_findings(decided: Workspace) -> None:
     assert {f.file for f in of_capsule} == {GOOD}
     assert {f.file for f in of_matrix} == {MATRIX}
     assert {f.file for f in check([decided.root], None).findings} >= {GOOD, SESSION, MATRIX}
-
-
-def test_a_capsule_that_somebody_sent_is_checked_alone(decided: Workspace, tmp_path: Path) -> None:
-    sent = tmp_path / Path(GOOD).name
-    shutil.copy(decided.root / GOOD, sent)
-    assert check([sent], None).findings == ()
-    sent.write_text(sent.read_text().replace('"status": "ok"', '"status": "oom"', 1))
-    assert {f.file for f in check([sent], None).findings} == {sent.name}
-
-
-def test_unusable_paths_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableInput, match="no such file"):
-        check([tmp_path / "absent"], None)
-    with pytest.raises(UnusableInput, match="no workspace"):
-        check([tmp_path], None)
