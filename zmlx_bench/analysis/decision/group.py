@@ -338,7 +338,7 @@ def _only_the_best(verdicts: list[GroupVerdict], incumbent: str | None) -> list[
     kept = []
     for verdict in verdicts:
         if verdict in rivals and verdict is not best:
-            text = f"{best.variant} is promoted instead; it must be beaten in the same blocks"
+            text = f"the default becomes {best.variant}; it must be beaten in the same blocks"
             gate = Gate("best", "fail", math.exp(verdict.gain or 0.0), math.exp(best.gain or 0.0), (), text)
             verdict = replace(verdict, verdict="CANDIDATE", reason="best", why=text, gates=(*verdict.gates, gate))
         kept.append(verdict)
