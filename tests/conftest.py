@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,10 @@ from typing import Any
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before anybody imports NumPy, whose linear algebra begins with a thread for each processor: a tenth of what a worker
+# of a session takes, for products that nobody asks for.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from tests import marks
 from tests.left import pytest_exception_interact
@@ -49,6 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Keep Python's collector off the tests that are collected: it would look through all of them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
