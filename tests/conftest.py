@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from tests import marks
+from tests.forked import Forker
 from tests.left import pytest_exception_interact
 from tests.planted import plant
 from tests.tiny import Tiny
@@ -118,14 +119,19 @@ def own_device_locks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def zmlx() -> Zmlx:
-    """Run `zmlx ARGUMENTS` to its end."""
+def zmlx() -> Iterator[Zmlx]:
+    """Run `zmlx ARGUMENTS` to its end in a process of its own, as from a shell where it has another environment."""
+    forker = Forker(QUIET_ENV)
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options = {"env": QUIET_ENV, "timeout": 300, **options}
-        return subprocess.run([*ZMLX, *arguments], capture_output=True, text=True, check=False, **options)
+        command = [*ZMLX, *arguments]
+        if forker.serves(options):
+            return forker.run(command, **options)
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
-    return run
+    yield run
+    forker.close()
 
 
 @pytest.fixture
