@@ -29,6 +29,13 @@ class Machine(StrictModel):
     gpu_driver: str | None = None
 
 
+def cores_told(device: str, cores: int | None) -> tuple[str, ...]:
+    """Return `16 cores` where they tell two hosts of one device apart; nothing where `device` ends with them."""
+    if cores is None or device.endswith((f"{cores} core)", f"{cores} cores)")):
+        return ()
+    return (f"{cores} core{'' if cores == 1 else 's'}",)
+
+
 class MachineState(StrictModel):
     """State just before or after a process."""
 
