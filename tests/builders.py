@@ -105,6 +105,7 @@ def add_session(
     checkpoint: Checkpoint | None = None,
     option: str | None = None,
     minutes: float = 10.0,
+    clock_set_s: float | None = None,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -135,7 +136,9 @@ def add_session(
         CapsuleRef(file=path.name, content_sha256=capsule.content_sha256)
         for path, capsule in zip(paths, made, strict=True)
     )
-    finished = session.model_copy(update={"state": "finished", "ended": ended, "capsules": references})
+    finished = session.model_copy(
+        update={"state": "finished", "ended": ended, "clock_set_s": clock_set_s, "capsules": references}
+    )
     matrix.record(workspace, name, [row_of(capsule) for capsule in made])
     return store.write(workspace, finished)
 
