@@ -14,6 +14,7 @@ from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import measures, words
 from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.report.overview import GroupOverview, Line
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.matrix import MatrixRow
 
 NOTE = (
@@ -44,8 +45,7 @@ def title(group: GroupOverview) -> str:
 
 def surroundings(key: GroupKey) -> Iterator[str]:
     """Yield what else a group's evidence does not cross; conditions only where they are not the default ones."""
-    if key.cores is not None and not key.device.endswith(f"{key.cores} cores)"):
-        yield f"{key.cores} cores"
+    yield from cores_told(key.device, key.cores)
     yield f"mlx {key.mlx}"
     if key.mlx_lm is not None:
         yield f"mlx-lm {key.mlx_lm}"

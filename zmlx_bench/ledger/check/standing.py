@@ -15,6 +15,7 @@ from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -55,16 +56,28 @@ def notes(workspace: Workspace, evidence: Mapping[GroupKey, Sequence[SessionCaps
     return [clean(line) for line in (*_promoted(workspace, found, today), *_measured(evidence, today))]
 
 
-def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
+def earlier(workspace: Workspace, found: Promotions) -> list[str]:
+    """Return of each promotion, in its order, why it does not stand on the code as it is; empty where it does."""
+    return list(_earlier(workspace, found, _Today(workspace)))
+
+
+def _earlier(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
     table = carried.read(workspace)
-    for promotion in found.promotion:
-        now = today.identity(promotion.family, promotion.variant, promotion.backend, promotion.conditions)
-        then = promotions.parts_of(promotion, table)
-        place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {promotion.device}"
+    for one in found.promotion:
+        now = today.identity(one.family, one.variant, one.backend, one.conditions)
         if isinstance(now, str):
-            yield f"{place} {now}"
-        elif since := _since(then, now):
-            yield f"{place} was measured on an earlier path: {since}"
+            yield now
+        else:
+            since = _since(promotions.parts_of(one, table), now)
+            yield f"was measured on an earlier path: {since}" if since else ""
+
+
+def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
+    for promotion, why in zip(found.promotion, _earlier(workspace, found, today), strict=True):
+        where = ", ".join([promotion.device, *cores_told(promotion.device, promotion.cores)])
+        place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {where}"
+        if why:
+            yield f"{place} {why}"
         if promotion.rule == RULE_OF_BYTES:
             yield f"{place} stands by rule {promotion.rule}: {older(promotion)}"
 
