@@ -20,6 +20,8 @@ from tests.pythons import changed_mlx_lm, python
 from tests.wheels import MLX_LM, borrowed, of_index, wheel
 from zmlx_bench.environments.asked import Asked
 from zmlx_bench.environments.found import look
+from zmlx_bench.environments.listing import rows
+from zmlx_bench.workspace import Workspace
 
 pytestmark = pytest.mark.process
 UV = shutil.which("uv")
@@ -177,6 +179,26 @@ def test_one_that_was_changed_since_is_not_used(run: Run, spoilt: Path) -> None:
     assert "can measure" in run("check", ASKED)
     spoilt.write_text(spoilt.read_text().replace("planted/__init__.py,sha256=", "planted/__init__.py,sha256=0"))
     assert "is no longer what was made" in run("check", ASKED, code=4)
+
+
+@pytest.mark.slow
+def test_one_that_was_changed_since_is_not_what_is_made_again(run: Run, spoilt: Path) -> None:
+    spoilt.write_text(spoilt.read_text().replace("planted/__init__.py,sha256=", "planted/__init__.py,sha256=0"))
+    said = run("make", ASKED, "--again", code=4)
+    assert "is no longer what was made" in said
+    assert "remove" in said
+
+
+def test_two_names_of_one_environment_are_both_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "variants").mkdir()
+    one = f"requirements = {json.dumps(ASKED.split(','))}\n"
+    (tmp_path / "variants" / "environments.toml").write_text(
+        f'schema_version = 1\n[environment.one]\nwhy = "x"\n{one}[environment.other]\nwhy = "x"\n{one}'
+    )
+    (kept,) = listed(run)
+    assert [(row["name"], row["key"]) for row in rows(Workspace(tmp_path))] == [
+        ("one", kept["key"]), ("other", kept["key"]),
+    ]  # fmt: skip
 
 
 def test_one_is_removed_by_its_name_and_what_is_not_ours_is_left(run: Run) -> None:

@@ -241,6 +241,19 @@ def test_what_is_undecided_comes_with_the_command_that_decides_it(workspace: Wor
     assert group.next_runs[0] in overview_text.markdown([group], (), ())
 
 
+def test_nobody_is_asked_to_measure_again_what_the_default_beat_in_the_same_blocks(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    for hour in (0, 2):
+        add_session(workspace, hour, MADE[1:3])
+    for _ in range(2):
+        group = only(build(workspace, None))
+        assert (group.recommended, group.next_runs, [line.variant for line in group.undecided]) == (
+            "faster", (), ["fast"],
+        )  # fmt: skip
+        assert "it was 0.961x as fast as faster, the default" in " ".join(shown(build(workspace, None)).split())
+        record(workspace, decide(workspace, None))
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "option", "says"),
     [

@@ -115,9 +115,16 @@ def _make(asked: Asked, requirements: tuple[str, ...], request: str, installer: 
         if not (made / RECORD).exists():
             # What somebody began to remove.
             shutil.rmtree(made, ignore_errors=True)
-        # Another request may have come to the same distributions: then its environment is this one.
-        with contextlib.suppress(OSError):
+        try:
             os.rename(folder, made)  # noqa: PTH104 - whole or not at all
+        except OSError:
+            if not (made / RECORD).exists():
+                raise
+            # Another request came to the same distributions: its environment is this one, if it still is what was made.
+            kept.name(request, key)
+            if (found := present(asked)) is None:
+                raise Failed(f"{made} was removed meanwhile") from None
+            return found
         kept.name(request, key)
         return Made(environment, made / "bin" / "python")
     finally:

@@ -57,6 +57,8 @@ class Line:
     verified: str | None = None
     """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
     group's device and versions; null for never. No verdict rests on it."""
+    behind: bool = False
+    """Whether the session that is shown found it slower than what became the default."""
     by_upgrade_check: bool = False
     """Whether the session that is shown asked if a promotion holds in another environment."""
 
@@ -189,6 +191,7 @@ def _judged(
             if c.status == "ok"
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
+        behind=verdict.behind,
         by_upgrade_check=session.evidence.within is not None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
@@ -233,7 +236,7 @@ def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
     least = max(policy.min_blocks.values())
-    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
+    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL and not line.behind]
     # `zmlx run` knows no arm of an upgrade check.
     known = [line for line in lines if not line.by_upgrade_check]
     unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]

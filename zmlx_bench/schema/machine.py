@@ -31,9 +31,10 @@ class Machine(StrictModel):
 
 def cores_told(device: str, cores: int | None) -> tuple[str, ...]:
     """Return `16 cores` where they tell two hosts of one device apart; nothing where `device` ends with them."""
-    if cores is None or device.endswith((f"{cores} core)", f"{cores} cores)")):
+    if cores is None:
         return ()
-    return (f"{cores} core{'' if cores == 1 else 's'}",)
+    words = f"{cores} core{'' if cores == 1 else 's'}"
+    return () if device.endswith((f"({words})", f" {words})")) else (words,)
 
 
 class MachineState(StrictModel):

@@ -209,7 +209,7 @@ def test_the_best_of_two_is_told_with_both_gains() -> None:
     found = verdict(*sessions, name="a")
     best = gate(found, "best")
     assert said(best) == ("fail", pytest.approx(math.exp(0.05)), pytest.approx(math.exp(0.08)), ())
-    assert found.why == best.text == "the default becomes b; it must be beaten in the same blocks"
+    assert best.text == "the default becomes b; it must be beaten in the same blocks"
     assert (found.verdict, found.reason, found.gates[-1]) == ("CANDIDATE", "best", best)
 
 

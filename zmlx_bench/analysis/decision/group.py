@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from zmlx_bench.analysis.decision import conditions, same_code, stalls
+from zmlx_bench.analysis.decision import behind, conditions, same_code, stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
@@ -93,6 +93,7 @@ def decide_group(
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
+    verdicts = [behind.told(verdict, entries, recommended, policy) for verdict in verdicts]
     return GroupDecision(action, recommended, why, tuple(verdicts), rule)
 
 

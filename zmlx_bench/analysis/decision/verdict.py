@@ -119,6 +119,8 @@ class GroupVerdict:
     """Gates of the session shown, then those between sessions."""
     gain: float | None
     """Mean over the sessions of the mean d at the weakest budget (log), which ranks promotions."""
+    behind: bool = False
+    """Whether the session shown found it slower than the default in the same blocks, before that was the default."""
 
 
 Action = Literal["promote", "keep", "demote", "none"]
