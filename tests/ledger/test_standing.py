@@ -99,7 +99,7 @@ def test_other_code_is_told_and_is_no_fault(place: Workspace) -> None:
     checked = check_workspace(place)
     assert checked.findings == ()
     assert said_of_sessions(checked) == [
-        "promoted.toml: fast for tiny on Made CPU was measured on an earlier path: kernel fast changed since",
+        "promoted.toml: fast for tiny on Made CPU, 2 cores was measured on an earlier path: kernel fast changed since",
         "sessions of fast (cpu) that do not count for today's code: kernel fast changed since (2)",
     ]
 

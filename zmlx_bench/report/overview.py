@@ -230,8 +230,11 @@ def _options(loaded: Sequence[SessionCapsules], label: str) -> str | None:
 
 
 def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
-    """Yield the command that repeats what was found, then the one that goes on until the others are decided."""
-    if options is None:
+    """Yield the command that repeats what was found, then the one that goes on until the others are decided.
+
+    Nothing where cores were not recorded: every session records them now, and so makes a group of its own.
+    """
+    if options is None or key.cores is None:
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
