@@ -98,6 +98,13 @@ class GroupOverview:
         return tuple(line for line in self.lines if line.verdict == "REJECT" and not line.near)
 
     @property
+    def closed(self) -> str | None:
+        """Why nothing that is measured now decides what is undecided here; None where it may."""
+        if not self.undecided or self.key.cores is not None:
+            return None
+        return "its sessions did not record how many cores they had; what is measured now is a group of its own"
+
+    @property
     def undecided(self) -> tuple[Line, ...]:
         """What is not decided yet."""
         open_ = (None, "INCONCLUSIVE", "CANDIDATE")
