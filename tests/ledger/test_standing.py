@@ -12,6 +12,7 @@ from tests.planted import declaration
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.ledger.check.workspace import Checked, check_workspace
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
 
@@ -56,8 +57,8 @@ def place(tmp_path: Path) -> Workspace:
     return made
 
 
-def measure(place: Workspace, hour: float) -> None:
-    add_session(place, hour, [Declared("fast", 0.08, workspace=place)])
+def measure(place: Workspace, hour: float, clock_set_s: float | None = None) -> Session:
+    return add_session(place, hour, [Declared("fast", 0.08, workspace=place)], clock_set_s=clock_set_s)
 
 
 def said_of_sessions(checked: Checked) -> list[str]:
@@ -98,7 +99,7 @@ def test_other_code_is_told_and_is_no_fault(place: Workspace) -> None:
     checked = check_workspace(place)
     assert checked.findings == ()
     assert said_of_sessions(checked) == [
-        "promoted.toml: fast for tiny on Made CPU was measured on an earlier path: kernel fast changed since",
+        "promoted.toml: fast for tiny on Made CPU, 2 cores was measured on an earlier path: kernel fast changed since",
         "sessions of fast (cpu) that do not count for today's code: kernel fast changed since (2)",
     ]
 
@@ -134,3 +135,12 @@ def test_what_is_not_declared_any_more_cannot_be_compared(place: Workspace, text
     notes = said_of_sessions(checked)
     assert len(notes) == 2
     assert all(said in note for note in notes)
+
+
+def test_a_session_while_which_the_clock_was_set_is_told(place: Workspace) -> None:
+    assert not [note for note in check_workspace(place).notes if "time of day" in note]
+    session = measure(place, 6, clock_set_s=-7200.0)
+    assert [note for note in check_workspace(place).notes if "time of day" in note] == [
+        f"session {session.session}: the time of day was set by -7200 s while it ran, "
+        "so that its times prove no gap to another one"
+    ]

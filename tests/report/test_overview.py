@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.builders import BUDGETS, Made, add_session, make_workspace
+from tests.builders import BUDGETS, MACHINE, Made, add_session, make_workspace
 from tests.sealing import resealed
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
@@ -252,6 +252,16 @@ def test_nobody_is_asked_to_measure_again_what_the_default_beat_in_the_same_bloc
         )  # fmt: skip
         assert "it was 0.961x as fast as faster, the default" in " ".join(shown(build(workspace, None)).split())
         record(workspace, decide(workspace, None))
+
+
+def test_what_no_session_can_join_any_more_is_said_to_be_closed(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    add_session(workspace, 0, MADE[1:3], machine=MACHINE.model_copy(update={"cores": None}))
+    group = only(build(workspace, None))
+    assert (group.next_runs, [line.variant for line in group.undecided]) == ((), ["faster", "fast"])
+    said = "losed: its sessions did not record how many cores they had; what is measured now is a group of its own"
+    assert said in " ".join(shown(build(workspace, None)).split())
+    assert said in report_page(build(workspace, None), workspace, read_policy(workspace), workspace.root)
 
 
 @pytest.mark.parametrize(

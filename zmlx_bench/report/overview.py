@@ -98,6 +98,13 @@ class GroupOverview:
         return tuple(line for line in self.lines if line.verdict == "REJECT" and not line.near)
 
     @property
+    def closed(self) -> str | None:
+        """Why nothing that is measured now decides what is undecided here; None where it may."""
+        if not self.undecided or self.key.cores is not None:
+            return None
+        return "its sessions did not record how many cores they had; what is measured now is a group of its own"
+
+    @property
     def undecided(self) -> tuple[Line, ...]:
         """What is not decided yet."""
         open_ = (None, "INCONCLUSIVE", "CANDIDATE")
@@ -230,8 +237,11 @@ def _options(loaded: Sequence[SessionCapsules], label: str) -> str | None:
 
 
 def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
-    """Yield the command that repeats what was found, then the one that goes on until the others are decided."""
-    if options is None:
+    """Yield the command that repeats what was found, then the one that goes on until the others are decided.
+
+    Nothing where cores were not recorded: every session records them now, and so makes a group of its own.
+    """
+    if options is None or key.cores is None:
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])

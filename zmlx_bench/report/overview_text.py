@@ -217,6 +217,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if group.closed is not None:
+        yield "closed", [group.closed]
     if group.near:
         yield "declared near", [f"{line.variant}: {_near(line)}" for line in group.near]
     if audits := [f"{line.variant}: {line.audit}" for line in group.lines if line.audit is not None]:

@@ -147,6 +147,8 @@ class SessionEvidence:
     """After how many blocks the session was planned to be looked at; empty where its blocks were fixed."""
     blocks: int | None = None
     """Blocks that were run, where there are looks."""
+    clock_set_s: float | None = None
+    """By how many seconds the time of day was set while it ran; None where that was not told."""
     contrast: Contrast | None = None
     """What it stops by in the place of its variants' verdicts."""
     within: Within | None = None

@@ -231,6 +231,10 @@ def _coverage(latest: Entry, others: list[Entry], sessions: Gate) -> Gate:
 
 
 def _gap(wanted: list[Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
+    off, name = max((abs(e.session.clock_set_s or 0.0), e.session.session) for e in wanted)
+    if off > policy.clock_set_s:
+        text = f"the time of day was set by {off:.0f} s during {name}, so that its times prove no gap"
+        return Gate("gap", "fail", off, policy.clock_set_s, capsules, text)
     least = min((after.session.started - before.session.ended).total_seconds() for after, before in pairwise(wanted))
     far = least >= policy.session_gap_s
     text = f"the sessions are {max(0.0, least) / 60:.0f} min apart, {policy.session_gap_s / 60:.0f} needed"

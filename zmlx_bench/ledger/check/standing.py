@@ -50,10 +50,17 @@ class _Today:
         return found
 
 
-def notes(workspace: Workspace, evidence: Mapping[GroupKey, Sequence[SessionCapsules]], found: Promotions) -> list[str]:
-    """Return a line for each promotion and each variant's sessions that are not of today's code."""
+def notes(
+    workspace: Workspace,
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
+    found: Promotions,
+    most_set_s: float,
+) -> list[str]:
+    """Return a line for each promotion and each variant's sessions that are not of today's code, and for each session
+    while which the time of day was set by more than `most_set_s` seconds."""
     today = _Today(workspace)
-    return [clean(line) for line in (*_promoted(workspace, found, today), *_measured(evidence, today))]
+    lines = (*_promoted(workspace, found, today), *_measured(evidence, today), *_set(evidence, most_set_s))
+    return [clean(line) for line in lines]
 
 
 def earlier(workspace: Workspace, found: Promotions) -> list[str]:
@@ -108,6 +115,13 @@ def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _To
             if others:
                 why = "; ".join(f"{what} ({count})" for what, count in others.items())
                 yield f"sessions of {name} ({backend}) that do not count for today's code: {why}"
+
+
+def _set(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], most_s: float) -> Iterator[str]:
+    for session in sorted((one.evidence for found in evidence.values() for one in found), key=lambda s: s.session):
+        if session.clock_set_s is not None and abs(session.clock_set_s) > most_s:
+            by = f"the time of day was set by {session.clock_set_s:+.0f} s while it ran"
+            yield f"session {session.session}: {by}, so that its times prove no gap to another one"
 
 
 def _since(then: Identity | None, now: Identity) -> str:
