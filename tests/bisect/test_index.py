@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.from_index import needs
 from tests.wheels import wheel
 from zmlx_bench.bisect.ends import Ends, ends_of, range_of
 from zmlx_bench.bisect.index import Release, Settings, released, settings
@@ -149,6 +150,19 @@ def test_an_index_that_does_not_tell_is_one_line(index: str, package: str, at: s
     with pytest.raises(ZmlxError, match=says) as refused:
         released(package, here=of(at.format(index=index)))
     assert "\n" not in str(refused.value)
+
+
+# http.client of Python 3.11 leaves the socket of a connection that is refused to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_test_is_skipped_where_the_index_lacks_its_release_and_says_so(index: str) -> None:
+    needs("part", "1.0", of(index))
+    for version, at, says in (
+        ("1.3", index, "needs a wheel of part 1.3 for this Python and platform"),
+        ("9.9", index, "needs a wheel of part 9.9"),
+        ("1.0", "http://127.0.0.1:1", "needs a package index with part 1.0: .* cannot be asked"),
+    ):
+        with pytest.raises(pytest.skip.Exception, match=says):
+            needs("part", version, of(at))
 
 
 @pytest.mark.process

@@ -213,6 +213,8 @@ def test_one_is_removed_by_its_name_and_what_is_not_ours_is_left(run: Run) -> No
 
 def test_a_python_that_lacks_mlx_says_so(run: Run, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    (site,) = (tmp_path / "bare").glob("lib/*/site-packages")
+    (site / "greets.pth").write_text("import sys; print('hello')\n")
     found = json.loads(run("check", str(tmp_path / "bare" / "bin" / "python"), "--json", code=1))
     assert found["packages"] == {}
     assert found["lacks"] == "ModuleNotFoundError: No module named 'mlx_lm'"
@@ -223,11 +225,13 @@ def test_a_python_that_lacks_mlx_says_so(run: Run, tmp_path: Path) -> None:
 
 def test_a_python_that_is_too_old_says_so(run: Run, tmp_path: Path) -> None:
     old = tmp_path / "python"
-    old.write_text("#!/bin/sh\nprintf 3.9.18\n")
+    old.write_text("#!/bin/sh\necho hello\nprintf 3.9.18\n")
     old.chmod(0o755)
     assert "is Python 3.9.18; measured processes need 3.11 or newer" in run("check", str(old), code=4)
     old.write_text("#!/bin/sh\necho what is it >&2\n")
     assert "does not say what it is: what is it" in run("check", str(old), code=4)
+    old.write_text("#!/bin/sh\necho '[]'\n")
+    assert "does not say what it is: []" in run("check", str(old), code=4)
 
 
 def test_a_checkout_is_recorded_by_its_commit_and_whether_it_differs(tmp_path: Path) -> None:
