@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,3 +145,19 @@ def test_a_session_while_which_the_clock_was_set_is_told(place: Workspace) -> No
         f"session {session.session}: the time of day was set by -7200 s while it ran, "
         "so that its times prove no gap to another one"
     ]
+
+
+def test_a_row_of_before_tells_no_identity_and_one_that_tells_another_is_found(place: Workspace) -> None:
+    """In `matrix.jsonl` and in the session's own rows."""
+    files = [place.matrix, *place.capsules.glob("*/rows.jsonl")]
+    told = re.compile(r',"identity":"[0-9a-f]{64}"')
+    before = {path: path.read_text() for path in files}
+    assert all(len(told.findall(text)) == text.count("\n") for text in before.values())
+    for path, text in before.items():
+        path.write_text(told.sub("", text))
+    assert check_workspace(place).findings == ()
+    for path, text in before.items():
+        path.write_text(told.sub(f',"identity":"{"0" * 64}"', text))
+    found = check_workspace(place).findings
+    assert {finding.file for finding in found} == {path.relative_to(place.root).as_posix() for path in files}
+    assert {finding.field.rpartition(".")[2] for finding in found} == {"identity"}

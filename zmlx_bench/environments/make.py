@@ -24,6 +24,7 @@ from zmlx_bench.environments.found import look
 from zmlx_bench.environments.installers import Failed, Installer, Pin, choose
 from zmlx_bench.environments.kept import RECORD, Made
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import built
 from zmlx_bench.schema.base import content_hash, utc_now
 from zmlx_bench.schema.environment import MadeEnvironment
 
@@ -83,7 +84,8 @@ def able(asked: Asked, say: Say) -> Made:
     """Return an environment, made where it is not there; CannotHere where it cannot be had or measures nothing."""
     made = make(asked, say)
     if made.environment.lacks is not None:
-        raise CannotHere(f"environment {asked.text}: cannot measure: {made.environment.lacks}")
+        remark = built.remark(made.environment.lacks)
+        raise CannotHere(f"environment {asked.text}: cannot measure: {made.environment.lacks}{remark}")
     return made
 
 

@@ -125,7 +125,7 @@ def _judge_variant(
         return _plain(rejected[0], rejected)
     same = [e for e in entries if e.arm.identity == entries[0].arm.identity]
     for entry in same:
-        if same_code.wrong_tokens(entry):
+        if entry.verdict.wrong_tokens:
             # Identity of tokens is not a matter of averages: one failure of the same source stands.
             return _plain(entry, [entry])
     if namesake is not None:

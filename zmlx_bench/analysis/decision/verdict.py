@@ -102,6 +102,11 @@ class SessionVerdict:
     coverage: Mapping[str, float] | None = None
     """Calls of each site per decoded token; None where not known."""
 
+    @property
+    def wrong_tokens(self) -> bool:
+        """Whether the session rejected the variant for its tokens."""
+        return self.verdict == "REJECT" and self.reason == "fidelity"
+
 
 @dataclass(frozen=True)
 class GroupVerdict:
