@@ -109,6 +109,7 @@ def session_evidence(
         incumbent=next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None),
         looks=session.plan.looks,
         blocks=session.blocks if session.plan.looks else None,
+        clock_set_s=session.clock_set_s,
         contrast=session.plan.contrast,
         within=session.plan.within,
     )
