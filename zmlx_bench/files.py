@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -35,7 +36,18 @@ _LONGEST_NUMBER = 40
 
 def read_toml(path: Path, model: type[Model]) -> Model:
     """Read a TOML file into `model`; UnusableInput names file, table and field."""
-    return parse(path, model, read_text(path), tomllib.loads)
+    try:
+        found = _of_toml(model, read_text(path))
+    except ValueError as error:
+        raise UnusableInput(f"{path}: {error}") from None
+    assert isinstance(found, model)
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _of_toml(model: type[StrictModel], text: str) -> StrictModel:
+    """Return what `decoded` makes of TOML, once of the same text: a command reads its declarations several times."""
+    return decoded(model, text, tomllib.loads)
 
 
 def read_json(path: Path, model: type[Model], part: Callable[[Raw], Raw] | None = None) -> Model:
