@@ -38,8 +38,10 @@ from zmlx_bench.workspace import Workspace
 __all__ = ["pytest_exception_interact"]
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
 QUIET_ENV = {name: value for name, value in os.environ.items() if not name.startswith(("MLX_", "ZMLX_"))}
+# Hundreds of commands would compile their modules anew, and each worker of xdist all tests.
+QUIET_ENV.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # The device's lock lies in the temporary folder: two runs of the tests on one machine must not meet there.
-QUIET_ENV.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands would compile their modules anew
 QUIET_ENV["TMPDIR"] = tempfile.mkdtemp(prefix="zmlx-tests-")
 atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
 # How long an example takes, and how long it is looked for, says how busy the machine is.

@@ -5,7 +5,6 @@ pytest keeps what it has rewritten beside a module. Each worker begins at anothe
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,6 @@ TESTS = Path(__file__).resolve().parent
 
 def begin(config: pytest.Config, worker: int, workers: int, folder: Path = TESTS) -> None:
     """Rewrite, as worker `worker` of `workers`, the modules that are not; what this leaves pytest does as ever."""
-    if sys.dont_write_bytecode:
-        return
     paths = sorted(folder.rglob("test_*.py"))
     first = worker * len(paths) // workers
     for path in (*paths[first:], *paths[:first]):

@@ -13,10 +13,7 @@ NAMES = ("test_one.py", "test_two.py", "below/test_three.py")
 
 
 @pytest.mark.parametrize("worker", [0, 1, 2])
-def test_pytest_reads_what_a_worker_left(
-    pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: int
-) -> None:
-    monkeypatch.setattr("sys.dont_write_bytecode", False)
+def test_pytest_reads_what_a_worker_left(pytestconfig: pytest.Config, tmp_path: Path, worker: int) -> None:
     (tmp_path / "below").mkdir()
     for name in NAMES:
         (tmp_path / name).write_text("def test() -> None:\n    assert [1] == [2]\n")
