@@ -16,7 +16,7 @@ from zmlx_bench.analysis.decision.statistics import interval
 from zmlx_bench.analysis.decision.verdict import GroupVerdict
 from zmlx_bench.schema.policy import Policy
 
-_OPEN = ("sessions", "gap", "best", "over_incumbent")
+_OPEN = ("sessions", "gap", "coverage", "repeat", "stalls", "best", "over_incumbent")
 """Why a CANDIDATE is none for promotion that is faster than stock, and may not be than the default."""
 
 
