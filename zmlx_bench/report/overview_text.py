@@ -56,7 +56,10 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     """Return the report as Markdown."""
     out = ["# Report", ""]
     for group in groups:
-        out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
+        out += [f"## {plain(title(group))}", ""]
+        if group.doubt is not None:
+            out += [f"**Default in doubt:** {plain(_sentence(group.doubt))}", ""]
+        out += [f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
         head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
         head += [*(["energy"] if _knows_energy(group) else []), "kernels", "verdict"]
@@ -82,6 +85,8 @@ def tables(
     parts: list[RenderableType] = []
     for group in groups:
         parts += [Text(title(group), style="bold"), *_ranking(group)]
+        if group.doubt is not None:
+            parts.append(Flow([f"DEFAULT IN DOUBT: {group.doubt}"], hang=2, style="bold red"))
         parts.append(Flow([f"recommended: {group.recommendation}"], hang=2, style="bold"))
         for name, lines in _lists(group):
             parts.append(Text(f"{name}:", style="bold"))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from zmlx_bench.analysis.changed import changed, listed
-from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupKey
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupKey, judge_session
 from zmlx_bench.analysis.decision.evidence import ArmEvidence
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
@@ -17,6 +17,7 @@ from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
 from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
 
@@ -54,13 +55,14 @@ def notes(
     workspace: Workspace,
     evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     found: Promotions,
-    most_set_s: float,
+    policy: Policy,
 ) -> list[str]:
-    """Return a line for each promotion and each variant's sessions that are not of today's code, and for each session
-    while which the time of day was set by more than `most_set_s` seconds."""
+    """Return a line for each promotion and each variant's sessions that are not of today's code, for each promotion
+    whose code said other tokens than the model, and for each session while which the time of day was set."""
     today = _Today(workspace)
-    lines = (*_promoted(workspace, found, today), *_measured(evidence, today), *_set(evidence, most_set_s))
-    return [clean(line) for line in lines]
+    standing = (*_promoted(workspace, found, today), *_measured(evidence, today))
+    spoken = (*_doubted(workspace, evidence, found, policy), *_set(evidence, policy.clock_set_s))
+    return [clean(line) for line in (*standing, *spoken)]
 
 
 def earlier(workspace: Workspace, found: Promotions) -> list[str]:
@@ -81,12 +83,36 @@ def _earlier(workspace: Workspace, found: Promotions, today: _Today) -> Iterator
 
 def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
     for promotion, why in zip(found.promotion, _earlier(workspace, found, today), strict=True):
-        where = ", ".join([promotion.device, *cores_told(promotion.device, promotion.cores)])
-        place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {where}"
+        place = _place(promotion)
         if why:
             yield f"{place} {why}"
         if promotion.rule == RULE_OF_BYTES:
             yield f"{place} stands by rule {promotion.rule}: {older(promotion)}"
+
+
+def _place(promotion: Promotion) -> str:
+    where = ", ".join([promotion.device, *cores_told(promotion.device, promotion.cores)])
+    return f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {where}"
+
+
+def _doubted(
+    workspace: Workspace,
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
+    found: Promotions,
+    policy: Policy,
+) -> Iterator[str]:
+    """Yield each promotion with the latest session in which its code said other tokens than the model."""
+    table = carried.read(workspace)
+    for promotion in found.promotion:
+        parts = promotions.parts_of(promotion, table)
+        code = promotion.identity if parts is None else parts.digest
+        sessions = [one.evidence for one in evidence.get(promotions.key_of(promotion), ())]
+        for session in sorted(sessions, key=lambda s: (s.started, s.session), reverse=True):
+            verdicts = judge_session(session, policy)
+            if wrong := [v for v in verdicts if v.wrong_tokens and v.identity == code]:
+                said = f"its code said other tokens than the model in session {session.session}: {wrong[0].why}"
+                yield f"{_place(promotion)} is in doubt: {said}"
+                break
 
 
 def older(promotion: Promotion) -> str:
