@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 BUDGETS = (20, 50)
 """Budgets of the policy that these workspaces have, in place of 200 and 1024."""
 START = datetime(2030, 1, 1, 10, tzinfo=UTC)
-MACHINE = Machine(device="Made CPU", backend="cpu", os="Made 1", arch="made", cpu_count=2, memory_gb=8.0)
+MACHINE = Machine(device="Made CPU", backend="cpu", os="Made 1", arch="made", cpu_count=2, cores=2, memory_gb=8.0)
 TOKEN_IDS = tuple(range(10))
 """Of every prompt."""
 SOFTWARE = Software(mlx="0.0.1", mlx_lm="0.0.2", zmlx="0.0.3", python="3.11.0", commit=None, dirty=None)
@@ -105,6 +105,8 @@ def add_session(
     checkpoint: Checkpoint | None = None,
     option: str | None = None,
     minutes: float = 10.0,
+    clock_set_s: float | None = None,
+    machine: Machine = MACHINE,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -127,7 +129,7 @@ def add_session(
     ended = _utc(start + timedelta(minutes=minutes))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=option or kind, plan=plan, machine=MACHINE, software=SOFTWARE, content_sha256=UNSEALED,
+        checkpoint_option=option or kind, plan=plan, machine=machine, software=SOFTWARE, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]
@@ -135,7 +137,9 @@ def add_session(
         CapsuleRef(file=path.name, content_sha256=capsule.content_sha256)
         for path, capsule in zip(paths, made, strict=True)
     )
-    finished = session.model_copy(update={"state": "finished", "ended": ended, "capsules": references})
+    finished = session.model_copy(
+        update={"state": "finished", "ended": ended, "clock_set_s": clock_set_s, "capsules": references}
+    )
     matrix.record(workspace, name, [row_of(capsule) for capsule in made])
     return store.write(workspace, finished)
 

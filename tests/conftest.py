@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -19,7 +20,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before anybody imports NumPy, whose linear algebra begins with a thread for each processor: a tenth of what a worker
+# of a session takes, for products that nobody asks for.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from tests import marks
+from tests.forked import Forker
 from tests.left import pytest_exception_interact
 from tests.planted import plant
 from tests.tiny import Tiny
@@ -49,6 +55,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.pluginmanager.hasplugin("xdist"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Keep Python's collector off the tests that are collected: it would look through all of them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -102,14 +119,19 @@ def own_device_locks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def zmlx() -> Zmlx:
-    """Run `zmlx ARGUMENTS` to its end."""
+def zmlx() -> Iterator[Zmlx]:
+    """Run `zmlx ARGUMENTS` to its end in a process of its own, as from a shell where it has another environment."""
+    forker = Forker(QUIET_ENV)
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options = {"env": QUIET_ENV, "timeout": 300, **options}
-        return subprocess.run([*ZMLX, *arguments], capture_output=True, text=True, check=False, **options)
+        command = [*ZMLX, *arguments]
+        if forker.serves(options):
+            return forker.run(command, **options)
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
-    return run
+    yield run
+    forker.close()
 
 
 @pytest.fixture

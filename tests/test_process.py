@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zmlx_bench.process import Child, ending
+from zmlx_bench.process import Child, ending, last_line
 
 pytestmark = pytest.mark.process
 PIPE = "import os, sys, time; fd = int(sys.argv[1]); told = sys.stdin.buffer.read(); "
@@ -71,6 +71,10 @@ def test_a_fork_that_holds_the_pipe_does_not_hold_the_reader(start: Start) -> No
     assert child.read(30) == (pytest.approx(time.perf_counter(), abs=30), [b"first"])
     child.process.wait(30)
     assert child.read(0.1) is None
+
+
+def test_the_answer_is_the_last_line() -> None:
+    assert [last_line(printed) for printed in (b"", b"one", b"hello\r\none\n", b"\xff\n one ")] == ["", *["one"] * 3]
 
 
 def test_how_it_ended_in_words() -> None:

@@ -128,6 +128,12 @@ def tail(printed: IO[bytes]) -> str:
     return (lines.strip() or text).decode("utf-8", "replace").strip()
 
 
+def last_line(printed: bytes) -> str:
+    """Return the answer of a Python that prints one line: before it, what runs at its start (a .pth file,
+    sitecustomize) may have printed."""
+    return (printed.decode("utf-8", "replace").splitlines() or [""])[-1].strip()
+
+
 def ending(code: int) -> str:
     """Return how a process with this exit code ended, in words."""
     if code >= 0:

@@ -9,10 +9,12 @@ from typing import get_args
 
 from zmlx_bench import files
 from zmlx_bench.catalog import families, kernels
+from zmlx_bench.ledger.check import standing
 from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.steps import Span
 from zmlx_bench.schema.described import descriptions
 from zmlx_bench.schema.kernel import Site
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import PromotedCapsule, Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -76,27 +78,32 @@ def known_families(root: Path) -> str:
 
 def promoted(root: Path) -> str:
     """Every promotion of `variants/promoted.toml`, a column a budget, in it a ratio a session, the latest first."""
-    found = files.read_toml(root / "variants" / "promoted.toml", Promotions).promotion
+    place = Workspace(root)
+    read = files.read_toml(root / "variants" / "promoted.toml", Promotions)
+    found, earlier = read.promotion, standing.earlier(place, read)
     budgets = sorted({capsule.tokens for one in found for capsule in one.capsules})
     head = [
         "model",
         "measured on",
         "default",
+        "code",
         *(f"{tokens} tokens" for tokens in budgets),
         "tokens the same",
         "peak GB (stock)",
     ]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-    lines += ["| " + " | ".join(_promotion(one, budgets)) + " |" for one in found]
+    for one, why in zip(found, earlier, strict=True):
+        lines.append("| " + " | ".join(_promotion(one, "an earlier path" if why else "today's", budgets)) + " |")
     return "\n".join(lines)
 
 
-def _promotion(one: Promotion, budgets: list[int]) -> list[str]:
+def _promotion(one: Promotion, code: str, budgets: list[int]) -> list[str]:
     ratios = [", ".join(_ratio(capsule) for capsule in one.capsules if capsule.tokens == tokens) for tokens in budgets]
     same, total = (sum(getattr(c, name) for c in one.capsules) for name in ("matched_tokens", "total_tokens"))
-    device = f"{one.device} ({one.backend}), `{one.checkpoint}`"
+    device = ", ".join([one.device, *cores_told(one.device, one.cores)]) + f" ({one.backend}), `{one.checkpoint}`"
     memory = f"{_peak(one, 'peak_mem_gb')} ({_peak(one, 'baseline_peak_mem_gb')})"
-    return [families.facts(one.family).title, device, f"`{one.variant}`", *ratios, f"{same:,} of {total:,}", memory]
+    model, same_of = families.facts(one.family).title, f"{same:,} of {total:,}"
+    return [model, device, f"`{one.variant}`", code, *ratios, same_of, memory]
 
 
 def _peak(one: Promotion, name: str) -> str:

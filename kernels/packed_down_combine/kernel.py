@@ -14,7 +14,8 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
-from .._lib.gpu.cuda_packed import most_slots
+from .._lib.gpu.gathered import down as stock_down
+from .._lib.gpu.gathered import most_rows
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
@@ -49,16 +50,16 @@ def down_combine(
 ) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
     """Return down_combine(h, inds, scores) over the SwitchGLU's packed weights, which what `run` returns takes last.
 
-    More experts, counted over the tokens, than CUDA's launches serve stay with MLX.
+    More experts, counted over the tokens, than the backend's launches serve stay with MLX.
     """
     packing, (down,) = packed("packed_down_combine", backend, switch.down_proj)
     biases = biases_of("packed_down_combine", backend, switch.down_proj)
     launch = run(Form(packing, bool(biases)))
-    most = most_slots(packing, down.w.shape[1]) if backend == "cuda" else None
+    most = most_rows(packing, down.w.shape[1], backend)
 
     def call(h: mx.array, inds: mx.array, scores: mx.array) -> mx.array:
-        if stays(h, down, biases) or (most is not None and inds.size > most):
-            y = switch.down_proj(mx.expand_dims(h, -2), inds).squeeze(-2)
+        if inds.size > most or stays(h, down, biases):
+            y = stock_down(switch, h, inds)
             out: mx.array = (y * scores[..., None]).sum(axis=-2).astype(y.dtype)
             return out
         return launch(h, inds, scores, *down, *(biases or (down.scales,)))[0]

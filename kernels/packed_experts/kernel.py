@@ -14,7 +14,7 @@ import mlx.core as mx
 
 from zmlx_bench.measured.api import Binding, BindRequest
 
-from .._lib.gpu.cuda_packed import most_slots
+from .._lib.gpu.gathered import gate_and_up, most_rows
 from .._lib.gpu.launch import require, why_not
 from .._lib.gpu.packed_weights import Form, biases_of, clamp_of, packed, stays
 from .._lib.gpu.settle import by_shape, settler
@@ -52,18 +52,16 @@ def experts(
 ) -> Callable[[mx.array, mx.array], mx.array]:
     """Return experts(x, inds) over the SwitchGLU's packed weights, which what `run` returns takes after them.
 
-    More experts, counted over the tokens, than CUDA's launches serve stay with MLX.
+    More experts, counted over the tokens, than the backend's launches serve stay with MLX.
     """
     packing, (gate, up) = packed("packed_experts", backend, switch.gate_proj, switch.up_proj)
     biases = biases_of("packed_experts", backend, switch.gate_proj, switch.up_proj)
     launch = run(Form(packing, bool(biases), clamp))
-    most = most_slots(packing, gate.w.shape[1]) if backend == "cuda" else None
+    most = most_rows(packing, gate.w.shape[1], backend)
 
     def call(x: mx.array, inds: mx.array) -> mx.array:
-        if stays(x, gate, biases) or (most is not None and inds.size > most):
-            rows = mx.expand_dims(x, (-2, -3))
-            h: mx.array = switch.activation(switch.up_proj(rows, inds), switch.gate_proj(rows, inds)).squeeze(-2)
-            return h
+        if inds.size > most or stays(x, gate, biases):
+            return gate_and_up(switch, x, inds)
         return launch(x, inds, *gate, *up, *(biases or (gate.scales, up.scales)))[0]
 
     return call

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.from_index import needs
 from tests.wheels import wheel
 from zmlx_bench.bisect.ends import Ends, ends_of, range_of
 from zmlx_bench.bisect.index import Release, Settings, released, settings
@@ -42,6 +43,12 @@ class Index(BaseHTTPRequestHandler):
         self.seen.append(self.headers.get("Authorization"))
         if self.path == "/simple/broken/":
             self.answer(200, "application/vnd.pypi.simple.v1+json", b'{"files": [{}]}')
+        elif self.path == "/simple/deep/":
+            self.answer(200, "application/vnd.pypi.simple.v1+json", b"[" * 100_000)
+        elif self.path == "/simple/cut/":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{")
+        elif self.path == "/simple/other/":
+            self.wfile.write(b"SSH-2.0-another-service\r\n")
         elif self.path == "/simple/closed/":
             self.answer(403, "text/plain", b"")
         elif self.path != "/simple/part/":
@@ -130,6 +137,11 @@ def test_a_password_goes_to_the_index_and_into_no_message(index: str) -> None:
     [
         ("absent", "{index}", "package absent: there is no release of it in http"),
         ("broken", "{index}", "its answer for broken is not understood"),
+        ("deep", "{index}", "its answer for deep is not understood"),
+        ("cut", "{index}", "cannot be asked: IncompleteRead"),
+        ("other", "{index}", "cannot be asked: SSH-2.0-another-service"),
+        ("part", "http://127.0.0.1:1/with a space", "cannot be asked: URL can't contain"),
+        ("part", "http://127.0.0.1:port/simple", "cannot be asked: nonnumeric port"),
         ("part", "http://127.0.0.1:1/simple", "cannot be asked: "),
         ("part", "gopher://nowhere/simple", "cannot be asked: "),
     ],
@@ -138,6 +150,19 @@ def test_an_index_that_does_not_tell_is_one_line(index: str, package: str, at: s
     with pytest.raises(ZmlxError, match=says) as refused:
         released(package, here=of(at.format(index=index)))
     assert "\n" not in str(refused.value)
+
+
+# http.client of Python 3.11 leaves the socket of a connection that is refused to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_test_is_skipped_where_the_index_lacks_its_release_and_says_so(index: str) -> None:
+    needs("part", "1.0", of(index))
+    for version, at, says in (
+        ("1.3", index, "needs a wheel of part 1.3 for this Python and platform"),
+        ("9.9", index, "needs a wheel of part 9.9"),
+        ("1.0", "http://127.0.0.1:1", "needs a package index with part 1.0: .* cannot be asked"),
+    ):
+        with pytest.raises(pytest.skip.Exception, match=says):
+            needs("part", version, of(at))
 
 
 @pytest.mark.process
@@ -151,6 +176,15 @@ def test_pip_says_where_to_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert tmp_path in found.folders
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert settings().indexes == ()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_FIND_LINKS"])
+def test_what_is_no_address_is_one_line_without_its_password(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "https://me:secret@[::1/simple")
+    with pytest.raises(CannotHere, match="pip's configuration: an index or a link in it is no address: Inv") as refused:
+        settings()
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.process

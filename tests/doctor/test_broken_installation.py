@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.conftest import QUIET_ENV, Zmlx
 from tests.hub import snapshot
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.doctor import checkup, kernels
+from zmlx_bench.machine import built
 from zmlx_bench.workspace import Workspace
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "new_family" / "families"
@@ -50,6 +52,42 @@ def test_a_command_says_which_library_cannot_be_imported(zmlx: Zmlx, tmp_path: P
     assert done.returncode == 4
     assert done.stderr.startswith("zmlx: psutil cannot be imported (built for another processor): ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("_ctypes", "this Python cannot import ctypes (No module named '_ctypes'): it was built without libffi,"),
+        ("zlib", "this Python cannot import zlib (No module named 'zlib'): it was built without zlib,"),
+    ],
+)
+def test_a_python_that_was_built_without_a_part_is_told_so(
+    zmlx: Zmlx, make_workspace: Callable[..., Workspace], tmp_path: Path, module: str, says: str
+) -> None:
+    """By doctor, which else would say that it can measure, and by a command that stumbles over a library."""
+    (tmp_path / f"{module}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')"
+    )
+    where = {"cwd": make_workspace().root, "env": {**QUIET_ENV, "PYTHONPATH": str(tmp_path)}}
+    done = zmlx("report", **where)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith(f"zmlx: {says}")
+    assert done.stderr.count("\n") == 1
+    if module == "_ctypes":
+        seen = zmlx("doctor", "--json", **where)
+        assert seen.returncode == 1
+        (found,) = [each for each in json.loads(seen.stdout)["findings"] if each["subject"] == "Python"]
+        assert found["level"] == "problem"
+        assert f"{found['found']}: {found['remedy']}".startswith(says)
+
+
+def test_what_another_python_lacks_comes_with_its_remedy() -> None:
+    assert built.lacking() == ""
+    for module, (_, library, package) in built.PARTS.items():
+        remark = built.remark(f"ModuleNotFoundError: No module named '{module}'")
+        assert f"built without {library}" in remark
+        assert f"apt-get install {package}" in remark
+    assert built.remark("ModuleNotFoundError: No module named 'mlx'") == ""
 
 
 @pytest.mark.parametrize(

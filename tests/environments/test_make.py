@@ -20,6 +20,8 @@ from tests.pythons import changed_mlx_lm, python
 from tests.wheels import MLX_LM, borrowed, of_index, wheel
 from zmlx_bench.environments.asked import Asked
 from zmlx_bench.environments.found import look
+from zmlx_bench.environments.listing import rows
+from zmlx_bench.workspace import Workspace
 
 pytestmark = pytest.mark.process
 UV = shutil.which("uv")
@@ -179,6 +181,26 @@ def test_one_that_was_changed_since_is_not_used(run: Run, spoilt: Path) -> None:
     assert "is no longer what was made" in run("check", ASKED, code=4)
 
 
+@pytest.mark.slow
+def test_one_that_was_changed_since_is_not_what_is_made_again(run: Run, spoilt: Path) -> None:
+    spoilt.write_text(spoilt.read_text().replace("planted/__init__.py,sha256=", "planted/__init__.py,sha256=0"))
+    said = run("make", ASKED, "--again", code=4)
+    assert "is no longer what was made" in said
+    assert "remove" in said
+
+
+def test_two_names_of_one_environment_are_both_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "variants").mkdir()
+    one = f"requirements = {json.dumps(ASKED.split(','))}\n"
+    (tmp_path / "variants" / "environments.toml").write_text(
+        f'schema_version = 1\n[environment.one]\nwhy = "x"\n{one}[environment.other]\nwhy = "x"\n{one}'
+    )
+    (kept,) = listed(run)
+    assert [(row["name"], row["key"]) for row in rows(Workspace(tmp_path))] == [
+        ("one", kept["key"]), ("other", kept["key"]),
+    ]  # fmt: skip
+
+
 def test_one_is_removed_by_its_name_and_what_is_not_ours_is_left(run: Run) -> None:
     run("make", "mlx==9.1")
     assert len(listed(run)) == 2
@@ -191,6 +213,8 @@ def test_one_is_removed_by_its_name_and_what_is_not_ours_is_left(run: Run) -> No
 
 def test_a_python_that_lacks_mlx_says_so(run: Run, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    (site,) = (tmp_path / "bare").glob("lib/*/site-packages")
+    (site / "greets.pth").write_text("import sys; print('hello')\n")
     found = json.loads(run("check", str(tmp_path / "bare" / "bin" / "python"), "--json", code=1))
     assert found["packages"] == {}
     assert found["lacks"] == "ModuleNotFoundError: No module named 'mlx_lm'"
@@ -201,11 +225,13 @@ def test_a_python_that_lacks_mlx_says_so(run: Run, tmp_path: Path) -> None:
 
 def test_a_python_that_is_too_old_says_so(run: Run, tmp_path: Path) -> None:
     old = tmp_path / "python"
-    old.write_text("#!/bin/sh\nprintf 3.9.18\n")
+    old.write_text("#!/bin/sh\necho hello\nprintf 3.9.18\n")
     old.chmod(0o755)
     assert "is Python 3.9.18; measured processes need 3.11 or newer" in run("check", str(old), code=4)
     old.write_text("#!/bin/sh\necho what is it >&2\n")
     assert "does not say what it is: what is it" in run("check", str(old), code=4)
+    old.write_text("#!/bin/sh\necho '[]'\n")
+    assert "does not say what it is: []" in run("check", str(old), code=4)
 
 
 def test_a_checkout_is_recorded_by_its_commit_and_whether_it_differs(tmp_path: Path) -> None:

@@ -59,3 +59,11 @@ def test_one_that_was_removed_meanwhile_is_not_used(made: Made) -> None:
 
 def test_its_owners_is_nobody_elses_to_remove(made: Made, tmp_path: Path) -> None:
     assert used.use(Made(made.environment, tmp_path / "fork" / "bin" / "python")) is None
+
+
+def test_a_cache_that_is_named_from_here_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert kept.root() == tmp_path / "cache" / "zmlx" / "environments"

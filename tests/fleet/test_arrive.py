@@ -124,12 +124,20 @@ def test_what_was_not_asked_for_is_refused(real: Real, head: Workspace) -> None:
     for work, says in (
         ({"question": question.model_copy(update={"tokens": (8,)})}, "tokens: is"),
         ({"question": question.model_copy(update={"seed": 5})}, "seed: is 0, asked for was 5"),
+        ({"question": question.model_copy(update={"checkpoint": "full"})}, "checkpoint: is tiny, asked for was full"),
+        ({"question": question.model_copy(update={"checkpoint": "some/model@main"})}, "for was some/model"),
+        (
+            {"question": question.model_copy(update={"prompts": None})},
+            r"prompts: is primes \(\w{8}\), asked for was \w+,",
+        ),
+        ({"question": question.model_copy(update={"null_arm": True})}, "null_arm: is False, asked for was True"),
         ({"device": real.work.device.model_copy(update={"mlx": "9"})}, "device: is"),
         ({"family": real.work.family.model_copy(update={"variants": ("qwen_native",)})}, "variants: is"),
     ):
         with pytest.raises(Refused, match=says):
             arrive(real, head, **work)
     assert folders(head) == []
+    arrive(real, head, question=question.model_copy(update={"checkpoint": "auto"}))
 
 
 def test_a_variant_that_is_not_what_was_sent_is_refused(real: Real, head: Workspace, tmp_path: Path) -> None:

@@ -42,8 +42,11 @@ def test_no_secret_and_no_stranger_of_the_environment_reaches_a_session() -> Non
     }  # fmt: skip
 
 
-def test_a_node_says_what_doctor_says() -> None:
-    (found, *_) = site.survey(site.environment(QUIET_ENV) | {survey.HOST: "rack-7"})
+def test_a_node_says_what_doctor_says(tmp_path: Path) -> None:
+    # Whatever its Python prints at its start.
+    (tmp_path / "sitecustomize.py").write_text("print('hello')\n")
+    there = {survey.HOST: "rack-7", "PYTHONPATH": str(tmp_path)}
+    (found, *_) = site.survey(site.environment(QUIET_ENV) | there)
     backend = backends.choose("auto")
     assert found.device == f"rack-7/{backend}-0"
     assert found.host == "rack-7"

@@ -156,3 +156,13 @@ def test_down_and_combine_are_stocks_bit_for_bit(
     stock = moe.stock_combine(moe.stock_down(module)(h=h, inds=inds), scores)
     ours = bound("packed_down_combine", module, "down", "combine")(h=h, inds=inds, scores=scores)
     assert differing(ours, stock) == 0
+
+
+@pytest.mark.parametrize(("packing", "dtype"), FEW)
+def test_as_many_rows_as_mlx_lm_sorts_are_its_own_modules(packing: str, dtype: mx.Dtype) -> None:
+    module, tokens, k = block(packing, dtype), (4, 1), 16
+    x, inds = experts.activations("normal", *tokens, HIDDEN, dtype=dtype), experts.routes(tokens, EXPERTS, k)
+    scores = experts.weights(tokens, k, dtype)
+    h = bound("packed_experts", module, "experts")(x=x, inds=inds)
+    ours = bound("packed_down_combine", module, "down", "combine")(h=h, inds=inds, scores=scores)
+    assert differing(ours, moe.stock_combine(module.switch_mlp(x, inds), scores)) == 0

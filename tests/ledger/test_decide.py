@@ -341,6 +341,20 @@ def test_reading_less_decides_the_same_where_code_failed_under_a_name_that_has_o
     assert said(full)["new"] == ("REJECT", "fidelity")
 
 
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_failure_of_the_same_code_is_read_once_where_rows_tell_their_code(
+    workspace: Workspace, identified: bool
+) -> None:
+    for hour in range(0, 6, 2):
+        add_session(workspace, hour, [Made("wrong", 0.2, wrong_at=7, identified=identified)], blocks=3)
+    policy = read_policy(workspace)
+    (part,) = deciding(Reader(workspace, policy), matrix.read(workspace.matrix), {}, policy).values()
+    assert len(part) == (1 if identified else 3)
+    full, less = from_all_and_less(workspace)
+    assert full == less
+    assert said(full) == {"wrong": ("REJECT", "fidelity")}
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_reading_less_decides_the_same_for_any_history(workspace: Workspace, seed: int) -> None:
     random = Random(seed)

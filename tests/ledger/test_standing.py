@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.planted import declaration
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.ledger.check.workspace import Checked, check_workspace
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
 
@@ -56,8 +58,8 @@ def place(tmp_path: Path) -> Workspace:
     return made
 
 
-def measure(place: Workspace, hour: float) -> None:
-    add_session(place, hour, [Declared("fast", 0.08, workspace=place)])
+def measure(place: Workspace, hour: float, clock_set_s: float | None = None) -> Session:
+    return add_session(place, hour, [Declared("fast", 0.08, workspace=place)], clock_set_s=clock_set_s)
 
 
 def said_of_sessions(checked: Checked) -> list[str]:
@@ -98,7 +100,7 @@ def test_other_code_is_told_and_is_no_fault(place: Workspace) -> None:
     checked = check_workspace(place)
     assert checked.findings == ()
     assert said_of_sessions(checked) == [
-        "promoted.toml: fast for tiny on Made CPU was measured on an earlier path: kernel fast changed since",
+        "promoted.toml: fast for tiny on Made CPU, 2 cores was measured on an earlier path: kernel fast changed since",
         "sessions of fast (cpu) that do not count for today's code: kernel fast changed since (2)",
     ]
 
@@ -134,3 +136,28 @@ def test_what_is_not_declared_any_more_cannot_be_compared(place: Workspace, text
     notes = said_of_sessions(checked)
     assert len(notes) == 2
     assert all(said in note for note in notes)
+
+
+def test_a_session_while_which_the_clock_was_set_is_told(place: Workspace) -> None:
+    assert not [note for note in check_workspace(place).notes if "time of day" in note]
+    session = measure(place, 6, clock_set_s=-7200.0)
+    assert [note for note in check_workspace(place).notes if "time of day" in note] == [
+        f"session {session.session}: the time of day was set by -7200 s while it ran, "
+        "so that its times prove no gap to another one"
+    ]
+
+
+def test_a_row_of_before_tells_no_identity_and_one_that_tells_another_is_found(place: Workspace) -> None:
+    """In `matrix.jsonl` and in the session's own rows."""
+    files = [place.matrix, *place.capsules.glob("*/rows.jsonl")]
+    told = re.compile(r',"identity":"[0-9a-f]{64}"')
+    before = {path: path.read_text() for path in files}
+    assert all(len(told.findall(text)) == text.count("\n") for text in before.values())
+    for path, text in before.items():
+        path.write_text(told.sub("", text))
+    assert check_workspace(place).findings == ()
+    for path, text in before.items():
+        path.write_text(told.sub(f',"identity":"{"0" * 64}"', text))
+    found = check_workspace(place).findings
+    assert {finding.file for finding in found} == {path.relative_to(place.root).as_posix() for path in files}
+    assert {finding.field.rpartition(".")[2] for finding in found} == {"identity"}

@@ -46,7 +46,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Mac of 64 GB whose compressor takes 2 GB."""
     folder = tmp_path / "bin"
     mac.pretend(
-        monkeypatch, folder, sysctl=mac.SYSCTL, ioreg=mac.IOREG, vm_stat=VM_STAT, mlx="echo 51539607552",
+        monkeypatch, folder, sysctl=mac.SYSCTL, ioreg=mac.IOREG, vm_stat=VM_STAT, mlx="echo hello; echo 51539607552",
         notifyutil="echo com.apple.system.thermalpressurelevel 1",
     )  # fmt: skip
     monkeypatch.setenv("WIRED_MB", "0")

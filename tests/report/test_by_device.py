@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import builders
-from tests.builders import Made, add_session, make_workspace
+from tests.builders import MACHINE, Made, add_session, make_workspace
 from tests.conftest import Zmlx
 from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.workspace import Workspace
 
-OTHER = builders.MACHINE.model_copy(update={"device": "Other CPU"})
+OTHER = MACHINE.model_copy(update={"device": "Other CPU"})
 FAST, SLOW, EQUAL = Made("fast", 0.08), Made("fast", -0.08), Made("equal", 0.0)
 
 
@@ -23,9 +22,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = make_workspace(tmp_path_factory.mktemp("devices") / "ws")
     for hour in (0, 2):
         add_session(made, hour, [FAST, EQUAL])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builders, "MACHINE", OTHER)
-        add_session(made, 4, [SLOW, EQUAL])
+    add_session(made, 4, [SLOW, EQUAL], machine=OTHER)
     record(made, decide(made, None))
     return made
 
@@ -49,7 +46,7 @@ def test_people_read_the_same(workspace: Workspace, zmlx_inside: Zmlx, form: str
     assert done.returncode == 0
     assert "fast is promoted" in text
     assert "the stock model" in text
-    assert "fast: PROMOTE on Made CPU (cpu), mlx 0.0.1, mlx-lm 0.0.2;" in " ".join(text.split())
+    assert "fast: PROMOTE on Made CPU (cpu), 2 cores, mlx 0.0.1, mlx-lm 0.0.2;" in " ".join(text.split())
     assert "REJECT on Other CPU (cpu)" in text
     assert "equal" not in text.split("iffer on")[1]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.builders import BUDGETS, Made, add_session, make_workspace
+from tests.builders import BUDGETS, MACHINE, Made, add_session, make_workspace
 from tests.sealing import resealed
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
@@ -241,6 +241,29 @@ def test_what_is_undecided_comes_with_the_command_that_decides_it(workspace: Wor
     assert group.next_runs[0] in overview_text.markdown([group], (), ())
 
 
+def test_nobody_is_asked_to_measure_again_what_the_default_beat_in_the_same_blocks(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    for hour in (0, 2):
+        add_session(workspace, hour, MADE[1:3])
+    for _ in range(2):
+        group = only(build(workspace, None))
+        assert (group.recommended, group.next_runs, [line.variant for line in group.undecided]) == (
+            "faster", (), ["fast"],
+        )  # fmt: skip
+        assert "it was 0.961x as fast as faster, the default" in " ".join(shown(build(workspace, None)).split())
+        record(workspace, decide(workspace, None))
+
+
+def test_what_no_session_can_join_any_more_is_said_to_be_closed(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    add_session(workspace, 0, MADE[1:3], machine=MACHINE.model_copy(update={"cores": None}))
+    group = only(build(workspace, None))
+    assert (group.next_runs, [line.variant for line in group.undecided]) == ((), ["faster", "fast"])
+    said = "losed: its sessions did not record how many cores they had; what is measured now is a group of its own"
+    assert said in " ".join(shown(build(workspace, None)).split())
+    assert said in report_page(build(workspace, None), workspace, read_policy(workspace), workspace.root)
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "option", "says"),
     [
@@ -323,3 +346,40 @@ def test_energy_is_shown_only_where_a_counter_told(workspace: Workspace, tmp_pat
     assert "J a token" in page
     assert "2.000<small>baseline 2.000</small>" in page
     assert "J a token" not in report_page(without, workspace, read_policy(workspace), workspace.root)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_so(tmp_path: Path, later: bool) -> None:
+    """It is withdrawn by two sessions; until then one is enough to be told, also when others pass after it."""
+    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08)
+    for hour in (0, 2):
+        add_session(made, hour, [fast])
+    record(made, decide(made, None))
+    assert only(build(made, None)).doubt is None
+    assert not [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
+    wrong = add_session(made, 4, [replace(fast, wrong_at=7)]).session
+    if later:
+        add_session(made, 6, [fast])
+    record(made, decide(made, None))
+    report = build(made, None)
+    group = only(report)
+    assert (group.recommended, group.promoted) == ("fast", "fast"), "one session withdraws no default"
+    said = (
+        f"fast said other tokens than the model in session {wrong}: it stays the default until more sessions reject it"
+    )
+    assert group.doubt == said
+    assert as_json([group])[0]["doubt"] == said
+    terminal, page = shown(report), report_page(report, made, read_policy(made), tmp_path)
+    assert terminal.index(f"DEFAULT IN DOUBT: {said}") < terminal.index("recommended: fast")
+    assert f"Default in doubt:</strong> {said}." in page
+    text = overview_text.markdown(report.groups, report.legacy, report.refusals)
+    assert f"**Default in doubt:** {said}." in text.replace("\\", "")
+    assert any("--variants fast --runs 6" in command for command in group.next_runs)
+    (note,) = [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
+    assert f"fast for tiny on Made CPU, 2 cores is in doubt: its code said other tokens than the model in {wrong}" in (
+        note.replace("session ", "")
+    )
+    if not later:
+        add_session(made, 6, [replace(fast, wrong_at=7)])
+        withdrawn = only(build(made, None))
+        assert (withdrawn.action, withdrawn.doubt) == ("demote", None)

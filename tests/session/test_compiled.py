@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -279,3 +281,25 @@ def test_each_gpu_and_compiler_has_a_place_of_its_own() -> None:
     places = [store_of.place("1"), store_of.place("1", "cc-9.0-13.0"), store_of.place("1", "cc-8.0-13.0")]
     places += [store_of.place("2", "cc-9.0-13.0"), store_of.place("1", "cc-9.0-13.1")]
     assert len(set(places)) == 5
+
+
+def test_a_module_of_which_a_file_cannot_be_copied_is_not_there_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Compiled(tmp_path) as compiled:
+        module(compiled.folder, "m", b"code")
+        made(compiled.folder, "a.so", b"a")
+        made(compiled.folder, "b.so", b"b")
+        compiled.ended(well=True)
+    copied = shutil.copyfile
+
+    def full(source: Path, target: Path) -> None:
+        if source.suffix == ".txt":
+            target.write_bytes(source.read_bytes()[:1])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        copied(source, target)
+
+    monkeypatch.setattr(store_of.shutil, "copyfile", full)
+    with Compiled(tmp_path) as compiled:
+        assert names(compiled.folder) == ["a.so", "b.so"]
+    assert sorted(names(tmp_path)) == ["a.so", "b.so", "m.ptx", "m.read", "m.txt"], "what is kept is whole"

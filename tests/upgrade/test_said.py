@@ -73,12 +73,17 @@ def test_other_tokens_of_the_stock_model_are_told_and_are_not_the_variants_fault
     assert (found.stock.prompt, found.stock.token, found.stock.margin) == ("p0", 4, 0.5)
 
 
-def test_what_does_not_run_there_cannot_be_measured(place: Workspace) -> None:
+def test_what_is_not_to_be_had_there_cannot_be_measured(place: Workspace) -> None:
     found = judge(place, Made("fast", status="unavailable", message="needs a machine that is not here"))
     assert (found.said, found.why) == ("unmeasured", "unavailable: needs a machine that is not here")
+
+
+def test_nothing_holds_where_the_stock_model_itself_does_not_run(place: Workspace) -> None:
     found = judge(place, Made("fast"), Made(STOCK.name, status="crash", message="no such function"))
+    assert found.said == "fails"
+    assert found.why == "the stock model itself does not run there: crash: no such function"
+    found = judge(place, Made("fast"), Made(STOCK.name, status="unavailable", message="its environment is not made"))
     assert found.said == "unmeasured"
-    assert found.why == "the stock model does not run there: crash: no such function"
 
 
 def of(*said: Holds) -> Upgrade:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -82,7 +83,14 @@ def settings() -> Settings:
         said[name] = str(ast.literal_eval(value))
     off = said.get("no-index", "").lower() in ("1", "true", "yes", "on")
     indexes = () if off else (said.get("index-url", PYPI), *said.get("extra-index-url", "").split())
-    folders = tuple(_local(one) for one in said.get("find-links", "").split() if "://" not in one or _is_file(one))
+    links = said.get("find-links", "").split()
+    for one in (*indexes, *links):
+        try:
+            urlsplit(one)
+        except ValueError as error:
+            # Without the address, which may hold a password.
+            raise CannotHere(f"pip's configuration: an index or a link in it is no address: {error}") from None
+    folders = tuple(_local(one) for one in links if "://" not in one or _is_file(one))
     return Settings(indexes, folders, said.get("cert"))
 
 
@@ -134,7 +142,7 @@ def _of_index(index: str, package: str, certificates: str | None) -> Iterator[Re
             one = _release(file["filename"], package, file.get("requires-python"), yanked=bool(file.get("yanked")))
             if one is not None:
                 yield one
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CannotHere(
             f"package index {_without_password(index)}: its answer for {package} is not understood: {error}"
         ) from None
@@ -184,7 +192,7 @@ def _ask(url: str, certificates: str | None) -> tuple[str, bytes] | None:
         if error.code in (404, 410):
             return None
         raise CannotHere(f"package index {_without_password(url)}: answers {error.code} {error.reason}") from None
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, HTTPException, OSError, ValueError) as error:
         why = one_line(str(getattr(error, "reason", error)))
         raise CannotHere(f"package index {_without_password(url)}: cannot be asked: {why}") from None
 

@@ -151,10 +151,7 @@ def _run(arguments: list[str] | None) -> int:
         _drop_output()
         return exit_codes.DONE
     except ImportError as error:
-        _say(
-            f"{error.name or 'a library'} cannot be imported ({one_line(str(error))}): the installation is broken; "
-            "make setup, or pip install --force-reinstall zmlx-bench"
-        )
+        _say(_not_imported(error))
         return exit_codes.CANNOT
     except OSError as error:
         _drop_output()
@@ -164,6 +161,16 @@ def _run(arguments: list[str] | None) -> int:
         # Typer turns an interrupt into this code before it can be caught here.
         _say("interrupted")
     return outcome if isinstance(outcome, int) else exit_codes.DONE
+
+
+def _not_imported(error: ImportError) -> str:
+    """Return why a library cannot be imported: its own words are of no use where a part of Python is lacking."""
+    from zmlx_bench.machine import built
+
+    return built.lacking() or (
+        f"{error.name or 'a library'} cannot be imported ({one_line(str(error))}): the installation is broken; "
+        "make setup, or pip install --force-reinstall zmlx-bench"
+    )
 
 
 def _say_usage(error: TyperException) -> None:

@@ -6,17 +6,21 @@ import subprocess
 import sys
 
 from zmlx_bench.doctor.checkup import Observation
+from zmlx_bench.machine import built
 from zmlx_bench.machine.tested import TESTED
 from zmlx_bench.printable import said
 from zmlx_bench.process import ending
 
-_CODE = "import mlx.core, mlx_lm.generate"
+_CODE = "import mlx.core, mlx_lm.generate, zmlx_bench.measured.worker.job"
 _LONGEST_S = 300.0
 _SUBJECT = "mlx and mlx-lm"
 
 
 def observation() -> Observation:
     """Say whether mlx and mlx-lm can be imported as a worker does, from the working directory; if not, why."""
+    if without := built.lacking():
+        found, _, remedy = without.partition(": ")
+        return Observation(subject="Python", level="problem", found=found, remedy=remedy)
     try:
         done = subprocess.run(
             [sys.executable, "-c", _CODE],

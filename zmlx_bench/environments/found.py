@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from zmlx_bench.errors import CannotHere
 from zmlx_bench.machine.command import output_of
 from zmlx_bench.measured.messages import PROTOCOL
 from zmlx_bench.printable import one_line
-from zmlx_bench.process import UTF8
+from zmlx_bench.process import UTF8, last_line
 from zmlx_bench.schema.environment import Distribution, Environment, Package
 from zmlx_bench.schema.refused import first_error
 
@@ -40,8 +41,8 @@ def look(
 ) -> Environment:
     """Return what the environment of an interpreter is; CannotHere where it does not say."""
     told = _told(python, asked.text)
-    if told["protocol"] != PROTOCOL:
-        raise CannotHere(f"environment {asked.text}: speaks protocol {told['protocol']}, and this zmlx {PROTOCOL}")
+    if told.get("protocol") != PROTOCOL:
+        raise CannotHere(f"environment {asked.text}: speaks protocol {told.get('protocol')}, and this zmlx {PROTOCOL}")
     try:
         found = Environment(
             asked=asked.text,
@@ -65,7 +66,7 @@ def primitives(python: Path, called: str, names: Sequence[str]) -> dict[str, str
     """Return which module of the MLX of an interpreter has each primitive, None for none; CannotHere where it does not
     say."""
     with room.handed() as folder:
-        return dict(_answer(_run(python, called, folder, "-m", _PRIMITIVES, *names), called)) if names else {}
+        return _answer(_run(python, called, folder, "-m", _PRIMITIVES, *names), called) if names else {}
 
 
 def _package(told: Mapping[str, str]) -> Package:
@@ -85,21 +86,22 @@ def _checkout(folder: Path) -> tuple[str | None, bool | None]:
     return commit, None if changes is None else bool(changes)
 
 
-def _told(python: Path, called: str) -> Any:
+def _told(python: Path, called: str) -> dict[str, Any]:
     with room.handed() as folder:
         # Older ones cannot even read the measured room.
-        version = _run(python, called, folder, "-c", _VERSION).stdout.decode("utf-8", "replace").strip()
+        version = last_line(_run(python, called, folder, "-c", _VERSION).stdout)
         if re.fullmatch(r"\d+\.\d+\.\d+", version) and tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise CannotHere(f"environment {called}: is Python {version}; measured processes need 3.11 or newer")
         return _answer(_run(python, called, folder, "-m", _PROBE), called)
 
 
-def _answer(done: subprocess.CompletedProcess[bytes], called: str) -> Any:
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        said = one_line(done.stderr.decode("utf-8", "replace")) or f"left with code {done.returncode}"
-        raise CannotHere(f"environment {called}: its Python does not say what it is: {said}") from None
+def _answer(done: subprocess.CompletedProcess[bytes], called: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(told := json.loads(last_line(done.stdout)), dict):
+            return told
+    printed = one_line(done.stderr.decode("utf-8", "replace")) or one_line(done.stdout.decode("utf-8", "replace"))
+    said = printed or f"left with code {done.returncode}"
+    raise CannotHere(f"environment {called}: its Python does not say what it is: {said}")
 
 
 def _run(python: Path, called: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

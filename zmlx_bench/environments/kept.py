@@ -44,8 +44,8 @@ class Kept:
 
 
 def root() -> Path:
-    """Return the folder of all environments, there or not."""
-    return user_cache_path("zmlx") / "environments"
+    """Return the folder of all environments, there or not; absolute: their Pythons run in other folders."""
+    return user_cache_path("zmlx").absolute() / "environments"
 
 
 def begun(request: str) -> str:

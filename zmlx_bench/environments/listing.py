@@ -20,17 +20,20 @@ def rows(workspace: Workspace) -> list[Row]:
     `made` is null where it is not made; of an interpreter it is its owner's business. Nothing is run.
     """
     cached = {one.key: one for one in kept.every()}
+    named: set[str] = set()
     found: list[Row] = []
     for name, spec in declared(workspace).items():
         row: Row = {"name": name, "why": spec.why, "asked": list(spec.requirements) or [spec.python], "wrong": None}
         one = None
         try:
             made = recorded(asked(workspace, name))
-            one = None if made is None else cached.pop(made.folder.name, None)
+            one = None if made is None else cached.get(made.folder.name)
         except UnusableInput as error:
             row["wrong"] = str(error)
+        # Several names may have come to the same distributions, which are one environment.
+        named |= set() if one is None else {one.key}
         found.append({**row, "by": "requirements" if spec.requirements else "python", **_kept(one)})
-    for one in cached.values():
+    for one in (each for key, each in cached.items() if key not in named):
         environment = one.record.environment
         row = {"name": environment.asked, "why": "", "asked": list(environment.requirements), "wrong": None}
         found.append({**row, "by": "requirements", **_kept(one)})

@@ -24,6 +24,7 @@ from zmlx_bench.environments.found import look
 from zmlx_bench.environments.installers import Failed, Installer, Pin, choose
 from zmlx_bench.environments.kept import RECORD, Made
 from zmlx_bench.errors import CannotHere
+from zmlx_bench.machine import built
 from zmlx_bench.schema.base import content_hash, utc_now
 from zmlx_bench.schema.environment import MadeEnvironment
 
@@ -83,7 +84,8 @@ def able(asked: Asked, say: Say) -> Made:
     """Return an environment, made where it is not there; CannotHere where it cannot be had or measures nothing."""
     made = make(asked, say)
     if made.environment.lacks is not None:
-        raise CannotHere(f"environment {asked.text}: cannot measure: {made.environment.lacks}")
+        remark = built.remark(made.environment.lacks)
+        raise CannotHere(f"environment {asked.text}: cannot measure: {made.environment.lacks}{remark}")
     return made
 
 
@@ -115,9 +117,16 @@ def _make(asked: Asked, requirements: tuple[str, ...], request: str, installer: 
         if not (made / RECORD).exists():
             # What somebody began to remove.
             shutil.rmtree(made, ignore_errors=True)
-        # Another request may have come to the same distributions: then its environment is this one.
-        with contextlib.suppress(OSError):
+        try:
             os.rename(folder, made)  # noqa: PTH104 - whole or not at all
+        except OSError:
+            if not (made / RECORD).exists():
+                raise
+            # Another request came to the same distributions: its environment is this one, if it still is what was made.
+            kept.name(request, key)
+            if (found := present(asked)) is None:
+                raise Failed(f"{made} was removed meanwhile") from None
+            return found
         kept.name(request, key)
         return Made(environment, made / "bin" / "python")
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zmlx_bench import files
+from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput, ZmlxError
 from zmlx_bench.fleet.agent import request_of
@@ -16,6 +17,7 @@ from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.check.workspace import check_session
 from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 from zmlx_bench.schema.matrix import row_of
+from zmlx_bench.schema.prompts import PromptSet
 from zmlx_bench.schema.session import Session
 from zmlx_bench.session import store
 from zmlx_bench.workspace import SESSION_FILE, Workspace
@@ -109,6 +111,8 @@ def _asked(session: Session, work: FleetWork) -> list[tuple[str, object, object]
     )  # fmt: skip
     names = {arm.name for arm in plan.arms if arm.role == "variant"}
     asked = names if request.variants is None else set(request.variants) - {"all"}
+    weights = plan.checkpoint.source if plan.checkpoint.kind == "hub" else plan.checkpoint.kind
+    wanted = request.checkpoint.partition("@")[0]
     return [
         ("state", "finished", session.state),
         ("session", work.session, session.session),
@@ -116,12 +120,19 @@ def _asked(session: Session, work: FleetWork) -> list[tuple[str, object, object]
         ("tokens", tuple(sorted(set(request.tokens))), tuple(sorted(plan.tokens))),
         ("blocks", request.most_blocks, plan.blocks),
         ("seed", request.seed, plan.seed),
+        ("checkpoint", wanted, wanted if wanted == "auto" else weights.partition("@")[0]),
+        ("prompts", _called(prompt_catalog.load(request.prompts)), _called(plan.prompts)),
+        ("null_arm", request.null_arm, any(arm.role == "null" for arm in plan.arms)),
         ("conditions", request.conditions, plan.conditions),
         ("device", work.device.group, said.group),
         ("zmlx", work.device.zmlx, software.zmlx),
         ("shared_device", False, session.shared_device),
         ("variants", sorted(asked & names), sorted(asked)),
     ]
+
+
+def _called(prompts: PromptSet) -> str:
+    return f"{','.join(one.id for one in prompts.prompt)} ({prompts.sha256[:8]})"
 
 
 def _identities(session: Session, work: FleetWork, parcel: Workspace) -> None:

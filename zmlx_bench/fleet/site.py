@@ -19,7 +19,7 @@ from zmlx_bench.fleet.agent import Said, Told
 from zmlx_bench.fleet.nodes import NodeFails, Report
 from zmlx_bench.fleet.survey import DEVICES
 from zmlx_bench.measured.user_cache import user_cache_path
-from zmlx_bench.process import UTF8, Child, ending, told_path
+from zmlx_bench.process import UTF8, Child, ending, last_line, told_path
 from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 from zmlx_bench.session import store
 from zmlx_bench.session.environment import secrets
@@ -71,7 +71,7 @@ def survey(env: Mapping[str, str] | None = None) -> list[FleetDevice]:
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise NodeFails(said[-1] if said else ending(done.returncode))
-        return DEVICES.validate_json(done.stdout)
+        return DEVICES.validate_json(last_line(done.stdout))
     except (OSError, subprocess.TimeoutExpired, ValidationError) as error:
         raise NodeFails(f"its devices are not known: {error}") from None
 

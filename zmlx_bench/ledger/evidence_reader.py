@@ -210,8 +210,9 @@ def _history(
 
 def _wanted(rows: Sequence[MatrixRow], history: Sequence[SessionVerdict], is_incumbent: bool, policy: Policy) -> bool:
     """Whether a session can still change the verdict on a variant whose newer sessions gave `history`."""
-    # Other tokens stand against the code under every name, and rows do not say what code theirs is of.
-    if not history or any(row.fidelity == "diverged" for row in rows):
+    # Other tokens stand against the code under every name, and the latest session in which it said them is told.
+    failed = {verdict.identity for verdict in history if verdict.wrong_tokens}
+    if not history or any(row.fidelity == "diverged" and row.identity not in failed for row in rows):
         return True
     return _may_count(rows, policy) and not _settled(history, is_incumbent, policy)
 

@@ -9,6 +9,7 @@ from zmlx_bench.analysis.decision.verdict import BudgetFigures, SessionVerdict
 from zmlx_bench.ledger.evidence_reader import SessionCapsules, named_by
 from zmlx_bench.printable import clean, printable
 from zmlx_bench.schema.capsule import Capsule
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.policy import Policy
 
 SHORT = 12
@@ -51,8 +52,8 @@ def _question(key: GroupKey, label: str, decision: GroupDecision, incumbent: str
     against = f" The default so far: `{incumbent}`." if incumbent else ""
     return (
         f"Which of {names} makes decode of {key.family} faster without changing a token, and may one become the "
-        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, {clean(key.device)}, "
-        f"mlx {clean(key.mlx)}.{against}"
+        f"default? Checkpoint {label} (`{clean(key.checkpoint)}`), {key.backend}, "
+        f"{', '.join([clean(key.device), *cores_told(key.device, key.cores)])}, mlx {clean(key.mlx)}.{against}"
     )
 
 

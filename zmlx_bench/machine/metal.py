@@ -6,6 +6,7 @@ import re
 import sys
 
 from zmlx_bench.machine.command import output_of
+from zmlx_bench.process import last_line
 
 _WORKING_SET = "import mlx.core as mx; print(mx.device_info()['max_recommended_working_set_size'])"
 _IMPORTS_S = 30.0
@@ -19,7 +20,8 @@ def usable_memory_gb() -> float | None:
 
     MLX is asked in a process of its own: nothing here imports it.
     """
-    text = output_of(sys.executable, "-c", _WORKING_SET, timeout_s=_IMPORTS_S)
+    printed = output_of(sys.executable, "-c", _WORKING_SET, timeout_s=_IMPORTS_S)
+    text = None if printed is None else last_line(printed.encode())
     return int(text) / 1e9 if text is not None and text.isdigit() and int(text) > 0 else None
 
 

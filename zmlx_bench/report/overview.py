@@ -57,6 +57,8 @@ class Line:
     verified: str | None = None
     """When `zmlx kernels verify` last found those kernels, as they were measured, to be what they declare on the
     group's device and versions; null for never. No verdict rests on it."""
+    behind: bool = False
+    """Whether the session that is shown found it slower than what became the default."""
     by_upgrade_check: bool = False
     """Whether the session that is shown asked if a promotion holds in another environment."""
 
@@ -86,6 +88,16 @@ class GroupOverview:
     """Commands for what another session can confirm, and for what more blocks can decide."""
 
     @property
+    def doubt(self) -> str | None:
+        """What speaks against a default that stays one until more sessions say so; None where nothing does."""
+        line = next((one for one in self.lines if one.variant == self.promoted), None)
+        if line is None or line.verdict != "REJECT" or self.recommended != self.promoted:
+            return None
+        what = "said other tokens than the model" if line.reason == "fidelity" else f"was rejected ({line.reason})"
+        where = ", ".join(line.sessions)
+        return f"{line.variant} {what} in session {where}: it stays the default until more sessions reject it"
+
+    @property
     def near(self) -> tuple[Line, ...]:
         """What is held to be near in the place of every token: apart, for no default comes of it."""
         return tuple(line for line in self.lines if line.near)
@@ -94,6 +106,13 @@ class GroupOverview:
     def rejected(self) -> tuple[Line, ...]:
         """The reject list."""
         return tuple(line for line in self.lines if line.verdict == "REJECT" and not line.near)
+
+    @property
+    def closed(self) -> str | None:
+        """Why nothing that is measured now decides what is undecided here; None where it may."""
+        if not self.undecided or self.key.cores is not None:
+            return None
+        return "its sessions did not record how many cores they had; what is measured now is a group of its own"
 
     @property
     def undecided(self) -> tuple[Line, ...]:
@@ -146,6 +165,7 @@ def _group(
     why = decision.why if decision else "the capsules behind these rows are not here"
     label = named_by(loaded).label if loaded else rows[0].checkpoint
     ranked = tuple(sorted(lines.values(), key=_rank))
+    kept = promoted if promoted == recommended else None
     return GroupOverview(
         key=replace(key, device=clean(key.device), mlx=clean(key.mlx), mlx_lm=key.mlx_lm and clean(key.mlx_lm)),
         checkpoint=label,
@@ -155,7 +175,7 @@ def _group(
         action=action,
         recommendation=_recommendation(recommended, promoted, action, why),
         lines=ranked,
-        next_runs=tuple(_next_runs(key, _options(loaded, label), ranked, policy)),
+        next_runs=tuple(_next_runs(key, _options(loaded, label), ranked, policy, kept)),
     )
 
 
@@ -189,6 +209,7 @@ def _judged(
             if c.status == "ok"
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
+        behind=verdict.behind,
         by_upgrade_check=session.evidence.within is not None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
@@ -226,14 +247,21 @@ def _options(loaded: Sequence[SessionCapsules], label: str) -> str | None:
     return f"--checkpoint {label}" if label in KNOWN else None
 
 
-def _next_runs(key: GroupKey, options: str | None, lines: Sequence[Line], policy: Policy) -> Iterator[str]:
-    """Yield the command that repeats what was found, then the one that goes on until the others are decided."""
-    if options is None:
+def _next_runs(
+    key: GroupKey, options: str | None, lines: Sequence[Line], policy: Policy, kept: str | None
+) -> Iterator[str]:
+    """Yield the command that repeats what was found, of `kept`, the default that stays, a rejection too, then the one
+    that goes on until the others are decided.
+
+    Nothing where cores were not recorded: every session records them now, and so makes a group of its own.
+    """
+    if options is None or key.cores is None:
         return
     tokens = " ".join(f"--tokens {budget}" for budget in sorted(policy.min_blocks))
     start = " ".join([f"zmlx run {key.family} {options} --backend {key.backend} {tokens}", *key.conditions.options])
     least = max(policy.min_blocks.values())
-    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL]
+    found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL and not line.behind]
+    found += [line for line in lines if line.variant == kept and line.verdict == "REJECT"]
     # `zmlx run` knows no arm of an upgrade check.
     known = [line for line in lines if not line.by_upgrade_check]
     unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
@@ -278,6 +306,7 @@ def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
                 "rejected": [line.variant for line in group.rejected],
                 "undecided": [line.variant for line in group.undecided],
                 "near": [line.variant for line in group.near],
+                "doubt": group.doubt,
             }
         )
     return found

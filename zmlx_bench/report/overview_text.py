@@ -14,6 +14,7 @@ from zmlx_bench.printable import markdown as plain
 from zmlx_bench.report import measures, words
 from zmlx_bench.report.layout import Columns, Command, Flow
 from zmlx_bench.report.overview import GroupOverview, Line
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.matrix import MatrixRow
 
 NOTE = (
@@ -44,8 +45,7 @@ def title(group: GroupOverview) -> str:
 
 def surroundings(key: GroupKey) -> Iterator[str]:
     """Yield what else a group's evidence does not cross; conditions only where they are not the default ones."""
-    if key.cores is not None and not key.device.endswith(f"{key.cores} cores)"):
-        yield f"{key.cores} cores"
+    yield from cores_told(key.device, key.cores)
     yield f"mlx {key.mlx}"
     if key.mlx_lm is not None:
         yield f"mlx-lm {key.mlx_lm}"
@@ -56,7 +56,10 @@ def markdown(groups: Sequence[GroupOverview], legacy: Sequence[LegacyVerdict], r
     """Return the report as Markdown."""
     out = ["# Report", ""]
     for group in groups:
-        out += [f"## {plain(title(group))}", "", f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
+        out += [f"## {plain(title(group))}", ""]
+        if group.doubt is not None:
+            out += [f"**Default in doubt:** {plain(_sentence(group.doubt))}", ""]
+        out += [f"**Recommended:** {plain(_sentence(group.recommendation))}", ""]
         budgets = _budgets(group)
         head = ["#", "variant", *(f"{tokens} tokens (tok/s)" for tokens in budgets), "tokens", "memory"]
         head += [*(["energy"] if _knows_energy(group) else []), "kernels", "verdict"]
@@ -82,6 +85,8 @@ def tables(
     parts: list[RenderableType] = []
     for group in groups:
         parts += [Text(title(group), style="bold"), *_ranking(group)]
+        if group.doubt is not None:
+            parts.append(Flow([f"DEFAULT IN DOUBT: {group.doubt}"], hang=2, style="bold red"))
         parts.append(Flow([f"recommended: {group.recommendation}"], hang=2, style="bold"))
         for name, lines in _lists(group):
             parts.append(Text(f"{name}:", style="bold"))
@@ -217,6 +222,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if group.closed is not None:
+        yield "closed", [group.closed]
     if group.near:
         yield "declared near", [f"{line.variant}: {_near(line)}" for line in group.near]
     if audits := [f"{line.variant}: {line.audit}" for line in group.lines if line.audit is not None]:

@@ -59,6 +59,8 @@ def session_table(
         parts.append(Text(_stopped(session.stopped, session.plan.blocks)))
     if company := words.company(_busy(capsules), shared=session.shared_device):
         parts.append(Text(company))
+    if moved := words.clock_set(session.clock_set_s):
+        parts.append(Text(moved))
     audits = {c.variant.name: c.audit for c in capsules if c.audit is not None}
     parts.extend(Text(f"audit of {name}: {words.audit(audit)}") for name, audit in audits.items())
     failed = [c for c in capsules if c.status != "ok"]
@@ -95,6 +97,7 @@ def session_summary(session: Session, capsules: Sequence[Capsule], spent: Spent 
         "blocks": session.blocks,
         "stopped": None if session.stopped is None else session.stopped.model_dump(mode="json"),
         "shared_device": session.shared_device,
+        "clock_set_s": session.clock_set_s,
         "cpu_busy_by_others": _busy(capsules),
         "spent": _rounded(spent) if spent is not None else None,
         "audits": {c.variant.name: c.audit.model_dump(mode="json") for c in capsules if c.audit is not None},

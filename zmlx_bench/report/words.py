@@ -151,3 +151,10 @@ def company(busy_by_others: float | None, *, shared: bool) -> str:
     if busy_by_others is not None:
         parts.append(f"other processes kept up to {busy_by_others:.1f} cores busy while a worker ran")
     return "; ".join(parts)
+
+
+def clock_set(seconds: float | None) -> str:
+    """Return by how much the time of day was set during a session; empty where by less than a second, or unknown."""
+    if seconds is None or abs(seconds) < 1:
+        return ""
+    return f"the time of day was set by {seconds:+.0f} s while it ran"

@@ -201,6 +201,8 @@ class JobStart(StrictModel):
     time: UtcTime
     at: NonNegative | None = None
     """By the clock that stamps the events; null in logs from before it was told."""
+    since_boot_s: NonNegative | None = None
+    """When `time` was read, by the clock that nobody sets; null in logs from before it was told."""
     resumed: Count = 0
     """How often the session had been taken up again: clocks compare only within one time."""
     waited_s: NonNegative | None = None
@@ -227,6 +229,8 @@ class JobEnd(StrictModel):
     time: UtcTime
     at: NonNegative | None = None
     """By the clock that stamps the events; null in logs from before it was told."""
+    since_boot_s: NonNegative | None = None
+    """When `time` was read, by the clock that nobody sets; null in logs from before it was told."""
     status: Status
     message: str | None = None
     exit_code: int | None = None

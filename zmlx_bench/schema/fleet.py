@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from zmlx_bench.schema.base import Count, Name, NonEmpty, NonNegative, Positive, Sha256, StrictModel
-from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.machine import Machine, cores_told
 
 LOCAL = "local"
 """In the place of an address: this machine without Ray."""
@@ -42,8 +42,8 @@ class FleetDevice(StrictModel):
     def group(self) -> str:
         """Return what evidence of this device is grouped by, beside family, checkpoint and conditions."""
         machine = self.machine
-        cores = "" if machine.cores is None else f", {machine.cores} cores"
-        return f"{machine.device} ({machine.backend}){cores}, mlx {self.mlx}, mlx-lm {self.mlx_lm}"
+        device, cores = f"{machine.device} ({machine.backend})", cores_told(machine.device, machine.cores)
+        return ", ".join([device, *cores, f"mlx {self.mlx}", f"mlx-lm {self.mlx_lm}"])
 
 
 class FleetFamily(StrictModel):

@@ -29,6 +29,14 @@ class Machine(StrictModel):
     gpu_driver: str | None = None
 
 
+def cores_told(device: str, cores: int | None) -> tuple[str, ...]:
+    """Return `16 cores` where they tell two hosts of one device apart; nothing where `device` ends with them."""
+    if cores is None:
+        return ()
+    words = f"{cores} core{'' if cores == 1 else 's'}"
+    return () if device.endswith((f"({words})", f" {words})")) else (words,)
+
+
 class MachineState(StrictModel):
     """State just before or after a process."""
 

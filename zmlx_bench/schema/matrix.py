@@ -64,6 +64,9 @@ class MatrixRow(StrictModel):
     """By what name the variant asked for an environment of its own; null where it ran in the group's."""
     held_to: FidelityRule = Field(default="identical", exclude_if=lambda value: value == "identical")
     """What the variant's output is held to; absent where that is every token of the baseline."""
+    identity: Sha256 | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What the variant's evidence is bound to: the digest of its identity; absent where the capsule has none, and in
+    rows from before they told it."""
     status: Status
     mlx: NonEmpty
     mlx_lm: NonEmpty
@@ -119,6 +122,7 @@ def row_of(capsule: Capsule) -> MatrixRow:
         baseline_energy_j_per_token=figures.baseline_energy_j_per_token,
         environment=capsule.variant.environment.asked if capsule.variant.environment else None,
         held_to=capsule.variant.fidelity,
+        identity=capsule.variant.identity.digest if capsule.variant.identity else None,
         status=capsule.status,
         mlx=capsule.software.mlx,
         mlx_lm=capsule.software.mlx_lm,

@@ -24,6 +24,7 @@ NEAR_KL = 0.001
 NEAR_TOP1 = 0.01
 NEAR_PROMPTS = 20
 NEAR_POSITIONS = 100
+CLOCK_SET_S = 10.0
 STALL_LEVEL = 0.02
 STALL_LOSS = 0.175
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -84,6 +85,8 @@ class Policy(StrictModel):
     """Latest valid sessions that must agree before a promotion or a demotion."""
     session_gap_s: NonNegative
     """Least time between two of them, seconds."""
+    clock_set_s: NonNegative = CLOCK_SET_S
+    """Most seconds by which the time of day may have been set while one of them ran: else its times prove no gap."""
     sessions_averaged: Positive
     """Most sessions, from the latest back while they agree, whose mean is held against `arm_effect`: more sessions
     than `sessions` need not be, but they make a smaller gain promotable."""
@@ -130,6 +133,7 @@ class Policy(StrictModel):
             "near_top1": NEAR_TOP1,
             "near_prompts": NEAR_PROMPTS,
             "near_positions": NEAR_POSITIONS,
+            "clock_set_s": CLOCK_SET_S,
             "stall_level": STALL_LEVEL,
             "stall_loss": STALL_LOSS,
         }

@@ -60,9 +60,13 @@ class Session(Sealed):
     session: Name
     state: Literal["running", "finished", "failed"]
     started: UtcTime
+    since_boot_s: NonNegative | None = None
+    """When `started` was read, by a clock that nobody sets; null where it was not told."""
     preparing_s: NonNegative | None = None
     """Before it was written: checkpoint found and hashed, prompts made token ids; null where it was not told."""
     ended: UtcTime | None = None
+    clock_set_s: float | None = None
+    """By how many seconds, positive is ahead, the time of day was set while it ran; null where it was not told."""
     command: tuple[str, ...]
     checkpoint_option: NonEmpty
     """What `--checkpoint` said, or what `auto` came to; a resume finds the weights by it."""

@@ -19,7 +19,7 @@ from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.machine import backend as backends
-from zmlx_bench.machine import device, facts, heat, state
+from zmlx_bench.machine import clock, device, facts, heat, state
 from zmlx_bench.printable import encodable
 from zmlx_bench.protocol.plan import alike, arms_of, draw_up
 from zmlx_bench.schema.base import Backend, utc_now
@@ -123,6 +123,7 @@ def prepare(workspace: Workspace, request: Request, incumbent_of: Incumbent, say
             session=name,
             state="running",
             started=utc_now(),
+            since_boot_s=clock.since_boot_s(),
             preparing_s=round(time.perf_counter() - began, 3),
             command=tuple(encodable(without_secrets(part)) for part in request.command),
             checkpoint_option=located.option,
@@ -251,7 +252,7 @@ def can_be_resumed(prepared: Prepared) -> bool:
 
 def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsule]]:
     """Write the capsules, matrix rows and final `session.json` of a session whose jobs have ended."""
-    known = recorded(session.plan, store.events_path(workspace, session.session))
+    known = recorded(session, store.events_path(workspace, session.session))
     built = capsules.build(session, known.runs, known.outputs, ended=known.ended, audits=known.audits)
     for capsule in built:
         capsule_files.write(workspace, capsule)
@@ -260,6 +261,7 @@ def _record(workspace: Workspace, session: Session) -> tuple[Session, list[Capsu
         update={
             "state": "finished",
             "ended": known.ended,
+            "clock_set_s": known.clock_set_s,
             "capsules": tuple(
                 CapsuleRef(file=capsule_file_name(capsule), content_sha256=capsule.content_sha256) for capsule in built
             ),

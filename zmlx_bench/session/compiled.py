@@ -162,8 +162,8 @@ def _take_out(kept: Path, temporary: Path) -> None:
     for entry in sorted(kept.iterdir()) if kept.is_dir() else ():
         if entry.name.startswith("."):
             continue
-        # Another session may remove it meanwhile.
-        with contextlib.suppress(FileNotFoundError):
+        unit: list[Path] = []
+        try:
             unit = sorted(path for path in entry.rglob("*") if path.is_file())
             if not _whole(unit) or _digest(unit) != entry.name:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -174,6 +174,11 @@ def _take_out(kept: Path, temporary: Path) -> None:
                 target = temporary / path.relative_to(entry)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
+        except OSError:
+            # Another session removed it meanwhile, or the disk is full: MLX would load what is there of it.
+            for path in unit:
+                with contextlib.suppress(OSError):
+                    (temporary / path.relative_to(entry)).unlink()
 
 
 def _units(files: Iterable[Path]) -> list[list[Path]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zmlx_bench.schema.audit import Audit
-from zmlx_bench.schema.plan import Plan
 from zmlx_bench.schema.run import Run
+from zmlx_bench.schema.session import Session
 from zmlx_bench.session.audit import audits_of
+from zmlx_bench.session.clock import Reading, set_by
 from zmlx_bench.session.log import JobLog, finished
 from zmlx_bench.session.records import Outputs, runs_of
 
@@ -23,16 +24,21 @@ class Recorded:
     audits: Mapping[str, Audit]
     ended: str
     """When the last job did."""
+    clock_set_s: float | None
+    """By how many seconds the time of day was set meanwhile; None where it was not told."""
 
 
-def recorded(plan: Plan, events: Path) -> Recorded:
-    """Return what the log `events` holds; ValueError where no job has ended."""
+def recorded(session: Session, events: Path) -> Recorded:
+    """Return what the log `events` of a session holds; ValueError where no job has ended."""
+    plan = session.plan
     times: list[str] = []
+    readings = [Reading(0, session.started, session.since_boot_s)]
 
     def noted() -> Iterator[tuple[int, JobLog]]:
         for number, log in finished(events):
             if log.end is not None:
                 times.append(log.end.time)
+                readings.extend(Reading(log.start.resumed, at.time, at.since_boot_s) for at in (log.start, log.end))
             yield number, log
 
     runs, outputs = runs_of(plan, noted())
@@ -40,4 +46,4 @@ def recorded(plan: Plan, events: Path) -> Recorded:
     if any(job.kind == "audit" for job in plan.jobs):
         audited = {job.id for job in plan.jobs if job.kind in ("fidelity", "audit")}
         audits = audits_of(plan, {number: log for number, log in finished(events) if number in audited})
-    return Recorded(runs, outputs, audits, max(times))
+    return Recorded(runs, outputs, audits, max(times), set_by(readings))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from zmlx_bench.errors import UnusableInput
-from zmlx_bench.machine import state, tested
+from zmlx_bench.machine import clock, state, tested
 from zmlx_bench.machine.energy import Meter
 from zmlx_bench.printable import said
 from zmlx_bench.schema.base import Status, utc_now
@@ -172,6 +172,7 @@ class Processes:
             JobStart(
                 job=job.id,
                 time=utc_now(),
+                since_boot_s=clock.since_boot_s(),
                 at=at,
                 resumed=self._session.resumed,
                 waited_s=waited_s,
@@ -250,6 +251,7 @@ class Processes:
             JobEnd(
                 job=job.id,
                 time=utc_now(),
+                since_boot_s=clock.since_boot_s(),
                 at=ended,
                 status=outcome.status,
                 message=outcome.message,

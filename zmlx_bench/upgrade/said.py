@@ -23,8 +23,10 @@ def judged(session: Session, capsules: Sequence[Capsule], policy: Policy, check:
     of_stock = _of(capsules, within.stock)
     for arm in (of_stock, _of(capsules, within.again)):
         if not arm or any(capsule.status != "ok" for capsule in arm):
-            why = f"the stock model does not run there: {_message(arm)}"
-            return check.model_copy(update={"said": "unmeasured", "why": why})
+            # With the variant or without: after the upgrade nothing of the model runs.
+            said = "fails" if arm and all(capsule.status != "unavailable" for capsule in arm) else "unmeasured"
+            why = f"the stock model itself does not run there: {_message(arm)}"
+            return check.model_copy(update={"said": said, "why": why})
     check = check.model_copy(update={"stock": _stock(of_stock), "stock_peak_mem_gb": _peak(of_stock)})
     asked = _of(capsules, within.asked)
     if not asked or any(capsule.status == "unavailable" for capsule in asked):

@@ -19,7 +19,7 @@ from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.ledger.evidence_reader import KNOWN
 from zmlx_bench.machine.backend import installed
 from zmlx_bench.measured.variant import Variant
-from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.machine import Machine, cores_told
 from zmlx_bench.schema.plan import DEFAULT, Conditions
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.variant import ResolvedVariant
@@ -184,7 +184,12 @@ def _hub_id(promotion: Promotion, workspace: Workspace) -> str:
 def _listed(found: Sequence[Promotion]) -> str:
     each = [
         ", ".join(
-            [f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend})", f"mlx {p.mlx}", *_words(p.conditions)]
+            [
+                f"{p.variant} for {p.checkpoint} on {p.device} ({p.backend})",
+                *cores_told(p.device, p.cores),
+                f"mlx {p.mlx}",
+                *_words(p.conditions),
+            ]
         )
         for p in found
     ]

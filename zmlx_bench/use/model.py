@@ -18,7 +18,7 @@ from zmlx_bench.measured.families import loading
 from zmlx_bench.measured.primitives import check_needs
 from zmlx_bench.printable import one_line
 from zmlx_bench.schema.base import Backend
-from zmlx_bench.schema.machine import Machine
+from zmlx_bench.schema.machine import Machine, cores_told
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.session.request import conditions_of
@@ -157,6 +157,7 @@ def _grounds(choice: Choice) -> str:
     since = f"; {decide.earlier(choice.changed)}" if choice.changed else ""
     return (
         f"{name}: promoted for {promotion.family} {promotion.checkpoint} on {promotion.device} ({promotion.backend}), "
+        f"{''.join(f'{told}, ' for told in cores_told(promotion.device, promotion.cores))}"
         f"mlx {promotion.mlx}; in its latest session {_figures(promotion)}{since}"
     )
 

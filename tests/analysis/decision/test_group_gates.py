@@ -105,6 +105,32 @@ def test_sessions_that_overlap_are_no_minutes_apart() -> None:
     assert found.text == "the sessions are 0 min apart, 60 needed"
 
 
+@pytest.mark.parametrize(("off_s", "outcome"), [(10.0, "pass"), (-10.0, "pass"), (10.5, "fail"), (-7200.0, "fail")])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_session_while_which_the_clock_was_set_proves_no_gap(which: int, off_s: float, outcome: str) -> None:
+    sessions = [session(fast(), hour=hour, clock_set_s=off_s if at == which else 0.0) for at, hour in enumerate((0, 9))]
+    assert POLICY.clock_set_s == 10
+    decided = verdict(*sessions)
+    assert decided.verdict == ("PROMOTE" if outcome == "pass" else "CANDIDATE")
+    found = gate(decided, "gap")
+    assert found.outcome == outcome
+    if outcome == "fail":
+        assert said(found) == ("fail", abs(off_s), POLICY.clock_set_s, TWO * 2)
+        name = sessions[which].session
+        assert (
+            found.text == f"the time of day was set by {abs(off_s):.0f} s during {name}, so that its times prove no gap"
+        )
+
+
+def test_two_rejections_withdraw_no_default_where_the_clock_was_set() -> None:
+    slow = arm(SLOW, SLOW)
+    sessions = [session(slow), session(slow, hour=9)]
+    withdrawn = decide_group(group(*sessions, incumbent="fused"), POLICY)
+    assert withdrawn.action == "demote"
+    kept = decide_group(group(sessions[0], replace(sessions[1], clock_set_s=900.0), incumbent="fused"), POLICY)
+    assert kept.action == "keep"
+
+
 def test_of_three_sessions_the_two_that_are_nearest_make_the_gap() -> None:
     three = POLICY.model_copy(update={"sessions": 3})
     sessions = [session(fast(), hour=hour) for hour in (0, 5, 6.5)]
@@ -183,7 +209,7 @@ def test_the_best_of_two_is_told_with_both_gains() -> None:
     found = verdict(*sessions, name="a")
     best = gate(found, "best")
     assert said(best) == ("fail", pytest.approx(math.exp(0.05)), pytest.approx(math.exp(0.08)), ())
-    assert found.why == best.text == "the default becomes b; it must be beaten in the same blocks"
+    assert best.text == "the default becomes b; it must be beaten in the same blocks"
     assert (found.verdict, found.reason, found.gates[-1]) == ("CANDIDATE", "best", best)
 
 

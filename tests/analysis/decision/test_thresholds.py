@@ -47,8 +47,8 @@ def test_every_figure_of_the_policy_is_the_one_that_was_simulated() -> None:
         "near_kl": 0.001, "near_top1": 0.01, "near_prompts": 20, "near_positions": 100,
         "memory_tolerance": 0.02, "memory_slack_gb": 0.02, "resident_tolerance": 0.1, "resident_slack_gb": 0.25,
         "prefill_tolerance": 0.05, "clock_disagreement": 0.02,
-        "sessions": 2, "session_gap_s": 3600, "sessions_averaged": 6, "arm_effect": 0.01, "promote_alpha": 0.01,
-        "stall_level": 0.02, "stall_loss": 0.175,
+        "sessions": 2, "session_gap_s": 3600, "clock_set_s": 10, "sessions_averaged": 6, "arm_effect": 0.01,
+        "promote_alpha": 0.01, "stall_level": 0.02, "stall_loss": 0.175,
         "planned_effect": 0.03, "planned_power": 0.9, "max_blocks": 200, "futility_power": 0.1,
     }  # fmt: skip
 

@@ -110,6 +110,7 @@ def session_evidence(
         looks=session.plan.looks,
         keeps_at_looks=session.plan.algorithm >= 3,
         blocks=session.blocks if session.plan.looks else None,
+        clock_set_s=session.clock_set_s,
         contrast=session.plan.contrast,
         within=session.plan.within,
     )

@@ -91,10 +91,21 @@ class BudgetEvidence:
         """Estimate where d, z or another log ratio of these blocks lies."""
         return estimate(sample, self.estimator)
 
+    @property
+    def gain_by_block(self) -> dict[int, float]:
+        """Return d by the number of its block."""
+        return self._by_block(self.figures.speedup)
+
     def _logs(self, ratio: Ratio | None) -> tuple[float, ...]:
         if ratio is None or self.seen is None:
             return () if ratio is None else ratio.logs
-        return tuple(log for log, block in zip(ratio.logs, ratio.blocks, strict=True) if block <= self.seen)
+        return tuple(self._by_block(ratio).values())
+
+    def _by_block(self, ratio: Ratio | None) -> dict[int, float]:
+        if ratio is None:
+            return {}
+        pairs = zip(ratio.blocks, ratio.logs, strict=True)
+        return {block: log for block, log in pairs if self.seen is None or block <= self.seen}
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,8 @@ class SessionEvidence:
     algorithm 3."""
     blocks: int | None = None
     """Blocks that were run, where there are looks."""
+    clock_set_s: float | None = None
+    """By how many seconds the time of day was set while it ran; None where that was not told."""
     contrast: Contrast | None = None
     """What it stops by in the place of its variants' verdicts."""
     within: Within | None = None

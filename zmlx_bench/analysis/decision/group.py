@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from zmlx_bench.analysis.decision import conditions, same_code, stalls
+from zmlx_bench.analysis.decision import behind, conditions, same_code, stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
@@ -93,6 +93,7 @@ def decide_group(
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
+    verdicts = [behind.told(verdict, entries, recommended, policy) for verdict in verdicts]
     return GroupDecision(action, recommended, why, tuple(verdicts), rule)
 
 
@@ -124,7 +125,7 @@ def _judge_variant(
         return _plain(rejected[0], rejected)
     same = [e for e in entries if e.arm.identity == entries[0].arm.identity]
     for entry in same:
-        if same_code.wrong_tokens(entry):
+        if entry.verdict.wrong_tokens:
             # Identity of tokens is not a matter of averages: one failure of the same source stands.
             return _plain(entry, [entry])
     if namesake is not None:
@@ -230,6 +231,10 @@ def _coverage(latest: Entry, others: list[Entry], sessions: Gate) -> Gate:
 
 
 def _gap(wanted: list[Entry], capsules: tuple[str, ...], policy: Policy) -> Gate:
+    off, name = max((abs(e.session.clock_set_s or 0.0), e.session.session) for e in wanted)
+    if off > policy.clock_set_s:
+        text = f"the time of day was set by {off:.0f} s during {name}, so that its times prove no gap"
+        return Gate("gap", "fail", off, policy.clock_set_s, capsules, text)
     least = min((after.session.started - before.session.ended).total_seconds() for after, before in pairwise(wanted))
     far = least >= policy.session_gap_s
     text = f"the sessions are {max(0.0, least) / 60:.0f} min apart, {policy.session_gap_s / 60:.0f} needed"

@@ -18,24 +18,19 @@ class Entry:
     verdict: SessionVerdict
 
 
-def wrong_tokens(entry: Entry) -> bool:
-    """Whether the session rejected the variant for its tokens."""
-    return entry.verdict.verdict == "REJECT" and entry.verdict.reason == "fidelity"
-
-
 def namesakes(entries: Mapping[str, Sequence[Entry]]) -> dict[str, Entry]:
     """Return, by variant, the latest session in which its code said other tokens under another name.
 
     `entries` are those of each variant, latest first, whose code is the first one's. One that failed under its own name
     too is left out.
     """
-    wrong = [e for found in entries.values() for e in found if wrong_tokens(e)]
+    wrong = [e for found in entries.values() for e in found if e.verdict.wrong_tokens]
     failed = {e.arm.identity: e for e in sorted(wrong, key=lambda e: (e.session.started, e.session.session))}
     codes = {name: found[0].arm.identity for name, found in entries.items()}
     return {
         name: failed[code]
         for name, code in codes.items()
-        if code in failed and not any(wrong_tokens(e) and e.arm.identity == code for e in entries[name])
+        if code in failed and not any(e.verdict.wrong_tokens and e.arm.identity == code for e in entries[name])
     }
 
 

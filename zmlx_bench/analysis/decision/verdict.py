@@ -102,6 +102,11 @@ class SessionVerdict:
     coverage: Mapping[str, float] | None = None
     """Calls of each site per decoded token; None where not known."""
 
+    @property
+    def wrong_tokens(self) -> bool:
+        """Whether the session rejected the variant for its tokens."""
+        return self.verdict == "REJECT" and self.reason == "fidelity"
+
 
 @dataclass(frozen=True)
 class GroupVerdict:
@@ -119,6 +124,8 @@ class GroupVerdict:
     """Gates of the session shown, then those between sessions."""
     gain: float | None
     """Mean over the sessions of the mean d at the weakest budget (log), which ranks promotions."""
+    behind: bool = False
+    """Whether the session shown found it slower than the default in the same blocks, before that was the default."""
 
 
 Action = Literal["promote", "keep", "demote", "none"]

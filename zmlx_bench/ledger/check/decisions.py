@@ -41,4 +41,4 @@ def check_decisions(workspace: Workspace, faults: Sequence[Finding]) -> tuple[li
     reader.refuse(Refusal(fault.file, fault.message) for fault in faults)
     findings += check_promotions(workspace, found, reader, policy)
     findings += check_notebook(workspace, reader, policy, found)
-    return findings, [*policies.notes(policy), *notes(workspace, everything(reader, None), found)]
+    return findings, [*policies.notes(policy), *notes(workspace, everything(reader, None), found, policy)]

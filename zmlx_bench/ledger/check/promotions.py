@@ -11,6 +11,7 @@ from zmlx_bench.findings.finding import Finding, finding
 from zmlx_bench.findings.reading import relative
 from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, everything
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
@@ -32,7 +33,8 @@ def _check(
         field = f"promotion[{index}]"
         key = promotions.key_of(promotion)
         if key in seen:
-            yield finding(file, field, f"a second promotion for {promotion.family} on {promotion.device}")
+            where = ", ".join([promotion.device, *cores_told(promotion.device, promotion.cores)])
+            yield finding(file, field, f"a second promotion for {promotion.family} on {where}")
         seen.add(key)
         yield from _one(promotion, file, field, evidence.get(key, []), policy)
 

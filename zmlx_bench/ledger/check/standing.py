@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from zmlx_bench.analysis.changed import changed, listed
-from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupKey
+from zmlx_bench.analysis.decision import RULE_OF_BYTES, GroupKey, judge_session
 from zmlx_bench.analysis.decision.evidence import ArmEvidence
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.errors import UnusableInput
@@ -15,7 +15,9 @@ from zmlx_bench.ledger.evidence_reader import SessionCapsules
 from zmlx_bench.printable import clean
 from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.machine import cores_told
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.promotion import Promotion, Promotions
 from zmlx_bench.workspace import Workspace
 
@@ -49,24 +51,68 @@ class _Today:
         return found
 
 
-def notes(workspace: Workspace, evidence: Mapping[GroupKey, Sequence[SessionCapsules]], found: Promotions) -> list[str]:
-    """Return a line for each promotion and each variant's sessions that are not of today's code."""
+def notes(
+    workspace: Workspace,
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
+    found: Promotions,
+    policy: Policy,
+) -> list[str]:
+    """Return a line for each promotion and each variant's sessions that are not of today's code, for each promotion
+    whose code said other tokens than the model, and for each session while which the time of day was set."""
     today = _Today(workspace)
-    return [clean(line) for line in (*_promoted(workspace, found, today), *_measured(evidence, today))]
+    standing = (*_promoted(workspace, found, today), *_measured(evidence, today))
+    spoken = (*_doubted(workspace, evidence, found, policy), *_set(evidence, policy.clock_set_s))
+    return [clean(line) for line in (*standing, *spoken)]
+
+
+def earlier(workspace: Workspace, found: Promotions) -> list[str]:
+    """Return of each promotion, in its order, why it does not stand on the code as it is; empty where it does."""
+    return list(_earlier(workspace, found, _Today(workspace)))
+
+
+def _earlier(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
+    table = carried.read(workspace)
+    for one in found.promotion:
+        now = today.identity(one.family, one.variant, one.backend, one.conditions)
+        if isinstance(now, str):
+            yield now
+        else:
+            since = _since(promotions.parts_of(one, table), now)
+            yield f"was measured on an earlier path: {since}" if since else ""
 
 
 def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
-    table = carried.read(workspace)
-    for promotion in found.promotion:
-        now = today.identity(promotion.family, promotion.variant, promotion.backend, promotion.conditions)
-        then = promotions.parts_of(promotion, table)
-        place = f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {promotion.device}"
-        if isinstance(now, str):
-            yield f"{place} {now}"
-        elif since := _since(then, now):
-            yield f"{place} was measured on an earlier path: {since}"
+    for promotion, why in zip(found.promotion, _earlier(workspace, found, today), strict=True):
+        place = _place(promotion)
+        if why:
+            yield f"{place} {why}"
         if promotion.rule == RULE_OF_BYTES:
             yield f"{place} stands by rule {promotion.rule}: {older(promotion)}"
+
+
+def _place(promotion: Promotion) -> str:
+    where = ", ".join([promotion.device, *cores_told(promotion.device, promotion.cores)])
+    return f"{promotions.FILE}: {promotion.variant} for {promotion.checkpoint} on {where}"
+
+
+def _doubted(
+    workspace: Workspace,
+    evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
+    found: Promotions,
+    policy: Policy,
+) -> Iterator[str]:
+    """Yield each promotion with the latest session in which its code said other tokens than the model."""
+    table = carried.read(workspace)
+    for promotion in found.promotion:
+        parts = promotions.parts_of(promotion, table)
+        code = promotion.identity if parts is None else parts.digest
+        sessions = [one.evidence for one in evidence.get(promotions.key_of(promotion), ())]
+        for session in sorted(sessions, key=lambda s: (s.started, s.session), reverse=True):
+            verdicts = judge_session(session, policy)
+            if wrong := [v for v in verdicts if v.wrong_tokens and v.identity == code]:
+                said = f"its code said other tokens than the model in session {session.session}: {wrong[0].why}"
+                yield f"{_place(promotion)} is in doubt: {said}"
+                break
 
 
 def older(promotion: Promotion) -> str:
@@ -95,6 +141,13 @@ def _measured(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], today: _To
             if others:
                 why = "; ".join(f"{what} ({count})" for what, count in others.items())
                 yield f"sessions of {name} ({backend}) that do not count for today's code: {why}"
+
+
+def _set(evidence: Mapping[GroupKey, Sequence[SessionCapsules]], most_s: float) -> Iterator[str]:
+    for session in sorted((one.evidence for found in evidence.values() for one in found), key=lambda s: s.session):
+        if session.clock_set_s is not None and abs(session.clock_set_s) > most_s:
+            by = f"the time of day was set by {session.clock_set_s:+.0f} s while it ran"
+            yield f"session {session.session}: {by}, so that its times prove no gap to another one"
 
 
 def _since(then: Identity | None, now: Identity) -> str:
