@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.builders import Made, add_session, make_workspace
+from tests.builders import MACHINE, Made, add_session, make_workspace
 from tests.planted import declaration
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.ledger import promotions
@@ -183,3 +183,15 @@ def test_what_is_no_longer_declared_is_of_no_path_that_is_earlier(place: Workspa
     assert standing.earlier(place, found) == [True]
     (place.variants / "qwen3.toml").write_text('family = "qwen3"\n')
     assert standing.earlier(place, found) == [None]
+
+
+def test_a_default_from_before_cores_were_recorded_is_in_doubt_by_what_it_said_on_a_host_that_it_covers(
+    tmp_path: Path,
+) -> None:
+    made, fast = make_workspace(tmp_path / "ws"), Made("fast", 0.08, identified=True)
+    for hour in (0, 3):
+        add_session(made, hour, [fast], machine=MACHINE.model_copy(update={"cores": None}))
+    record(made, decide(made, None))
+    session = add_session(made, 6, [replace(fast, wrong_at=7)])
+    (note,) = [note for note in check_workspace(made).notes if "in doubt" in note]
+    assert session.session in note

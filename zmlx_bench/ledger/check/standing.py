@@ -113,7 +113,9 @@ def _doubted(
         codes = {promotion.identity if parts is None else parts.digest}
         if not isinstance(now, str):
             codes.add(now.digest)
-        sessions = [one.evidence for one in evidence.get(promotions.key_of(promotion), ())]
+        # It is the default there too where its own sessions did not record what tells groups apart now.
+        of = promotions.key_of(promotion)
+        sessions = [one.evidence for key, found_there in evidence.items() if of.covers(key) for one in found_there]
         for session in sorted(sessions, key=lambda s: (s.started, s.session), reverse=True):
             verdicts = judge_session(session, policy)
             if wrong := [v for v in verdicts if v.wrong_tokens and v.identity in codes]:
