@@ -396,3 +396,23 @@ def test_a_default_whose_code_failed_under_another_name_is_in_doubt_by_that_sess
     assert doubt is not None
     assert doubt.startswith(f"fast is the same code as renamed in {wrong}: at ")
     assert doubt.endswith("; it stays the default until more sessions reject it")
+
+
+def test_a_default_that_was_promoted_before_cores_were_recorded_is_in_doubt_on_a_host_that_it_covers(
+    tmp_path: Path,
+) -> None:
+    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08)
+    for hour in (0, 2):
+        add_session(made, hour, [fast], machine=MACHINE.model_copy(update={"cores": None}))
+    record(made, decide(made, None))
+    add_session(made, 4, [fast])
+    assert [(group.promoted, group.covering, group.doubt) for group in build(made, None).groups] == [
+        ("fast", None, None), (None, "fast", None),
+    ]  # fmt: skip
+    wrong = add_session(made, 6, [replace(fast, wrong_at=7)]).session
+    old, here = build(made, None).groups
+    assert old.doubt is None
+    assert here.doubt == (
+        f"fast said other tokens than the model in session {wrong}: it is the default here by a promotion of hosts "
+        "whose cores were not recorded, and stays so"
+    )

@@ -86,14 +86,19 @@ class GroupOverview:
     """Best first."""
     next_runs: tuple[str, ...]
     """Commands for what another session can confirm, and for what more blocks can decide."""
+    covering: str | None = None
+    """What is applied here though nothing was promoted: by a promotion that did not record what tells groups apart."""
 
     @property
     def doubt(self) -> str | None:
         """What speaks against a default that stays one until more sessions say so; None where nothing does."""
-        line = next((one for one in self.lines if one.variant == self.promoted), None)
+        default = self.promoted or self.covering
+        line = next((one for one in self.lines if one.variant == default), None)
         if line is None or line.verdict != "REJECT" or self.recommended != self.promoted:
             return None
         stays = "it stays the default until more sessions reject it"
+        if self.promoted is None:
+            stays = "it is the default here by a promotion of hosts whose cores were not recorded, and stays so"
         if line.reason == "fidelity" and all(cell.fidelity == "identical" for cell in line.cells):
             # Its code failed under another name, in a session that is not the one shown.
             return f"{line.variant} is {line.why}; {stays}"
@@ -143,7 +148,9 @@ def overview(
 
     def group(key: GroupKey) -> GroupOverview:
         loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
-        return _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
+        found = _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
+        covering = next((name for of, name in incumbents.items() if of.covers(key)), None)
+        return replace(found, covering=None if incumbent else covering)
 
     return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
