@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from drawn_orders import drawn_orders
 from scipy import special
 
 from zmlx_bench.analysis.decision.group import allowance
@@ -109,19 +110,12 @@ def _speeds(rng: np.random.Generator, sessions: int, arms: int, blocks: int, noi
     speeds: Array = rng.normal(0.0, BLOCK_DRIFT, (sessions, 1, blocks)) + noise.process_sd * scatter
     if noise.shape in ("normal", "heavy"):
         return speeds
-    places = _abba(rng, sessions, arms, blocks)
+    places = drawn_orders(rng, sessions, arms, blocks).argsort(axis=-1).swapaxes(1, 2)
     sign = rng.choice([-1.0, 1.0], (sessions, 1, 1))
     if noise.shape == "trend":
         return speeds + sign * TREND * (np.arange(blocks) * arms + places) / (blocks * arms)
     cold = (places == 0) & (np.arange(blocks) < (1 if noise.shape == "cold" else blocks))
     return speeds + sign * COLD * cold
-
-
-def _abba(rng: np.random.Generator, sessions: int, arms: int, blocks: int) -> npt.NDArray[np.int_]:
-    """Places of the arms: an order drawn for each pair of blocks, reversed in the second."""
-    first = rng.random((sessions, arms, (blocks + 1) // 2)).argsort(axis=1).argsort(axis=1)
-    pairs = np.stack([first, arms - 1 - first], axis=-1)
-    return pairs.reshape(sessions, arms, -1)[:, :, :blocks]
 
 
 def shifted(gain: Estimate, true: Array) -> Estimate:

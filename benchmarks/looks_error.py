@@ -22,7 +22,7 @@ from outlier_model import BUDGETS_APART, BUDGETS_TOGETHER, OUTLIERS, STALLS, Sha
 
 from zmlx_bench.analysis.decision.group import EARLY, allowance
 from zmlx_bench.analysis.decision.outliers import set_aside
-from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, over_looks
+from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, kept, over_looks
 from zmlx_bench.analysis.decision.stalls import missed
 from zmlx_bench.analysis.decision.statistics import biased, estimate, floor_of
 from zmlx_bench.files import read_toml
@@ -72,14 +72,17 @@ def run(
     return run_drawn(lambda: sessions(rng, PIECE, variants, looks[-1], shape), count, gains, looks)
 
 
-def run_drawn(draw: Callable[[], tuple[Array, Array]], count: int, gains: Array, looks: Sequence[int]) -> Stopped:
-    """Decide `count` sessions whose log speeds (PIECE, arms, blocks) at both budgets are drawn by `draw`."""
-    parts = [_run(draw(), gains, looks) for _ in range(max(1, count // PIECE))]
+def run_drawn(
+    draw: Callable[[], tuple[Array, Array]], count: int, gains: Array, looks: Sequence[int], *, keeps: bool = True
+) -> Stopped:
+    """Decide `count` sessions whose log speeds (PIECE, arms, blocks) at both budgets are drawn by `draw`; `keeps` as
+    sessions since plans of algorithm 3."""
+    parts = [_run(draw(), gains, looks, keeps=keeps) for _ in range(max(1, count // PIECE))]
     fields = ("blocks", "speed", "candidate", "valid", "mean", "se", "d")
     return Stopped(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
-def _run(drawn: tuple[Array, Array], gains: Array, looks: Sequence[int]) -> Stopped:
+def _run(drawn: tuple[Array, Array], gains: Array, looks: Sequence[int], *, keeps: bool) -> Stopped:
     count = len(drawn[0])
     d = [y[:, 2:] - (y[:, :1] + y[:, 1:2]) / 2 + gains[None, :, b, None] for b, y in enumerate(drawn)]
     z = [y[:, 1] - y[:, 0] for y in drawn]
@@ -96,6 +99,8 @@ def _run(drawn: tuple[Array, Array], gains: Array, looks: Sequence[int]) -> Stop
             evidence(g, floor_of(n, POLICY.min_gain)[:, None], POLICY, len(looks))
             for g, n in zip(gain, null, strict=True)
         ]
+        if keeps and len(looks) > 1:
+            cells = [kept(cell, _own(x)) for cell, x in zip(cells, seen, strict=True)]
         taken.append(
             Evidence(*(np.stack([getattr(c, f) for c in cells], axis=-1) for f in ("above", "below", "within")))
         )

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 # of a session takes, for products that nobody asks for.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from tests import marks
+from tests import marks, rewritten
 from tests.forked import Forker
 from tests.left import pytest_exception_interact
 from tests.planted import plant
@@ -38,8 +38,10 @@ from zmlx_bench.workspace import Workspace
 __all__ = ["pytest_exception_interact"]
 ZMLX = (sys.executable, "-c", "from zmlx_bench.cli.main import main; main()")
 QUIET_ENV = {name: value for name, value in os.environ.items() if not name.startswith(("MLX_", "ZMLX_"))}
+# Hundreds of commands would compile their modules anew, and each worker of xdist all tests.
+QUIET_ENV.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # The device's lock lies in the temporary folder: two runs of the tests on one machine must not meet there.
-QUIET_ENV.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands would compile their modules anew
 QUIET_ENV["TMPDIR"] = tempfile.mkdtemp(prefix="zmlx-tests-")
 atexit.register(shutil.rmtree, QUIET_ENV["TMPDIR"], ignore_errors=True)
 # How long an example takes, and how long it is looked for, says how busy the machine is.
@@ -58,9 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[object]:
+def pytest_collection(session: pytest.Session) -> Iterator[object]:
     """Keep Python's collector off the tests that are collected: it would look through all of them again and again."""
     gc.disable()
+    if told := getattr(session.config, "workerinput", None):
+        rewritten.begin(session.config, int(told["workerid"].removeprefix("gw")), told["workercount"])
     try:
         return (yield)
     finally:

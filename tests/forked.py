@@ -144,6 +144,7 @@ def wait(fd: int) -> None:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(int(left.code or 0))
 
 

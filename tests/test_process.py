@@ -75,6 +75,8 @@ def test_a_fork_that_holds_the_pipe_does_not_hold_the_reader(start: Start) -> No
 
 def test_the_answer_is_the_last_line() -> None:
     assert [last_line(printed) for printed in (b"", b"one", b"hello\r\none\n", b"\xff\n one ")] == ["", *["one"] * 3]
+    # JSON of pydantic holds such characters as they are.
+    assert last_line('hello\n"a\u2028b\x85c"\n'.encode()) == '"a\u2028b\x85c"'
 
 
 def test_how_it_ended_in_words() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
-import math
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
@@ -31,11 +32,23 @@ LARGEST_LINES = 256 * 1024 * 1024
 TEMPORARY_END = ".*.tmp"
 """Behind a dot and a file's name: it is being written, or was when its process was killed."""
 _LONGEST_NUMBER = 40
+_LARGEST = sys.float_info.max
 
 
 def read_toml(path: Path, model: type[Model]) -> Model:
     """Read a TOML file into `model`; UnusableInput names file, table and field."""
-    return parse(path, model, read_text(path), tomllib.loads)
+    try:
+        found = _of_toml(model, read_text(path))
+    except ValueError as error:
+        raise UnusableInput(f"{path}: {error}") from None
+    assert isinstance(found, model)
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _of_toml(model: type[StrictModel], text: str) -> StrictModel:
+    """Return what `decoded` makes of TOML, once of the same text: a command reads its declarations several times."""
+    return decoded(model, text, tomllib.loads)
 
 
 def read_json(path: Path, model: type[Model], part: Callable[[Raw], Raw] | None = None) -> Model:
@@ -110,22 +123,24 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
+# Evidence holds millions of numbers: they are looked at where they are converted, without another call.
 def _integer(text: str) -> int:
-    _refuse_long(text)
+    if len(text) > _LONGEST_NUMBER:
+        raise _long(text)
     return int(text)
 
 
 def _finite(text: str) -> float:
-    _refuse_long(text)
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"the number {text} is out of range")
-    return value
-
-
-def _refuse_long(text: str) -> None:
     if len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(text)} characters")
+        raise _long(text)
+    value = float(text)
+    if -_LARGEST <= value <= _LARGEST:
+        return value
+    raise ValueError(f"the number {text} is out of range")
+
+
+def _long(text: str) -> ValueError:
+    return ValueError(f"a number of {len(text)} characters")
 
 
 def read_text(path: Path, most: int = LARGEST_FILE) -> str:

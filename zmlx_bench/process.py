@@ -131,7 +131,7 @@ def tail(printed: IO[bytes]) -> str:
 def last_line(printed: bytes) -> str:
     """Return the answer of a Python that prints one line: before it, what runs at its start (a .pth file,
     sitecustomize) may have printed."""
-    return (printed.decode("utf-8", "replace").splitlines() or [""])[-1].strip()
+    return (printed.splitlines() or [b""])[-1].decode("utf-8", "replace").strip()
 
 
 def ending(code: int) -> str:

@@ -92,8 +92,9 @@ def promoted(root: Path) -> str:
         "peak GB (stock)",
     ]
     lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-    for one, why in zip(found, earlier, strict=True):
-        lines.append("| " + " | ".join(_promotion(one, "an earlier path" if why else "today's", budgets)) + " |")
+    code = {False: "today's", True: "an earlier path", None: "none of today's"}
+    for one, since in zip(found, earlier, strict=True):
+        lines.append("| " + " | ".join(_promotion(one, code[since], budgets)) + " |")
     return "\n".join(lines)
 
 

@@ -67,6 +67,11 @@ class Cluster:
             self.port = free.getsockname()[1]
 
     @property
+    def others(self) -> list[str]:
+        """All nodes but the one that holds the cluster together."""
+        return self._names[1:]
+
+    @property
     def address(self) -> str:
         return f"{FIRST_IP if self._network is not None else '127.0.0.1'}:{self.port}"
 
@@ -148,9 +153,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, str] = SOON, network: Network | None = None) -> Iterator[Cluster]:
+def running(settings: Mapping[str, str] = SOON, network: Network | None = None, size: int = 3) -> Iterator[Cluster]:
     """Start a cluster, and end all of it whatever happens."""
-    made = Cluster(settings, network)
+    made = Cluster(settings, network, size)
     try:
         made.up()
         yield made

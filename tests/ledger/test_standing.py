@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.builders import Made, add_session, make_workspace
+from tests.builders import MACHINE, Made, add_session, make_workspace
 from tests.planted import declaration
 from zmlx_bench.catalog.variants import Catalog
+from zmlx_bench.ledger import promotions
+from zmlx_bench.ledger.check import standing
 from zmlx_bench.ledger.check.workspace import Checked, check_workspace
 from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.schema.session import Session
@@ -161,3 +163,35 @@ def test_a_row_of_before_tells_no_identity_and_one_that_tells_another_is_found(p
     found = check_workspace(place).findings
     assert {finding.file for finding in found} == {path.relative_to(place.root).as_posix() for path in files}
     assert {finding.field.rpartition(".")[2] for finding in found} == {"identity"}
+
+
+def test_a_default_is_in_doubt_by_its_code_as_it_was_and_as_it_is(place: Workspace) -> None:
+    source = place.kernels / "fast" / "kernel.py"
+    source.write_text(KERNEL.replace("sum(axis=-2)", "sum(axis=-2) + 0"))
+    session = add_session(place, 6, [Declared("fast", 0.08, workspace=place, wrong_at=7)])
+    (note,) = [note for note in check_workspace(place).notes if "in doubt" in note]
+    assert f"its code said other tokens than the model in session {session.session}" in note
+    source.write_text(KERNEL.replace("sum(axis=-2)", "sum(axis=-2) + 1"))
+    assert not [note for note in check_workspace(place).notes if "in doubt" in note], "nobody runs that code"
+
+
+def test_what_is_no_longer_declared_is_of_no_path_that_is_earlier(place: Workspace) -> None:
+    found = promotions.read(place)
+    assert standing.earlier(place, found) == [False]
+    source = place.kernels / "fast" / "kernel.py"
+    source.write_text(KERNEL.replace("sum(axis=-2)", "sum(axis=-2) + 0"))
+    assert standing.earlier(place, found) == [True]
+    (place.variants / "qwen3.toml").write_text('family = "qwen3"\n')
+    assert standing.earlier(place, found) == [None]
+
+
+def test_a_default_from_before_cores_were_recorded_is_in_doubt_by_what_it_said_on_a_host_that_it_covers(
+    tmp_path: Path,
+) -> None:
+    made, fast = make_workspace(tmp_path / "ws"), Made("fast", 0.08, identified=True)
+    for hour in (0, 3):
+        add_session(made, hour, [fast], machine=MACHINE.model_copy(update={"cores": None}))
+    record(made, decide(made, None))
+    session = add_session(made, 6, [replace(fast, wrong_at=7)])
+    (note,) = [note for note in check_workspace(made).notes if "in doubt" in note]
+    assert session.session in note

@@ -260,6 +260,7 @@ def test_what_no_session_can_join_any_more_is_said_to_be_closed(tmp_path: Path) 
     group = only(build(workspace, None))
     assert (group.next_runs, [line.variant for line in group.undecided]) == ((), ["faster", "fast"])
     said = "losed: its sessions did not record how many cores they had; what is measured now is a group of its own"
+    assert said == f"losed: {as_json([group])[0]['closed']}"
     assert said in " ".join(shown(build(workspace, None)).split())
     assert said in report_page(build(workspace, None), workspace, read_policy(workspace), workspace.root)
 
@@ -383,3 +384,15 @@ def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_s
         add_session(made, 6, [replace(fast, wrong_at=7)])
         withdrawn = only(build(made, None))
         assert (withdrawn.action, withdrawn.doubt) == ("demote", None)
+
+
+def test_a_default_whose_code_failed_under_another_name_is_in_doubt_by_that_session(tmp_path: Path) -> None:
+    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08, code="one", identified=True)
+    for hour in (0, 2):
+        add_session(made, hour, [fast])
+    record(made, decide(made, None))
+    wrong = add_session(made, 4, [replace(fast, name="renamed", wrong_at=7)]).session
+    doubt = only(build(made, None)).doubt
+    assert doubt is not None
+    assert doubt.startswith(f"fast is the same code as renamed in {wrong}: at ")
+    assert doubt.endswith("; it stays the default until more sessions reject it")

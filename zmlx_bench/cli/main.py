@@ -167,7 +167,9 @@ def _not_imported(error: ImportError) -> str:
     """Return why a library cannot be imported: its own words are of no use where a part of Python is lacking."""
     from zmlx_bench.machine import built
 
-    return built.lacking() or (
+    if without := built.lacking():
+        return ": ".join(without)
+    return (
         f"{error.name or 'a library'} cannot be imported ({one_line(str(error))}): the installation is broken; "
         "make setup, or pip install --force-reinstall zmlx-bench"
     )

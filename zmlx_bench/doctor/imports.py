@@ -19,8 +19,7 @@ _SUBJECT = "mlx and mlx-lm"
 def observation() -> Observation:
     """Say whether mlx and mlx-lm can be imported as a worker does, from the working directory; if not, why."""
     if without := built.lacking():
-        found, _, remedy = without.partition(": ")
-        return Observation(subject="Python", level="problem", found=found, remedy=remedy)
+        return Observation(subject="Python", level="problem", found=without[0], remedy=without[1])
     try:
         done = subprocess.run(
             [sys.executable, "-c", _CODE],

@@ -14,14 +14,14 @@ PARTS = {
 """By the module that is compiled: what it is imported as, the library that it is built on, and Debian's package."""
 
 
-def lacking() -> str:
-    """Return in one sentence, with the remedy, which part this Python cannot import; empty where it has them all."""
+def lacking() -> tuple[str, str] | None:
+    """Return which part this Python cannot import, and the remedy; None where it has them all."""
     for module in PARTS:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            return f"this Python cannot import {PARTS[module][0]} ({one_line(str(error))}): {_remedy(module)}"
-    return ""
+            return f"this Python cannot import {PARTS[module][0]} ({one_line(str(error))})", _remedy(module)
+    return None
 
 
 def remark(why: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.protocol.looks import looks_of
-from zmlx_bench.protocol.order import block_orders
+from zmlx_bench.protocol.order import block_orders, placed_orders
 from zmlx_bench.schema.base import Backend, Estimator
 from zmlx_bench.schema.plan import Arm, Checkpoint, Conditions, Contrast, Job, JobKind, Plan, Timeouts, Within
 from zmlx_bench.schema.prompts import Encoded, PromptSet
@@ -15,7 +15,7 @@ from zmlx_bench.schema.variant import ResolvedVariant
 
 BASELINE = "baseline"
 NULL = "null"
-ALGORITHM = 2
+ALGORITHM = 3
 """The number of the way in which sessions are drawn up now."""
 ESTIMATOR: Estimator = "bisquare"
 """What a session's ratios are estimated with now; docs/decision-error.md shows why."""
@@ -151,6 +151,16 @@ def jobs_1(wanted: Wanted) -> tuple[Job, ...]:
 
 
 def jobs_2(wanted: Wanted) -> tuple[Job, ...]:
+    """Return the processes of `_shared`, in orders that are reversed in every second block."""
+    return _shared(wanted, block_orders)
+
+
+def jobs_3(wanted: Wanted) -> tuple[Job, ...]:
+    """Return the processes of `_shared`, in orders in which each of three arms stands in every place equally often."""
+    return _shared(wanted, placed_orders)
+
+
+def _shared(wanted: Wanted, orders: Callable[[Sequence[str], int, str], list[tuple[str, ...]]]) -> tuple[Job, ...]:
     """Return the processes: the baseline's untimed prompts, the timed blocks, the other arms' untimed prompts, audits.
 
     A timed process generates the largest budget, and a shorter one is its prefix. The first process warms the machine,
@@ -160,7 +170,7 @@ def jobs_2(wanted: Wanted) -> tuple[Job, ...]:
     arms, (timed, *others) = wanted.arms, wanted.prompts
     *shorter, longest = wanted.tokens
     jobs = [Job(id=0, kind="fidelity", arm=BASELINE, tokens=longest, prompts=(timed, *others))]
-    for block, order in enumerate(block_orders([arm.name for arm in arms], wanted.blocks, f"{wanted.seed}"), start=1):
+    for block, order in enumerate(orders([arm.name for arm in arms], wanted.blocks, f"{wanted.seed}"), start=1):
         jobs += [
             Job(
                 id=len(jobs) + place,
@@ -186,5 +196,5 @@ def jobs_2(wanted: Wanted) -> tuple[Job, ...]:
     return tuple(jobs)
 
 
-ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1, 2: jobs_2}
+ALGORITHMS: dict[int, Callable[[Wanted], tuple[Job, ...]]] = {1: jobs_1, 2: jobs_2, 3: jobs_3}
 """Every way in which a session was ever drawn up, by the number that its plan records: a check draws it again."""

@@ -93,9 +93,12 @@ class GroupOverview:
         line = next((one for one in self.lines if one.variant == self.promoted), None)
         if line is None or line.verdict != "REJECT" or self.recommended != self.promoted:
             return None
+        stays = "it stays the default until more sessions reject it"
+        if line.reason == "fidelity" and all(cell.fidelity == "identical" for cell in line.cells):
+            # Its code failed under another name, in a session that is not the one shown.
+            return f"{line.variant} is {line.why}; {stays}"
         what = "said other tokens than the model" if line.reason == "fidelity" else f"was rejected ({line.reason})"
-        where = ", ".join(line.sessions)
-        return f"{line.variant} {what} in session {where}: it stays the default until more sessions reject it"
+        return f"{line.variant} {what} in session {', '.join(line.sessions)}: {stays}"
 
     @property
     def near(self) -> tuple[Line, ...]:
@@ -307,6 +310,7 @@ def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
                 "undecided": [line.variant for line in group.undecided],
                 "near": [line.variant for line in group.near],
                 "doubt": group.doubt,
+                "closed": group.closed,
             }
         )
     return found

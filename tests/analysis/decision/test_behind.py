@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from tests.analysis.decision.evidence_of import POLICY, arm, around, group, session
+from tests.analysis.decision.evidence_of import DIFFERENT, POLICY, arm, around, group, session
 from zmlx_bench.analysis.decision import GroupDecision, GroupVerdict, SessionEvidence, decide_group
 
 
@@ -41,3 +42,16 @@ def test_nothing_is_said_of_other_sessions_than_the_one_shown() -> None:
     alone = session(arm(around(0.05), around(0.05), name="a"), hour=4)
     found = of(decide_group(group(together(0.05, 0.4), together(0.05, 0.4, 2), alone, incumbent="b"), POLICY), "a")
     assert (found.reason, found.behind) == ("over_incumbent", False)
+
+
+def test_nothing_is_said_of_a_default_of_other_code_or_other_tokens_in_those_blocks() -> None:
+    """It is another one that became the default, or none that can stay it."""
+    earlier = together(0.05, 0.4)
+    mine, theirs = (replace(one, identity=one.variant) for one in earlier.arms)
+    earlier = replace(earlier, arms=(mine, theirs))
+    wrong = arm(around(0.4), around(0.4), name="b", identity="b", fidelity=DIFFERENT)
+    since = [session(theirs, hour=hour) for hour in (3, 6)]
+    assert of(decide_group(group(earlier, *since, incumbent="b"), POLICY), "a").behind
+    for other in (replace(theirs, identity="other"), wrong):
+        found = of(decide_group(group(replace(earlier, arms=(mine, other)), *since, incumbent="b"), POLICY), "a")
+        assert (found.verdict, found.behind) == ("CANDIDATE", False)

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.analysis.decision.evidence_of import arm, around, budget, group, session
+from tests.analysis.decision.evidence_of import POLICY, arm, around, budget, group, session
+from tests.schema.strategies import example
+from zmlx_bench.analysis.decision.adapter import session_evidence
 from zmlx_bench.analysis.decision.evidence import under_bytes
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.session import Session
 
 FAST = around(0.05)
 
@@ -37,3 +40,10 @@ def test_under_rule_1_only_the_bytes_of_kernels_count() -> None:
     (bound,) = seen.arms
     assert (bound.identity, bound.coverage, bound.parts) == ("bytes", None, None)
     assert bound.budgets == known.budgets
+
+
+@pytest.mark.parametrize(("algorithm", "keeps"), [(1, False), (2, False), (3, True)])
+def test_a_session_is_judged_as_when_it_was_planned(algorithm: int, keeps: bool) -> None:
+    recorded = Session.model_validate(example(Session))
+    planned = recorded.model_copy(update={"plan": recorded.plan.model_copy(update={"algorithm": algorithm})})
+    assert session_evidence(planned, (), POLICY, {}).keeps_at_looks is keeps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.analysis.decision.evidence_of import POLICY, arm, around, session
+from tests.analysis.decision.evidence_of import POLICY, QUIET, arm, around, session
 from zmlx_bench.analysis.decision import judge_session
 from zmlx_bench.analysis.decision.levels import OVERALL, levels_of
 from zmlx_bench.analysis.decision.looks import level_of_each, overall, sequential
@@ -100,6 +101,32 @@ def test_what_an_earlier_look_found_stands() -> None:
     assert decided(fast_then_wild, looks, 3)[0] == "CANDIDATE"
     assert decided(fast_then_wild, looks, 6) == decided(fast_then_wild, looks, 3)
     assert decided(fast_then_wild, (), 6)[0] == "INCONCLUSIVE"
+
+
+TOLD_AND_EATEN = (-0.1, 0.05, 0.051, 0.05, -0.1, 0.051, 0.049, 0.05, -0.1, -0.1)
+"""After eight blocks the estimate sets two slow ones aside and is significant; ten have a mean of nothing, and it does
+not set them aside any more."""
+
+
+@pytest.mark.parametrize(
+    ("keeps", "blocks", "verdict"),
+    [(False, 8, "outliers"), (False, 10, "faster"), (True, 8, "unresolved"), (True, 10, "unresolved")],
+)
+def test_a_look_tells_of_no_gain_that_its_own_outliers_eat(keeps: bool, blocks: int, verdict: str) -> None:
+    """Sessions of earlier plans are judged as they were; these are INCONCLUSIVE, but the one that is `faster`."""
+    plain = arm(TOLD_AND_EATEN[:blocks], TOLD_AND_EATEN[:blocks], null=np.resize(QUIET, blocks).tolist())
+    found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
+    looked = session(found, looks=looks_of(3, 40), blocks=blocks, keeps_at_looks=keeps)
+    assert judge_session(looked, POLICY)[0].reason == verdict
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_outliers_that_leave_enough_of_a_gain_take_nothing_from_a_look(keeps: bool) -> None:
+    gain = (*around(0.2, blocks=11), 0.05)
+    plain = arm(gain, gain, null=np.resize(QUIET, 12).tolist())
+    found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
+    looked = session(found, looks=looks_of(8, 40), blocks=12, keeps_at_looks=keeps)
+    assert judge_session(looked, POLICY)[0].verdict == "CANDIDATE"
 
 
 def test_looking_costs_what_lies_between_the_levels() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.analysis.decision.evidence_of import POLICY
-from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, over_looks
+from zmlx_bench.analysis.decision.speed import Evidence, Speed, evidence, judge, kept, over_looks
 from zmlx_bench.analysis.decision.statistics import estimate, holm
 
 ALPHA = POLICY.faster_alpha
@@ -85,3 +85,10 @@ def test_without_looks_an_interval_has_the_policys_level() -> None:
     sample = estimate([0.0, 0.012, -0.012, 0.003, 0.0])
     assert evidence(sample, 0.0, POLICY).within
     assert not evidence(sample, 0.0, POLICY, 2).within
+
+
+def test_a_gain_that_is_eaten_is_not_told_and_all_else_is() -> None:
+    looked = found([[0.001, 0.002]], [[0.1, 0.2]], [[True, False]])
+    left = kept(looked, [[True, False]])
+    assert left.above.tolist() == [[1.0, 0.002]]
+    assert (left.below is looked.below, left.within is looked.within) == (True, True)

@@ -108,6 +108,7 @@ def session_evidence(
         near_planned=tuple(name for name, rule in rules.items() if rule == "near"),
         incumbent=next((arm.name for arm in session.plan.arms if arm.role == "incumbent"), None),
         looks=session.plan.looks,
+        keeps_at_looks=session.plan.algorithm >= 3,
         blocks=session.blocks if session.plan.looks else None,
         clock_set_s=session.clock_set_s,
         contrast=session.plan.contrast,

@@ -1,6 +1,7 @@
 """A variant that was slower than the default in the same blocks, measured before that one was the default.
 
-Such a session is none against the incumbent, and a verdict is not changed by it; but nobody need ask again.
+Such a session is none against the incumbent, and a verdict is not changed by it; but nobody need ask again. It says
+nothing where the default had other code then, or other tokens than the model.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from zmlx_bench.analysis.decision.statistics import interval
 from zmlx_bench.analysis.decision.verdict import GroupVerdict
 from zmlx_bench.schema.policy import Policy
 
-_OPEN = ("best", "over_incumbent")
+_OPEN = ("sessions", "gap", "coverage", "repeat", "stalls", "best", "over_incumbent")
 """Why a CANDIDATE is none for promotion that is faster than stock, and may not be than the default."""
 
 
@@ -27,7 +28,11 @@ def told(
         return verdict
     shown = verdict.latest.session
     mine, theirs = (_measured(entries.get(name, ()), shown) for name in (verdict.variant, default))
-    found = None if mine is None or theirs is None else _slower(mine, theirs, policy.interval_level)
+    if mine is None or theirs is None or theirs.verdict.wrong_tokens:
+        return verdict
+    if theirs.arm.identity != entries[default][0].arm.identity:
+        return verdict
+    found = _slower(mine.arm, theirs.arm, policy.interval_level)
     if found is None:
         return verdict
     ratio, tokens = found
@@ -35,8 +40,8 @@ def told(
     return replace(verdict, why=why, behind=True)
 
 
-def _measured(entries: Sequence[Entry], session: str) -> ArmEvidence | None:
-    return next((each.arm for each in entries if each.session.session == session), None)
+def _measured(entries: Sequence[Entry], session: str) -> Entry | None:
+    return next((each for each in entries if each.session.session == session), None)
 
 
 def _slower(arm: ArmEvidence, default: ArmEvidence, level: float) -> tuple[float, int] | None:

@@ -145,6 +145,9 @@ class SessionEvidence:
     """The incumbent measured in the same blocks."""
     looks: tuple[int, ...] = ()
     """After how many blocks the session was planned to be looked at; empty where its blocks were fixed."""
+    keeps_at_looks: bool = False
+    """Whether a look tells of no gain that what its estimate sets aside eats: in sessions planned since plans of
+    algorithm 3."""
     blocks: int | None = None
     """Blocks that were run, where there are looks."""
     clock_set_s: float | None = None

@@ -11,8 +11,9 @@ import numpy as np
 
 from zmlx_bench.analysis.decision import conditions
 from zmlx_bench.analysis.decision.evidence import ArmEvidence, BudgetEvidence, SessionEvidence
+from zmlx_bench.analysis.decision.outliers import set_aside
 from zmlx_bench.analysis.decision.power import blocks_needed
-from zmlx_bench.analysis.decision.speed import Evidence, Judgement, Speed, evidence, judge, over_looks
+from zmlx_bench.analysis.decision.speed import Evidence, Judgement, Speed, evidence, judge, kept, over_looks
 from zmlx_bench.analysis.decision.statistics import Array, floor_of, interval
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, SessionVerdict, SpeedName, Verdict
 from zmlx_bench.schema.policy import Policy
@@ -84,7 +85,8 @@ def _collect(
     sample: Callable[[BudgetEvidence], tuple[float, ...]],
 ) -> Evidence:
     planned = max(1, len(session.looks))
-    looks = [_at_look(session.arms, seen, planned, absent, tokens, policy, sample) for seen in session.taken]
+    keeps = len(session.looks) > 1 and session.keeps_at_looks
+    looks = [_at_look(session.arms, seen, planned, absent, tokens, policy, sample, keeps) for seen in session.taken]
     return over_looks(looks, planned)
 
 
@@ -96,6 +98,7 @@ def _at_look(
     tokens: tuple[int, ...],
     policy: Policy,
     sample: Callable[[BudgetEvidence], tuple[float, ...]],
+    keeps: bool,
 ) -> Evidence:
     shape = (len(arms) + absent, len(tokens))
     above, below = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -108,6 +111,8 @@ def _at_look(
             if len(sample(until)) < policy.min_blocks[budget.tokens]:
                 continue
             cell = evidence(until.estimate(sample(until)), _floor(until, policy), policy, planned)
+            if keeps:
+                cell = kept(cell, set_aside(sample(until), until.estimator, policy).eats_the_gain)
             above[row, column], below[row, column] = cell.above, cell.below
             within[row, column] = cell.within
     return Evidence(above, below, within)

@@ -62,6 +62,14 @@ def evidence(gain: Estimate, floor: npt.ArrayLike, policy: Policy, planned_looks
     return Evidence(p_above(gain, floor), p_below(gain, 0.0), (low >= -margin) & (high <= margin))
 
 
+def kept(found: Evidence, eaten: npt.ArrayLike) -> Evidence:
+    """Return the evidence of a look that tells of no gain where what the estimate sets aside eats it (`eaten`).
+
+    A gain that was told once stays told, and by a later look the estimate may follow the blocks that it set aside.
+    """
+    return Evidence(np.where(eaten, 1.0, found.above), found.below, found.within)
+
+
 def over_looks(taken: Sequence[Evidence], planned: int) -> Evidence:
     """Combine the evidence of the looks taken, of `planned` in all, first look first: sequential p-values."""
     if planned == 1:

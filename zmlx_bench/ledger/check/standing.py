@@ -61,28 +61,30 @@ def notes(
     whose code said other tokens than the model, and for each session while which the time of day was set."""
     today = _Today(workspace)
     standing = (*_promoted(workspace, found, today), *_measured(evidence, today))
-    spoken = (*_doubted(workspace, evidence, found, policy), *_set(evidence, policy.clock_set_s))
+    spoken = (*_doubted(workspace, evidence, found, policy, today), *_set(evidence, policy.clock_set_s))
     return [clean(line) for line in (*standing, *spoken)]
 
 
-def earlier(workspace: Workspace, found: Promotions) -> list[str]:
-    """Return of each promotion, in its order, why it does not stand on the code as it is; empty where it does."""
-    return list(_earlier(workspace, found, _Today(workspace)))
+def earlier(workspace: Workspace, found: Promotions) -> list[bool | None]:
+    """Return of each promotion, in its order, whether it was measured on an earlier path; None where it can be compared
+    with no code of today."""
+    return [since for since, _ in _earlier(workspace, found, _Today(workspace))]
 
 
-def _earlier(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
+def _earlier(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[tuple[bool | None, str]]:
+    """Yield the same, with what is to be said after the promotion's name; nothing of one on the code as it is."""
     table = carried.read(workspace)
     for one in found.promotion:
         now = today.identity(one.family, one.variant, one.backend, one.conditions)
         if isinstance(now, str):
-            yield now
+            yield None, now
         else:
             since = _since(promotions.parts_of(one, table), now)
-            yield f"was measured on an earlier path: {since}" if since else ""
+            yield bool(since), f"was measured on an earlier path: {since}" if since else ""
 
 
 def _promoted(workspace: Workspace, found: Promotions, today: _Today) -> Iterator[str]:
-    for promotion, why in zip(found.promotion, _earlier(workspace, found, today), strict=True):
+    for promotion, (_, why) in zip(found.promotion, _earlier(workspace, found, today), strict=True):
         place = _place(promotion)
         if why:
             yield f"{place} {why}"
@@ -100,16 +102,23 @@ def _doubted(
     evidence: Mapping[GroupKey, Sequence[SessionCapsules]],
     found: Promotions,
     policy: Policy,
+    today: _Today,
 ) -> Iterator[str]:
-    """Yield each promotion with the latest session in which its code said other tokens than the model."""
+    """Yield each promotion with the latest session in which its code, as it was or is, said other tokens than the
+    model."""
     table = carried.read(workspace)
     for promotion in found.promotion:
         parts = promotions.parts_of(promotion, table)
-        code = promotion.identity if parts is None else parts.digest
-        sessions = [one.evidence for one in evidence.get(promotions.key_of(promotion), ())]
+        now = today.identity(promotion.family, promotion.variant, promotion.backend, promotion.conditions)
+        codes = {promotion.identity if parts is None else parts.digest}
+        if not isinstance(now, str):
+            codes.add(now.digest)
+        # It is the default there too where its own sessions did not record what tells groups apart now.
+        of = promotions.key_of(promotion)
+        sessions = [one.evidence for key, found_there in evidence.items() if of.covers(key) for one in found_there]
         for session in sorted(sessions, key=lambda s: (s.started, s.session), reverse=True):
             verdicts = judge_session(session, policy)
-            if wrong := [v for v in verdicts if v.wrong_tokens and v.identity == code]:
+            if wrong := [v for v in verdicts if v.wrong_tokens and v.identity in codes]:
                 said = f"its code said other tokens than the model in session {session.session}: {wrong[0].why}"
                 yield f"{_place(promotion)} is in doubt: {said}"
                 break
