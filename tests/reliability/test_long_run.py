@@ -76,7 +76,7 @@ def flat(seen: Watched) -> None:
     """Assert that nothing grows: memory within 20 MB, no handle that stays, one worker at most at any moment."""
     assert len(seen.rss_mb) > 10
     assert max(seen.rss_mb) - seen.rss_mb[0] < FLAT_MB
-    # A worker takes two, its start eight for a moment; in one of the halves no look may have fallen between two workers.
+    # A worker takes two, its start eight for a moment; in a half no look may have fallen between two workers.
     half = len(seen.handles) // 2
     assert min(seen.handles[half:]) <= min(seen.handles[:half]) + 2, "what a job opened is closed"
     assert max(seen.handles) - min(seen.handles) <= 16
