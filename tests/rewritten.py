@@ -5,6 +5,7 @@ pytest keeps what it has rewritten beside a module. Each worker begins at anothe
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -20,5 +21,7 @@ def begin(config: pytest.Config, worker: int, workers: int, folder: Path = TESTS
     for path in (*paths[first:], *paths[:first]):
         kept = rewrite.get_cache_dir(path) / (path.stem + rewrite.PYC_TAIL)
         if not kept.exists() and rewrite.try_makedirs(kept.parent):
-            stat, code = rewrite._rewrite_test(path, config)
-            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, stat, kept)
+            # Of what is no Python pytest tells as of any test that cannot be collected, and only where it is asked for.
+            with contextlib.suppress(SyntaxError, ValueError, OSError):
+                stat, code = rewrite._rewrite_test(path, config)
+                rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, stat, kept)

@@ -17,6 +17,8 @@ def test_pytest_reads_what_a_worker_left(pytestconfig: pytest.Config, tmp_path: 
     (tmp_path / "below").mkdir()
     for name in NAMES:
         (tmp_path / name).write_text("def test() -> None:\n    assert [1] == [2]\n")
+    (tmp_path / "test_begun.py").write_text("def test(\n")
+    (tmp_path / "test_bytes.py").write_bytes(b"x = '\xff\x00'\n")
     rewritten.begin(pytestconfig, worker, 3, tmp_path)
     kept = [rewrite.get_cache_dir(path := tmp_path / name) / (path.stem + rewrite.PYC_TAIL) for name in NAMES]
     for name, file in zip(NAMES, kept, strict=True):
