@@ -123,9 +123,15 @@ def own_device_locks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def zmlx() -> Iterator[Zmlx]:
+def forker() -> Iterator[Forker]:
+    made = Forker(QUIET_ENV)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def zmlx(forker: Forker) -> Zmlx:
     """Run `zmlx ARGUMENTS` to its end in a process of its own, as from a shell where it has another environment."""
-    forker = Forker(QUIET_ENV)
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         options = {"env": QUIET_ENV, "timeout": 300, **options}
@@ -134,8 +140,7 @@ def zmlx() -> Iterator[Zmlx]:
             return forker.run(command, **options)
         return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
-    yield run
-    forker.close()
+    return run
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,12 @@ pytestmark = [
 Forked = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forked]:
-    forker = Forker(QUIET_ENV)
-
+@pytest.fixture
+def forked(forker: Forker) -> Forked:
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return forker.run([*ZMLX, *arguments], **{"env": QUIET_ENV, "timeout": 100, **options})
 
-    yield run
-    forker.close()
+    return run
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("variants", "no_such_family"), ("check", "--no-such-option")])
@@ -59,8 +56,7 @@ def test_what_takes_too_long_is_killed(forked: Forked, tmp_path: Path) -> None:
     assert psutil.wait_procs(begun, timeout=10)[1] == []
 
 
-def test_another_environment_is_for_one_that_is_started(tmp_path: Path) -> None:
-    forker = Forker(QUIET_ENV)
+def test_another_environment_is_for_one_that_is_started(forker: Forker, tmp_path: Path) -> None:
     assert forker.serves({"env": QUIET_ENV, "cwd": tmp_path, "timeout": 9})
     assert forker.serves({"env": {**QUIET_ENV, "TMPDIR": str(tmp_path)}})
     assert not forker.serves({"env": {**QUIET_ENV, "LC_ALL": "C"}})
