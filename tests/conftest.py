@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 # of a session takes, for products that nobody asks for.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from tests import marks, rewritten
+from tests import marks
 from tests.forked import Forker
 from tests.left import pytest_exception_interact
 from tests.planted import plant
@@ -60,11 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[object]:
+def pytest_collection() -> Iterator[object]:
     """Keep Python's collector off the tests that are collected: it would look through all of them again and again."""
     gc.disable()
-    if told := getattr(session.config, "workerinput", None):
-        rewritten.begin(session.config, int(told["workerid"].removeprefix("gw")), told["workercount"])
     try:
         return (yield)
     finally:
