@@ -52,7 +52,9 @@ def test_what_takes_too_long_is_killed(forked: Forked, tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         forked("variants", cwd=tmp_path, timeout=0.001)
     assert forked("--version", cwd=tmp_path).returncode == 0
-    begun = [command for each in psutil.Process().children() for command in each.children()]
+    waits = [each for each in psutil.Process().children() if "tests.forked" in " ".join(each.cmdline())]
+    begun = [command for each in waits for command in each.children()]
+    assert waits
     assert psutil.wait_procs(begun, timeout=10)[1] == []
 
 
