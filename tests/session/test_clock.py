@@ -71,8 +71,8 @@ def test_a_machine_that_was_started_anew_has_another_count_and_time_that_goes_ba
 def test_what_is_taken_up_is_held_to_where_it_began_and_to_the_last_time_before() -> None:
     anew = [reading(9000, resumed=1, booted_s=-8990), reading(9060, 50, resumed=1, booted_s=-8990)]
     assert set_by([reading(0), reading(600), *anew]) == 50.0
-    begun = [reading(0), reading(60, 100), reading(120, -90)]
-    assert set_by([*begun, reading(180, -90, resumed=1, booted_s=-170)]) == 100.0
+    begun = [reading(0), reading(60, 100), reading(61, -90)]
+    assert set_by([*begun, reading(62, -90, resumed=1, booted_s=-52)]) == 100.0
 
 
 def test_a_session_records_it(undisturbed: Finished, tmp_path: Path) -> None:
