@@ -69,6 +69,16 @@ def test_promote_prints_one_json_object(run: Run) -> None:
     assert run("report", "--format", "json")[0] == exit_codes.DONE
 
 
+def test_promote_says_of_a_default_that_stays_what_the_report_says(run: Run) -> None:
+    """The rule as it is now decides both, whatever rule made the default."""
+    (before,) = json.loads(run("promote", "--dry-run", "--json")[1])["groups"]
+    assert "makes it the default" in before["recommendation"]
+    assert run("promote")[0] == exit_codes.DONE
+    groups = json.loads(run("promote", "--dry-run", "--json")[1])["groups"]
+    assert groups == json.loads(run("report", "--json")[1])["groups"]
+    assert "nothing has beaten it" in groups[0]["recommendation"]
+
+
 @pytest.mark.parametrize("form", ["table", "md", "json"])
 def test_report_in_every_format(run: Run, form: str, tmp_path: Path) -> None:
     code, out, _ = run("report", "qwen3", "--format", form)

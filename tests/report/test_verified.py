@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from tests.builders import MACHINE, SOFTWARE, Made, add_session, make_workspace
 from zmlx_bench.catalog import verified
+from zmlx_bench.cli.main import main
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import build
@@ -70,6 +72,14 @@ def test_the_latest_record_counts(workspace: Workspace) -> None:
     verified.write(workspace, verification(time="2029-01-01T09:00:00.000Z"))
     verified.write(workspace, verification())
     assert said(workspace) == TIME
+
+
+def test_promote_says_it_too(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    verified.write(workspace, verification())
+    with pytest.raises(SystemExit):
+        main(["promote", "--dry-run", "--json", "--workspace", str(workspace.root)])
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    assert [line["verified"] for line in group["lines"]] == [TIME]
 
 
 @pytest.mark.parametrize(

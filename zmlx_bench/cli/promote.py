@@ -20,7 +20,7 @@ def promote(
     from dataclasses import asdict
 
     from zmlx_bench import workspace as workspaces
-    from zmlx_bench.catalog import families
+    from zmlx_bench.catalog import families, verified
     from zmlx_bench.cli.output import console, print_json
     from zmlx_bench.ledger import promotions
     from zmlx_bench.ledger.decide import Recorded, decide, record
@@ -36,7 +36,14 @@ def promote(
     recorded = Recorded(False) if dry_run else record(place, decided)
     standing = decided.before if dry_run else decided.after
     incumbents = promotions.incumbents(standing)
-    groups = overview(decided.evidence, decided.decisions, incumbents, decided.policy, figures_in(place))
+    groups = overview(
+        decided.evidence,
+        decided.decisions,
+        incumbents,
+        decided.policy,
+        figures_in(place),
+        verifications=verified.read(place),
+    )
     if as_json:
         print_json(
             {

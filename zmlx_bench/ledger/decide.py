@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zmlx_bench.analysis.decision import GroupDecision, GroupKey
+from zmlx_bench.analysis.decision import GroupDecision, GroupKey, decide_group
 from zmlx_bench.errors import UnusableInput
 from zmlx_bench.ledger import conflict, matrix, notebook, promotions
 from zmlx_bench.ledger.check import weights
 from zmlx_bench.ledger.check.capsule import check_capsule_file
 from zmlx_bench.ledger.check.session import check_links, read_session
 from zmlx_bench.ledger.entry import entry_of
-from zmlx_bench.ledger.evidence_reader import Reader, Refusal, SessionCapsules, everything, read_policy
+from zmlx_bench.ledger.evidence_reader import Reader, Refusal, SessionCapsules, everything, group_of, read_policy
 from zmlx_bench.ledger.takeover import take_over
 from zmlx_bench.schema.entry import Entry
 from zmlx_bench.schema.policy import Policy
@@ -28,6 +28,8 @@ class Decided:
     policy: Policy
     evidence: Mapping[GroupKey, Sequence[SessionCapsules]]
     decisions: Mapping[GroupKey, GroupDecision]
+    """What made the default of a group another one; beside a default that stays, what is said of it now, as
+    `zmlx report` says it."""
     stood: Promotions | None
     """What `promoted.toml` holds; None where Git could not merge it."""
     after: Promotions
@@ -78,8 +80,13 @@ def decide(workspace: Workspace, family: str | None, *, rehash: bool = False) ->
         for key, found in sorted(evidence.items(), key=lambda found: found[0].order)
         if not refused.intersection(session.evidence.session for session in found)
     )
-    decisions = {key: found.decision for key, found in outcomes.items()}
-    after = promotions.after(stood or Promotions(), outcomes, evidence)
+    before = stood or Promotions()
+    after = promotions.after(before, outcomes, evidence)
+    stays = promotions.incumbents(Promotions(promotion=tuple(p for p in after.promotion if p in before.promotion)))
+    decisions = {
+        key: decide_group(group_of(evidence[key], stays[key]), policy) if key in stays else found.decision
+        for key, found in outcomes.items()
+    }
     refusals = (*reader.refusals, *_gone(workspace, family))
     return Decided(policy, evidence, decisions, stood, after, entries, refusals)
 
