@@ -15,6 +15,8 @@ from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.check import standing
 from zmlx_bench.ledger.check.workspace import Checked, check_workspace
 from zmlx_bench.ledger.decide import decide, record
+from zmlx_bench.ledger.evidence_reader import Reader, everything, read_policy
+from zmlx_bench.schema.promotion import Promotions
 from zmlx_bench.schema.session import Session
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.workspace import Workspace
@@ -142,10 +144,12 @@ def test_what_is_not_declared_any_more_cannot_be_compared(place: Workspace, text
 
 def test_a_session_while_which_the_clock_was_set_is_told(place: Workspace) -> None:
     assert not [note for note in check_workspace(place).notes if "time of day" in note]
-    session = measure(place, 6, clock_set_s=-7200.0)
+    measured = [measure(place, 6 + 3 * at, clock_set_s=off) for at, off in enumerate((-7200.0, 10.0, -10.0, 900.0))]
+    assert read_policy(place).clock_set_s == 10
     assert [note for note in check_workspace(place).notes if "time of day" in note] == [
-        f"session {session.session}: the time of day was set by -7200 s while it ran, "
+        f"session {session.session}: the time of day was set by {told} s while it ran, "
         "so that its times prove no gap to another one"
+        for session, told in ((measured[0], "-7200"), (measured[3], "+900"))
     ]
 
 
@@ -171,6 +175,9 @@ def test_a_default_is_in_doubt_by_its_code_as_it_was_and_as_it_is(place: Workspa
     session = add_session(place, 6, [Declared("fast", 0.08, workspace=place, wrong_at=7)])
     (note,) = [note for note in check_workspace(place).notes if "in doubt" in note]
     assert f"its code said other tokens than the model in session {session.session}" in note
+    latest = add_session(place, 9, [Declared("fast", 0.08, workspace=place, wrong_at=7)])
+    (note,) = [note for note in check_workspace(place).notes if "in doubt" in note]
+    assert f"in session {latest.session}" in note
     source.write_text(KERNEL.replace("sum(axis=-2)", "sum(axis=-2) + 1"))
     assert not [note for note in check_workspace(place).notes if "in doubt" in note], "nobody runs that code"
 
@@ -195,3 +202,38 @@ def test_a_default_from_before_cores_were_recorded_is_in_doubt_by_what_it_said_o
     session = add_session(made, 6, [replace(fast, wrong_at=7)])
     (note,) = [note for note in check_workspace(made).notes if "in doubt" in note]
     assert session.session in note
+
+
+def test_neither_another_device_nor_a_slow_session_casts_doubt_on_a_default(tmp_path: Path) -> None:
+    made, fast = make_workspace(tmp_path / "ws"), Made("fast", 0.08, identified=True)
+    for hour in (0, 3):
+        add_session(made, hour, [fast])
+    record(made, decide(made, None))
+    other = MACHINE.model_copy(update={"device": "Other CPU"})
+    add_session(made, 6, [replace(fast, wrong_at=7)], machine=other)
+    add_session(made, 9, [replace(fast, gain=-0.2)])
+    assert not [note for note in check_workspace(made).notes if "in doubt" in note]
+    add_session(made, 12, [replace(fast, wrong_at=7)])
+    assert len([note for note in check_workspace(made).notes if "in doubt" in note]) == 1
+
+
+def test_a_promotion_that_is_bound_to_bytes_stands_for_the_code_that_these_are_carried_over_to(
+    place: Workspace,
+) -> None:
+    (one,) = promotions.read(place).promotion
+    assert one.parts is not None
+    bound = Promotions(promotion=(one.model_copy(update={"identity": "9" * 64, "parts": None}),))
+    assert standing.earlier(place, bound) == [True]
+    (place.variants / "identities.toml").write_text(
+        f'schema_version = 1\nformula = 1\ntree = "made"\n[[variant]]\nname = "fast"\nbackend = "cpu"\n'
+        f'bytes_sha256 = "{"9" * 64}"\nsites_sha256 = "{"0" * 64}"\ncommits = {{}}\n'
+        f"[variant.identity]\nformula = {one.parts.formula}\n"
+        + "".join(f'{part} = "{getattr(one.parts, part)}"\n' for part in ("digest", "declaration", "path"))
+        + f'kernels = {{ fast = "{one.parts.kernels["fast"]}" }}\n'
+    )
+    assert standing.earlier(place, bound) == [False]
+    session = add_session(place, 6, [Declared("fast", 0.08, workspace=place, wrong_at=7)])
+    edit(place, "axis=-2", "axis=y.ndim - 2")
+    policy = read_policy(place)
+    said = standing.notes(place, everything(Reader(place, policy), None), bound, policy)
+    assert [note for note in said if "in doubt" in note and session.session in note]

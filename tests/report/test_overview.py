@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from tests.builders import BUDGETS, MACHINE, Made, add_session, make_workspace
+from tests.report.told import only, shown
 from tests.sealing import resealed
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
@@ -20,7 +20,7 @@ from zmlx_bench.legacy.store import import_into
 from zmlx_bench.report import overview_text, words
 from zmlx_bench.report.build import Report, build
 from zmlx_bench.report.html.page import report_page
-from zmlx_bench.report.overview import GroupOverview, as_json
+from zmlx_bench.report.overview import as_json
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.workspace import Workspace
 
@@ -39,18 +39,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = make_workspace(tmp_path_factory.mktemp("report") / "workspace")
     add_session(made, 0, MADE)
     return made
-
-
-def only(report: Report) -> GroupOverview:
-    assert len(report.groups) == 1
-    return report.groups[0]
-
-
-def shown(report: Report) -> str:
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(overview_text.tables(report.groups, report.legacy, report.refusals))
-    return captured.get()
 
 
 def test_variants_are_ranked_and_what_failed_comes_last(workspace: Workspace) -> None:
@@ -263,6 +251,15 @@ def test_what_no_session_can_join_any_more_is_said_to_be_closed(tmp_path: Path) 
     assert said == f"losed: {as_json([group])[0]['closed']}"
     assert said in " ".join(shown(build(workspace, None)).split())
     assert said in report_page(build(workspace, None), workspace, read_policy(workspace), workspace.root)
+    add_session(workspace, 3, MADE[1:3])
+    assert [one.closed is None for one in build(workspace, None).groups] == [False, True], "others can join those"
+
+
+def test_what_is_decided_is_not_said_to_be_closed(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "workspace")
+    add_session(workspace, 0, [Made("equal", 0.0)], machine=MACHINE.model_copy(update={"cores": None}))
+    group = only(build(workspace, None))
+    assert ([line.verdict for line in group.lines], group.closed) == (["HOLD"], None)
 
 
 @pytest.mark.parametrize(
@@ -347,72 +344,3 @@ def test_energy_is_shown_only_where_a_counter_told(workspace: Workspace, tmp_pat
     assert "J a token" in page
     assert "2.000<small>baseline 2.000</small>" in page
     assert "J a token" not in report_page(without, workspace, read_policy(workspace), workspace.root)
-
-
-@pytest.mark.parametrize("later", [False, True])
-def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_so(tmp_path: Path, later: bool) -> None:
-    """It is withdrawn by two sessions; until then one is enough to be told, also when others pass after it."""
-    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08)
-    for hour in (0, 2):
-        add_session(made, hour, [fast])
-    record(made, decide(made, None))
-    assert only(build(made, None)).doubt is None
-    assert not [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
-    wrong = add_session(made, 4, [replace(fast, wrong_at=7)]).session
-    if later:
-        add_session(made, 6, [fast])
-    record(made, decide(made, None))
-    report = build(made, None)
-    group = only(report)
-    assert (group.recommended, group.promoted) == ("fast", "fast"), "one session withdraws no default"
-    said = (
-        f"fast said other tokens than the model in session {wrong}: it stays the default until more sessions reject it"
-    )
-    assert group.doubt == said
-    assert as_json([group])[0]["doubt"] == said
-    terminal, page = shown(report), report_page(report, made, read_policy(made), tmp_path)
-    assert terminal.index(f"DEFAULT IN DOUBT: {said}") < terminal.index("recommended: fast")
-    assert f"Default in doubt:</strong> {said}." in page
-    text = overview_text.markdown(report.groups, report.legacy, report.refusals)
-    assert f"**Default in doubt:** {said}." in text.replace("\\", "")
-    assert any("--variants fast --runs 6" in command for command in group.next_runs)
-    (note,) = [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
-    assert f"fast for tiny on Made CPU, 2 cores is in doubt: its code said other tokens than the model in {wrong}" in (
-        note.replace("session ", "")
-    )
-    if not later:
-        add_session(made, 6, [replace(fast, wrong_at=7)])
-        withdrawn = only(build(made, None))
-        assert (withdrawn.action, withdrawn.doubt) == ("demote", None)
-
-
-def test_a_default_whose_code_failed_under_another_name_is_in_doubt_by_that_session(tmp_path: Path) -> None:
-    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08, code="one", identified=True)
-    for hour in (0, 2):
-        add_session(made, hour, [fast])
-    record(made, decide(made, None))
-    wrong = add_session(made, 4, [replace(fast, name="renamed", wrong_at=7)]).session
-    doubt = only(build(made, None)).doubt
-    assert doubt is not None
-    assert doubt.startswith(f"fast is the same code as renamed in {wrong}: at ")
-    assert doubt.endswith("; it stays the default until more sessions reject it")
-
-
-def test_a_default_that_was_promoted_before_cores_were_recorded_is_in_doubt_on_a_host_that_it_covers(
-    tmp_path: Path,
-) -> None:
-    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08)
-    for hour in (0, 2):
-        add_session(made, hour, [fast], machine=MACHINE.model_copy(update={"cores": None}))
-    record(made, decide(made, None))
-    add_session(made, 4, [fast])
-    assert [(group.promoted, group.covering, group.doubt) for group in build(made, None).groups] == [
-        ("fast", None, None), (None, "fast", None),
-    ]  # fmt: skip
-    wrong = add_session(made, 6, [replace(fast, wrong_at=7)]).session
-    old, here = build(made, None).groups
-    assert old.doubt is None
-    assert here.doubt == (
-        f"fast said other tokens than the model in session {wrong}: it is the default here by a promotion of hosts "
-        "whose cores were not recorded, and stays so"
-    )

@@ -42,6 +42,8 @@ def test_the_clock_that_nobody_sets_goes_on() -> None:
         ((0, 3600, 0), 3600.0),
         ((0, 30, -90, 10), -90.0),
         ((12, 12, 12), 0.0),
+        ((0, 90, -90), 90.0),
+        ((0, 0.1), 0.1),
     ],
 )
 def test_what_is_furthest_from_where_it_began(offs: tuple[float, ...], expected: float) -> None:
@@ -64,6 +66,13 @@ def test_a_machine_that_was_started_anew_has_another_count_and_time_that_goes_ba
     begun = [reading(0), reading(600)]
     assert set_by([*begun, reading(9000, resumed=1, booted_s=-8990), reading(9060, resumed=1, booted_s=-8990)]) == 0.0
     assert set_by([*begun, reading(700, -1000, resumed=1, booted_s=-690)]) == -900.0
+
+
+def test_what_is_taken_up_is_held_to_where_it_began_and_to_the_last_time_before() -> None:
+    anew = [reading(9000, resumed=1, booted_s=-8990), reading(9060, 50, resumed=1, booted_s=-8990)]
+    assert set_by([reading(0), reading(600), *anew]) == 50.0
+    begun = [reading(0), reading(60, 100), reading(61, -90)]
+    assert set_by([*begun, reading(62, -90, resumed=1, booted_s=-52)]) == 100.0
 
 
 def test_a_session_records_it(undisturbed: Finished, tmp_path: Path) -> None:

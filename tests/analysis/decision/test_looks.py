@@ -16,6 +16,7 @@ from tests.analysis.decision.evidence_of import POLICY, QUIET, arm, around, sess
 from zmlx_bench.analysis.decision import judge_session
 from zmlx_bench.analysis.decision.levels import OVERALL, levels_of
 from zmlx_bench.analysis.decision.looks import level_of_each, overall, sequential
+from zmlx_bench.analysis.decision.outliers import set_aside
 from zmlx_bench.protocol.looks import looks_of
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -103,6 +104,19 @@ def test_what_an_earlier_look_found_stands() -> None:
     assert decided(fast_then_wild, (), 6)[0] == "INCONCLUSIVE"
 
 
+def test_the_floor_of_a_look_is_that_of_the_null_arm_in_its_own_blocks() -> None:
+    gain, null = (*around(0.025, 3, 0.0001), 0.3, -0.4, 0.2), (*QUIET[:3], 0.1, -0.02, 0.1)
+    told = session(arm(gain, gain, null=null), looks=looks_of(3, 6), blocks=6)
+    assert judge_session(told, POLICY)[0].verdict == "CANDIDATE"
+
+
+def test_a_look_at_fewer_blocks_than_a_budget_needs_tells_nothing_of_it() -> None:
+    gain = (0.2, 0.2001, -0.3, 0.5, -0.2, 0.3)
+    assert POLICY.min_blocks == {200: 3, 1024: 2}
+    (verdict,) = judge_session(session(arm(gain, gain), looks=(2, 6), blocks=6), POLICY)
+    assert [budget.speed for budget in verdict.budgets] == ["unresolved", "faster"]
+
+
 TOLD_AND_EATEN = (-0.1, 0.05, 0.051, 0.05, -0.1, 0.051, 0.049, 0.05, -0.1, -0.1)
 """After eight blocks the estimate sets two slow ones aside and is significant; ten have a mean of nothing, and it does
 not set them aside any more."""
@@ -120,9 +134,37 @@ def test_a_look_tells_of_no_gain_that_its_own_outliers_eat(keeps: bool, blocks: 
     assert judge_session(looked, POLICY)[0].reason == verdict
 
 
+@pytest.mark.parametrize("looks", [(), (8,)])
+def test_one_look_alone_keeps_nothing(looks: tuple[int, ...]) -> None:
+    """There is no later one by which what was told is forgotten: the outliers themselves are what is said."""
+    gain = TOLD_AND_EATEN[:8]
+    plain = arm(gain, gain, null=np.resize(QUIET, 8).tolist())
+    found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
+    looked = session(found, looks=looks, blocks=8, keeps_at_looks=True)
+    assert judge_session(looked, POLICY)[0].reason == "outliers"
+
+
+def test_the_first_of_two_looks_keeps() -> None:
+    plain = arm(TOLD_AND_EATEN, TOLD_AND_EATEN, null=np.resize(QUIET, 10).tolist())
+    found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
+    looked = session(found, looks=(8, 10), blocks=10, keeps_at_looks=True)
+    assert judge_session(looked, POLICY)[0].reason == "unresolved"
+
+
+@pytest.mark.parametrize(("keeps", "outcome"), [(False, "pass"), (True, "fail")])
+def test_a_look_tells_of_no_gain_over_the_incumbent_that_its_own_outliers_eat(keeps: bool, outcome: str) -> None:
+    gain, over = around(0.2, blocks=8), TOLD_AND_EATEN[:8]
+    plain = arm(gain, gain, null=np.resize(QUIET, 8).tolist(), over_incumbent=over)
+    found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
+    looked = session(found, looks=looks_of(3, 40), blocks=8, keeps_at_looks=keeps, incumbent="old")
+    (verdict,) = judge_session(looked, POLICY)
+    assert next(gate.outcome for gate in verdict.gates if gate.id == "incumbent") == outcome
+
+
 @pytest.mark.parametrize("keeps", [False, True])
 def test_outliers_that_leave_enough_of_a_gain_take_nothing_from_a_look(keeps: bool) -> None:
-    gain = (*around(0.2, blocks=11), 0.05)
+    gain = (0.1, 0.1, *around(0.2, blocks=10))
+    assert set_aside(gain, "bisquare", POLICY).mostly_own
     plain = arm(gain, gain, null=np.resize(QUIET, 12).tolist())
     found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
     looked = session(found, looks=looks_of(8, 40), blocks=12, keeps_at_looks=keeps)
