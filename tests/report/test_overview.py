@@ -344,3 +344,15 @@ def test_energy_is_shown_only_where_a_counter_told(workspace: Workspace, tmp_pat
     assert "J a token" in page
     assert "2.000<small>baseline 2.000</small>" in page
     assert "J a token" not in report_page(without, workspace, read_policy(workspace), workspace.root)
+
+
+def test_no_blocks_are_asked_for_of_what_crashed_at_a_budget_that_decides_nothing(tmp_path: Path) -> None:
+    made = make_workspace(tmp_path / "workspace")
+    add_session(made, 0, [Made("crashed", 0.1, status="crash"), Made("short", 0.1)], budgets=(5,))
+    group = only(build(made, None))
+    assert [(line.variant, line.verdict) for line in group.lines] == [
+        ("short", "INCONCLUSIVE"),
+        ("crashed", "INCONCLUSIVE"),
+    ]
+    (command,) = group.next_runs
+    assert "--variants short " in command

@@ -272,8 +272,8 @@ def _next_runs(
     least = max(policy.min_blocks.values())
     found = [line for line in lines if line.verdict == "CANDIDATE" and line.reason not in _FINAL and not line.behind]
     found += [line for line in lines if line.variant == kept and line.verdict == "REJECT"]
-    # `zmlx run` knows no arm of an upgrade check.
-    known = [line for line in lines if not line.by_upgrade_check]
+    # `zmlx run` knows no arm of an upgrade check, and no number of blocks mends what crashed.
+    known = [line for line in lines if not line.by_upgrade_check and all(cell.status == "ok" for cell in line.cells)]
     unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
