@@ -19,11 +19,20 @@ _BITS = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
 
 
 def differing(ours: Sequence[mx.array], stock: Sequence[mx.array]) -> tuple[int, int]:
-    """Return how many elements differ in any bit, and how many there are. Other shapes or dtypes differ wholly."""
+    """Return how many elements differ in any bit, and how many there are. Another dtype differs wholly.
+
+    ValueError for another number of outputs or another shape, whatever the mode's numerics: the model cannot go on.
+    """
+    if len(ours) != len(stock):
+        raise ValueError(f"it returns {len(ours)} arrays where the unpatched model has {len(stock)}")
     differ = total = 0
-    for a, b in zip(ours, stock, strict=True):
+    for number, (a, b) in enumerate(zip(ours, stock, strict=True), 1):
+        if a.shape != b.shape:
+            raise ValueError(
+                f"array {number} of {len(stock)} that it returns has shape {a.shape}, the unpatched model's {b.shape}"
+            )
         total += b.size
-        if a.shape != b.shape or a.dtype != b.dtype:
+        if a.dtype != b.dtype:
             differ += b.size
             continue
         bits = _BITS[a.dtype.size]

@@ -155,8 +155,12 @@ def kernel_list(rows: Sequence[Row]) -> Group:
         parts.append(Flow([Text(kernel, style="bold"), served], hang=4))
         parts.append(Flow([first["summary"]], indent=4, hang=4, style="dim"))
         parts += [Flow([f"needs {name}", _found(place)], indent=4) for name, place in first["needs"].items()]
-        packings = dict.fromkeys("; ".join(each) for row in modes for each in row["weights"].values() if each)
-        parts += [Flow([f"weights: {text}"], indent=4, hang=4) for text in packings]
+        packings: dict[str, dict[str, None]] = {}
+        for backend, each in (pair for row in modes for pair in row["weights"].items() if pair[1]):
+            packings.setdefault("; ".join(each), {})[backend] = None
+        for text, served_on in packings.items():
+            where = f" on {', '.join(served_on)}" if len(packings) > 1 else ""
+            parts.append(Flow([f"weights{where}: {text}"], indent=4, hang=4))
         columns = Columns()
         for mode in modes:
             columns.add(f".{mode['mode']}", NUMERICS[mode["numerics"]], ", ".join(mode["backends"]))
