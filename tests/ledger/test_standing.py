@@ -206,11 +206,11 @@ def test_a_default_from_before_cores_were_recorded_is_in_doubt_by_what_it_said_o
 
 def test_neither_another_device_nor_a_slow_session_casts_doubt_on_a_default(tmp_path: Path) -> None:
     made, fast = make_workspace(tmp_path / "ws"), Made("fast", 0.08, identified=True)
+    other = MACHINE.model_copy(update={"device": "Other CPU"})
+    add_session(made, -3, [replace(fast, wrong_at=7)], machine=other)
     for hour in (0, 3):
         add_session(made, hour, [fast])
     record(made, decide(made, None))
-    other = MACHINE.model_copy(update={"device": "Other CPU"})
-    add_session(made, 6, [replace(fast, wrong_at=7)], machine=other)
     add_session(made, 9, [replace(fast, gain=-0.2)])
     assert not [note for note in check_workspace(made).notes if "in doubt" in note]
     add_session(made, 12, [replace(fast, wrong_at=7)])

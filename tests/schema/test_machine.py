@@ -10,6 +10,7 @@ from zmlx_bench.schema.machine import cores_told
     [
         ("NVIDIA H200", 16, ("16 cores",)),
         ("NVIDIA H200", 1, ("1 core",)),
+        ("NVIDIA H200", 128, ("128 cores",)),
         ("NVIDIA H200", None, ()),
         ("Intel(R) Xeon(R) Processor (family 6 model 167, 2 cores)", 2, ()),
         ("AMD EPYC (1 core)", 1, ()),

@@ -144,10 +144,12 @@ def test_one_look_alone_keeps_nothing(looks: tuple[int, ...]) -> None:
     assert judge_session(looked, POLICY)[0].reason == "outliers"
 
 
-def test_the_first_of_two_looks_keeps() -> None:
-    plain = arm(TOLD_AND_EATEN, TOLD_AND_EATEN, null=np.resize(QUIET, 10).tolist())
+@pytest.mark.parametrize("blocks", [8, 10])
+def test_the_first_of_two_looks_keeps_whether_or_not_the_other_is_taken(blocks: int) -> None:
+    gain = TOLD_AND_EATEN[:blocks]
+    plain = arm(gain, gain, null=np.resize(QUIET, blocks).tolist())
     found = replace(plain, budgets={t: replace(b, estimator="bisquare") for t, b in plain.budgets.items()})
-    looked = session(found, looks=(8, 10), blocks=10, keeps_at_looks=True)
+    looked = session(found, looks=(8, 10), blocks=blocks, keeps_at_looks=True)
     assert judge_session(looked, POLICY)[0].reason == "unresolved"
 
 
