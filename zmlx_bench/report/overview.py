@@ -126,7 +126,12 @@ class GroupOverview:
     def undecided(self) -> tuple[Line, ...]:
         """What is not decided yet."""
         open_ = (None, "INCONCLUSIVE", "CANDIDATE")
-        return tuple(line for line in self.lines if line.verdict in open_ and not line.near)
+        return tuple(line for line in self.lines if line.verdict in open_ and not line.near and not line.behind)
+
+    @property
+    def behind(self) -> tuple[Line, ...]:
+        """What is faster than stock, and was slower than the default in the same blocks: nobody need ask again."""
+        return tuple(line for line in self.lines if line.behind)
 
 
 def overview(
@@ -315,6 +320,7 @@ def as_json(groups: Sequence[GroupOverview]) -> list[dict[str, Any]]:
                 **plain,
                 "rejected": [line.variant for line in group.rejected],
                 "undecided": [line.variant for line in group.undecided],
+                "behind": [line.variant for line in group.behind],
                 "near": [line.variant for line in group.near],
                 "doubt": group.doubt,
                 "closed": group.closed,

@@ -222,6 +222,8 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
+    if group.behind:
+        yield "behind the default", [f"{line.variant}: {line.verdict}, {line.why}" for line in group.behind]
     if group.closed is not None:
         yield "closed", [group.closed]
     if group.near:
