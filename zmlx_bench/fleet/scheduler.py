@@ -25,6 +25,7 @@ from zmlx_bench.schema.fleet import (
     Lost,
     Rejected,
     Seen,
+    Unused,
 )
 
 NameOf = Callable[[str], str]
@@ -38,6 +39,8 @@ class Scheduler:
         self.question, self.terms = question, terms
         self.items: dict[Key, Item] = {}
         self.slots: dict[str, Slot] = {}
+        self.unused: dict[str, str] = {}
+        """Nodes of which no device is known: nothing is given to them. Why."""
         self.left = 0
         """Items that are not over."""
         self.running: dict[str, Item] = {}
@@ -67,6 +70,10 @@ class Scheduler:
                 self._seen(event)
             case Lost():
                 self._lost(event)
+            case Unused():
+                self.unused.pop(event.node, None)
+                if event.why is not None:
+                    self.unused[event.node] = event.why
             case Assigned():
                 self._assigned(event)
             case GivenUp():
