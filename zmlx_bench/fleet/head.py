@@ -92,9 +92,11 @@ class Head:
 
     def close(self) -> None:
         """Let go of nodes and journal."""
-        self._rows.write()
-        self.nodes.close()
-        self._journal.close()
+        try:
+            self._rows.write()
+        finally:
+            self.nodes.close()
+            self._journal.close()
 
     def until_done(self, *, only_collect: bool = False) -> None:
         """Go on until nothing is left to do, or somebody asks to stop.
