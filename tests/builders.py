@@ -107,6 +107,7 @@ def add_session(
     minutes: float = 10.0,
     clock_set_s: float | None = None,
     machine: Machine = MACHINE,
+    software: Software = SOFTWARE,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -129,7 +130,7 @@ def add_session(
     ended = _utc(start + timedelta(minutes=minutes))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=option or kind, plan=plan, machine=machine, software=SOFTWARE, content_sha256=UNSEALED,
+        checkpoint_option=option or kind, plan=plan, machine=machine, software=software, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, ended=ended)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]

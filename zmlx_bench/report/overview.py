@@ -152,10 +152,10 @@ def overview(
         by_group.setdefault(key_of_row(row), []).append(row)
 
     def group(key: GroupKey) -> GroupOverview:
-        loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
-        found = _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
         covering = next((name for of, name in incumbents.items() if of.covers(key)), None)
-        return replace(found, covering=None if incumbent else covering)
+        default = incumbents.get(key), None if key in incumbents else covering
+        loaded, decision = evidence.get(key, ()), decisions.get(key)
+        return _group(key, loaded, decision, default, by_group[key], policy, figures_of, verifications)
 
     return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
@@ -164,12 +164,13 @@ def _group(
     key: GroupKey,
     loaded: Sequence[SessionCapsules],
     decision: GroupDecision | None,
-    promoted: str | None,
+    default: tuple[str | None, str | None],
     rows: Sequence[MatrixRow],
     policy: Policy,
     figures_of: FiguresOf,
     verifications: Sequence[Verification],
 ) -> GroupOverview:
+    promoted, covering = default
     place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
     there = partial(verified.last, verifications, place=place)
     lines = {v.variant: _judged(v, loaded, figures_of, there) for v in decision.verdicts} if decision else {}
@@ -180,7 +181,7 @@ def _group(
     why = decision.why if decision else "the capsules behind these rows are not here"
     label = named_by(loaded).label if loaded else rows[0].checkpoint
     ranked = tuple(sorted(lines.values(), key=_rank))
-    kept = promoted if promoted == recommended else None
+    kept = promoted or covering if promoted == recommended else None
     return GroupOverview(
         key=replace(key, device=clean(key.device), mlx=clean(key.mlx), mlx_lm=key.mlx_lm and clean(key.mlx_lm)),
         checkpoint=label,
@@ -191,6 +192,7 @@ def _group(
         recommendation=_recommendation(recommended, promoted, action, why),
         lines=ranked,
         next_runs=tuple(_next_runs(key, _options(loaded, label), ranked, policy, kept)),
+        covering=covering,
     )
 
 
