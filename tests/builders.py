@@ -16,6 +16,7 @@ from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.kernel import Numerics
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
@@ -61,20 +62,33 @@ class Made:
     """Of each timed process; the baseline's is as much where any variant's is known."""
     message: str = ""
     """What it says when it fails."""
+    numerics: Numerics = "stock"
+    """What its kernel declares."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that it sets."""
 
     @property
     def variant(self) -> ResolvedVariant:
         """The resolved variant."""
         source = content_hash([self.code or self.name, self.source])
         kernel = ResolvedKernel(
-            kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
+            kernel=f"kernel_{self.name}",
+            mode=self.numerics,
+            sites=("combine",),
+            numerics=self.numerics,
+            source_sha256=source,
         )
         identity = None
         if self.identified:
             digests = {kernel.kernel: source}
             identity = Identity(formula=1, digest=source, declaration=source, kernels=digests, path=source)
         return ResolvedVariant(
-            name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,), identity=identity
+            name=self.name,
+            family="qwen3",
+            why=f"whether {self.name} pays",
+            kernels=(kernel,),
+            identity=identity,
+            env=dict(self.env),
         )
 
 

@@ -61,6 +61,9 @@ class Line:
     """Whether the session that is shown found it slower than what became the default."""
     by_upgrade_check: bool = False
     """Whether the session that is shown asked if a promotion holds in another environment."""
+    breaks_word: str | None = None
+    """Where it was rejected for its tokens though all its kernels say that they repeat stock: how to find which do
+    not."""
 
     @property
     def near(self) -> bool:
@@ -208,6 +211,8 @@ def _judged(
     audits = [c.audit for c in mine.values() if c.audit is not None]
     variant = next(iter(mine.values())).variant
     parts = next(arm.parts for arm in session.evidence.arms if arm.variant == verdict.variant)
+    upgrade = session.evidence.within is not None
+    wrong_tokens = verdict.verdict == "REJECT" and verdict.reason == "fidelity" and not upgrade
     return Line(
         variant=verdict.variant,
         session=verdict.latest.session,
@@ -227,7 +232,8 @@ def _judged(
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
         behind=verdict.behind,
-        by_upgrade_check=session.evidence.within is not None,
+        by_upgrade_check=upgrade,
+        breaks_word=words.breaks_word(variant) if wrong_tokens else None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 
