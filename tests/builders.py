@@ -19,6 +19,7 @@ from zmlx_bench.schema.audit import ArmTrace, Audit, PromptAudit
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.kernel import Numerics
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
@@ -66,22 +67,35 @@ class Made:
     """What it says when it fails."""
     stock_top1: float | None = None
     """Where it is declared near: share of an audit's positions at which stock agrees with float32. It is as near."""
+    numerics: Numerics = "stock"
+    """What its kernel declares."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that it sets."""
 
     @property
     def variant(self) -> ResolvedVariant:
         """The resolved variant."""
         source = content_hash([self.code or self.name, self.source])
         kernel = ResolvedKernel(
-            kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
+            kernel=f"kernel_{self.name}",
+            mode=self.numerics,
+            sites=("combine",),
+            numerics=self.numerics,
+            source_sha256=source,
         )
         identity = None
         if self.identified:
             digests = {kernel.kernel: source}
             identity = Identity(formula=1, digest=source, declaration=source, kernels=digests, path=source)
         return ResolvedVariant(
-            name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,), identity=identity,
+            name=self.name,
+            family="qwen3",
+            why=f"whether {self.name} pays",
+            kernels=(kernel,),
+            identity=identity,
+            env=dict(self.env),
             fidelity="identical" if self.stock_top1 is None else "near",
-        )  # fmt: skip
+        )
 
 
 def make_workspace(root: Path) -> Workspace:
@@ -113,6 +127,7 @@ def add_session(
     minutes: float = 10.0,
     clock_set_s: float | None = None,
     machine: Machine = MACHINE,
+    software: Software = SOFTWARE,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -137,7 +152,7 @@ def add_session(
     ended = _utc(start + timedelta(minutes=minutes))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=option or kind, plan=plan, machine=machine, software=SOFTWARE, content_sha256=UNSEALED,
+        checkpoint_option=option or kind, plan=plan, machine=machine, software=software, content_sha256=UNSEALED,
     )  # fmt: skip
     made = capsules.build(session, runs, maker.outputs, ended=ended, audits=audits)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]

@@ -10,6 +10,7 @@ from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
 from zmlx_bench.schema.policy import NEAR_STOCK_TOP1
+from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.spent import Spent
 
 DASH = "-"
@@ -62,6 +63,18 @@ def fidelity(value: Fidelity | None) -> str:
         return "identical"
     worst = min((p for p in value.prompts if not p.identical), key=lambda p: p.matched)
     return f"diverged at {worst.first_divergence} ({worst.prompt})"
+
+
+def breaks_word(variant: ResolvedVariant) -> str | None:
+    """Say of a variant that is not the baseline's what finds its kernel that is not stock's, though all of its kernels
+    say so; None where something else may be why: numerics that it declares, variables, an environment of its own."""
+    if not variant.kernels or variant.env or variant.environment or variant.fidelity == "near":
+        return None
+    if any(use.numerics != "stock" for use in variant.kernels):
+        return None
+    names = " ".join(f"{use.kernel}.{use.mode}" for use in variant.kernels)
+    command = f"`zmlx kernels verify {names} --family {variant.family}`"
+    return f"its kernels say that they repeat stock: {command} looks for what does not"
 
 
 _SPENT = (
