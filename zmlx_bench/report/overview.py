@@ -287,8 +287,8 @@ def _next_runs(
     found += [line for line in lines if line.variant == kept and line.verdict == "REJECT"]
     # `zmlx run` knows no arm of an upgrade check, and no number of blocks mends what crashed.
     known = [line for line in lines if not line.by_upgrade_check and all(cell.status == "ok" for cell in line.cells)]
-    known = [line for line in known if line.reason not in _FINAL]
-    unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    open_ = [line for line in known if line.verdict == "INCONCLUSIVE" and line.reason not in _FINAL]
+    unsure = [line for line in open_ if not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"
