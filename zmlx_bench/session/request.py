@@ -90,8 +90,8 @@ def check(request: Request) -> None:
         raise UnusableInput(f"--layers {request.layers}: must be at least 1")
     if request.seed < 0:
         raise UnusableInput(f"--seed {request.seed}: must not be negative")
-    if not 0 <= request.cooldown_s < float("inf"):
-        raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be a number of seconds, not negative")
+    if not 0 <= request.cooldown_s <= MOST_WAIT_S:
+        raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be seconds from 0 to {MOST_WAIT_S:.0f}")
     timeouts_of(request)
 
 
@@ -109,6 +109,8 @@ def _check_blocks(request: Request) -> None:
         raise UnusableInput(f"{option} {request.most_blocks}: must be {bound}")
 
 
+MOST_WAIT_S = 86_400.0
+"""A day: longer than anybody waits between two processes, or for one that says nothing."""
 KV_BITS = (2, 3, 4, 5, 6, 8)
 MOST_CONTEXT = 1 << 20
 MOST_BATCH = 256
@@ -164,6 +166,11 @@ def timeouts_of(request: Request) -> Timeouts:
     silence_s = request.timeout_s
     if silence_s is None:
         return Timeouts()
-    if not 0 < silence_s < float("inf"):
-        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
+    check_timeout(silence_s)
     return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
+
+
+def check_timeout(silence_s: float) -> None:
+    """Raise UnusableInput for a --timeout that is no time to wait."""
+    if not 0 < silence_s <= MOST_WAIT_S:
+        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and at most {MOST_WAIT_S:.0f}")
