@@ -181,11 +181,9 @@ def verify(
 
 
 def _check(seed: int, timeout: float) -> None:
-    from zmlx_bench.errors import UnusableInput
-    from zmlx_bench.session.request import check_timeout
+    from zmlx_bench.session.request import check_seed, check_timeout
 
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
+    check_seed(seed)
     check_timeout(timeout)
 
 
