@@ -25,8 +25,8 @@ from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.verification import Verification
 from zmlx_bench.session.elsewhere import name_of
 
-_FINAL = ("checkpoint", "environment")
-"""Why a CANDIDATE stays one, however often it is measured."""
+_FINAL = ("checkpoint", "environment", "near_stock_top1")
+"""Why a verdict stays what it is, however often the variant is measured."""
 FiguresOf = Callable[[str], Figures]
 """All of the capsule at a path in the workspace, also what it does not say itself."""
 
@@ -287,7 +287,8 @@ def _next_runs(
     found += [line for line in lines if line.variant == kept and line.verdict == "REJECT"]
     # `zmlx run` knows no arm of an upgrade check, and no number of blocks mends what crashed.
     known = [line for line in lines if not line.by_upgrade_check and all(cell.status == "ok" for cell in line.cells)]
-    unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    open_ = [line for line in known if line.verdict == "INCONCLUSIVE" and line.reason not in _FINAL]
+    unsure = [line for line in open_ if not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"

@@ -9,6 +9,7 @@ from zmlx_bench.schema.audit import Audit, AuditFigures, Nearness
 from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.policy import NEAR_STOCK_TOP1
 from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.spent import Spent
 
@@ -102,7 +103,10 @@ def spent(value: Spent) -> Iterator[str]:
 
 
 def audit(found: Audit) -> str:
-    """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too."""
+    """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too.
+
+    Where stock agrees with float32 at too few positions, which arm is nearer is chance, and is not said.
+    """
     if found.figures is None:
         return f"no figures: {found.status}" + (f", {said(found.message)}" if found.message else "")
     told = _distances(found.figures)
@@ -122,7 +126,14 @@ def _nearness(found: Nearness) -> str:
 
 def _distances(figures: AuditFigures) -> str:
     ours, stock = figures.variant, figures.baseline
-    if figures.nearer == "equal":
+    if stock.top1_agreement < NEAR_STOCK_TOP1:
+        chance = "which is nearer is chance and says nothing of the kernels"
+        told = "neither is near" if figures.nearer == "equal" else chance
+        found = (
+            f"stock itself agrees with float32 at {stock.top1_agreement:.1%} of the positions, so {told}: "
+            f"mean KL {ours.kl_mean:.3g} nats, the baseline's {stock.kl_mean:.3g}"
+        )
+    elif figures.nearer == "equal":
         found = f"as near to float32 as the baseline: mean KL {stock.kl_mean:.3g} nats both"
     else:
         count = figures.variant_nearer if figures.nearer == "variant" else figures.baseline_nearer
