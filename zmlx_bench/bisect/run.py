@@ -227,7 +227,7 @@ class Bisecting:
             null_arm=False,
             timeout_s=question.timeout_s,
             seed=question.seed,
-            prompts=question.prompts or (None if question.on == "tokens" else prompt_catalog.load(None).prompt[0].id),
+            prompts=_prompts(question),
             encoded_before=(
                 None
                 if before is None or before.encoded is None
@@ -238,6 +238,13 @@ class Bisecting:
             share_device=question.share_device,
             command=question.command,
         )
+
+
+def _prompts(question: Question) -> str | None:
+    """Return what sessions ask: the first prompt where nothing is said, or all of them where tokens are compared."""
+    if question.prompts is not None or question.on == "tokens":
+        return question.prompts
+    return prompt_catalog.load(None).prompt[0].id
 
 
 def _arm(version: BisectedVersion) -> str:
