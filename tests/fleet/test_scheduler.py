@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from tests.fleet.play import Play, assigned, given_up
 from tests.fleet.scripted import device
 from zmlx_bench.fleet.items import Terms
-from zmlx_bench.schema.fleet import Abandoned, Assigned, Lost, Rejected
+from zmlx_bench.schema.fleet import Abandoned, Assigned, Lost, Outcome, Rejected
 
 
 def test_the_hour_between_two_sessions_is_used_for_another_family() -> None:
@@ -224,6 +226,23 @@ def test_what_one_device_cannot_bring_to_an_end_another_begins_anew() -> None:
         play.ends("s2-qwen3", "interrupted", "no space there either")
         play.later(100)
     assert given_up(play.events) == [("qwen3", 1, "started 3 times; last: no space there either")]
+
+
+@pytest.mark.parametrize("last", ["failed", "changed", "refused", "rejected"])
+def test_whatever_the_last_start_on_a_device_came_to_another_begins_anew(last: Outcome | Literal["rejected"]) -> None:
+    play = Play("qwen3", sessions=1, terms=Terms(again_s=1, starts=2, patience_s=10_000))
+    play.sees(device("a"), device("b"))
+    play.ends("s1-qwen3", "interrupted", "killed")
+    play.later(100)
+    if last == "rejected":
+        play.ends("s1-qwen3")
+        play.happens(Rejected(at=play.at, session="s1-qwen3", why="forged"))
+    else:
+        play.ends("s1-qwen3", last, "no")
+    assert assigned(play.events)[2:] == [("s2-qwen3", "qwen3", 1, "b/cpu-0")]
+    play.ends("s2-qwen3", "interrupted", "killed there too")
+    play.later(100)
+    assert assigned(play.events)[3:] == [("s2-qwen3", "qwen3", 1, "b/cpu-0")], "its starts count anew there"
 
 
 def test_a_node_that_loses_what_it_had_finished_does_it_again() -> None:

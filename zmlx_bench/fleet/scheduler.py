@@ -195,7 +195,6 @@ class Scheduler:
                 item.patient_until = None
                 if self._tried(item):
                     self._bar(item)
-                    item.starts = 0
                 self._anew(item, event.why)
 
     def _ended(self, event: Ended, item: Item, slot: Slot) -> None:
@@ -217,9 +216,9 @@ class Scheduler:
                 else:
                     self._anew(item, event.why)
                     self._be_patient(item)
-            case "changed":
+            case "changed" if not self._tried(item):
                 self._anew(item, event.why)
-            case "failed" if item.device not in item.failed_on:
+            case "failed" if item.device not in item.failed_on and not self._tried(item):
                 # A process of it may have been killed, which says nothing of the device.
                 item.failed_on.add(item.device or "")
                 self._anew(item, event.why)
@@ -341,8 +340,9 @@ class Scheduler:
         self._wait_until(item, self._now)
 
     def _bar(self, item: Item) -> None:
-        """Do not give an item to its device again."""
+        """Do not give an item to its device again; on another one its starts count anew."""
         item.not_on.add(item.device or "")
+        item.starts = 0
         self._barred.setdefault(item.group, {})[item.key] = None
 
     def _forget(self, item: Item) -> None:
