@@ -179,6 +179,16 @@ def test_what_failed_twice_on_a_device_is_tried_on_another_of_the_kind() -> None
     ]  # fmt: skip
 
 
+def test_where_only_a_device_comes_back_that_cannot_do_it_nobody_waits_for_the_others() -> None:
+    play = Play("qwen3", "glm47", sessions=1)
+    play.sees(device("a"), device("b"))
+    assert play.ends("s1-qwen3", "refused", "no memory") == []
+    for one in ("a/cpu-0", "b/cpu-0"):
+        play.happens(Lost(at=play.at, device=one))
+    assert given_up(play.events) == []
+    assert given_up(play.sees(device("a"))) == [("qwen3", 1, "no memory")]
+
+
 def test_what_failed_once_is_tried_again_where_there_is_one_device() -> None:
     play = Play("qwen3")
     play.sees(device("a"))
