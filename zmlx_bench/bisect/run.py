@@ -112,6 +112,7 @@ class Bisecting:
                 backend=question.backend,
                 seed=question.seed,
                 prompts=question.prompts,
+                prompts_sha256=prompt_catalog.load(self._prompts()).sha256,
                 wheels={str(one.version): files.sha256(one.wheel) for one in releases if one.wheel is not None},
                 versions=tuple(BisectedVersion(version=str(one.version), environment="unknown") for one in releases),
                 left_out=left_out,
@@ -227,17 +228,22 @@ class Bisecting:
             null_arm=False,
             timeout_s=question.timeout_s,
             seed=question.seed,
-            prompts=question.prompts or (None if question.on == "tokens" else prompt_catalog.load(None).prompt[0].id),
+            prompts=self._prompts(),
             encoded_before=(
                 None
                 if before is None or before.encoded is None
-                else EncodedBefore(before.checkpoint.digest, before.encoded)
+                else EncodedBefore(before.checkpoint.digest, before.prompts.sha256, before.encoded)
             ),
             trust_remote_code=question.trust_remote_code,
             force=question.force,
             share_device=question.share_device,
             command=question.command,
         )
+
+    def _prompts(self) -> str | None:
+        """Return the prompts that the question needs, as `--prompts` names them."""
+        question = self._question
+        return question.prompts or (None if question.on == "tokens" else prompt_catalog.load(None).prompt[0].id)
 
 
 def _arm(version: BisectedVersion) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from zmlx_bench.catalog import prompts as prompt_catalog
 from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.make import Say, able
 from zmlx_bench.errors import CannotHere
@@ -50,6 +51,7 @@ class Checking:
         question = self._question
         # What no session could be asked for is refused before an environment is made.
         check(self._common())
+        prompts = prompt_catalog.load(question.prompts)
         wanted = promoted.standing(self._workspace, question.family, question.backend)
         environment = asked(self._workspace, question.environment)
         elsewhere = [_elsewhere(one) for one in wanted]
@@ -63,6 +65,7 @@ class Checking:
                 blocks=question.blocks,
                 seed=question.seed,
                 prompts=question.prompts,
+                prompts_sha256=prompts.sha256,
             )
         )
         if digest is None:
