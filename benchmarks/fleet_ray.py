@@ -127,7 +127,7 @@ def main() -> None:
             cluster.up()
             os.environ.update(cluster.env("head"))
             on_ray.ray_node = sys.modules[__name__]
-            _measured(Path(folder), on_ray.OnRay(cluster.address, print), each)
+            _measured(Path(folder), on_ray.OnRay(cluster.address), each)
         finally:
             cluster.down()
 

@@ -2,10 +2,10 @@
 
     python benchmarks/verdict_time.py [WORKSPACE] > docs/verdict-time.md
 
-Every finished session of `capsules/` with two blocks or more, the latest first: its blocks (of how many it might have run,
-where it stopped when all was decided), the minutes from its start to its end, how much of these was timed decode, the
-part that tok/s come from, and by budget the half width of its ratios' 90% intervals, smallest to largest over its
-variants. A half width is that of the logarithm, in percent.
+Every finished session of `capsules/` with two blocks or more, the latest first: its blocks (of how many it might have
+run, where it stopped when all was decided), the minutes from its start to its end, how much of these was timed
+decode, the part that tok/s come from, and by budget the half width of its ratios' 90% intervals, smallest to largest
+over its variants. A half width is that of the logarithm, in percent.
 """
 
 from __future__ import annotations

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from zmlx_bench.analysis.audit import derive
+from zmlx_bench.analysis.near import nearness
 from zmlx_bench.ledger import capsules as capsule_files
 from zmlx_bench.ledger import matrix
 from zmlx_bench.protocol.plan import arms_of, draw_up
 from zmlx_bench.protocol.prefix import Taken, cut, cut_failed
+from zmlx_bench.schema.audit import ArmTrace, Audit, PromptAudit
 from zmlx_bench.schema.base import CheckpointKind, Role, Status, content_hash
 from zmlx_bench.schema.capsule import Software, output_hash
 from zmlx_bench.schema.identity import Identity
+from zmlx_bench.schema.kernel import Numerics
 from zmlx_bench.schema.machine import Machine, MachineState
 from zmlx_bench.schema.matrix import row_of
 from zmlx_bench.schema.plan import Checkpoint, Conditions, Job, Timeouts
@@ -61,20 +65,36 @@ class Made:
     """Of each timed process; the baseline's is as much where any variant's is known."""
     message: str = ""
     """What it says when it fails."""
+    stock_top1: float | None = None
+    """Where it is declared near: share of an audit's positions at which stock agrees with float32. It is as near."""
+    numerics: Numerics = "stock"
+    """What its kernel declares."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables that it sets."""
 
     @property
     def variant(self) -> ResolvedVariant:
         """The resolved variant."""
         source = content_hash([self.code or self.name, self.source])
         kernel = ResolvedKernel(
-            kernel=f"kernel_{self.name}", mode="stock", sites=("combine",), numerics="stock", source_sha256=source
+            kernel=f"kernel_{self.name}",
+            mode=self.numerics,
+            sites=("combine",),
+            numerics=self.numerics,
+            source_sha256=source,
         )
         identity = None
         if self.identified:
             digests = {kernel.kernel: source}
             identity = Identity(formula=1, digest=source, declaration=source, kernels=digests, path=source)
         return ResolvedVariant(
-            name=self.name, family="qwen3", why=f"whether {self.name} pays", kernels=(kernel,), identity=identity
+            name=self.name,
+            family="qwen3",
+            why=f"whether {self.name} pays",
+            kernels=(kernel,),
+            identity=identity,
+            env=dict(self.env),
+            fidelity="identical" if self.stock_top1 is None else "near",
         )
 
 
@@ -107,6 +127,7 @@ def add_session(
     minutes: float = 10.0,
     clock_set_s: float | None = None,
     machine: Machine = MACHINE,
+    software: Software = SOFTWARE,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -122,16 +143,18 @@ def add_session(
         seed=1, cooldown_s=0.0, timeouts=Timeouts(), prompts=texts,
         encoded=Encoded(chat_template=False, token_ids={prompt.id: TOKEN_IDS for prompt in texts.prompt}),
         arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
+        audit_positions=None if all(m.stock_top1 is None for m in variants) else min(budgets),
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
     roles = {arm.name: arm.role for arm in plan.arms}
-    runs = [run for job in plan.jobs for run in maker.runs(job, roles[job.arm])]
+    runs = [run for job in plan.jobs if job.kind != "audit" for run in maker.runs(job, roles[job.arm])]
+    audits = {job.arm: maker.audit(job, max(budgets)) for job in plan.jobs if job.kind == "audit"}
     ended = _utc(start + timedelta(minutes=minutes))
     session = Session(
         schema_version=2, session=name, state="running", started=_utc(start), command=("zmlx", "run", family),
-        checkpoint_option=option or kind, plan=plan, machine=machine, software=SOFTWARE, content_sha256=UNSEALED,
+        checkpoint_option=option or kind, plan=plan, machine=machine, software=software, content_sha256=UNSEALED,
     )  # fmt: skip
-    made = capsules.build(session, runs, maker.outputs, ended=ended)
+    made = capsules.build(session, runs, maker.outputs, ended=ended, audits=audits)
     paths = [capsule_files.write(workspace, capsule) for capsule in made]
     references = tuple(
         CapsuleRef(file=path.name, content_sha256=capsule.content_sha256)
@@ -169,6 +192,22 @@ class _Maker:
             yield cut(whole, tokens, ids, taken)
         yield whole
 
+    def audit(self, job: Job, tokens: int) -> Audit:
+        """Return an audit in which the variant is at each position as far from float32 as stock is."""
+        made, positions = self._made[job.arm], job.tokens
+        agreeing = round((made.stock_top1 or 0.0) * positions)
+        agrees = tuple(position < agreeing for position in range(positions))
+        trace = ArmTrace(kl=(0.1,) * positions, agrees=agrees, max_error=(1.0,) * positions)
+        prompts = tuple(
+            PromptAudit(
+                prompt=prompt, prompt_sha256=ids_hash(TOKEN_IDS), output=output_hash(_text(prompt, tokens)),
+                baseline=trace, variant=trace,
+            )
+            for prompt in job.prompts
+        )  # fmt: skip
+        near = None if made.stock_top1 is None else nearness(prompts, self.outputs)
+        return Audit(status="ok", prompts=prompts, figures=derive(prompts), near=near)
+
     def _whole(self, job: Job, role: Role) -> Run:
         made = self._made.get(job.arm)
         if made is not None and made.status != "ok":
@@ -193,8 +232,7 @@ class _Maker:
 
     def _generation(self, job: Job, prompt: str, timed: bool) -> Generation:
         made = self._made.get(job.arm)
-        text = random.Random(prompt)
-        ids = [text.randrange(1000) for _ in range(job.tokens)]
+        ids = _text(prompt, job.tokens)
         if made is not None and made.wrong_at is not None:
             ids[made.wrong_at] += 1000
         name = output_hash(ids)
@@ -229,6 +267,12 @@ class _Maker:
             return drift + (self._null_gain if job.arm == "null" else 0.0) + sign * 0.0005 * (job.arm == "null")
         gain = made.gain if isinstance(made.gain, float) else made.gain[int(tokens != BUDGETS[0])]
         return drift + gain + sign * made.spread
+
+
+def _text(prompt: str, tokens: int) -> list[int]:
+    """Return the baseline's answer to a prompt."""
+    text = random.Random(prompt)
+    return [text.randrange(1000) for _ in range(tokens)]
 
 
 def _utc(moment: datetime) -> str:

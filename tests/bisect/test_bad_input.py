@@ -28,6 +28,7 @@ def never(*_: object) -> None:
         ({"seed": -1}, "--seed -1: must not be negative"),
         ({"timeout_s": 0.0}, "--timeout 0: must be above 0"),
         ({"prompts": "nobody"}, "nobody"),
+        ({"prompts": ""}, "--prompts: names no prompt"),
         ({"backend": "abacus"}, "unknown backend 'abacus'"),
     ],
 )

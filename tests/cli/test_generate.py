@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.use.promoted import promote, promotion
+from tests.use.promoted import fail_here, promote, promotion
 from zmlx_bench.checkpoints.resolve import TINY
 from zmlx_bench.workspace import Workspace
 
@@ -51,6 +51,27 @@ def test_what_was_measured_on_an_earlier_path_runs_and_says_so_unless_strict(
     strict = generate(zmlx, own, "--strict")
     assert (strict.returncode, strict.stdout) == (4, "")
     assert "it was measured on an earlier path: kernel no_op changed since" in strict.stderr
+
+
+def test_a_default_against_which_a_session_speaks_is_used_and_said_to_be_in_doubt_first(
+    zmlx: Callable[..., Any], make_workspace: Callable[..., Workspace]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, "qwen3", "no_op"))
+    session = fail_here(own, "qwen3", "no_op")
+    doubt = (
+        f"DEFAULT IN DOUBT: no_op said other tokens than the model in session {session}: it stays the default until "
+        "more sessions reject it; `zmlx run qwen3 --checkpoint tiny --backend cpu --tokens 200 --tokens 1024 "
+        "--variants no_op --runs 6` measures it again"
+    )
+    done = generate(zmlx, own, "--strict")
+    assert done.returncode == 0
+    assert done.stdout.startswith(BEGINNING)
+    lines = done.stderr.splitlines()
+    assert lines.index(doubt) < next(n for n, line in enumerate(lines) if line.startswith("no_op: promoted for"))
+    refused = zmlx("serve", "qwen3", "--checkpoint", "tiny", "--no-such-option", cwd=own.root)
+    assert refused.returncode == 3
+    assert doubt in refused.stderr.splitlines(), "before the server begins"
 
 
 def test_without_a_promotion_the_stock_model_answers(zmlx: Callable[..., Any], place: Workspace) -> None:

@@ -26,7 +26,7 @@ def main() -> None:
         lambda line: print(line, file=sys.stderr, flush=True),
         ("zmlx", "fleet", "run"),
         Terms(patience_s=120, taken_s=2, again_s=0.5, starts=40),
-        Pace(step_s=0.3, devices_s=1.0),
+        Pace(step_s=0.3, devices_s=1.0, ask_again_s=2.0),
     )
 
 

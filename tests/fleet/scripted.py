@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class Scripted:
 
     clock: Clock
     there: dict[str, FleetDevice] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+    """Nodes that cannot say what they have, and why."""
     takes_s: float = 600.0
     ends: Callable[[FleetWork, int], Outcome] = lambda _work, _time: "finished"
     """How a session ends, by how often it was started."""
@@ -77,6 +79,9 @@ class Scripted:
 
     def devices(self) -> Sequence[FleetDevice]:
         return list(self.there.values())
+
+    def unused(self) -> Mapping[str, str]:
+        return dict(self.failing)
 
     def start(self, work: FleetWork, parcel: bytes) -> None:
         assert hash_of(parcel) == work.question.parcel

@@ -2,74 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import count
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.fleet.scripted import START, device, question
+from tests.fleet.play import Play, assigned, given_up
+from tests.fleet.scripted import device
 from zmlx_bench.fleet.items import Terms
-from zmlx_bench.fleet.scheduler import Scheduler
-from zmlx_bench.schema.fleet import (
-    Abandoned,
-    Assigned,
-    Began,
-    Collected,
-    Ended,
-    FleetDevice,
-    FleetEvent,
-    GivenUp,
-    Lost,
-    Outcome,
-    Rejected,
-    Seen,
-)
-
-
-class Play:
-    """A scheduler at a time, with names that count."""
-
-    def __init__(self, *families: str, terms: Terms | None = None, **other: object) -> None:
-        self.scheduler = Scheduler(question(*families, **other), terms or Terms())
-        self.at = START
-        self.events: list[FleetEvent] = []
-        self._numbers = count(1)
-
-    def happens(self, event: FleetEvent) -> list[FleetEvent]:
-        self.events.append(event)
-        self.scheduler.apply(event)
-        return self.decides()
-
-    def decides(self) -> list[FleetEvent]:
-        decided = self.scheduler.decide(self.at, lambda family: f"s{next(self._numbers)}-{family}")
-        self.events += decided
-        return decided
-
-    def sees(self, *devices: FleetDevice, refused: str | None = None) -> list[FleetEvent]:
-        return [found for one in devices for found in self.happens(Seen(at=self.at, device=one, refused=refused))]
-
-    def begins(self, session: str) -> list[FleetEvent]:
-        return self.happens(Began(at=self.at, session=session))
-
-    def ends(self, session: str, outcome: Outcome = "finished", why: str = "") -> list[FleetEvent]:
-        return self.happens(Ended(at=self.at, session=session, outcome=outcome, why=why))
-
-    def collects(self, session: str) -> list[FleetEvent]:
-        return self.happens(Collected(at=self.at, session=session))
-
-    def later(self, seconds: float) -> list[FleetEvent]:
-        self.at += seconds
-        return self.decides()
-
-
-def assigned(events: list[FleetEvent]) -> list[tuple[str, str, int, str]]:
-    return [(one.session, one.family, one.number, one.device) for one in events if isinstance(one, Assigned)]
-
-
-def given_up(events: list[FleetEvent]) -> list[tuple[str, int, str]]:
-    return [(one.family, one.number, one.why) for one in events if isinstance(one, GivenUp)]
+from zmlx_bench.schema.fleet import Abandoned, Assigned, Lost, Rejected
 
 
 def test_the_hour_between_two_sessions_is_used_for_another_family() -> None:
@@ -156,6 +94,22 @@ def test_a_node_that_comes_back_with_another_mlx_begins_anew() -> None:
     # The session of before is done by the other device of its kind, and the new kind has sessions of its own.
     assert sorted(one[1:] for one in found) == [("qwen3", 1, "a/cpu-0"), ("qwen3", 1, "b/cpu-0")]
     assert not play.scheduler.has("s1-qwen3")
+
+
+def test_a_device_that_is_another_kind_now_gets_nothing_of_the_one_it_was() -> None:
+    """Without having been gone: a head that comes later finds it so."""
+    play = Play("qwen3", "glm47", sessions=1)
+    play.sees(device("a"), device("b"))
+    found = assigned(play.sees(device("a", mlx="0.0.9")))
+    assert [one[1:] for one in found] == [("qwen3", 1, "a/cpu-0")]
+    assert assigned(play.ends("s2-glm47")) == [("s4-qwen3", "qwen3", 1, "b/cpu-0")]
+
+
+def test_a_device_that_is_refused_where_it_measures_gets_nothing() -> None:
+    play = Play("qwen3", sessions=1)
+    play.sees(device("a"))
+    assert assigned(play.sees(device("a"), refused="memory: 0.1 GB free")) == []
+    assert [one[1:] for one in assigned(play.sees(device("a")))] == [("qwen3", 1, "a/cpu-0")]
 
 
 def test_when_the_last_device_of_a_kind_is_gone_its_sessions_are_given_up() -> None:
@@ -256,6 +210,22 @@ def test_it_is_not_started_for_ever() -> None:
     assert given_up(play.events)[0] == ("qwen3", 1, "started 3 times; last: killed by SIGSEGV")
 
 
+def test_what_one_device_cannot_bring_to_an_end_another_begins_anew() -> None:
+    play = Play("qwen3", sessions=1, terms=Terms(again_s=1, starts=3, patience_s=10_000))
+    play.sees(device("a"), device("b"))
+    for _ in range(3):
+        play.begins("s1-qwen3")
+        play.ends("s1-qwen3", "interrupted", "no space left")
+        play.later(100)
+    (why,) = (one.why for one in play.events if isinstance(one, Abandoned))
+    assert why == "started 3 times; last: no space left"
+    assert assigned(play.events)[2:] == [("s1-qwen3", "qwen3", 1, "a/cpu-0"), ("s2-qwen3", "qwen3", 1, "b/cpu-0")]
+    for _ in range(3):
+        play.ends("s2-qwen3", "interrupted", "no space there either")
+        play.later(100)
+    assert given_up(play.events) == [("qwen3", 1, "started 3 times; last: no space there either")]
+
+
 def test_a_node_that_loses_what_it_had_finished_does_it_again() -> None:
     play = Play("qwen3", terms=Terms(patience_s=100))
     play.sees(device("a"), device("b"))
@@ -270,99 +240,3 @@ def test_a_refused_device_gets_nothing() -> None:
     play = Play("qwen3")
     assert play.sees(device("a"), refused="zmlx 9 is there") == []
     assert play.scheduler.items == {}
-
-
-HAPPENS = st.lists(
-    st.tuples(
-        st.sampled_from(["finish", "interrupt", "taken", "refuse", "fail", "change", "collect", "reject", "lose", "see",
-                         "begin", "wait"]),
-        st.integers(0, 5),
-    ),
-    max_size=60,
-)  # fmt: skip
-OUTCOMES: dict[str, Outcome] = {
-    "finish": "finished", "interrupt": "interrupted", "taken": "taken", "refuse": "refused", "fail": "failed",
-    "change": "changed",
-}  # fmt: skip
-FLEET = [device("a", 0), device("a", 1), device("b"), device("c", kind="Other"), device("d", kind="Other")]
-
-
-def played(script: list[tuple[str, int]], per_host: int, after: Callable[[Play], None] = lambda _: None) -> Play:
-    """Return the play at the end of the script; `after` looks at it after each step."""
-    play = Play("qwen3", "glm47", per_host=per_host, gap_s=300.0)
-    play.sees(*FLEET)
-    for what, which in script:
-        running, arriving = list(play.scheduler.running), list(play.scheduler.arriving)
-        play.at += 7
-        if what in OUTCOMES and running:
-            play.ends(running[which % len(running)], OUTCOMES[what], what)
-        elif what == "begin" and running:
-            play.begins(running[which % len(running)])
-        elif what == "collect" and arriving:
-            play.collects(arriving[which % len(arriving)])
-        elif what == "reject" and arriving:
-            play.happens(Rejected(at=play.at, session=arriving[which % len(arriving)], why="bad"))
-        elif what == "lose":
-            play.happens(Lost(at=play.at, device=FLEET[which % len(FLEET)].device))
-        elif what == "see":
-            play.sees(FLEET[which % len(FLEET)])
-        elif what == "wait":
-            play.later(200.0 * which)
-        after(play)
-    return play
-
-
-def assert_sound(play: Play) -> None:
-    scheduler = play.scheduler
-    busy = [slot for slot in scheduler.slots.values() if slot.item is not None]
-    assert all(slot.alive for slot in busy)
-    assert {slot.item.session for slot in busy if slot.item} == set(scheduler.running)
-    for host in "abcd":
-        assert sum(slot.about.host == host for slot in busy) <= scheduler.question.per_host
-    for item in scheduler.items.values():
-        assert (item.state == "running") == (item.session in scheduler.running)
-        assert (item.state == "arriving") == (item.session in scheduler.arriving)
-        assert item.device not in item.not_on
-    assert scheduler.left == sum(not item.over for item in scheduler.items.values())
-    collected = [one.session for one in play.events if isinstance(one, Collected)]
-    assert len(collected) == len(set(collected))
-
-
-@given(HAPPENS, st.integers(1, 2))
-@settings(max_examples=150, deadline=None)
-def test_whatever_happens_the_state_is_sound(script: list[tuple[str, int]], per_host: int) -> None:
-    played(script, per_host, assert_sound)
-
-
-@given(HAPPENS)
-@settings(max_examples=50, deadline=None)
-def test_whatever_happens_it_comes_to_an_end(script: list[tuple[str, int]]) -> None:
-    play = played(script, 1)
-    for _ in range(400):
-        if play.scheduler.left == 0:
-            break
-        play.sees(*FLEET[:1])
-        for session in list(play.scheduler.running):
-            play.ends(session)
-        for session in list(play.scheduler.arriving):
-            play.collects(session)
-        play.later(300)
-    assert play.scheduler.left == 0
-    # Sessions of one group keep their distance.
-    for item in play.scheduler.items.values():
-        before = play.scheduler.items.get((item.family, item.group, item.number - 1))
-        if item.state == "collected":
-            assert before is None or before.state == "collected"
-
-
-@given(HAPPENS)
-@settings(max_examples=50, deadline=None)
-def test_the_events_are_the_whole_state(script: list[tuple[str, int]]) -> None:
-    play = played(script, 1)
-    play.decides()
-    again = Scheduler(play.scheduler.question, play.scheduler.terms)
-    for event in play.events:
-        again.apply(event)
-    assert again.items == play.scheduler.items
-    assert again.slots == play.scheduler.slots
-    assert again.decide(play.at, lambda family: f"new-{family}") == []

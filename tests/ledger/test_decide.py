@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis.decision import GroupDecision, decide_group
-from zmlx_bench.analysis.decision.group import RULE_OF_BUDGETS
+from zmlx_bench.analysis.decision.rules import RULE_OF_BUDGETS
 from zmlx_bench.ledger import matrix, notebook, promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record

@@ -9,13 +9,22 @@ import pytest
 
 from tests.builders import BUDGETS, MACHINE, Made, add_session, make_workspace
 from tests.report.told import only, shown
+from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
 from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import build
+from zmlx_bench.report.doubt import of_default
 from zmlx_bench.report.html.page import report_page
 from zmlx_bench.report.overview import as_json
+from zmlx_bench.workspace import Workspace
+
+
+def told_to_users(made: Workspace) -> str | None:
+    """What who is about to use the default of the only group is told."""
+    (promotion,) = promotions.read(made).promotion
+    return of_default(made, promotion, promotions.key_of(promotion))
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -25,7 +34,7 @@ def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_s
     for hour in (0, 2):
         add_session(made, hour, [fast])
     record(made, decide(made, None))
-    assert only(build(made, None)).doubt is None
+    assert (only(build(made, None)).doubt, told_to_users(made)) == (None, None)
     assert not [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
     wrong = add_session(made, 4, [replace(fast, wrong_at=7)]).session
     if later:
@@ -44,7 +53,8 @@ def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_s
     assert f"Default in doubt:</strong> {said}." in page
     text = overview_text.markdown(report.groups, report.legacy, report.refusals)
     assert f"**Default in doubt:** {said}." in text.replace("\\", "")
-    assert any("--variants fast --runs 6" in command for command in group.next_runs)
+    (again,) = (command for command in group.next_runs if "--variants fast --runs 6" in command)
+    assert told_to_users(made) == f"{said}; `{again}` measures it again"
     (note,) = [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
     assert f"fast for tiny on Made CPU, 2 cores is in doubt: its code said other tokens than the model in {wrong}" in (
         note.replace("session ", "")
@@ -53,6 +63,8 @@ def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_s
         add_session(made, 6, [replace(fast, wrong_at=7)])
         withdrawn = only(build(made, None))
         assert (withdrawn.action, withdrawn.doubt) == ("demote", None)
+        assert told_to_users(made) == f"fast was rejected; recommended is {withdrawn.recommendation}"
+        assert withdrawn.recommendation.endswith("; `zmlx promote` withdraws the default")
 
 
 def test_a_default_is_in_doubt_by_its_longer_budget_alone_and_by_what_is_no_matter_of_tokens(tmp_path: Path) -> None:
@@ -79,6 +91,7 @@ def test_a_default_whose_code_failed_under_another_name_is_in_doubt_by_that_sess
     doubt = only(build(made, None)).doubt
     assert doubt is not None
     assert doubt.startswith(f"fast is the same code as renamed in {wrong}: at ")
+    assert (told_to_users(made) or "").startswith(f"{doubt}; `zmlx run qwen3 ")
     assert doubt.endswith("; it stays the default until more sessions reject it")
     (note,) = [note for note in check_workspace(made, processes=1).notes if "in doubt" in note]
     assert (
@@ -107,3 +120,23 @@ def test_a_default_that_was_promoted_before_cores_were_recorded_is_in_doubt_on_a
         f"fast said other tokens than the model in session {wrong}: it is the default here by a promotion of hosts "
         "whose cores were not recorded, and stays so"
     )
+    (promotion,) = promotions.read(made).promotion
+    (again,) = here.next_runs
+    assert again.endswith(" --variants fast --runs 6")
+    assert of_default(made, promotion, here.key) == f"{here.doubt}; `{again}` measures it again"
+    assert [of_default(made, promotion, group.key) for group in (old, elsewhere)] == [None, None]
+
+
+def test_who_uses_a_default_waits_for_no_session_but_those_that_tell_of_it(tmp_path: Path) -> None:
+    """The sessions of other variants may lie unreadable, and their matrix rows are enough."""
+    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08, identified=True)
+    for hour in (0, 2):
+        add_session(made, hour, [fast])
+    record(made, decide(made, None))
+    wrong = add_session(made, 4, [replace(fast, wrong_at=7)]).session
+    others = [add_session(made, 6 + n, [Made(f"other_{n}", 0.01, wrong_at=5, identified=True)]) for n in range(2)]
+    before = told_to_users(made)
+    for session in others:
+        made.session(session.session).joinpath("session.json").write_text("{")
+    assert told_to_users(made) == before
+    assert f"session {wrong}" in (before or "")

@@ -193,6 +193,29 @@ def test_a_session_that_the_matrix_lacks_counts_as_it_does_for_a_promotion(tmp_p
     assert [v.verdict for v in next(iter(decide(workspace, None).decisions.values())).verdicts] == ["REJECT"]
 
 
+def test_a_rejection_for_tokens_points_to_the_kernels_where_only_their_word_can_be_broken(
+    tmp_path: Path,
+) -> None:
+    made = make_workspace(tmp_path / "workspace")
+    wrong, slow = Made("wrong", 0.05, wrong_at=7), Made("slow", -0.2)
+    tuned = Made("tuned", 0.05, wrong_at=7, env=(("MLX_MAX_OPS_PER_BUFFER", "1"),))
+    other = Made("other", 0.05, wrong_at=7, numerics="fp32")
+    add_session(made, 0, [wrong, slow, tuned, other])
+    report = build(made, None)
+    told = "its kernels say that they repeat stock: `zmlx kernels verify kernel_wrong.stock --family qwen3` looks for "
+    assert {line.variant: line.verdict for line in only(report).lines} == dict.fromkeys(
+        ("wrong", "slow", "tuned", "other"), "REJECT"
+    )
+    assert {line.variant: line.breaks_word for line in only(report).lines if line.breaks_word} == {
+        "wrong": f"{told}what does not"
+    }
+    assert shown(report).replace("\n", " ").count(told) == 1
+    page = report_page(report, made, read_policy(made), made.root)
+    assert (
+        page.count("<code>zmlx kernels verify kernel_wrong.stock --family qwen3</code> looks for what does not.") == 1
+    )
+
+
 def test_markup_in_a_name_is_shown_as_it_is(workspace: Workspace) -> None:
     report = build(workspace, None)
     hostile = Report(report.groups, report.legacy, [*report.refusals, Refusal("capsules/[red]x.json", "is missing")])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.analysis.runs import OUTPUTS, generation, run
+from zmlx_bench.analysis.audit import derive
 from zmlx_bench.analysis.fidelity import compare
 from zmlx_bench.report import words
+from zmlx_bench.schema.audit import ArmTrace, Audit, PromptAudit
 from zmlx_bench.schema.figures import Ratio
+from zmlx_bench.schema.policy import NEAR_STOCK_TOP1
 
 
 def test_nothing_measured_is_a_dash() -> None:
@@ -34,3 +38,31 @@ def test_the_earliest_divergence_is_named() -> None:
     found = compare(arm, base, None, OUTPUTS, 20, ["p", "q"])
     assert words.fidelity(found) == "diverged at 4 (q)"
     assert words.fidelity(compare(base, base, None, OUTPUTS, 20, ["p", "q"])) == "identical"
+
+
+def audited(agreeing: int, kl: float) -> str:
+    """What is said of an audit of ten positions, where stock agrees at so many and is 0.5 nats from float32."""
+    agrees = tuple(position < agreeing for position in range(10))
+    stock, ours = (ArmTrace(kl=(each,) * 10, agrees=agrees, max_error=(1.0,) * 10) for each in (0.5, kl))
+    prompts = (PromptAudit(prompt="p", output="0" * 64, baseline=stock, variant=ours),)
+    return words.audit(Audit(status="ok", prompts=prompts, figures=derive(prompts)))
+
+
+CHANCE = "which is nearer is chance and says nothing of the kernels"
+
+
+@pytest.mark.parametrize(
+    ("kl", "near", "far"),
+    [
+        (0.4, "the variant is nearer to float32 (smaller KL at 10 of 10 positions)", CHANCE),
+        (0.6, "the baseline is nearer to float32 (smaller KL at 10 of 10 positions)", CHANCE),
+        (0.5, "as near to float32 as the baseline: mean KL 0.5 nats both", "neither is near"),
+    ],
+)
+def test_which_arm_is_nearer_is_said_where_stock_itself_is_near(kl: float, near: str, far: str) -> None:
+    least = round(10 * NEAR_STOCK_TOP1)
+    assert audited(least, kl).startswith(near)
+    assert audited(least - 1, kl) == (
+        f"stock itself agrees with float32 at 40.0% of the positions, so {far}: "
+        f"mean KL {kl:.3g} nats, the baseline's 0.5; top-1 agreement 40.0% and 40.0%, largest logit error 1 and 1"
+    )

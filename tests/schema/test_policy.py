@@ -34,7 +34,8 @@ def test_the_hash_follows_the_figures_not_the_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("futility_power", "0.1"), ("outlier_blocks", "0.5"), ("outlier_share", "0.5")]
+    ("field", "value"),
+    [("futility_power", "0.1"), ("outlier_blocks", "0.5"), ("outlier_share", "0.5"), ("near_stock_top1", "0.5")],
 )
 def test_a_field_that_came_later_changes_no_hash_until_it_has_another_value(
     tmp_path: Path, field: str, value: str

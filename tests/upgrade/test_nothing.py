@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Zmlx
 from tests.upgrade.promoting import promote, promotion
 from zmlx_bench import exit_codes
@@ -19,6 +21,29 @@ def test_where_nothing_is_promoted_nothing_is_made(tmp_path: Path, zmlx_inside: 
     assert "nothing is promoted here" in done.stdout
     told = json.loads(zmlx_inside(*asked, "--json").stdout)
     assert told == {"environment": "mlx==0.0.1", "holds": True, "promotions": [], "state": None}
+    assert not (place.root / "upgrades").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (("--backend", "cpu0"), "unknown backend 'cpu0'; did you mean 'cpu'?"),
+        (("--backend", ""), "unknown backend ''"),
+        (("--prompts", "nobody"), "unknown prompt 'nobody'"),
+        (("--prompts", ""), "--prompts: names no prompt"),
+        (("--at-most", "2"), "--at-most 2: the policy decides nothing below 3 blocks"),
+        (("--at-most", "0"), "--at-most 0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_and_no_answer_that_all_holds(
+    tmp_path: Path, zmlx_inside: Zmlx, wrong: tuple[str, ...], says: str
+) -> None:
+    place = workspaces.create(tmp_path / "ws")
+    promote(place, promotion(place, "qwen_native"))
+    done = zmlx_inside("upgrade-check", "--environment", "mlx==0.0.1", "--workspace", str(place.root), *wrong)
+    assert (done.returncode, done.stdout) == (exit_codes.UNUSABLE, "")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not (place.root / "upgrades").exists()
 
 

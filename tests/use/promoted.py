@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.builders import SOFTWARE, Made, add_session
 from zmlx_bench.analysis.decision import RULE
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints.resolve import locate
@@ -49,3 +50,13 @@ def promotion(workspace: Workspace, family: str, variant: str, /, **other: Any) 
 def promote(workspace: Workspace, *found: Promotion) -> None:
     """Make these the promotions of the workspace."""
     promotions.write(workspace, promotions.read(workspace), Promotions(promotion=found))
+
+
+def fail_here(workspace: Workspace, family: str, variant: str) -> str:
+    """Record a session on this machine in which the variant said other tokens than the tiny model; return its name."""
+    machine, wrong = facts.read("cpu"), Made(variant, wrong_at=7)
+    software = SOFTWARE.model_copy(update={"mlx": installed("mlx"), "mlx_lm": installed("mlx-lm")})
+    checkpoint = locate(family, "tiny", machine).checkpoint
+    return add_session(
+        workspace, 0, [wrong], family=family, checkpoint=checkpoint, machine=machine, software=software
+    ).session

@@ -15,7 +15,7 @@ import pytest
 
 import zmlx_bench
 from tests.tiny import Tiny, equal
-from tests.use.promoted import promote, promotion
+from tests.use.promoted import fail_here, promote, promotion
 from zmlx_bench.catalog import families as family_catalog
 from zmlx_bench.checkpoints import resolve
 from zmlx_bench.checkpoints.resolve import TINY, locate
@@ -92,6 +92,21 @@ def test_another_group_is_none_of_its_business(tiny: Tiny, place: Workspace, oth
     assert str(refused.value) == applied.why
     assert refused.value.exit_code == 4
     assert tiny.state() == state
+
+
+def test_what_speaks_against_a_promotion_that_stands_is_said(
+    tiny: Tiny, make_workspace: Callable[..., Workspace]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, tiny.name, "no_op"))
+    session = fail_here(own, tiny.name, "no_op")
+    applied = apply(tiny, own, strict=True)
+    applied.undo()
+    assert f"; DEFAULT IN DOUBT: no_op said other tokens than the model in session {session}: " in applied.why
+    own.matrix.write_text("{\n")
+    unread = apply(tiny, own, strict=True)
+    unread.undo()
+    assert f"; whether a session speaks against no_op cannot be told: {own.matrix}: line 1: " in unread.why
 
 
 def edit(path: Path, before: str, after: str) -> None:

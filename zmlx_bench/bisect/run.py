@@ -112,7 +112,7 @@ class Bisecting:
                 backend=question.backend,
                 seed=question.seed,
                 prompts=question.prompts,
-                prompts_sha256=prompt_catalog.load(self._prompts()).sha256,
+                prompts_sha256=prompt_catalog.load(_prompts(question)).sha256,
                 wheels={str(one.version): files.sha256(one.wheel) for one in releases if one.wheel is not None},
                 versions=tuple(BisectedVersion(version=str(one.version), environment="unknown") for one in releases),
                 left_out=left_out,
@@ -228,7 +228,7 @@ class Bisecting:
             null_arm=False,
             timeout_s=question.timeout_s,
             seed=question.seed,
-            prompts=self._prompts(),
+            prompts=_prompts(question),
             encoded_before=(
                 None
                 if before is None or before.encoded is None
@@ -240,10 +240,12 @@ class Bisecting:
             command=question.command,
         )
 
-    def _prompts(self) -> str | None:
-        """Return the prompts that the question needs, as `--prompts` names them."""
-        question = self._question
-        return question.prompts or (None if question.on == "tokens" else prompt_catalog.load(None).prompt[0].id)
+
+def _prompts(question: Question) -> str | None:
+    """Return what sessions ask: the first prompt where nothing is said, or all of them where tokens are compared."""
+    if question.prompts is not None or question.on == "tokens":
+        return question.prompts
+    return prompt_catalog.load(None).prompt[0].id
 
 
 def _arm(version: BisectedVersion) -> str:

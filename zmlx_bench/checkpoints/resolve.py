@@ -281,6 +281,9 @@ def _synthetic(family: Known, machine: Machine, recipe: _Recipe) -> Located:
     if recipe.layers is None and (reason := lacks_memory(family.facts, machine)) is not None:
         raise CannotHere(f"checkpoint synthetic: {reason}; {_smaller(family)}")
     config = family.facts.config
+    most = config.get("num_hidden_layers")
+    if recipe.layers is not None and isinstance(most, int) and recipe.layers > most:
+        raise UnusableInput(f"--layers {recipe.layers}: {family.facts.title} has {most}")
     version = installed("mlx")
     told = f"recipe {family.facts.recipe}, seed {recipe.seed}, mlx {version}, backend {machine.backend}" + (
         f", {recipe.layers} layers" if recipe.layers else ""

@@ -181,12 +181,10 @@ def verify(
 
 
 def _check(seed: int, timeout: float) -> None:
-    from zmlx_bench.errors import UnusableInput
+    from zmlx_bench.session.request import check_seed, check_timeout
 
-    if seed < 0:
-        raise UnusableInput(f"--seed {seed}: must not be negative")
-    if not 0 < timeout < float("inf"):
-        raise UnusableInput(f"--timeout {timeout:g}: must be a number of seconds above 0")
+    check_seed(seed)
+    check_timeout(timeout)
 
 
 def _code(broken: Sequence[str], *, ran: bool) -> int:

@@ -163,8 +163,8 @@ def run(
         share_device=share_device,
         command=command_line(),
     )
-    if (again := resume or extend) is not None:
-        option = f"--{'resume' if resume else 'extend'}"
+    if (again := extend if resume is None else resume) is not None:
+        option = f"--{'extend' if resume is None else 'resume'}"
         begun = store.load(place, again)
         said_so = given(command) | ({"in_familys_place"} if checkpoint == argument else set())
         planned.check(place, begun, request, said_so, option)

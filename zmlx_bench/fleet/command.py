@@ -19,9 +19,9 @@ from zmlx_bench.workspace import Workspace
 _STOPS_S = 120.0
 
 
-def connect(address: str | None, say: Say) -> Nodes:
+def connect(address: str | None, pace: Pace) -> Nodes:
     """Return the nodes at an address; CannotHere where they cannot be had."""
-    return Local() if address == LOCAL else OnRay(address, say)
+    return Local() if address == LOCAL else OnRay(address, pace.ask_again_s)
 
 
 def run(
@@ -36,13 +36,14 @@ def run(
     """Have a question answered, or go on with it where an earlier head left it; return the run's place."""
     data = parcel.pack(workspace)
     question = question_of(workspace, asked, data)
-    nodes = connect(address, say)
+    pace = pace or Pace()
+    nodes = connect(address, pace)
     place, again = journal.begin(workspace, question, data, time.time(), address=address, command=command)
     with place.alone():
         say(f"fleet run {place.folder.name}{' goes on' if again else ''}")
         place.stop.unlink(missing_ok=True)
         place.reached_at(address)
-        _headed(place, nodes, say, terms or Terms(), pace or Pace(), only_collect=False)
+        _headed(place, nodes, say, terms or Terms(), pace, only_collect=False)
     return place
 
 
@@ -50,7 +51,8 @@ def collect(place: Place, address: str | None, say: Say) -> None:
     """Bring in what has finished; nothing is started."""
     with place.alone():
         place.stop.unlink(missing_ok=True)
-        _headed(place, connect(address or place.run().address, say), say, Terms(), Pace(), only_collect=True)
+        pace = Pace()
+        _headed(place, connect(address or place.run().address, pace), say, Terms(), pace, only_collect=True)
 
 
 def stop(place: Place, address: str | None, say: Say) -> None:
@@ -71,7 +73,8 @@ def stop(place: Place, address: str | None, say: Say) -> None:
         return
     with place.alone():
         place.stop.touch()
-        _headed(place, connect(address, say), say, Terms(), Pace(), only_collect=True)
+        pace = Pace()
+        _headed(place, connect(address, pace), say, Terms(), pace, only_collect=True)
         place.stop.unlink()
 
 

@@ -15,6 +15,7 @@ from zmlx_bench.fleet.journal import Journal, Place, read
 from zmlx_bench.fleet.nodes import NodeFails, Nodes, Report
 from zmlx_bench.fleet.rows import Rows
 from zmlx_bench.fleet.scheduler import Scheduler
+from zmlx_bench.fleet.surveys import AGAIN_S
 from zmlx_bench.schema.fleet import (
     Abandoned,
     Assigned,
@@ -29,6 +30,7 @@ from zmlx_bench.schema.fleet import (
     Lost,
     Rejected,
     Seen,
+    Unused,
 )
 from zmlx_bench.session import store
 
@@ -45,6 +47,8 @@ class Pace:
 
     step_s: float = 1.0
     devices_s: float = 10.0
+    ask_again_s: float = AGAIN_S
+    """Until a node is asked again that could not say what it has, or with what it has is something wrong."""
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Head:
         """Sessions that this head has started or looked for."""
         self._heard: set[str] = set()
         """Sessions of which their nodes have told this head something."""
-        self._heard_at = self.clock()
+        self._began = self._heard_at = self.clock()
         self._where: dict[str, tuple[str, str]] = {}
         """Family and device of sessions that are not over."""
         self._leftover: dict[str, tuple[str, str]] = {}
@@ -88,18 +92,21 @@ class Head:
 
     def close(self) -> None:
         """Let go of nodes and journal."""
-        self._rows.write()
-        self.nodes.close()
-        self._journal.close()
+        try:
+            self._rows.write()
+        finally:
+            self.nodes.close()
+            self._journal.close()
 
     def until_done(self, *, only_collect: bool = False) -> None:
         """Go on until nothing is left to do, or somebody asks to stop.
 
-        With `only_collect` nothing is started, and what still runs is left to run. CannotHere where no device is used.
+        With `only_collect` nothing is started, and what still runs is left to run. CannotHere where no device is used:
+        none of those that are known, or none for as long as a node is waited for.
         """
         while not self.place.stop.exists():
             self.step(start=not only_collect)
-            if self.scheduler.left == 0 and self.scheduler.slots:
+            if self.scheduler.left == 0 and self._all_asked():
                 self._end()
                 break
             if only_collect and (self._all_heard() or self.clock() - self._heard_at > QUIET_S):
@@ -107,11 +114,18 @@ class Head:
             time.sleep(self.pace.step_s)
         self._drop()
 
+    def _all_asked(self) -> bool:
+        """Return whether there is no other device to wait for, where no session has been asked of any."""
+        if self.scheduler.items or self.clock() - self._began >= self.terms.patience_s:
+            return True
+        return bool(self.scheduler.slots) and not self.scheduler.unused
+
     def _end(self) -> None:
         """Note that the run has ended, unless there was nothing to ask: then another device may still come."""
         if not self.scheduler.items:
-            why = "; ".join(f"{name}: {slot.refused or 'is gone'}" for name, slot in self.scheduler.slots.items())
-            raise CannotHere(f"no device is used: {why}")
+            found = {name: slot.refused or "is gone" for name, slot in self.scheduler.slots.items()}
+            why = "; ".join(f"{name}: {why}" for name, why in {**found, **self.scheduler.unused}.items())
+            raise CannotHere(f"no device is used: {why or 'no node has said what it has'}")
         self.place.end()
 
     def _all_heard(self) -> bool:
@@ -152,7 +166,8 @@ class Head:
         self._looked = self.clock()
         answering = {device.device: device for device in self.nodes.devices()}
         for name, device in answering.items():
-            slot, refused = self.scheduler.slots.get(name), self._why_not(device)
+            slot = self.scheduler.slots.get(name)
+            refused = self._why_not(device, measures=slot is not None and slot.item is not None)
             if slot is None or not slot.alive or (slot.about, slot.refused) != (device, refused):
                 self._note(Seen(at=self.clock(), device=device, refused=refused))
                 self.say(f"{name}: {_described(device)}" if refused is None else f"{name}: not used: {refused}")
@@ -160,9 +175,20 @@ class Head:
             if slot.alive and name not in answering:
                 self._note(Lost(at=self.clock(), device=name))
                 self.say(f"{name}: answers no more")
+        self._look_at_unused()
         self._drop()
 
-    def _why_not(self, device: FleetDevice) -> str | None:
+    def _look_at_unused(self) -> None:
+        """Note of which nodes no device is known, and say why once."""
+        before, unused = dict(self.scheduler.unused), self.nodes.unused()
+        for node, why in unused.items():
+            if before.get(node) != why:
+                self._note(Unused(at=self.clock(), node=node, why=why))
+                self.say(f"{node}: not used: {why}")
+        for node in before.keys() - unused.keys():
+            self._note(Unused(at=self.clock(), node=node, why=None))
+
+    def _why_not(self, device: FleetDevice, *, measures: bool) -> str | None:
         wanted = self.run.question.devices
         if wanted is not None and wanted not in f"{device.device} {device.group}":
             return f"--devices {wanted} leaves it out"
@@ -170,7 +196,8 @@ class Head:
             return f"zmlx {device.zmlx} is there and {__version__} here; install the same"
         if device.code != self.code:
             return "its zmlx measures by other code than the one here; install the same"
-        return "; ".join(device.problems) or None
+        # A session takes memory and time, which is no reason to end it.
+        return None if measures else "; ".join(device.problems) or None
 
     def _look_for(self) -> None:
         """Look for the sessions that a head before this one gave to their devices."""

@@ -50,6 +50,11 @@ class Item:
         """Whether nothing more happens to it."""
         return self.state in ("collected", "given up")
 
+    @property
+    def tried(self) -> str:
+        """How often it was started where it is, and what came of it."""
+        return f"started {self.starts} times; last: {self.why}"
+
 
 @dataclass(slots=True)
 class Slot:
@@ -80,4 +85,4 @@ class Terms:
     again_s: float = 5.0
     """Before an interrupted session goes on, doubled each time."""
     starts: int = 8
-    """Most times that one item is started."""
+    """Most times that one item is started on a device."""

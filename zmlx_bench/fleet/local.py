@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zmlx_bench.errors import UnusableInput
@@ -25,10 +25,14 @@ class Local:
         self._works: dict[str, FleetWork] = {}
 
     def devices(self) -> Sequence[FleetDevice]:
-        """Return the devices of this machine."""
+        """Return the devices of this machine; NodeFails where it cannot say them, and there is no other."""
         if self._devices is None:
             self._devices = site.survey()
         return self._devices
+
+    def unused(self) -> Mapping[str, str]:
+        """Return nothing: without this machine's devices there is no head."""
+        return {}
 
     def start(self, work: FleetWork, parcel: bytes) -> None:
         """Begin a session or go on with it."""

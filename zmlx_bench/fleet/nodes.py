@@ -30,7 +30,11 @@ class Nodes(Protocol):
     """All nodes. None of these waits longer than a few seconds for a node; NodeFails where one does not answer."""
 
     def devices(self) -> Sequence[FleetDevice]:
-        """Return the devices that answer now."""
+        """Return the devices that answer now; NodeFails where there can be none."""
+
+    def unused(self) -> Mapping[str, str]:
+        """Return the nodes of which no device is known, as of the last `devices`: why, and whether they are asked
+        again."""
 
     def start(self, work: FleetWork, parcel: bytes) -> None:
         """Begin a session on its device, or go on with what the device has of it. To say it twice does no harm."""

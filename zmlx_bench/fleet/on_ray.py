@@ -6,22 +6,20 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.fleet import ray_node, site
 from zmlx_bench.fleet.nodes import NodeFails, Report
-from zmlx_bench.fleet.survey import DEVICES
+from zmlx_bench.fleet.surveys import AGAIN_S, Surveys
 from zmlx_bench.printable import one_line
 from zmlx_bench.schema.fleet import FleetDevice, FleetWork
 
 NAMESPACE = "zmlx-fleet"
 LOOPBACK = "127.0.0.1"
 _STORE_BYTES = 128 * 1024 * 1024
-_SURVEY_S = 90.0
-"""For the first look at the nodes: a worker starts on each."""
 _ANSWER_S = 30.0
 _PENDING_S = 60.0
 """Without an answer from a session that is new: what its device needs is used by another job of the cluster."""
@@ -52,8 +50,7 @@ def _ray() -> Any:
 class OnRay:
     """The nodes behind an address; None starts a Ray on the loopback of this machine, which ends with this process."""
 
-    def __init__(self, address: str | None, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, address: str | None, again_s: float = AGAIN_S) -> None:
         with _as_before(own=address is None):
             self._ray = _ray()
             try:
@@ -62,9 +59,7 @@ class OnRay:
                 where = "a Ray of this machine" if address is None else f"--address {address}"
                 raise CannotHere(f"{where}: {one_line(str(error)) or type(error).__name__}") from None
         self._keeper = self._ray.remote(ray_node.Keeper)
-        self._surveys: dict[str, Any] = {}
-        """What each node was asked, by its id."""
-        self._found: dict[str, list[FleetDevice]] = {}
+        self._surveys = Surveys(self._ray, lambda node: self._task(ray_node.devices, node), again_s)
         self._node_of: dict[str, str] = {}
         self._parcels: dict[str, Any] = {}
         self._works: dict[str, FleetWork] = {}
@@ -91,42 +86,16 @@ class OnRay:
 
     def devices(self) -> Sequence[FleetDevice]:
         """Return the devices of the nodes that Ray has; the first time, wait until they have said theirs."""
-        first = not self._surveys
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
-        for node in alive:
-            if node not in self._surveys:
-                self._surveys[node] = self._task(ray_node.devices, node)
-        asked = [ref for node, ref in self._surveys.items() if node in alive and node not in self._found]
-        if asked:
-            ready, _ = self._ray.wait(asked, num_returns=len(asked), timeout=_SURVEY_S if first else 0)
-            for node, ref in list(self._surveys.items()):
-                if ref in ready:
-                    self._found[node] = self._said(alive[node], ref)
-        found: dict[str, FleetDevice] = {}
-        self._node_of = {}
-        for node in alive:
-            for device in self._found.get(node, ()):
-                if device.device not in found:
-                    found[device.device], self._node_of[device.device] = device, node
-        return list(found.values())
+        busy = {self._node_of.get(work.device.device, "") for work in self._works.values()}
+        self._surveys.look(alive, busy)
+        found = self._surveys.found()
+        self._node_of = {device.device: node for node, device in found}
+        return [device for _, device in found]
 
-    def _said(self, about: dict[str, Any], ref: Any) -> list[FleetDevice]:
-        """Return the devices that a node says it has, as many as Ray has resources for."""
-        name = about["NodeManagerHostname"]
-        try:
-            devices = DEVICES.validate_json(self._ray.get(ref))
-        except Exception as error:  # noqa: BLE001  whatever a node's own code raises
-            cause = getattr(error, "cause", None) or error
-            self._say(f"{name}: not used: {one_line(str(cause))[:500]}; is the same zmlx-bench[fleet] installed there?")
-            return []
-        resources = about["Resources"]
-        if all(device.machine.backend == "cuda" for device in devices):
-            # Ray chooses among the node's GPUs; each is one of its kind.
-            return [one.model_copy(update={"select": {}}) for one in devices[: int(resources.get("GPU", 0))]]
-        if resources.get("CPU", 0) < 1:
-            self._say(f"{name}: not used: its Ray was started without CPUs, which a session takes")
-            return []
-        return devices
+    def unused(self) -> Mapping[str, str]:
+        """Return the nodes of which no device is known, as of the last `devices`."""
+        return self._surveys.unused()
 
     def start(self, work: FleetWork, parcel: bytes) -> None:
         """Begin a session or go on with it."""

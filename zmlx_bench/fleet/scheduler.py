@@ -25,6 +25,7 @@ from zmlx_bench.schema.fleet import (
     Lost,
     Rejected,
     Seen,
+    Unused,
 )
 
 NameOf = Callable[[str], str]
@@ -38,6 +39,8 @@ class Scheduler:
         self.question, self.terms = question, terms
         self.items: dict[Key, Item] = {}
         self.slots: dict[str, Slot] = {}
+        self.unused: dict[str, str] = {}
+        """Nodes of which no device is known: nothing is given to them. Why."""
         self.left = 0
         """Items that are not over."""
         self.running: dict[str, Item] = {}
@@ -67,6 +70,10 @@ class Scheduler:
                 self._seen(event)
             case Lost():
                 self._lost(event)
+            case Unused():
+                self.unused.pop(event.node, None)
+                if event.why is not None:
+                    self.unused[event.node] = event.why
             case Assigned():
                 self._assigned(event)
             case GivenUp():
@@ -113,6 +120,7 @@ class Scheduler:
         if event.refused is None:
             self._groups.setdefault(about.group, set()).add(about.device)
             self._empty_since.pop(about.group, None)
+            self._doubtful.update(self._barred.get(about.group, {}))
             self._ask(about.group)
             if slot.pinned is not None:
                 slot.pinned.not_before = self._now
@@ -133,7 +141,6 @@ class Scheduler:
         slot = self.slots[event.device]
         if slot.alive:
             self._leave(slot)
-            slot.alive = False
             for item in (slot.pinned, *slot.arriving.values()):
                 if item is not None:
                     item.why = f"{event.device} is gone"
@@ -143,6 +150,7 @@ class Scheduler:
     def _leave(self, slot: Slot) -> None:
         """Take a device out of its group; what ran on it waits for it."""
         group, device = slot.about.group, slot.about.device
+        slot.alive = False
         if slot.item is not None:
             item = self._release(slot)
             self._pin(item, slot, f"{device} is gone")
@@ -185,6 +193,9 @@ class Scheduler:
                 self._anew(item, event.why)
             case Abandoned():
                 item.patient_until = None
+                if self._tried(item):
+                    self._bar(item)
+                    item.starts = 0
                 self._anew(item, event.why)
 
     def _ended(self, event: Ended, item: Item, slot: Slot) -> None:
@@ -255,6 +266,8 @@ class Scheduler:
         if tired and item.session is not None and item.state in ("waiting", "arriving"):
             why = f"{item.why}, for {self.terms.patience_s / 60:g} minutes"
             yield Abandoned(at=self._now, session=item.session, why=why)
+        elif item.session is not None and item.state == "waiting" and self._tried(item) and self._others(item):
+            yield Abandoned(at=self._now, session=item.session, why=item.tried)
         elif not item.over and (why_not := self._hopeless(item, tired=tired)) is not None:
             yield GivenUp(at=self._now, family=item.family, group=item.group, number=item.number, why=why_not)
 
@@ -264,8 +277,8 @@ class Scheduler:
             return f"session {before.number} was given up: {before.why}"
         if item.state != "waiting" or item.not_before is None:
             return None
-        if item.starts >= self.terms.starts:
-            return f"started {item.starts} times; last: {item.why}"
+        if self._tried(item):
+            return item.tried
         devices = self._groups.get(item.group, set())
         if item.device is not None:
             return None
@@ -274,6 +287,13 @@ class Scheduler:
         if not devices and self._empty_since[item.group] + self.terms.patience_s <= self._now:
             return f"no such device answers{f'; last: {item.why}' if item.why else ''}"
         return f"{item.why}, for {self.terms.patience_s / 60:g} minutes" if tired else None
+
+    def _tried(self, item: Item) -> bool:
+        return item.starts >= self.terms.starts
+
+    def _others(self, item: Item) -> set[str]:
+        """Return the devices that can do an item beside the one that has half of it."""
+        return self._groups.get(item.group, set()) - item.not_on - {item.device}
 
     def _assignments(self, group: str, name_of: NameOf) -> Iterator[FleetEvent]:
         ready, free = self._ready.get(group, []), self._open.free[group]

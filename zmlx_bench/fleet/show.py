@@ -40,6 +40,7 @@ def lines(run: FleetRun, scheduler: Scheduler, at: float, *, headed: bool, over:
         f"{counts['arriving']} arriving, {len(waiting)} waiting, {len(lost)} given up; {head}"
     )
     yield from _cut(_devices(scheduler, at, ended=ended))
+    yield from _cut(f"  {node}: not used: {why}" for node, why in sorted(scheduler.unused.items()))
     yield from _cut(f"  waits: {_what(item)}: {_why_waiting(item, at)}" for item in waiting)
     yield from _cut(f"  given up: {_what(item)}: {item.why}" for item in lost)
 
@@ -62,6 +63,7 @@ def summary(run: FleetRun, scheduler: Scheduler, *, headed: bool, over: bool) ->
             }
             for name, slot in sorted(scheduler.slots.items())
         ],
+        "unused": [{"node": node, "why": why} for node, why in sorted(scheduler.unused.items())],
         "sessions": [
             {
                 "family": item.family,

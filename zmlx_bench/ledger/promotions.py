@@ -138,7 +138,7 @@ def _by_bytes(decision: GroupDecision, then: Sequence[SessionCapsules], policy: 
 
 def _stands_anew(promotion: Promotion, decision: GroupDecision) -> bool:
     """Whether a promotion of an earlier rule, which is kept, is one under the present rule as well."""
-    return promotion.rule < decision.rule and any(
+    return promotion.rule < decision.rule_of_tokens and any(
         v.variant == promotion.variant and v.verdict == "PROMOTE" for v in decision.verdicts
     )
 
@@ -237,8 +237,8 @@ def _promotion(
         since=max(capsule.time for capsule in newest.capsules.values()),
         replaced=replaced,
         policy_sha256=policy.sha256,
-        rule=decision.rule,
+        rule=decision.rule_of_tokens,
         sessions=verdict.rests_on,
-        parts=arm.parts if decision.rule > RULE_OF_BYTES else None,
+        parts=arm.parts if decision.rule_of_tokens > RULE_OF_BYTES else None,
         capsules=cited,
     )

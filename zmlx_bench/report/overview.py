@@ -25,8 +25,8 @@ from zmlx_bench.schema.policy import Policy
 from zmlx_bench.schema.verification import Verification
 from zmlx_bench.session.elsewhere import name_of
 
-_FINAL = ("checkpoint", "environment")
-"""Why a CANDIDATE stays one, however often it is measured."""
+_FINAL = ("checkpoint", "environment", "near_stock_top1")
+"""Why a verdict stays what it is, however often the variant is measured."""
 FiguresOf = Callable[[str], Figures]
 """All of the capsule at a path in the workspace, also what it does not say itself."""
 
@@ -61,6 +61,9 @@ class Line:
     """Whether the session that is shown found it slower than what became the default."""
     by_upgrade_check: bool = False
     """Whether the session that is shown asked if a promotion holds in another environment."""
+    breaks_word: str | None = None
+    """Where it was rejected for its tokens though all its kernels say that they repeat stock: how to find which do
+    not."""
 
     @property
     def near(self) -> bool:
@@ -152,10 +155,10 @@ def overview(
         by_group.setdefault(key_of_row(row), []).append(row)
 
     def group(key: GroupKey) -> GroupOverview:
-        loaded, decision, incumbent = evidence.get(key, ()), decisions.get(key), incumbents.get(key)
-        found = _group(key, loaded, decision, incumbent, by_group[key], policy, figures_of, verifications)
         covering = next((name for of, name in incumbents.items() if of.covers(key)), None)
-        return replace(found, covering=None if incumbent else covering)
+        default = incumbents.get(key), None if key in incumbents else covering
+        loaded, decision = evidence.get(key, ()), decisions.get(key)
+        return _group(key, loaded, decision, default, by_group[key], policy, figures_of, verifications)
 
     return tuple(group(key) for key in sorted(by_group, key=lambda key: key.order))
 
@@ -164,12 +167,13 @@ def _group(
     key: GroupKey,
     loaded: Sequence[SessionCapsules],
     decision: GroupDecision | None,
-    promoted: str | None,
+    default: tuple[str | None, str | None],
     rows: Sequence[MatrixRow],
     policy: Policy,
     figures_of: FiguresOf,
     verifications: Sequence[Verification],
 ) -> GroupOverview:
+    promoted, covering = default
     place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
     there = partial(verified.last, verifications, place=place)
     lines = {v.variant: _judged(v, loaded, figures_of, there) for v in decision.verdicts} if decision else {}
@@ -180,7 +184,7 @@ def _group(
     why = decision.why if decision else "the capsules behind these rows are not here"
     label = named_by(loaded).label if loaded else rows[0].checkpoint
     ranked = tuple(sorted(lines.values(), key=_rank))
-    kept = promoted if promoted == recommended else None
+    kept = promoted or covering if promoted == recommended else None
     return GroupOverview(
         key=replace(key, device=clean(key.device), mlx=clean(key.mlx), mlx_lm=key.mlx_lm and clean(key.mlx_lm)),
         checkpoint=label,
@@ -191,6 +195,7 @@ def _group(
         recommendation=_recommendation(recommended, promoted, action, why),
         lines=ranked,
         next_runs=tuple(_next_runs(key, _options(loaded, label), ranked, policy, kept)),
+        covering=covering,
     )
 
 
@@ -206,6 +211,8 @@ def _judged(
     audits = [c.audit for c in mine.values() if c.audit is not None]
     variant = next(iter(mine.values())).variant
     parts = next(arm.parts for arm in session.evidence.arms if arm.variant == verdict.variant)
+    upgrade = session.evidence.within is not None
+    wrong_tokens = verdict.verdict == "REJECT" and verdict.reason == "fidelity" and not upgrade
     return Line(
         variant=verdict.variant,
         session=verdict.latest.session,
@@ -225,7 +232,8 @@ def _judged(
         },
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
         behind=verdict.behind,
-        by_upgrade_check=session.evidence.within is not None,
+        by_upgrade_check=upgrade,
+        breaks_word=words.breaks_word(variant) if wrong_tokens else None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 
@@ -279,7 +287,8 @@ def _next_runs(
     found += [line for line in lines if line.variant == kept and line.verdict == "REJECT"]
     # `zmlx run` knows no arm of an upgrade check, and no number of blocks mends what crashed.
     known = [line for line in lines if not line.by_upgrade_check and all(cell.status == "ok" for cell in line.cells)]
-    unsure = [line for line in known if line.verdict == "INCONCLUSIVE" and not line.blocks_capped]
+    open_ = [line for line in known if line.verdict == "INCONCLUSIVE" and line.reason not in _FINAL]
+    unsure = [line for line in open_ if not line.blocks_capped]
     if found:
         blocks = max(least, *(cell.blocks for line in found for cell in line.cells))
         yield f"{start} {_arms(found)} --runs {blocks}"

@@ -219,7 +219,7 @@ def _beside(group: GroupOverview) -> list[str]:
 
 def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
     if group.rejected:
-        yield "rejected", [f"{line.variant}: {line.reason}: {line.why}" for line in group.rejected]
+        yield "rejected", [_rejected(line) for line in group.rejected]
     if group.undecided:
         yield "not decided yet", [f"{line.variant}: {_needs(line)}" for line in group.undecided]
     if group.behind:
@@ -232,6 +232,11 @@ def _lists(group: GroupOverview) -> Iterator[tuple[str, list[str]]]:
         yield "audit", audits
     if group.next_runs:
         yield "next", list(group.next_runs)
+
+
+def _rejected(line: Line) -> str:
+    told = f"{line.variant}: {line.reason}: {line.why}"
+    return told if line.breaks_word is None else f"{told}; {line.breaks_word}"
 
 
 def _near(line: Line) -> str:

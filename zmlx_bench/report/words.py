@@ -9,6 +9,8 @@ from zmlx_bench.schema.audit import Audit, AuditFigures, Nearness
 from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
+from zmlx_bench.schema.policy import NEAR_STOCK_TOP1
+from zmlx_bench.schema.variant import ResolvedVariant
 from zmlx_bench.session.spent import Spent
 
 DASH = "-"
@@ -63,6 +65,18 @@ def fidelity(value: Fidelity | None) -> str:
     return f"diverged at {worst.first_divergence} ({worst.prompt})"
 
 
+def breaks_word(variant: ResolvedVariant) -> str | None:
+    """Say of a variant that is not the baseline's what finds its kernel that is not stock's, though all of its kernels
+    say so; None where something else may be why: numerics that it declares, variables, an environment of its own."""
+    if not variant.kernels or variant.env or variant.environment or variant.fidelity == "near":
+        return None
+    if any(use.numerics != "stock" for use in variant.kernels):
+        return None
+    names = " ".join(f"{use.kernel}.{use.mode}" for use in variant.kernels)
+    command = f"`zmlx kernels verify {names} --family {variant.family}`"
+    return f"its kernels say that they repeat stock: {command} looks for what does not"
+
+
 _SPENT = (
     ("preparing", "preparing_s"),
     ("starting", "start_up_s"),
@@ -89,7 +103,10 @@ def spent(value: Spent) -> Iterator[str]:
 
 
 def audit(found: Audit) -> str:
-    """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too."""
+    """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too.
+
+    Where stock agrees with float32 at too few positions, which arm is nearer is chance, and is not said.
+    """
     if found.figures is None:
         return f"no figures: {found.status}" + (f", {said(found.message)}" if found.message else "")
     told = _distances(found.figures)
@@ -109,7 +126,14 @@ def _nearness(found: Nearness) -> str:
 
 def _distances(figures: AuditFigures) -> str:
     ours, stock = figures.variant, figures.baseline
-    if figures.nearer == "equal":
+    if stock.top1_agreement < NEAR_STOCK_TOP1:
+        chance = "which is nearer is chance and says nothing of the kernels"
+        told = "neither is near" if figures.nearer == "equal" else chance
+        found = (
+            f"stock itself agrees with float32 at {stock.top1_agreement:.1%} of the positions, so {told}: "
+            f"mean KL {ours.kl_mean:.3g} nats, the baseline's {stock.kl_mean:.3g}"
+        )
+    elif figures.nearer == "equal":
         found = f"as near to float32 as the baseline: mean KL {stock.kl_mean:.3g} nats both"
     else:
         count = figures.variant_nearer if figures.nearer == "variant" else figures.baseline_nearer

@@ -119,6 +119,16 @@ class Lost(StrictModel):
     device: NonEmpty
 
 
+class Unused(StrictModel):
+    """A node is there of which no device is known, or no longer."""
+
+    event: Literal["unused"] = "unused"
+    at: NonNegative
+    node: NonEmpty
+    why: NonEmpty | None = None
+    """And whether it is asked again; null where its devices are known now, or the node is gone."""
+
+
 class Assigned(StrictModel):
     """A session is given to a device; written before the node is told."""
 
@@ -187,7 +197,8 @@ class GivenUp(StrictModel):
 
 
 FleetEvent = Annotated[
-    Seen | Lost | Assigned | Began | Ended | Collected | Rejected | Abandoned | GivenUp, Field(discriminator="event")
+    Seen | Lost | Unused | Assigned | Began | Ended | Collected | Rejected | Abandoned | GivenUp,
+    Field(discriminator="event"),
 ]
 """A line of `journal.jsonl`."""
 EVENT: TypeAdapter[FleetEvent] = TypeAdapter(FleetEvent)

@@ -24,6 +24,7 @@ NEAR_KL = 0.001
 NEAR_TOP1 = 0.01
 NEAR_PROMPTS = 20
 NEAR_POSITIONS = 100
+NEAR_STOCK_TOP1 = 0.5
 CLOCK_SET_S = 10.0
 STALL_LEVEL = 0.02
 STALL_LOSS = 0.175
@@ -66,6 +67,9 @@ class Policy(StrictModel):
     """Fewest prompts for both, of which the forced tokens do not loop."""
     near_positions: Positive = NEAR_POSITIONS
     """Fewest positions of each of them."""
+    near_stock_top1: Fraction = NEAR_STOCK_TOP1
+    """Least share of the audit's positions at which stock's most likely token is the reference's: below it nothing is
+    said of what is near."""
 
     memory_tolerance: NonNegative
     """Allowed excess of the peak memory reported by MLX over the baseline's, as a fraction."""
@@ -133,6 +137,7 @@ class Policy(StrictModel):
             "near_top1": NEAR_TOP1,
             "near_prompts": NEAR_PROMPTS,
             "near_positions": NEAR_POSITIONS,
+            "near_stock_top1": NEAR_STOCK_TOP1,
             "clock_set_s": CLOCK_SET_S,
             "stall_level": STALL_LEVEL,
             "stall_loss": STALL_LOSS,

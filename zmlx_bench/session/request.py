@@ -90,10 +90,9 @@ def check(request: Request) -> None:
         raise UnusableInput("--audit: compares logits under the default conditions alone; leave it out, or the others")
     if request.layers is not None and request.layers < 1:
         raise UnusableInput(f"--layers {request.layers}: must be at least 1")
-    if request.seed < 0:
-        raise UnusableInput(f"--seed {request.seed}: must not be negative")
-    if not 0 <= request.cooldown_s < float("inf"):
-        raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be a number of seconds, not negative")
+    check_seed(request.seed)
+    if not 0 <= request.cooldown_s <= MOST_WAIT_S:
+        raise UnusableInput(f"--cooldown {request.cooldown_s:g}: must be seconds from 0 to {MOST_WAIT_S:.0f}")
     timeouts_of(request)
 
 
@@ -111,6 +110,10 @@ def _check_blocks(request: Request) -> None:
         raise UnusableInput(f"{option} {request.most_blocks}: must be {bound}")
 
 
+MOST_WAIT_S = 86_400.0
+"""A day: longer than anybody waits between two processes, or for one that says nothing."""
+MOST_SEED = 2**63 - 1
+"""What every generator of random numbers takes, and a file of evidence may say."""
 KV_BITS = (2, 3, 4, 5, 6, 8)
 MOST_CONTEXT = 1 << 20
 MOST_BATCH = 256
@@ -127,10 +130,10 @@ def conditions_of(
     bounds = (
         ("--context", context, 1, MOST_CONTEXT),
         ("--batch", batch, 1, MOST_BATCH),
-        ("--max-kv-size", max_kv_size, LEAST_KV_SIZE, None),
+        ("--max-kv-size", max_kv_size, LEAST_KV_SIZE, MOST_CONTEXT),
     )
     for option, value, least, most in bounds:
-        if value is not None and not (least <= value and (most is None or value <= most)):
+        if value is not None and not least <= value <= most:
             raise UnusableInput(f"{option} {value}: must be at {f'most {most}' if value > least else f'least {least}'}")
     if kv_bits is not None and kv_bits not in KV_BITS:
         raise UnusableInput(f"--kv-bits {kv_bits}: must be one of {', '.join(map(str, KV_BITS))}")
@@ -166,6 +169,18 @@ def timeouts_of(request: Request) -> Timeouts:
     silence_s = request.timeout_s
     if silence_s is None:
         return Timeouts()
-    if not 0 < silence_s < float("inf"):
-        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and finite")
+    check_timeout(silence_s)
     return Timeouts(load_s=silence_s, prefill_s=silence_s, decode_s=silence_s)
+
+
+def check_seed(seed: int) -> None:
+    """Raise UnusableInput for a --seed that is none."""
+    if not 0 <= seed <= MOST_SEED:
+        bound = "must not be negative" if seed < 0 else f"must be at most {MOST_SEED}"
+        raise UnusableInput(f"--seed {seed}: {bound}")
+
+
+def check_timeout(silence_s: float) -> None:
+    """Raise UnusableInput for a --timeout that is no time to wait."""
+    if not 0 < silence_s <= MOST_WAIT_S:
+        raise UnusableInput(f"--timeout {silence_s:g}: must be above 0 seconds and at most {MOST_WAIT_S:.0f}")

@@ -10,9 +10,10 @@ from zmlx_bench.environments.asked import asked
 from zmlx_bench.environments.make import Say, able
 from zmlx_bench.errors import CannotHere
 from zmlx_bench.ledger.evidence_reader import read_policy
+from zmlx_bench.machine import backend as backends
 from zmlx_bench.schema.promotion import Promotion
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
-from zmlx_bench.session import api
+from zmlx_bench.session import api, looking
 from zmlx_bench.session.request import Request, check
 from zmlx_bench.session.taken_up import Observe, taken_up_or_begun
 from zmlx_bench.upgrade import promoted, state
@@ -49,9 +50,7 @@ class Checking:
         on from it.
         """
         question = self._question
-        # What no session could be asked for is refused before an environment is made.
-        check(self._common())
-        prompts = prompt_catalog.load(question.prompts)
+        self._check()
         wanted = promoted.standing(self._workspace, question.family, question.backend)
         environment = asked(self._workspace, question.environment)
         elsewhere = [_elsewhere(one) for one in wanted]
@@ -65,7 +64,7 @@ class Checking:
                 blocks=question.blocks,
                 seed=question.seed,
                 prompts=question.prompts,
-                prompts_sha256=prompts.sha256,
+                prompts_sha256=prompt_catalog.load(question.prompts).sha256,
             )
         )
         if digest is None:
@@ -78,6 +77,15 @@ class Checking:
                 self._say(f"{promotion.family} {promotion.variant} on {promotion.backend}: {one.said}: {one.why}")
                 found.append(one)
         return state.only(upgrade, found)
+
+    def _check(self) -> None:
+        """Raise UnusableInput for what no session could be asked for, before an environment is made."""
+        request = self._common()
+        check(request)
+        looking.first(self._workspace, request)
+        prompt_catalog.load(request.prompts)
+        if self._question.backend != "auto":
+            backends.named(self._question.backend)
 
     def _one(self, upgrade: Upgrade, promotion: Promotion) -> tuple[Upgrade, UpgradeCheck]:
         """Return what holds of a promotion, and the check with it."""

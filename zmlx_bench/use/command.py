@@ -64,10 +64,11 @@ def run(tool: Tool, workspace: Workspace, request: UseRequest, say: Say) -> None
     why = f" ({located.why})" if located.why else ""
     say(f"{request.family}, checkpoint {located.checkpoint.label}{why}")
     try:
-        # A variant's variables have to stand before MLX is imported, which reads them once.
-        os.environ.update(_choice(workspace, request, machine, located).variant.env if request.variant != NONE else {})
+        choice = _choice(workspace, request, machine, located) if request.variant != NONE else None
     except NotChosen as reason:
         _refuse_if_named(request, reason)
+    else:
+        _begin(workspace, choice, machine, say)
     loaded: list[Any] = []
 
     def patch(model: Any) -> None:
@@ -125,6 +126,15 @@ def _names(family: str, located: Located) -> tuple[str, ...]:
     kind, source = located.checkpoint.kind, located.checkpoint.source
     hub_id = (source.partition("@")[0],) if kind in ("full", "hub") else ()
     return tuple(dict.fromkeys((family, located.checkpoint.label, *hub_id, str(located.path))))
+
+
+def _begin(workspace: Workspace, choice: Choice | None, machine: Machine, say: Say) -> None:
+    if choice is None:
+        return
+    if choice.promotion is not None and (doubt := decide.doubt(workspace, choice.promotion, machine)) is not None:
+        say(doubt)
+    # A variant's variables have to stand before MLX is imported, which reads them once.
+    os.environ.update(choice.variant.env)
 
 
 def _choice(workspace: Workspace, request: UseRequest, machine: Machine, located: Located) -> Choice:

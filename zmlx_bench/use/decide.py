@@ -14,7 +14,7 @@ from zmlx_bench.catalog import families
 from zmlx_bench.catalog.variants import Catalog
 from zmlx_bench.checkpoints import hub
 from zmlx_bench.checkpoints.resolve import Located, locate
-from zmlx_bench.errors import unknown
+from zmlx_bench.errors import ZmlxError, unknown
 from zmlx_bench.ledger import carried, promotions
 from zmlx_bench.ledger.evidence_reader import KNOWN
 from zmlx_bench.machine.backend import installed
@@ -112,6 +112,25 @@ def of_promotion(workspace: Workspace, promotion: Promotion, *, strict: bool = F
     if since and strict:
         raise NotChosen(f"{name} is promoted here, but {earlier(since)}; {_again(promotion)}")
     return Choice(variant, catalog.plain(variant), promotion, since)
+
+
+def doubt(workspace: Workspace, promotion: Promotion, machine: Machine) -> str | None:
+    """Say what speaks against a promotion that is applied on this machine all the same; None where nothing does.
+
+    Evidence that cannot be read keeps nobody from using what is promoted; that it cannot is said.
+    """
+    from zmlx_bench.report.doubt import of_default  # heavy, and needed only where something is promoted
+
+    # A promotion that did not record what tells groups apart may cover this group, and has sessions of its own.
+    here = _group(promotion.family, promotion.checkpoint_digest, machine, promotion.conditions)
+    for key in dict.fromkeys((here, promotions.key_of(promotion))):
+        try:
+            said = of_default(workspace, promotion, key)
+        except ZmlxError as error:
+            return f"whether a session speaks against {promotion.variant} cannot be told: {error}"
+        if said is not None:
+            return f"DEFAULT IN DOUBT: {said}"
+    return None
 
 
 def earlier(since: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def apply(
     applied whether promoted or not. `checkpoint` says what was loaded (a folder, a hub id, `tiny` or `full`); without
     it the tiny and the published checkpoint are recognised by their weights. `workspace` holds the promotions:
     by default the nearest one upwards, else what came with zmlx. Where the promoted variant's kernels or the path
-    around them changed since it was measured, it is applied and `why` says so. With `strict`, NotApplied is raised
-    there, and where nothing can be applied; UnusableInput always, for a variant, checkpoint or workspace that there
-    is not, and for conditions that mlx-lm cannot run.
+    around them changed since it was measured, or a session speaks against it, it is applied and `why` says so. With
+    `strict`, NotApplied is raised in the first case, and where nothing can be applied; UnusableInput always, for a
+    variant, checkpoint or workspace that there is not, and for conditions that mlx-lm cannot run.
 
     `context`, `batch`, `kv_bits` and `max_kv_size` say how the model will be run, in the words of `zmlx run`: what is
     applied was promoted under exactly these conditions, and its kernels serve them.
@@ -61,11 +62,15 @@ def apply(
         return Applied(None, "no variant was asked for: the model is mlx-lm's own")
     conditions = conditions_of(context=context, batch=batch, kv_bits=kv_bits, max_kv_size=max_kv_size)
     try:
-        return put_in(model, place, variant, checkpoint, conditions, strict=strict)
+        applied = put_in(model, place, variant, checkpoint, conditions, strict=strict)
     except (NotChosen, CannotHere) as reason:
         if strict:
             raise NotApplied(str(reason)) from None
         return Applied(None, str(reason))
+    if applied.promotion is None:
+        return applied
+    doubt = decide.doubt(place, applied.promotion, facts.read(backend_in_use()))
+    return applied if doubt is None else replace(applied, why=f"{applied.why}; {doubt}")
 
 
 def put_in(

@@ -14,7 +14,8 @@ from zmlx_bench.analysis.decision import (
     decide_group,
     judge_session,
 )
-from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS, allowance
+from zmlx_bench.analysis.decision.group import allowance
+from zmlx_bench.analysis.decision.rules import RULE_OF_BUDGETS, RULE_OF_MEANS, RULE_OF_TOKENS
 from zmlx_bench.schema.figures import Fidelity
 
 FAST, EQUAL, SLOW = around(0.05), around(0.0), around(-0.05)
@@ -235,7 +236,7 @@ def longer(fidelity: Fidelity, *, alone: bool = False) -> ArmEvidence:
 )
 def test_tokens_that_differ_at_any_budget_that_was_measured_reject(sessions: tuple[SessionEvidence, ...]) -> None:
     decision = decide_group(group(*sessions), POLICY)
-    assert (of(decision), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE, "none")
+    assert (of(decision), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE_OF_TOKENS, "none")
     # What was promoted before is decided again as it was then.
     for rule in (RULE_OF_BUDGETS, RULE_OF_MEANS):
         earlier = decide_group(group(*sessions), POLICY, rule=rule)
@@ -253,7 +254,7 @@ def test_one_failure_of_the_tokens_stands_for_the_code_whatever_it_is_called() -
         [session(fast("new"), hour=2), session(fast("new"), hour=4)],
     )
     decision = decide_group(group(failed, *renamed), POLICY)
-    assert (of(decision, "new"), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE, "none")
+    assert (of(decision, "new"), decision.rule, decision.action) == (("REJECT", "fidelity"), RULE_OF_TOKENS, "none")
     told = next(v for v in decision.verdicts if v.variant == "new")
     assert told.why == f"the same code as old in {failed.session}: {judge_session(failed, POLICY)[0].why}"
     assert told.rests_on == (renamed[1].session,)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from tests.analysis.decision.evidence_of import POLICY, arm, around, group, session
 from zmlx_bench.analysis.decision import ArmEvidence, decide_group
-from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS
+from zmlx_bench.analysis.decision.rules import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS
 from zmlx_bench.analysis.decision.stalls import gate, missed, missed_share
 
 LOSS = -math.log1p(-POLICY.stall_loss)

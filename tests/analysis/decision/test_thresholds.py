@@ -45,6 +45,7 @@ def test_every_figure_of_the_policy_is_the_one_that_was_simulated() -> None:
         "outlier_blocks": 0.5, "outlier_share": 0.5, "min_blocks": {200: 3, 1024: 2},
         "min_prompts": 3, "distinct_8gram_share": 0.6,
         "near_kl": 0.001, "near_top1": 0.01, "near_prompts": 20, "near_positions": 100,
+        "near_stock_top1": 0.5,
         "memory_tolerance": 0.02, "memory_slack_gb": 0.02, "resident_tolerance": 0.1, "resident_slack_gb": 0.25,
         "prefill_tolerance": 0.05, "clock_disagreement": 0.02,
         "sessions": 2, "session_gap_s": 3600, "clock_set_s": 10, "sessions_averaged": 6, "arm_effect": 0.01,

@@ -7,7 +7,8 @@ from zmlx_bench.analysis.decision.evidence import (
     GroupKey,
     SessionEvidence,
 )
-from zmlx_bench.analysis.decision.group import RULE, RULE_OF_BYTES, RULE_OF_MEANS, decide_group
+from zmlx_bench.analysis.decision.group import decide_group
+from zmlx_bench.analysis.decision.rules import RULE, RULE_OF_BYTES, RULE_OF_MEANS
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.verdict import BudgetFigures, Gate, GroupDecision, GroupVerdict, SessionVerdict
 

@@ -148,8 +148,15 @@ def budget_evidence(path: str, capsule: Capsule, policy: Policy) -> BudgetEviden
         message=_message(capsule),
         idle_kernels=_idle(capsule),
         near=None if capsule.audit is None else capsule.audit.near,
+        stock_top1=_stock_top1(capsule.audit),
         audit_failed=_audit_failed(capsule.audit),
     )
+
+
+def _stock_top1(audit: Audit | None) -> float | None:
+    if audit is None or audit.near is None or audit.figures is None:
+        return None
+    return audit.figures.baseline.top1_agreement
 
 
 def _audit_failed(audit: Audit | None) -> str | None:

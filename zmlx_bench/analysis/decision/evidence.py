@@ -66,6 +66,8 @@ class BudgetEvidence:
 
     near: Nearness | None = None
     """What the audit of a variant that is declared to be near found."""
+    stock_top1: float | None = None
+    """Share of all its positions at which stock's most likely token is the reference's; None where it is not asked."""
     audit_failed: str | None = None
     """Why its audit found nothing, one printable line; None where it did, or there was none."""
 
@@ -216,6 +218,21 @@ def at_budgets(group: GroupEvidence, budgets: Container[int]) -> GroupEvidence:
     """Return a group as rules before the fourth saw what is held to every token: at these budgets alone."""
     sessions = tuple(
         replace(session, arms=tuple(arm if arm.near else _only(arm, budgets) for arm in session.arms))
+        for session in group.sessions
+    )
+    return replace(group, sessions=sessions)
+
+
+def without_stock(group: GroupEvidence) -> GroupEvidence:
+    """Return a group as rules before the fifth saw it: whatever stock's own distance from the float32 reference."""
+    sessions = tuple(
+        replace(
+            session,
+            arms=tuple(
+                replace(arm, budgets={tokens: replace(found, stock_top1=None) for tokens, found in arm.budgets.items()})
+                for arm in session.arms
+            ),
+        )
         for session in group.sessions
     )
     return replace(group, sessions=sessions)

@@ -16,38 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from zmlx_bench.analysis.decision import behind, conditions, same_code, stalls
+from zmlx_bench.analysis.decision import behind, rules, same_code, stalls
 from zmlx_bench.analysis.decision.evidence import (
     ArmEvidence,
     BudgetEvidence,
     GroupEvidence,
-    at_budgets,
-    under_bytes,
 )
+from zmlx_bench.analysis.decision.rules import RULE, RULE_OF_BUDGETS, RULE_OF_MEANS, RULE_OF_TOKENS
 from zmlx_bench.analysis.decision.same_code import Entry
 from zmlx_bench.analysis.decision.session import judge_session
 from zmlx_bench.analysis.decision.statistics import Array
 from zmlx_bench.analysis.decision.verdict import Action, Gate, GroupDecision, GroupVerdict, SessionVerdict, Verdict
 from zmlx_bench.schema.base import Estimator
 from zmlx_bench.schema.policy import Policy
-
-RULE = 4
-"""Number of this rule. A change that can turn a verdict of old evidence raises it: entries of the notebook are decided
-again under the rule that they say they followed, and promotions under this one, but for those of the first.
-
-1: evidence is bound to the bytes of its kernels.
-2: it is bound to the meaning of all that ran between two tokens, and sessions must call each site equally often.
-3: what sessions estimated by anything but the mean may have missed of a variant's stalls must leave a gain.
-4: tokens that differ reject at every budget that was measured, not only at those that the policy asks for, and the
-   same code under every name.
-"""
-RULE_OF_BYTES = 1
-RULE_OF_MEANS = 2
-"""The newest rule for evidence that is estimated by means, which the third is not about."""
-RULE_OF_BUDGETS = 3
-"""The newest rule for evidence whose tokens differ at the policy's budgets and under one name of a code only, which the
-fourth is not about.
-"""
 
 _RANK: dict[Verdict, int] = {
     "PROMOTE": 0,
@@ -75,26 +56,27 @@ def decide_group(
 
     `judged` may hold what `judge_session` gives for each session, by its name, where a caller decides again and again.
     """
-    elsewhere = any(conditions.differs_elsewhere(arm, policy) for session in group.sessions for arm in session.arms)
-    if elsewhere and rule <= RULE_OF_BUDGETS:
-        group, judged = at_budgets(group, policy.min_blocks), None
-    if rule == RULE_OF_BYTES:
-        group, judged = under_bytes(group), None
+    elsewhere = rules.differs_elsewhere(group, policy)
+    seen = rules.seen_by(rule, group, policy)
+    if seen is not group:
+        group, judged = seen, None
     entries: dict[str, list[Entry]] = {}
     for session in sorted(group.sessions, key=lambda s: (s.started, s.session), reverse=True):
         verdicts_here = judge_session(session, policy) if judged is None else judged[session.session]
         for arm, verdict in zip(session.arms, verdicts_here, strict=True):
             entries.setdefault(arm.variant, []).append(Entry(session, arm, verdict))
     namesakes = same_code.namesakes(entries) if rule > RULE_OF_BUDGETS else {}
+    of_tokens = min(rule, RULE_OF_TOKENS)
     if not elsewhere and not namesakes:
         means = all(_estimator(each.arm) == "mean" for found in entries.values() for each in found)
-        rule = min(rule, RULE_OF_MEANS if means else RULE_OF_BUDGETS)
+        of_tokens = min(rule, RULE_OF_MEANS if means else RULE_OF_BUDGETS)
+    rule = rule if rules.audited(group) else of_tokens
     verdicts = [_judge_variant(group, entries[name], namesakes.get(name), policy, rule) for name in sorted(entries)]
     verdicts = _only_the_best(verdicts, group.incumbent)
     verdicts.sort(key=lambda v: (_RANK[v.verdict], -_weakest(v.latest), v.variant))
     action, recommended, why = _action(group, verdicts, entries, policy)
     verdicts = [behind.told(verdict, entries, recommended, policy) for verdict in verdicts]
-    return GroupDecision(action, recommended, why, tuple(verdicts), rule)
+    return GroupDecision(action, recommended, why, tuple(verdicts), rule, of_tokens)
 
 
 def allowance(spreads: Sequence[npt.ArrayLike], per_session: float, hypotheses: int, policy: Policy) -> Array:

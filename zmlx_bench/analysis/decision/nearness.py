@@ -1,6 +1,8 @@
 """The gates of a variant that is declared to be near: not farther from the float32 reference than stock is.
 
 Both must pass, so that what is farther by one of them passes as seldom as one bound is wrong (intersection-union).
+Where stock itself is far from the reference, whatever is compared with it is about as far, and neither gate could fail
+what is wrong (no assay sensitivity, ICH E10, 1.5): then nothing is said.
 """
 
 from __future__ import annotations
@@ -19,11 +21,20 @@ def gates(arm: ArmEvidence, policy: Policy) -> list[Gate]:
         capsules = tuple(found.capsule for found in arm.budgets.values())
         text = f"{why}, so nothing shows how near the variant is to float32"
         return [Gate("near_audit", "unknown", None, "ok", capsules, text)]
+    stock = _stock(budget, policy)
+    if any(gate.outcome != "pass" for gate in stock):
+        return stock
     found = budget.near
     return [
+        *stock,
         _gate("near_kl", "the KL divergence from float32", "nats", found.kl, policy.near_kl, budget),
         _gate("near_top1", "the loss of top-1 agreement", "of the positions", found.top1, policy.near_top1, budget),
     ]
+
+
+def asks_stock(arm: ArmEvidence) -> bool:
+    """Whether an arm is near, and it is asked how near stock is."""
+    return arm.near and any(budget.stock_top1 is not None for budget in arm.budgets.values())
 
 
 def enough(arm: ArmEvidence, policy: Policy) -> list[Gate]:
@@ -52,6 +63,18 @@ def enough(arm: ArmEvidence, policy: Policy) -> list[Gate]:
 def _audited(arm: ArmEvidence) -> BudgetEvidence | None:
     known = [b for _, b in sorted(arm.budgets.items()) if b.near is not None or b.audit_failed is not None]
     return known[0] if known else None
+
+
+def _stock(budget: BudgetEvidence, policy: Policy) -> list[Gate]:
+    """Whether stock itself is near enough to the reference to be compared with; nothing where that is not asked."""
+    share, least = budget.stock_top1, policy.near_stock_top1
+    if share is None:
+        return []
+    near = share >= least
+    text = f"stock itself agrees with float32 at {share:.1%} of the positions, {100 * least:g}% needed"
+    if not near:
+        text += ": nothing can be near to a reference that stock is not near to"
+    return [Gate("near_stock_top1", "pass" if near else "unknown", share, least, (budget.capsule,), text)]
 
 
 def _gate(name: str, what: str, unit: str, found: Bounded, margin: float, budget: BudgetEvidence) -> Gate:

@@ -144,3 +144,5 @@ class GroupDecision:
     """Best first: by verdict, then by speed-up at the weakest budget."""
     rule: int
     """Number of the rule that was followed."""
+    rule_of_tokens: int
+    """The same for what is held to every token, and so for the default: no rule for near variants has a part in it."""
