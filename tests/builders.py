@@ -128,6 +128,7 @@ def add_session(
     clock_set_s: float | None = None,
     machine: Machine = MACHINE,
     software: Software = SOFTWARE,
+    audited: bool = False,
 ) -> Session:
     """Record a session that starts `hour` hours after the first and takes `minutes`: `session.json`, capsules, matrix
     rows."""
@@ -143,7 +144,7 @@ def add_session(
         seed=1, cooldown_s=0.0, timeouts=Timeouts(), prompts=texts,
         encoded=Encoded(chat_template=False, token_ids={prompt.id: TOKEN_IDS for prompt in texts.prompt}),
         arms=arms_of([m.variant for m in variants], incumbent.variant if incumbent else None, null_arm=null_arm),
-        audit_positions=None if all(m.stock_top1 is None for m in variants) else min(budgets),
+        audit_positions=min(budgets) if audited or any(m.stock_top1 is not None for m in variants) else None,
     )  # fmt: skip
     maker = _Maker({m.name: m for m in (*variants, *([incumbent] if incumbent else []))}, null_gain, name)
     roles = {arm.name: arm.role for arm in plan.arms}

@@ -40,6 +40,7 @@ def test_the_same_question_is_the_same_bisection_and_another_is_another() -> Non
     assert made().bisection == made(ends=ends()).bisection == made(left_out=()).bisection
     others = [
         made(on="tokens"), made(tokens=64), made(good="1.1"), made(checkpoint="full"), made(wheels={"1.1": "0" * 64}),
+        made(prompts_sha256="0" * 64),
     ]  # fmt: skip
     assert len({made().bisection, *(one.bisection for one in others)}) == 1 + len(others)
     assert made(family="org/a model:x").bisection.startswith("a-model-x-part-speed-")

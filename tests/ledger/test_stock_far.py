@@ -11,7 +11,7 @@ from tests.builders import BUDGETS, Made, add_session, make_workspace
 from zmlx_bench.analysis import near
 from zmlx_bench.analysis.decision import ArmEvidence, decide_group, nearness
 from zmlx_bench.analysis.decision.adapter import budget_evidence
-from zmlx_bench.analysis.decision.rules import RULE_OF_TOKENS
+from zmlx_bench.analysis.decision.rules import RULE, RULE_OF_TOKENS
 from zmlx_bench.files import read_json
 from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
@@ -58,6 +58,25 @@ def test_what_an_earlier_rule_made_of_it_stands(
     assert now.after == before.after
     assert check_workspace(workspace, processes=1).findings == ()
     assert record(workspace, now) == Recorded(promotions=False)
+
+
+def test_a_near_variant_beside_it_makes_no_default_anew(workspace: Workspace) -> None:
+    """What the fifth rule says of it is no newer rule for the default, which keeps the sessions that promoted it."""
+    fast, close = Made("fast", 0.08), Made("close", wrong_at=7, stock_top1=0.9)
+    for hour in (0, 2):
+        add_session(workspace, hour, [fast, close], prompts=20, blocks=4)
+    record(workspace, decide(workspace, None))
+    (promoted,) = promotions.read(workspace).promotion
+    add_session(workspace, 4, [fast, close], prompts=20, blocks=4)
+    later = decide(workspace, None)
+    assert said(later) == {"fast": ("PROMOTE", "faster"), "close": ("NEAR-CANDIDATE", "faster")}
+    assert later.after.promotion == (promoted,)
+
+
+def test_an_audit_of_what_is_held_to_every_token_is_none_of_the_rules_for_near_variants(workspace: Workspace) -> None:
+    add_session(workspace, 0, [Made("fast", 0.08), Made("exact", 0.02)], audited=True)
+    (decision,) = decide(workspace, None).decisions.values()
+    assert decision.rule == decision.rule_of_tokens < RULE
 
 
 @pytest.mark.parametrize(("stock_top1", "again"), [(0.5, True), (0.45, False)])

@@ -12,7 +12,7 @@ from tests.report.told import only, shown
 from zmlx_bench.ledger import promotions
 from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.ledger.decide import decide, record
-from zmlx_bench.ledger.evidence_reader import read_policy
+from zmlx_bench.ledger.evidence_reader import Reader, SessionCapsules, read_policy
 from zmlx_bench.report import overview_text
 from zmlx_bench.report.build import build
 from zmlx_bench.report.doubt import of_default
@@ -127,8 +127,10 @@ def test_a_default_that_was_promoted_before_cores_were_recorded_is_in_doubt_on_a
     assert [of_default(made, promotion, group.key) for group in (old, elsewhere)] == [None, None]
 
 
-def test_who_uses_a_default_waits_for_no_session_but_those_that_tell_of_it(tmp_path: Path) -> None:
-    """The sessions of other variants may lie unreadable, and their matrix rows are enough."""
+def test_who_uses_a_default_waits_for_no_session_but_those_that_tell_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of other variants the matrix rows are enough: their sessions are not opened, and may lie unreadable."""
     made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08, identified=True)
     for hour in (0, 2):
         add_session(made, hour, [fast])
@@ -138,5 +140,14 @@ def test_who_uses_a_default_waits_for_no_session_but_those_that_tell_of_it(tmp_p
     before = told_to_users(made)
     for session in others:
         made.session(session.session).joinpath("session.json").write_text("{")
+    opened, read = [], Reader.session
+
+    def recording(self: Reader, name: str) -> SessionCapsules | None:
+        opened.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(Reader, "session", recording)
     assert told_to_users(made) == before
+    assert wrong in opened
+    assert not {session.session for session in others} & set(opened)
     assert f"session {wrong}" in (before or "")

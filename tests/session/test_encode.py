@@ -20,9 +20,9 @@ from zmlx_bench.ledger.check.workspace import check_workspace
 from zmlx_bench.machine import facts
 from zmlx_bench.measured.encode import encode as encode_here
 from zmlx_bench.measured.encode import load_tokenizer
-from zmlx_bench.schema.prompts import ids_hash
-from zmlx_bench.session import api, encode, instructions
-from zmlx_bench.session.request import Request
+from zmlx_bench.schema.prompts import Encoded, ids_hash
+from zmlx_bench.session import api, encode, inputs, instructions
+from zmlx_bench.session.request import EncodedBefore, Request
 from zmlx_bench.workspace import Workspace
 
 PROMPTS = "great_wall,night_ferry"
@@ -146,6 +146,18 @@ def test_a_template_that_writes_the_time_is_read_once_in_a_shell_that_is_not_utf
             ids = capsule.encoded.token_ids[generation.prompt]
             assert (generation.prompt_tokens, generation.prompt_sha256) == (len(ids), ids_hash(ids))
     assert check_workspace(fresh_workspace).findings == ()
+
+
+def test_ids_of_before_are_those_of_the_same_texts_alone() -> None:
+    checkpoint, asked = located(TINY / "tiny_qwen3"), prompts.load(ONE)
+    kept = Encoded(chat_template=True, token_ids={ONE: (1, 2, 3)})
+    before = EncodedBefore(checkpoint.checkpoint.digest, asked.sha256, kept)
+    request = Request("qwen3", tokens=(4,), encoded_before=before)
+    assert inputs.encoded(request, checkpoint, asked) == kept
+    edited = asked.model_copy(update={"prompt": (asked.prompt[0].model_copy(update={"text": "Why?"}),)})
+    found = inputs.encoded(request, checkpoint, edited)
+    tokenizer = load_tokenizer(TINY / "tiny_qwen3", trust_remote_code=False)
+    assert found.token_ids == {ONE: tuple(encode_here(tokenizer, "Why?"))}
 
 
 def test_a_resumed_session_keeps_its_ids_whatever_the_tokenizer_says_now(

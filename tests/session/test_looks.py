@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import BaseFileLock
 
 from tests.prompts import ONE
 from tests.session.conftest import Finished, finished
@@ -19,7 +20,7 @@ from zmlx_bench.ledger.evidence_reader import read_policy
 from zmlx_bench.schema.machine import MachineState
 from zmlx_bench.schema.plan import Job
 from zmlx_bench.schema.session import Session, Stopped
-from zmlx_bench.session import extend, looking, runner, store
+from zmlx_bench.session import api, extend, looking, runner, store
 from zmlx_bench.session.instructions import Ground
 from zmlx_bench.session.request import Request, check
 from zmlx_bench.session.supervise import Outcome
@@ -28,6 +29,8 @@ from zmlx_bench.workspace import SESSION_FILE, Workspace
 ARGUMENTS = (
     "run", "qwen3", "--tokens", "4", "--prompts", ONE, "--variants", "no_op", "--until-decided", "--at-most", "2",
 )  # fmt: skip
+
+DECIDED = Stopped(blocks=1, why="decided", undecided=(), policy_sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +129,40 @@ def test_what_cannot_be_taken_up_again_says_why(looked: Finished, change: dict, 
     elif change.get("stopped") == "last":
         change = {"stopped": Stopped(blocks=2, why="most", undecided=("no_op",), policy_sha256="0" * 64)}
     elif change.get("stopped") == "decided":
-        change = {"stopped": Stopped(blocks=1, why="decided", undecided=(), policy_sha256="0" * 64)}
+        change = {"stopped": DECIDED}
     with pytest.raises(UnusableInput, match=message):
         extend.check(looked.workspace, session.model_copy(update=change))
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "message"),
+    [
+        ({}, {"stopped": DECIDED}, "every variant of it is decided"),
+        (
+            {"state": "running", "ended": None, "stopped": None, "capsules": ()},
+            {"state": "failed", "failure": "it did not run"},
+            "cannot be resumed, for it failed: it did not run",
+        ),
+    ],
+)
+def test_what_another_process_made_of_it_until_it_was_held_counts(
+    looked: Finished, before: dict, meanwhile: dict, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, session = looked.workspace, looked.session
+    claim = store.claim
+
+    def once_written(place: Workspace, name: str) -> BaseFileLock:
+        store.write(place, store.load(place, name).model_copy(update=meanwhile))
+        return claim(place, name)
+
+    monkeypatch.setattr(store, "claim", once_written)
+    try:
+        store.write(workspace, session.model_copy(update=before))
+        with pytest.raises(UnusableInput, match=message):
+            api.reopen(workspace, session.session, share_device=True, more=not before)
+    finally:
+        store.write(workspace, session)
+    assert store.holder(workspace, session.session) is None
 
 
 @pytest.mark.slow

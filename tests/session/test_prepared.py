@@ -19,7 +19,7 @@ def test_a_plan_that_cannot_be_written_frees_the_session(undisturbed: Finished, 
     fresh_workspace.capsules.write_text("no folder")
     request = Request(
         "qwen3", tokens=(5,), runs=1, variants=(MEASURED,), checkpoint="tiny", prompts=TWO, share_device=True,
-        encoded_before=EncodedBefore(plan.checkpoint.digest, plan.encoded), session="begun",
+        encoded_before=EncodedBefore(plan.checkpoint.digest, plan.prompts.sha256, plan.encoded), session="begun",
     )  # fmt: skip
     with pytest.raises(CannotHere, match=r"session\.json: cannot be written: "):
         api.prepare(fresh_workspace, request, lambda *_: None)

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+from filelock import BaseFileLock
 
 from tests.conftest import Zmlx
 from tests.ledger.test_matrix import row
@@ -89,6 +90,24 @@ def test_what_is_being_measured_is_not_dropped(begun: tuple[Workspace, str]) -> 
     finally:
         lock.release()
     assert workspace.session(name).is_dir()
+
+
+def test_what_was_finished_just_before_it_was_held_is_not_dropped(
+    begun: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, name = begun
+    claim = store.claim
+
+    def once_finished(place: Workspace, session: str) -> BaseFileLock:
+        known = store.load(place, session)
+        store.write(place, known.model_copy(update={"state": "finished", "ended": known.started}))
+        return claim(place, session)
+
+    monkeypatch.setattr(store, "claim", once_finished)
+    with pytest.raises(UnusableInput, match="is finished; its capsules are evidence"):
+        drop(workspace, name)
+    assert store.load(workspace, name).state == "finished"
+    assert store.holder(workspace, name) is None
 
 
 def test_evidence_that_cannot_be_read_is_not_dropped(

@@ -52,9 +52,12 @@ def promote(workspace: Workspace, *found: Promotion) -> None:
     promotions.write(workspace, promotions.read(workspace), Promotions(promotion=found))
 
 
-def fail_here(workspace: Workspace, family: str, variant: str) -> str:
-    """Record a session on this machine in which the variant said other tokens than the tiny model; return its name."""
-    machine, wrong = facts.read("cpu"), Made(variant, wrong_at=7)
+def fail_here(workspace: Workspace, family: str, variant: str, /, **other: Any) -> str:
+    """Record a session in which the variant said other tokens than the tiny model; return its name.
+
+    On this machine, of which `other` replaces what the session says.
+    """
+    machine, wrong = facts.read("cpu").model_copy(update=other), Made(variant, wrong_at=7)
     software = SOFTWARE.model_copy(update={"mlx": installed("mlx"), "mlx_lm": installed("mlx-lm")})
     checkpoint = locate(family, "tiny", machine).checkpoint
     return add_session(

@@ -109,6 +109,18 @@ def test_what_speaks_against_a_promotion_that_stands_is_said(
     assert f"; whether a session speaks against no_op cannot be told: {own.matrix}: line 1: " in unread.why
 
 
+@pytest.mark.parametrize("recorded", [{}, {"cores": None}])
+def test_a_promotion_of_hosts_whose_cores_were_not_recorded_is_in_doubt_by_sessions_here_and_by_its_own(
+    tiny: Tiny, make_workspace: Callable[..., Workspace], recorded: dict[str, None]
+) -> None:
+    own = make_workspace("no_op")
+    promote(own, promotion(own, tiny.name, "no_op", cores=None))
+    session = fail_here(own, tiny.name, "no_op", **recorded)
+    applied = apply(tiny, own)
+    applied.undo()
+    assert f"DEFAULT IN DOUBT: no_op said other tokens than the model in session {session}" in applied.why
+
+
 def edit(path: Path, before: str, after: str) -> None:
     text = path.read_text()
     assert before in text

@@ -112,6 +112,7 @@ class Bisecting:
                 backend=question.backend,
                 seed=question.seed,
                 prompts=question.prompts,
+                prompts_sha256=prompt_catalog.load(_prompts(question)).sha256,
                 wheels={str(one.version): files.sha256(one.wheel) for one in releases if one.wheel is not None},
                 versions=tuple(BisectedVersion(version=str(one.version), environment="unknown") for one in releases),
                 left_out=left_out,
@@ -231,7 +232,7 @@ class Bisecting:
             encoded_before=(
                 None
                 if before is None or before.encoded is None
-                else EncodedBefore(before.checkpoint.digest, before.encoded)
+                else EncodedBefore(before.checkpoint.digest, before.prompts.sha256, before.encoded)
             ),
             trust_remote_code=question.trust_remote_code,
             force=question.force,

@@ -11,7 +11,8 @@ from zmlx_bench.schema.bisection import Bisection, BisectionStep
 from zmlx_bench.workspace import Workspace
 
 _ASKED = (
-    "family", "package", "on", "good", "bad", "tokens", "blocks", "checkpoint", "backend", "seed", "prompts", "wheels",
+    "family", "package", "on", "good", "bad", "tokens", "blocks", "checkpoint", "backend", "seed", "prompts_sha256",
+    "wheels",
 )  # fmt: skip
 
 

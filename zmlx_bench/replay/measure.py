@@ -139,7 +139,9 @@ def _option(capsule: Capsule) -> str | None:
 
 def _encoded(capsule: Capsule) -> EncodedBefore | None:
     """Return what the capsule's processes prefilled: a template that writes the time would say another."""
-    return None if capsule.encoded is None else EncodedBefore(capsule.checkpoint.digest, capsule.encoded)
+    if capsule.encoded is None:
+        return None
+    return EncodedBefore(capsule.checkpoint.digest, capsule.prompts.sha256, capsule.encoded)
 
 
 def _write_prompts(prompts: PromptSet, folder: Path) -> Path:

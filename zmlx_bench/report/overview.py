@@ -176,7 +176,7 @@ def _group(
     promoted, covering = default
     place = verified.Place(key.backend, key.device, key.mlx, key.mlx_lm)
     there = partial(verified.last, verifications, place=place)
-    lines = {v.variant: _judged(v, loaded, figures_of, there) for v in decision.verdicts} if decision else {}
+    lines = {v.variant: _judged(v, loaded, policy, figures_of, there) for v in decision.verdicts} if decision else {}
     for line in _unjudged(row for row in rows if row.variant not in lines):
         lines[line.variant] = line
     action = decision.action if decision else "none"
@@ -202,6 +202,7 @@ def _group(
 def _judged(
     verdict: GroupVerdict,
     loaded: Sequence[SessionCapsules],
+    policy: Policy,
     figures_of: FiguresOf,
     last_verified: Callable[..., str | None],
 ) -> Line:
@@ -209,7 +210,8 @@ def _judged(
     mine = {path: c for path, c in session.capsules.items() if c.variant.name == verdict.variant}
     cells = [row_of(capsule) for capsule in mine.values()]
     audits = [c.audit for c in mine.values() if c.audit is not None]
-    variant = next(iter(mine.values())).variant
+    any_of_it = next(iter(mine.values()))
+    variant, backend = any_of_it.variant, any_of_it.machine.backend
     parts = next(arm.parts for arm in session.evidence.arms if arm.variant == verdict.variant)
     upgrade = session.evidence.within is not None
     wrong_tokens = verdict.verdict == "REJECT" and verdict.reason == "fidelity" and not upgrade
@@ -224,7 +226,7 @@ def _judged(
         blocks_capped=verdict.latest.blocks_capped,
         sessions=verdict.rests_on,
         gates=verdict.gates,
-        audit=words.audit(audits[0]) if audits else None,
+        audit=words.audit(audits[0], policy.near_stock_top1) if audits else None,
         measures={
             c.tokens: beside(of_figures(c.figures if whole(c.figures) else figures_of(path)))
             for path, c in mine.items()
@@ -233,7 +235,7 @@ def _judged(
         kernels=tuple(f"{use.kernel}.{use.mode}" for use in variant.kernels),
         behind=verdict.behind,
         by_upgrade_check=upgrade,
-        breaks_word=words.breaks_word(variant) if wrong_tokens else None,
+        breaks_word=words.breaks_word(variant, backend) if wrong_tokens else None,
         verified=last_verified(variant=variant, kernels={} if parts is None else parts.kernels),
     )
 

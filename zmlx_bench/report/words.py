@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zmlx_bench.catalog import families
 from zmlx_bench.printable import said
 from zmlx_bench.schema.audit import Audit, AuditFigures, Nearness
+from zmlx_bench.schema.base import Backend
 from zmlx_bench.schema.environment import Environment
 from zmlx_bench.schema.figures import Fidelity, Ratio
 from zmlx_bench.schema.plan import Conditions
@@ -65,15 +67,18 @@ def fidelity(value: Fidelity | None) -> str:
     return f"diverged at {worst.first_divergence} ({worst.prompt})"
 
 
-def breaks_word(variant: ResolvedVariant) -> str | None:
+def breaks_word(variant: ResolvedVariant, backend: Backend) -> str | None:
     """Say of a variant that is not the baseline's what finds its kernel that is not stock's, though all of its kernels
-    say so; None where something else may be why: numerics that it declares, variables, an environment of its own."""
+    say so; None where something else may be why: numerics that it declares, variables, an environment of its own; and
+    where nothing finds it, as in a family without a folder."""
     if not variant.kernels or variant.env or variant.environment or variant.fidelity == "near":
+        return None
+    if families.is_structural(variant.family):
         return None
     if any(use.numerics != "stock" for use in variant.kernels):
         return None
     names = " ".join(f"{use.kernel}.{use.mode}" for use in variant.kernels)
-    command = f"`zmlx kernels verify {names} --family {variant.family}`"
+    command = f"`zmlx kernels verify {names} --family {variant.family} --backend {backend}`"
     return f"its kernels say that they repeat stock: {command} looks for what does not"
 
 
@@ -102,14 +107,15 @@ def spent(value: Spent) -> Iterator[str]:
             yield f"{name} {seconds:.1f} s"
 
 
-def audit(found: Audit) -> str:
+def audit(found: Audit, least: float = NEAR_STOCK_TOP1) -> str:
     """Return which arm an audit found nearer to float32, and by how much; of a near variant the bounds too.
 
-    Where stock agrees with float32 at too few positions, which arm is nearer is chance, and is not said.
+    Where stock agrees with float32 at a smaller share of the positions than `least`, the policy's `near_stock_top1`,
+    which arm is nearer is chance, and is not said.
     """
     if found.figures is None:
         return f"no figures: {found.status}" + (f", {said(found.message)}" if found.message else "")
-    told = _distances(found.figures)
+    told = _distances(found.figures, least)
     return told if found.near is None else f"{told}; {_nearness(found.near)}"
 
 
@@ -124,9 +130,9 @@ def _nearness(found: Nearness) -> str:
     )
 
 
-def _distances(figures: AuditFigures) -> str:
+def _distances(figures: AuditFigures, least: float) -> str:
     ours, stock = figures.variant, figures.baseline
-    if stock.top1_agreement < NEAR_STOCK_TOP1:
+    if stock.top1_agreement < least:
         chance = "which is nearer is chance and says nothing of the kernels"
         told = "neither is near" if figures.nearer == "equal" else chance
         found = (

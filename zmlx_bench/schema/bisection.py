@@ -85,6 +85,8 @@ class Bisection(StrictModel):
     seed: Count
     prompts: str | None = None
     """As they were asked for; null is what the question needs."""
+    prompts_sha256: Sha256 | None = None
+    """Of what they were when it began; null in one from before it was written down."""
     wheels: dict[str, Sha256] = {}
     """By version, of the wheels in folders that were named."""
     versions: tuple[BisectedVersion, ...] = Field(min_length=2)

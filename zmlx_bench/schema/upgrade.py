@@ -72,4 +72,7 @@ class Upgrade(StrictModel):
     """Most blocks of a session."""
     seed: Count
     prompts: str | None = None
+    """As they were asked for; null is the packaged ones."""
+    prompts_sha256: Sha256 | None = None
+    """Of what they were when it began; null in one from before it was written down."""
     checks: tuple[UpgradeCheck, ...] = ()

@@ -174,9 +174,7 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
 
     With `more` a finished session is taken up again where its looks left it undecided.
     """
-    session = store.load(workspace, name)
-    if more:
-        extend.check(workspace, session)
+    session = _reopenable(workspace, name, more=more)
     plan = session.plan
     catalog = Catalog(workspace, plan.family)
     made = elsewhere.again(catalog, plan)
@@ -193,20 +191,28 @@ def reopen(workspace: Workspace, name: str, *, share_device: bool = False, more:
     )
     with contextlib.ExitStack() as held:
         if session.state != "finished" or more:
-            if session.failure is not None:
-                why = f"for it failed: {session.failure}"
-                raise UnusableInput(f"session {name} cannot be resumed, {why}; start a new one")
             if others := changed.differences(session, catalog, made, machine, located):
                 raise UnusableInput(f"session {name} cannot be resumed: {'; '.join(others)}; start a new one")
             _hold(held, workspace, name, plan.backend, made, share=share_device)
             # Another process may have been at it until now.
-            session = store.load(workspace, name)
+            session = _reopenable(workspace, name, more=more)
         if more:
             session = extend.open_again(workspace, session)
         if session.state != "finished":
             session = _resumed(workspace, session, share_device=share_device)
         ground = Ground(workspace, located.path, catalog, made)
         return Prepared(session, ground, located, held=held.pop_all())
+
+
+def _reopenable(workspace: Workspace, name: str, *, more: bool) -> Session:
+    """Return a session as it is written; UnusableInput where it failed for good, or no `more` may be asked of it."""
+    session = store.load(workspace, name)
+    if more:
+        extend.check(workspace, session)
+    if session.failure is not None:
+        why = f"for it failed: {session.failure}"
+        raise UnusableInput(f"session {name} cannot be resumed, {why}; start a new one")
+    return session
 
 
 def _resumed(workspace: Workspace, session: Session, *, share_device: bool) -> Session:

@@ -27,12 +27,13 @@ def located(workspace: Workspace, request: Request, machine: Machine) -> Located
 
 
 def encoded(request: Request, checkpoint: Located, prompts: PromptSet) -> Encoded:
-    """Return the prompts as token ids, those of before where the weights are the same.
+    """Return the prompts as token ids, those of before where weights and texts are the same.
 
     UnusableInput where they do not fit the model's context or the batch asked for; else as `known_ids.encoded`.
     """
     before = request.encoded_before
-    known = before.encoded if before is not None and before.checkpoint == checkpoint.checkpoint.digest else None
+    same = (checkpoint.checkpoint.digest, prompts.sha256)
+    known = before.encoded if before is not None and (before.checkpoint, before.prompts_sha256) == same else None
     asked = request.conditions.context
     pieces = () if asked is None else prompt_catalog.context_pieces()
     found = known or known_ids.encoded(checkpoint, prompts, pieces)

@@ -21,6 +21,8 @@ class EncodedBefore:
 
     checkpoint: str
     """Digest of the checkpoint whose tokenizer made them: they are used with that one alone."""
+    prompts_sha256: str
+    """Of the texts that they were made of: they are used for these alone."""
     encoded: Encoded
 
 

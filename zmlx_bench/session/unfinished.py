@@ -56,12 +56,11 @@ def drop(workspace: Workspace, name: str) -> Path:
 
     UnusableInput for a session that is finished or not there, CannotHere for one that is being measured.
     """
-    known = {each.session: each for each in unfinished(workspace)}
-    if name not in known:
-        store.load(workspace, name)
-        raise UnusableInput(f"session {name}: is finished; its capsules are evidence, which is not dropped")
+    _refuse_finished(workspace, name)
     lock = store.claim(workspace, name)
     try:
+        # Another process may have been at it until now.
+        _refuse_finished(workspace, name)
         folder = workspace.session(name)
         # First what makes it a session: a removal that is cut short leaves nothing that looks like one.
         (folder / SESSION_FILE).unlink()
@@ -73,3 +72,9 @@ def drop(workspace: Workspace, name: str) -> Path:
     finally:
         lock.release()
     return folder
+
+
+def _refuse_finished(workspace: Workspace, name: str) -> None:
+    if all(each.session != name for each in unfinished(workspace)):
+        store.load(workspace, name)
+        raise UnusableInput(f"session {name}: is finished; its capsules are evidence, which is not dropped")

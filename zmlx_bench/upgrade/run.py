@@ -64,6 +64,7 @@ class Checking:
                 blocks=question.blocks,
                 seed=question.seed,
                 prompts=question.prompts,
+                prompts_sha256=prompt_catalog.load(question.prompts).sha256,
             )
         )
         if digest is None:

@@ -11,7 +11,7 @@ from zmlx_bench.schema.base import content_hash
 from zmlx_bench.schema.upgrade import Upgrade, UpgradeCheck
 from zmlx_bench.workspace import Workspace
 
-_ASKED = ("environment", "digest", "blocks", "seed", "prompts")
+_ASKED = ("environment", "digest", "blocks", "seed", "prompts_sha256")
 _PLACE = ("family", "checkpoint_digest", "backend", "device", "cores", "conditions", "variant")
 
 
