@@ -60,11 +60,15 @@ def test_a_default_that_said_other_tokens_once_is_in_doubt_and_everything_says_s
         note.replace("session ", "")
     )
     if not later:
-        add_session(made, 6, [replace(fast, wrong_at=7)])
+        again = add_session(made, 6, [replace(fast, wrong_at=7)]).session
         withdrawn = only(build(made, None))
         assert (withdrawn.action, withdrawn.doubt) == ("demote", None)
-        assert told_to_users(made) == f"fast was rejected; recommended is {withdrawn.recommendation}"
         assert withdrawn.recommendation.endswith("; `zmlx promote` withdraws the default")
+        (line,) = withdrawn.lines
+        assert told_to_users(made) == (
+            f"fast was rejected in session {again} (fidelity): {line.why}; `zmlx report qwen3` says what is "
+            "recommended now"
+        )
 
 
 def test_a_default_is_in_doubt_by_its_longer_budget_alone_and_by_what_is_no_matter_of_tokens(tmp_path: Path) -> None:
@@ -151,3 +155,19 @@ def test_who_uses_a_default_waits_for_no_session_but_those_that_tell_of_it(
     assert wrong in opened
     assert not {session.session for session in others} & set(opened)
     assert f"session {wrong}" in (before or "")
+
+
+def test_who_uses_a_rejected_default_is_recommended_nothing_that_unread_sessions_reject(tmp_path: Path) -> None:
+    made, fast = make_workspace(tmp_path / "workspace"), Made("fast", 0.08, identified=True)
+    for hour in (0, 2):
+        add_session(made, hour, [fast])
+    record(made, decide(made, None))
+    other = Made("other", 0.2, identified=True)
+    for hour in (4, 6):
+        add_session(made, hour, [other], incumbent=replace(fast, wrong_at=7))
+    assert (only(build(made, None)).action, only(build(made, None)).recommended) == ("promote", "other")
+    add_session(made, 8, [replace(other, wrong_at=3)])
+    assert only(build(made, None)).action == "demote"
+    told = told_to_users(made) or ""
+    assert told.startswith("fast was rejected in session ")
+    assert "other" not in told.replace("other tokens", "")

@@ -34,8 +34,11 @@ def of_default(workspace: Workspace, promotion: Promotion, key: GroupKey) -> str
     if group.doubt is not None:
         again = f"`{group.next_runs[0]}` measures it again" if group.next_runs else f"`zmlx report {key.family}` tells"
         return f"{group.doubt}; {again}"
-    if any(line.verdict == "REJECT" for line in group.lines):
-        return f"{promotion.variant} was rejected; recommended is {group.recommendation}"
+    for line in group.lines:
+        if line.verdict == "REJECT":
+            # What is recommended in its place rests on sessions that were not read here.
+            what = f"{line.variant} was rejected in session {line.session} ({line.reason}): {line.why}"
+            return f"{what}; `zmlx report {key.family}` says what is recommended now"
     return None
 
 
