@@ -222,6 +222,20 @@ def test_it_is_not_started_for_ever() -> None:
     assert given_up(play.events)[0] == ("qwen3", 1, "started 3 times; last: killed by SIGSEGV")
 
 
+def test_that_its_device_says_something_else_of_itself_is_no_start_of_what_runs_there() -> None:
+    """As each head that comes back while a session takes the device's memory finds another amount of it free."""
+    play = Play("qwen3", sessions=1, terms=Terms(starts=2))
+    play.sees(device("a"), device("b"))
+    for left in range(4):
+        play.begins("s1-qwen3")
+        play.later(60)
+        play.sees(device("a").model_copy(update={"problems": (f"memory: 0.{left} GB free",)}))
+    assert {one[0] for one in assigned(play.events)} == {"s1-qwen3"}
+    play.ends("s1-qwen3", "interrupted", "killed")
+    play.later(60)
+    assert assigned(play.events)[-1] == ("s1-qwen3", "qwen3", 1, "a/cpu-0"), "its second start"
+
+
 def test_what_one_device_cannot_bring_to_an_end_another_begins_anew() -> None:
     play = Play("qwen3", sessions=1, terms=Terms(again_s=1, starts=3, patience_s=10_000))
     play.sees(device("a"), device("b"))

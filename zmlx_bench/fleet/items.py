@@ -50,6 +50,10 @@ class Item:
         """Whether nothing more happens to it."""
         return self.state in ("collected", "given up")
 
+    def tried_out(self, terms: Terms) -> bool:
+        """Whether it was started where it is as often as it may be."""
+        return self.starts >= terms.starts
+
     @property
     def tried(self) -> str:
         """How often it was started where it is, and what came of it."""

@@ -109,10 +109,13 @@ class Scheduler:
         if slot is None:
             slot = self.slots[about.device] = Slot(about)
         else:
+            measures = slot.item
             self._leave(slot)
             if slot.pinned is not None and (event.refused is not None or slot.about.group != about.group):
                 # What it has half of was begun as another device.
                 self._anew(slot.pinned, event.refused or f"{about.device} is {about.group} now")
+            elif measures is not None:
+                measures.starts -= 1  # It goes on there, whatever else the device says: that is no other start.
         slot.about, slot.alive, slot.refused, slot.aside_until = about, True, event.refused, 0.0
         self._open.add(slot)
         for item in slot.arriving.values():
@@ -193,7 +196,7 @@ class Scheduler:
                 self._anew(item, event.why)
             case Abandoned():
                 item.patient_until = None
-                if self._tried(item):
+                if item.tried_out(self.terms):
                     self._bar(item)
                 self._anew(item, event.why)
 
@@ -216,9 +219,9 @@ class Scheduler:
                 else:
                     self._anew(item, event.why)
                     self._be_patient(item)
-            case "changed" if not self._tried(item):
+            case "changed" if not item.tried_out(self.terms):
                 self._anew(item, event.why)
-            case "failed" if item.device not in item.failed_on and not self._tried(item):
+            case "failed" if item.device not in item.failed_on and not item.tried_out(self.terms):
                 # A process of it may have been killed, which says nothing of the device.
                 item.failed_on.add(item.device or "")
                 self._anew(item, event.why)
@@ -265,7 +268,7 @@ class Scheduler:
         if tired and item.session is not None and item.state in ("waiting", "arriving"):
             why = f"{item.why}, for {self.terms.patience_s / 60:g} minutes"
             yield Abandoned(at=self._now, session=item.session, why=why)
-        elif item.session is not None and item.state == "waiting" and self._tried(item) and self._others(item):
+        elif item.session is not None and item.state == "waiting" and item.tried_out(self.terms) and self._others(item):
             yield Abandoned(at=self._now, session=item.session, why=item.tried)
         elif not item.over and (why_not := self._hopeless(item, tired=tired)) is not None:
             yield GivenUp(at=self._now, family=item.family, group=item.group, number=item.number, why=why_not)
@@ -276,7 +279,7 @@ class Scheduler:
             return f"session {before.number} was given up: {before.why}"
         if item.state != "waiting" or item.not_before is None:
             return None
-        if self._tried(item):
+        if item.tried_out(self.terms):
             return item.tried
         devices = self._groups.get(item.group, set())
         if item.device is not None:
@@ -286,9 +289,6 @@ class Scheduler:
         if not devices and self._empty_since[item.group] + self.terms.patience_s <= self._now:
             return f"no such device answers{f'; last: {item.why}' if item.why else ''}"
         return f"{item.why}, for {self.terms.patience_s / 60:g} minutes" if tired else None
-
-    def _tried(self, item: Item) -> bool:
-        return item.starts >= self.terms.starts
 
     def _others(self, item: Item) -> set[str]:
         """Return the devices that can do an item beside the one that has half of it."""
